@@ -1,0 +1,76 @@
+// Cellar: kernel numbers that Node does not export, grouped by header. The same on x86-64 and arm64.
+
+// sys/mman.h
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const MAP_SHARED = 0x01;
+export const MAP_PRIVATE = 0x02;
+export const MAP_ANONYMOUS = 0x20;
+export const MAP_NORESERVE = 0x4000;
+export const MADV_DONTFORK = 10;
+export const MADV_DONTDUMP = 16;
+
+// linux/memfd.h
+export const MFD_CLOEXEC = 1;
+export const MFD_ALLOW_SEALING = 2;
+
+// fcntl.h (the O_ values Node exports come from node:fs)
+export const O_CLOEXEC = 0o2000000;
+export const O_NONBLOCK = 0o4000;
+export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
+export const F_ADD_SEALS = 1033;
+export const F_SEAL_SHRINK = 2;
+export const FD_CLOEXEC = 1;
+
+// linux/falloc.h
+export const FALLOC_FL_KEEP_SIZE = 1;
+export const FALLOC_FL_PUNCH_HOLE = 2;
+export const FALLOC_FL_ZERO_RANGE = 0x10;
+
+// unistd.h
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+// linux/fs.h
+export const BLKROGET = 0x125en;
+export const BLKFLSBUF = 0x1261n;
+export const BLKSSZGET = 0x1268n;
+export const BLKPBSZGET = 0x127bn;
+export const BLKDISCARD = 0x1277n;
+export const BLKZEROOUT = 0x127fn;
+export const BLKGETSIZE64 = 0x80081272n;
+
+// linux/magic.h
+export const TMPFS_MAGIC = 0x01021994;
+export const HUGETLBFS_MAGIC = 0x958458f6;
+
+// sys/eventfd.h, sys/epoll.h, sys/signalfd.h, sys/timerfd.h: their CLOEXEC and NONBLOCK are the O_ values
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLLIN = 0x001;
+export const EPOLLERR = 0x008;
+export const EPOLLHUP = 0x010;
+
+// sys/socket.h
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
+export const SO_ACCEPTCONN = 30;
+export const SO_DOMAIN = 39;
+export const SCM_RIGHTS = 1;
+export const MSG_CTRUNC = 0x08;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+// signal.h
+export const SIG_BLOCK = 0;
+
+// time.h
+export const CLOCK_MONOTONIC = 1;
+
+// sys/resource.h
+export const RUSAGE_THREAD = 1;

@@ -1,0 +1,25 @@
+// Cellar: which processor a thread runs on, and what it was made to wait for. sched_setaffinity(2), getrusage(2).
+import { RUSAGE_THREAD } from './constants.ts';
+import { check, libc } from './libc.ts';
+import { callScratch } from './scratch.ts';
+
+const MASK_BYTES = 128;
+
+/** Keeps a thread (0: this one) on one processor. */
+export function pinThread(thread: number, cpu: number): void {
+  callScratch.bytes.fill(0, 0, MASK_BYTES);
+  callScratch.bytes[cpu >> 3] = 1 << (cpu & 7);
+  // SAFETY: a cpu_set_t of 128 bytes in this thread's scratch.
+  check(
+    libc.sched_setaffinity(thread, BigInt(MASK_BYTES), callScratch.address),
+    'sched_setaffinity',
+    `there is no processor ${cpu}`,
+  );
+}
+
+/** How often this thread lost its processor to another while it had work: struct rusage, ru_nivcsw. */
+export function involuntarySwitches(): number {
+  // SAFETY: a struct rusage of 144 bytes in this thread's scratch.
+  check(libc.getrusage(RUSAGE_THREAD, callScratch.address), 'getrusage');
+  return Number(callScratch.view.getBigInt64(136, true));
+}

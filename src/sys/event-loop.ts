@@ -1,0 +1,123 @@
+// Cellar: one epoll set for everything of a device: kicks, socket, signals, wake-ups. Polls before it sleeps, if told to.
+import { Epoll } from './epoll.ts';
+
+/** A source that can be looked at without a system call. */
+export interface Pollable {
+  /** Does what there is to do; true if there was something. */
+  poll(): boolean;
+  /** Asks the other side not to ring: it is being polled. */
+  suppress(): void;
+  /** Asks the other side to ring again; true when work arrived meanwhile, for which no ring will come: `poll` once more. */
+  rearm(): boolean;
+}
+
+/** How long to poll before sleeping, learned or fixed. */
+export interface PollPolicy {
+  /** Nanoseconds to poll from now; 0 sleeps at once. */
+  pollNs(): number;
+  /** Reports how long the loop waited for work, polling and sleeping together, in ns, and whether polling found it. */
+  waited(ns: number, foundByPolling: boolean): void;
+}
+
+interface Watch {
+  readonly onReadable: () => void;
+  readonly pollable: Pollable | undefined;
+}
+
+/** While work keeps coming, descriptors are looked at once in so many rounds, and once in so many empty looks. */
+const BUSY_ROUNDS = 16;
+const IDLE_LOOKS = 512;
+const CLOCK_LOOKS = 16;
+
+export class EventLoop implements Disposable {
+  readonly #epoll = new Epoll();
+  readonly #watches = new Map<number, Watch>();
+  #pollables: Pollable[] = [];
+  #tasks: (() => void)[] = [];
+  #nextToken = 1;
+  #stopping = false;
+  readonly #policy: PollPolicy | undefined;
+
+  constructor(policy?: PollPolicy) {
+    this.#policy = policy;
+  }
+
+  /** The epoll set's own descriptor, readable when `turn` has something to do: how another loop is ridden. */
+  get fd(): number {
+    return this.#epoll.fd;
+  }
+
+  /** Calls `onReadable` while `fd` is readable, until disposed; a `pollable` is polled before the loop sleeps. */
+  watch(fd: number, onReadable: () => void, pollable?: Pollable): Disposable {
+    const token = this.#nextToken++;
+    this.#epoll.add(fd, token);
+    this.#watches.set(token, { onReadable, pollable });
+    this.#pollables = [...this.#watches.values()].flatMap((watch) => watch.pollable ?? []);
+    return {
+      [Symbol.dispose]: () => {
+        if (!this.#watches.delete(token)) return;
+        this.#epoll.remove(fd);
+        this.#pollables = this.#pollables.filter((other) => other !== pollable);
+      },
+    };
+  }
+
+  /** Runs `task` after the events at hand, before the loop sleeps: how a bounded piece of work lets others go first. */
+  afterBatch(task: () => void): void {
+    this.#tasks.push(task);
+  }
+
+  /** Blocks this thread until `stop`. */
+  run(): void {
+    for (this.#stopping = false; !this.#stopping; ) {
+      const startedMs = performance.now();
+      const pollNs = this.#tasks.length > 0 || this.#pollables.length === 0 ? 0 : (this.#policy?.pollNs() ?? 0);
+      if (pollNs > 0) this.#poll(startedMs, pollNs / 1e6);
+      if (this.#stopping) return;
+      this.turn(-1);
+      this.#policy?.waited((performance.now() - startedMs) * 1e6, false);
+    }
+  }
+
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  /** Handles what is there, waiting up to `timeoutMs` for it unless tasks are left; true when tasks are left afterwards. */
+  turn(timeoutMs: number): boolean {
+    const count = this.#epoll.wait(this.#tasks.length > 0 ? 0 : timeoutMs);
+    for (let i = 0; i < count; i++) this.#watches.get(this.#epoll.token(i))?.onReadable();
+    const tasks = this.#tasks;
+    if (tasks.length === 0) return false;
+    this.#tasks = [];
+    for (const task of tasks) task();
+    return this.#tasks.length > 0;
+  }
+
+  /** Looks at every pollable until none has had work for `patienceMs`; what arrives while rearming is served before this returns. */
+  #poll(startedMs: number, patienceMs: number): void {
+    for (const pollable of this.#pollables) pollable.suppress();
+    let idleSinceMs = startedMs;
+    for (let rounds = 1, looks = 1; !this.#stopping; ) {
+      let progress = false;
+      for (const pollable of this.#pollables) progress = pollable.poll() || progress;
+      if (progress) {
+        const nowMs = performance.now();
+        if (looks > 1) this.#policy?.waited((nowMs - idleSinceMs) * 1e6, true);
+        idleSinceMs = nowMs;
+        looks = 1;
+        if (++rounds % BUSY_ROUNDS === 0 && this.turn(0)) break;
+      } else if (++looks % CLOCK_LOOKS === 0) {
+        if (performance.now() - idleSinceMs > patienceMs) break;
+        if (looks % IDLE_LOOKS === 0 && this.turn(0)) break;
+      }
+    }
+    for (const pollable of this.#pollables) if (pollable.rearm()) pollable.poll();
+  }
+
+  [Symbol.dispose](): void {
+    this.#watches.clear();
+    this.#pollables = [];
+    this.#epoll[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,104 @@
+// Cellar: the one table of C functions Belfry calls; -1 becomes a SystemError that names the call and advises.
+
+import { dlopen, toArrayBuffer } from 'node:ffi';
+import { constants as os } from 'node:os';
+
+/** A fixed-width register argument. 32-bit declarations of 64-bit parameters are used where the value always fits: they cost no bigint. */
+const i32 = 'int32';
+const u32 = 'uint32';
+const i64 = 'int64';
+const u64 = 'uint64';
+const ptr = 'pointer';
+
+// SAFETY: dlopen(null) binds symbols of the running process, which outlive it; each signature is the one of the man page named by the symbol.
+export const { functions: libc } = dlopen(null, {
+  accept4: { return: i32, arguments: [i32, ptr, ptr, i32] },
+  bind: { return: i32, arguments: [i32, ptr, u32] },
+  close: { return: i32, arguments: [i32] },
+  connect: { return: i32, arguments: [i32, ptr, u32] },
+  dup3: { return: i32, arguments: [i32, i32, i32] },
+  epoll_create1: { return: i32, arguments: [i32] },
+  epoll_ctl: { return: i32, arguments: [i32, i32, i32, ptr] },
+  epoll_wait: { return: i32, arguments: [i32, ptr, i32, i32] },
+  eventfd: { return: i32, arguments: [u32, i32] },
+  eventfd_read: { return: i32, arguments: [i32, ptr] },
+  eventfd_write: { return: i32, arguments: [i32, u32] },
+  fallocate: { return: i32, arguments: [i32, i32, i64, i64] },
+  fcntl: { return: i32, arguments: [i32, i32, i32] },
+  fdatasync: { return: i32, arguments: [i32] },
+  fstatfs: { return: i32, arguments: [i32, ptr] },
+  ftruncate: { return: i32, arguments: [i32, i64] },
+  getrusage: { return: i32, arguments: [i32, ptr] },
+  getsockopt: { return: i32, arguments: [i32, i32, i32, ptr, ptr] },
+  gettid: { return: i32, arguments: [] },
+  ioctl: { return: i32, arguments: [i32, u64, ptr] },
+  listen: { return: i32, arguments: [i32, i32] },
+  lseek: { return: i64, arguments: [i32, i64, i32] },
+  madvise: { return: i32, arguments: [ptr, u64, i32] },
+  memfd_create: { return: i32, arguments: [ptr, u32] },
+  mmap: { return: ptr, arguments: [ptr, u64, i32, i32, i32, i64] },
+  munmap: { return: i32, arguments: [ptr, u64] },
+  pread: { return: i32, arguments: [i32, 'buffer', u64, i64] },
+  preadv: { return: i32, arguments: [i32, ptr, i32, i64] },
+  pthread_sigmask: { return: i32, arguments: [i32, ptr, ptr] },
+  pwrite: { return: i32, arguments: [i32, 'buffer', u64, i64] },
+  pwritev: { return: i32, arguments: [i32, ptr, i32, i64] },
+  read: { return: i32, arguments: [i32, ptr, u64] },
+  recvmsg: { return: i32, arguments: [i32, ptr, i32] },
+  sched_setaffinity: { return: i32, arguments: [i32, u64, ptr] },
+  sendmsg: { return: i32, arguments: [i32, ptr, i32] },
+  signalfd: { return: i32, arguments: [i32, ptr, i32] },
+  socket: { return: i32, arguments: [i32, i32, i32] },
+  tgkill: { return: i32, arguments: [i32, i32, i32] },
+  timerfd_create: { return: i32, arguments: [i32, i32] },
+  timerfd_settime: { return: i32, arguments: [i32, i32, ptr, ptr] },
+  write: { return: i32, arguments: [i32, ptr, u64] },
+  __errno_location: { return: ptr, arguments: [] },
+});
+
+// SAFETY: errno is a per-thread static that lives as long as its thread; each thread evaluates this module for itself.
+const errnoWord = new Int32Array(toArrayBuffer(libc.__errno_location(), 4, false));
+
+const errnoNames = new Map(Object.entries(os.errno).map(([name, number]) => [number, name]));
+
+/** Linux said no. `code` is the errno name, as Node's own errors have it; `syscall` the call. */
+export class SystemError extends Error {
+  readonly code: string;
+  readonly syscall: string;
+
+  constructor(syscall: string, errnoName: string, advice?: string) {
+    super(`${syscall}: ${errnoName}${advice === undefined ? '' : `: ${advice}`}`);
+    this.name = 'SystemError';
+    this.code = errnoName;
+    this.syscall = syscall;
+  }
+}
+
+/** The errno of this thread's last failed call. */
+export function errno(): number {
+  return errnoWord[0] as number;
+}
+
+/** The error for this thread's last failed call. */
+export function systemError(syscall: string, advice?: string): SystemError {
+  return new SystemError(syscall, errnoNames.get(errno()) ?? `errno ${errno()}`, advice);
+}
+
+/** Passes a result through, or throws what errno says. */
+export function check(result: number, syscall: string, advice?: string): number {
+  if (result < 0) throw systemError(syscall, advice);
+  return result;
+}
+
+/** As `check`, for calls that may have to be tried again (EAGAIN, EINTR): those give `undefined`. */
+export function checkOrAgain(result: number, syscall: string, advice?: string): number | undefined {
+  if (result >= 0) return result;
+  const number = errno();
+  if (number === os.errno.EAGAIN || number === os.errno.EINTR) return undefined;
+  throw systemError(syscall, advice);
+}
+
+/** Closes a descriptor. close(2) must not be retried, and its error says nothing the caller can act on. */
+export function closeFd(fd: number): void {
+  libc.close(fd);
+}

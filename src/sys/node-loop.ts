@@ -1,0 +1,55 @@
+// Cellar: rides Node's own loop: an EventLoop's epoll set becomes one more descriptor of libuv, so promises and timers go on beside it.
+import { DynamicLibrary, getCurrentEventLoop } from 'node:ffi';
+import type { EventLoop } from './event-loop.ts';
+import { SystemError } from './libc.ts';
+import { Scratch } from './scratch.ts';
+
+const UV_POLL = 8;
+const UV_READABLE = 1;
+
+// SAFETY: libuv's symbols belong to the node executable, which outlives us; the signatures are those of uv.h.
+const uvLibrary = new DynamicLibrary(null);
+const uv = uvLibrary.getFunctions({
+  uv_handle_size: { return: 'uint64', arguments: ['int32'] },
+  uv_poll_init: { return: 'int32', arguments: ['pointer', 'pointer', 'int32'] },
+  uv_poll_start: { return: 'int32', arguments: ['pointer', 'int32', 'pointer'] },
+  uv_poll_stop: { return: 'int32', arguments: ['pointer'] },
+  uv_close: { return: 'void', arguments: ['pointer', 'pointer'] },
+});
+
+/** Lets `loop` take its turns inside this thread's Node loop until disposed. Keeps the process alive, like a listening socket. */
+export function rideNodeLoop(loop: EventLoop): Disposable {
+  const handle = new Scratch(Number(uv.uv_handle_size(UV_POLL)));
+  let riding = true;
+  const turn = (): void => {
+    if (!riding) return;
+    // Promises settled by native callbacks only run in Node's next turn, and left-over tasks need one too: ask for it.
+    loop.turn(0);
+    setImmediate(again);
+  };
+  const again = (): void => {
+    if (riding && loop.turn(0)) setImmediate(again);
+  };
+  const onReadable = uvLibrary.registerCallback({ arguments: ['pointer', 'int32', 'int32'], return: 'void' }, turn);
+  const onClosed = uvLibrary.registerCallback({ arguments: ['pointer'], return: 'void' }, () => {
+    setImmediate(() => {
+      uvLibrary.unregisterCallback(onReadable);
+      uvLibrary.unregisterCallback(onClosed);
+      handle[Symbol.dispose]();
+    });
+  });
+  // SAFETY: the handle's memory and both callbacks live until libuv has reported the handle closed.
+  const failed =
+    uv.uv_poll_init(getCurrentEventLoop(), handle.address, loop.fd) ||
+    uv.uv_poll_start(handle.address, UV_READABLE, onReadable);
+  if (failed !== 0) throw new SystemError('uv_poll_init', `error ${failed}`, 'this thread has no usable Node loop');
+  return {
+    [Symbol.dispose]: () => {
+      if (!riding) return;
+      riding = false;
+      // SAFETY: as above; the memory is given back in onClosed, not here.
+      uv.uv_poll_stop(handle.address);
+      uv.uv_close(handle.address, onClosed);
+    },
+  };
+}
