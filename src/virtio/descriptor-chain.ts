@@ -1,0 +1,73 @@
+// Cellar: one request as the driver made it: descriptors followed, bounded and sorted into what we may read and what we may write.
+import { DriverError } from './errors.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { Segments } from './segments.ts';
+import { DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from './spec.ts';
+
+/** As many as QEMU's limit; drivers stay under the queue size or, with an indirect table, under what seg_max promises. */
+const CHAIN_MAX = 1024;
+const CHAIN_BYTES_MAX = 2 ** 32;
+
+export class DescriptorChain {
+  /** Index of the first descriptor: the name under which the driver gets the request back. */
+  head = 0;
+  /** When the queue popped it, in ms of `performance.now()`. */
+  poppedAtMs = 0;
+  readonly readable = new Segments();
+  readonly writable = new Segments();
+
+  /**
+   * Follows the chain from `head`. Every word the driver can change is read once.
+   * @param table the descriptor table, `size` entries. Throws DriverError.
+   */
+  load(head: number, table: DataView<ArrayBuffer>, size: number, memory: GuestMemory, indirectOffered: boolean): void {
+    this.head = head;
+    this.readable.clear();
+    this.writable.clear();
+    let view = table;
+    let base = 0;
+    let entries = size;
+    let direct = true;
+    for (let index = head, left = size; ; left--) {
+      if (index >= entries) throw new DriverError('§2.7.5', `descriptor ${index} of a table of ${entries}`);
+      if (left === 0) throw new DriverError('§2.7.5.2', `the chain from descriptor ${head} is endless or too long`);
+      const at = base + index * DESCRIPTOR_BYTES;
+      const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+      const length = view.getUint32(at + 8, true);
+      const flagsAndNext = view.getUint32(at + 12, true);
+      if ((flagsAndNext & VIRTQ_DESC_F_INDIRECT) === 0) {
+        this.#append(memory, address, length, (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0);
+        if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return;
+        index = flagsAndNext >>> 16;
+        continue;
+      }
+      // "The device MUST ignore the write-only flag in the descriptor that refers to an indirect table."
+      if (!indirectOffered || !direct)
+        throw new DriverError(
+          '§2.7.5.3.1',
+          direct ? 'INDIRECT was not negotiated' : 'an indirect table in an indirect table',
+        );
+      if ((flagsAndNext & VIRTQ_DESC_F_NEXT) !== 0)
+        throw new DriverError('§2.7.5.3.1', 'INDIRECT and NEXT in one descriptor');
+      if (length === 0 || length % DESCRIPTOR_BYTES !== 0)
+        throw new DriverError('§2.7.5.3', `an indirect table of ${length} bytes`);
+      const slot = memory.slotOf(address, length);
+      view = slot.view;
+      base = address - slot.start;
+      entries = length / DESCRIPTOR_BYTES;
+      direct = false;
+      index = 0;
+      left = Math.min(entries, CHAIN_MAX) + 1;
+    }
+  }
+
+  #append(memory: GuestMemory, address: number, length: number, writable: boolean): void {
+    if (writable) this.writable.push(memory, address, length);
+    else if (this.writable.count > 0)
+      throw new DriverError('§2.7.4.2', 'a device-readable descriptor after a device-writable one');
+    else this.readable.push(memory, address, length);
+    if (this.readable.totalBytes + this.writable.totalBytes > CHAIN_BYTES_MAX) {
+      throw new DriverError('§2.7.5.2', 'a chain longer than 2^32 bytes');
+    }
+  }
+}

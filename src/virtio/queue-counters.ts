@@ -1,0 +1,16 @@
+// Cellar: what a queue counts of itself. Plain numbers, written by the owner thread only.
+
+export interface QueueCounters {
+  /** Requests given back to the driver. */
+  requests: number;
+  /** Times the used index was published: requests / batches is how well completions were batched. */
+  batches: number;
+  /** Notifications sent to the driver: batches - calls were saved. */
+  calls: number;
+  /** Notifications received from the driver. */
+  kicks: number;
+}
+
+export function newQueueCounters(): QueueCounters {
+  return { requests: 0, batches: 0, calls: 0, kicks: 0 };
+}

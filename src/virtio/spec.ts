@@ -1,0 +1,31 @@
+// Cellar: the numbers of VIRTIO 1.3 that every device shares.
+
+// §6 Reserved feature bits
+export const VIRTIO_F_INDIRECT_DESC = 1n << 28n; // the driver can use descriptors with VIRTQ_DESC_F_INDIRECT
+export const VIRTIO_F_EVENT_IDX = 1n << 29n; // used_event and avail_event say when to notify
+export const VIRTIO_F_VERSION_1 = 1n << 32n; // not a legacy device
+
+// §2.7.5 The virtqueue descriptor table: struct virtq_desc { le64 addr; le32 len; le16 flags; le16 next; }
+export const DESCRIPTOR_BYTES = 16;
+export const VIRTQ_DESC_F_NEXT = 1; // the buffer continues in the descriptor `next`
+export const VIRTQ_DESC_F_WRITE = 2; // device-writable (otherwise device-readable)
+export const VIRTQ_DESC_F_INDIRECT = 4; // the buffer is a table of descriptors
+
+// §2.7.6 The available ring: le16 flags, idx, ring[size], used_event
+export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1; // the driver asks not to be notified
+// §2.7.8 The used ring: le16 flags, idx; { le32 id; le32 len } ring[size]; le16 avail_event
+export const VIRTQ_USED_F_NO_NOTIFY = 1; // the device asks not to be notified
+
+// §2.7 "Queue Size is always a power of 2. The maximum Queue Size value is 32768."
+export const QUEUE_SIZE_MAX = 32768;
+
+// §2.1 Device status field
+export const VIRTIO_CONFIG_S_DRIVER_OK = 4;
+
+// §5 Device types
+export const VIRTIO_ID_BLOCK = 2;
+
+/** Bytes of each part of a split virtqueue of `size` descriptors, §2.7. */
+export function splitQueueBytes(size: number): { descriptorTable: number; availableRing: number; usedRing: number } {
+  return { descriptorTable: DESCRIPTOR_BYTES * size, availableRing: 6 + 2 * size, usedRing: 6 + 8 * size };
+}
