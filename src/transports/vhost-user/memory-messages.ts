@@ -1,0 +1,44 @@
+// Ground floor: the messages about guest memory.
+import { decodeRegion, encodeU64, REGION_BYTES } from './message.ts';
+import { ProtocolError } from './protocol-error.ts';
+import type { Handler } from './session.ts';
+import { MEM_SLOTS_MAX, MEM_TABLE_REGIONS_MAX, Request } from './spec.ts';
+import { expectPayload } from './vring-messages.ts';
+
+/** { u32 regions; u32 padding; region[] }, a descriptor a region. */
+const setMemTable: Handler = (session, message, done) => {
+  const { payload, fds } = message;
+  const count = payload.byteLength < 8 ? 0 : payload.getUint32(0, true);
+  if (count > MEM_TABLE_REGIONS_MAX)
+    throw new ProtocolError('SET_MEM_TABLE', `${count} regions, the most is ${MEM_TABLE_REGIONS_MAX}`);
+  // QEMU sends room for as many regions as there are, others the whole table of eight.
+  if (payload.byteLength < 8 + count * REGION_BYTES)
+    throw new ProtocolError('SET_MEM_TABLE', `${payload.byteLength} bytes of payload for ${count} regions`);
+  if (fds.length !== count) throw new ProtocolError('SET_MEM_TABLE', `${fds.length} descriptors for ${count} regions`);
+  session.changeMemory(() => {
+    session.regions.clear();
+    for (let i = 0; i < count; i++)
+      session.regions.add('SET_MEM_TABLE', decodeRegion(message, 8 + i * REGION_BYTES), fds.shift() as number);
+  }, done);
+};
+
+/** { u64 padding; region }. */
+const addMemReg: Handler = (session, message, done) => {
+  expectPayload(message, 8 + REGION_BYTES);
+  const { fds } = message;
+  if (fds.length !== 1) throw new ProtocolError('ADD_MEM_REG', `${fds.length} descriptors, one belongs to it`);
+  session.changeMemory(() => session.regions.add('ADD_MEM_REG', decodeRegion(message, 8), fds.shift() as number), done);
+};
+
+/** "For compatibility with existing incorrect implementations, the back-end MAY accept messages with one file descriptor." */
+const remMemReg: Handler = (session, message, done) => {
+  expectPayload(message, 8 + REGION_BYTES);
+  session.changeMemory(() => session.regions.remove('REM_MEM_REG', decodeRegion(message, 8)), done);
+};
+
+export const memoryMessages: { readonly [request: number]: Handler } = {
+  [Request.SET_MEM_TABLE]: setMemTable,
+  [Request.GET_MAX_MEM_SLOTS]: (_session, _message, done) => done({ reply: encodeU64(BigInt(MEM_SLOTS_MAX)) }),
+  [Request.ADD_MEM_REG]: addMemReg,
+  [Request.REM_MEM_REG]: remMemReg,
+};

@@ -1,0 +1,132 @@
+// Ground floor: vhost-user messages as bytes, in both directions. Syntax only; what a message means is the session's business.
+import { ProtocolError } from './protocol-error.ts';
+import { CONFIG_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX, requestName, VERSION, VERSION_MASK } from './spec.ts';
+
+export interface Message {
+  readonly request: number;
+  readonly flags: number;
+  readonly payload: DataView<ArrayBuffer>;
+  /** Descriptors that came with it; whoever handles the message owns them. */
+  readonly fds: number[];
+}
+
+export interface MemoryRegionMessage {
+  readonly guestAddress: number;
+  readonly sizeBytes: number;
+  /** Where the region stands in the front end's own address space: ring addresses are given in it. */
+  readonly userAddress: number;
+  /** Where it begins in the file behind its descriptor. */
+  readonly mmapOffset: number;
+}
+
+export const REGION_BYTES = 32;
+
+/** Reads a header. Throws ProtocolError for a wrong version or a payload no message has. */
+export function decodeHeader(view: DataView): { request: number; flags: number; size: number } {
+  const request = view.getUint32(0, true);
+  const flags = view.getUint32(4, true);
+  const size = view.getUint32(8, true);
+  if ((flags & VERSION_MASK) !== VERSION)
+    throw new ProtocolError(requestName(request), `flags 0x${flags.toString(16)} are not version 1 of the protocol`);
+  if (size > PAYLOAD_BYTES_MAX)
+    throw new ProtocolError(requestName(request), `${size} bytes of payload, the most is ${PAYLOAD_BYTES_MAX}`);
+  return { request, flags, size };
+}
+
+/** A whole message as bytes. */
+export function encodeMessage(request: number, flags: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, request, true);
+  view.setUint32(4, VERSION | flags, true);
+  view.setUint32(8, payload.length, true);
+  bytes.set(payload, HEADER_BYTES);
+  return bytes;
+}
+
+export function encodeU64(value: bigint): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value, true);
+  return bytes;
+}
+
+/** struct vhost_vring_state. */
+export function encodeVringState(index: number, num: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, index, true);
+  view.setUint32(4, num, true);
+  return bytes;
+}
+
+/** { guest address, size, user address, mmap offset }, all u64. Throws ProtocolError where a number is beyond any address space. */
+export function decodeRegion(message: Message, at: number): MemoryRegionMessage {
+  const field = (i: number): number => {
+    const value = message.payload.getBigUint64(at + 8 * i, true);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER))
+      throw new ProtocolError(requestName(message.request), `0x${value.toString(16)} is no address`);
+    return Number(value);
+  };
+  return { guestAddress: field(0), sizeBytes: field(1), userAddress: field(2), mmapOffset: field(3) };
+}
+
+export function encodeRegion(region: MemoryRegionMessage): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(REGION_BYTES);
+  const view = new DataView(bytes.buffer);
+  [region.guestAddress, region.sizeBytes, region.userAddress, region.mmapOffset].forEach((value, i) => {
+    view.setBigUint64(8 * i, BigInt(value), true);
+  });
+  return bytes;
+}
+
+/** struct vhost_vring_addr { u32 index, flags; u64 descriptor, used, available, log }. */
+export function encodeVringAddress(
+  index: number,
+  descriptorTable: number,
+  usedRing: number,
+  availableRing: number,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(40);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, index, true);
+  [descriptorTable, usedRing, availableRing].forEach((address, i) => {
+    view.setBigUint64(8 + 8 * i, BigInt(address), true);
+  });
+  return bytes;
+}
+
+/** GET_CONFIG and SET_CONFIG: { u32 offset, size, flags; u8 bytes[size] }. Throws ProtocolError where the sizes contradict. */
+export function decodeConfig(message: Message): {
+  offset: number;
+  size: number;
+  flags: number;
+  bytes: Uint8Array<ArrayBuffer>;
+} {
+  const { payload } = message;
+  if (payload.byteLength < 12)
+    throw new ProtocolError(requestName(message.request), `${payload.byteLength} bytes, at least 12 belong to it`);
+  const offset = payload.getUint32(0, true);
+  const size = payload.getUint32(4, true);
+  if (size > CONFIG_BYTES_MAX || offset > CONFIG_BYTES_MAX || payload.byteLength !== 12 + size) {
+    throw new ProtocolError(
+      requestName(message.request),
+      `${size} bytes at ${offset} of the configuration space, in a payload of ${payload.byteLength}`,
+    );
+  }
+  return {
+    offset,
+    size,
+    flags: payload.getUint32(8, true),
+    bytes: new Uint8Array(payload.buffer, payload.byteOffset + 12, size),
+  };
+}
+
+export function encodeConfig(offset: number, bytes: Uint8Array, flags = 0): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(12 + bytes.length);
+  const view = new DataView(all.buffer);
+  view.setUint32(0, offset, true);
+  view.setUint32(4, bytes.length, true);
+  view.setUint32(8, flags, true);
+  all.set(bytes, 12);
+  return all;
+}
