@@ -23,10 +23,10 @@ export class EventFd implements Disposable {
     return new EventFd(fd);
   }
 
-  /** Takes over a descriptor somebody sent. User-Mode Linux sends pipes for calls. Throws SystemError EBADF or EINVAL. */
+  /** Takes over a descriptor somebody sent. Others send a pipe or, User-Mode Linux, a socket pair. Throws SystemError EBADF or EINVAL. */
   static adopt(fd: number): EventFd {
     const kind = describeFd(fd);
-    if (!/^(anon_inode:\[eventfd\]|pipe:)/.test(kind))
+    if (!/^(anon_inode:\[eventfd\]|pipe:|socket:)/.test(kind))
       throw new SystemError('eventfd', 'EINVAL', `the descriptor is ${kind}`);
     // A full pipe or a counter at its maximum must not block the device thread.
     check(libc.fcntl(fd, F_SETFL, check(libc.fcntl(fd, F_GETFL, 0), 'fcntl') | O_NONBLOCK), 'fcntl');

@@ -3,6 +3,7 @@ import { Epoll } from '../../sys/epoll.ts';
 import { closeFd, SystemError } from '../../sys/libc.ts';
 import { UnixSocket } from '../../sys/unix-socket.ts';
 import { decodeHeader, encodeMessage, type Message } from './message.ts';
+import { ProtocolError } from './protocol-error.ts';
 import { HEADER_BYTES, REPLY, requestName } from './spec.ts';
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -47,7 +48,7 @@ export class FrontEndChannel implements Disposable {
   receiveReply(request: number): Message {
     const name = requestName(request);
     const fds: number[] = [];
-    const header = decodeHeader(new DataView(this.#receive(HEADER_BYTES, name, fds)));
+    const header = parseHeader(new DataView(this.#receive(HEADER_BYTES, name, fds)), name);
     const payload = new DataView(this.#receive(header.size, name, fds));
     if (header.request === request && (header.flags & REPLY) !== 0) {
       return { request, flags: header.flags, payload, fds };
@@ -89,5 +90,14 @@ export class FrontEndChannel implements Disposable {
   [Symbol.dispose](): void {
     this.#epoll[Symbol.dispose]();
     this.#socket[Symbol.dispose]();
+  }
+}
+
+function parseHeader(view: DataView, name: string): ReturnType<typeof decodeHeader> {
+  try {
+    return decodeHeader(view);
+  } catch (error) {
+    if (error instanceof ProtocolError) throw new BackEndError(name, `answered nonsense (${error.message})`);
+    throw error;
   }
 }

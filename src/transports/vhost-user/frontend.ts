@@ -3,7 +3,6 @@ import { UnixSocket } from '../../sys/unix-socket.ts';
 import { splitQueueBytes } from '../../virtio/spec.ts';
 import { BackEndError, FrontEndChannel } from './frontend-channel.ts';
 import {
-  decodeConfig,
   encodeConfig,
   encodeRegion,
   encodeU64,
@@ -11,6 +10,7 @@ import {
   encodeVringState,
   type MemoryRegionMessage,
   type Message,
+  REGION_BYTES,
 } from './message.ts';
 import {
   F_PROTOCOL_FEATURES,
@@ -56,6 +56,8 @@ export interface QueueStart {
 
 /** Ring addresses are sent as ours, not the guest's. They differ, as in a VMM, so that a back end that mixes them up fails at once. */
 const USER_OFFSET = 0x7000_0000_0000;
+/** { u32 offset, size, flags } */
+const CONFIG_HEADER_BYTES = 12;
 const DEFAULT_PROTOCOL_FEATURES =
   PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIG | PROTOCOL_F_CONFIGURE_MEM_SLOTS;
 
@@ -99,11 +101,14 @@ export class VhostUserFrontEnd implements Disposable {
   /** Reads `sizeBytes` at `offset` of the device configuration space. Throws BackEndError. */
   readConfig(offset: number, sizeBytes: number): Uint8Array<ArrayBuffer> {
     this.#require(PROTOCOL_F_CONFIG, 'GET_CONFIG');
-    const reply = this.channel.ask(Request.GET_CONFIG, encodeConfig(offset, new Uint8Array(sizeBytes)));
-    if (reply.payload.byteLength === 0) throw new BackEndError('GET_CONFIG', 'refused it');
-    const { bytes } = decodeConfig(reply);
-    if (bytes.length !== sizeBytes) throw new BackEndError('GET_CONFIG', `gave ${bytes.length} bytes instead of ${sizeBytes}`);
-    return bytes;
+    const { payload } = this.channel.ask(Request.GET_CONFIG, encodeConfig(offset, new Uint8Array(sizeBytes)));
+    // "vhost-user back-end uses zero length of payload to indicate an error"
+    if (payload.byteLength === 0) throw new BackEndError('GET_CONFIG', 'refused it');
+    // "payload size MUST match the front-end's request"
+    if (payload.byteLength !== CONFIG_HEADER_BYTES + sizeBytes) {
+      throw new BackEndError('GET_CONFIG', `answered ${payload.byteLength} bytes to a question for ${sizeBytes}`);
+    }
+    return new Uint8Array(payload.buffer, payload.byteOffset + CONFIG_HEADER_BYTES, sizeBytes);
   }
 
   writeConfig(offset: number, bytes: Uint8Array): void {
@@ -123,7 +128,7 @@ export class VhostUserFrontEnd implements Disposable {
       const slots = Number(this.#askU64(Request.GET_MAX_MEM_SLOTS));
       if (regions.length > slots) throw new BackEndError('GET_MAX_MEM_SLOTS', `takes ${slots} regions, not ${regions.length}`);
       for (const region of regions) {
-        const padded = new Uint8Array(8 + 32);
+        const padded = new Uint8Array(8 + REGION_BYTES);
         padded.set(encodeRegion(regionMessage(region)), 8);
         this.#command(Request.ADD_MEM_REG, padded, [region.fd]);
       }
@@ -132,10 +137,10 @@ export class VhostUserFrontEnd implements Disposable {
     if (regions.length > MEM_TABLE_REGIONS_MAX) {
       throw new BackEndError('SET_MEM_TABLE', `takes ${MEM_TABLE_REGIONS_MAX} regions, not ${regions.length}`);
     }
-    const table = new Uint8Array(8 + 32 * regions.length);
+    const table = new Uint8Array(8 + REGION_BYTES * regions.length);
     new DataView(table.buffer).setUint32(0, regions.length, true);
     regions.forEach((region, i) => {
-      table.set(encodeRegion(regionMessage(region)), 8 + 32 * i);
+      table.set(encodeRegion(regionMessage(region)), 8 + REGION_BYTES * i);
     });
     this.#command(
       Request.SET_MEM_TABLE,
