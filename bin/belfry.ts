@@ -1,0 +1,20 @@
+#!/usr/bin/env -S node --disable-warning=ExperimentalWarning
+// The executable: checks the runtime, then hands the arguments to src/cli.
+import module from 'node:module';
+import { join } from 'node:path';
+
+if (Number.parseInt(process.versions.node, 10) >= 26 && module.isBuiltin('node:ffi')) {
+  if (import.meta.filename.endsWith('.ts')) keepStrippedSources();
+  const { main } = await import('../src/cli/main.ts');
+  process.exitCode = await main(process.argv.slice(2));
+} else {
+  console.error(`belfry: needs Node >= 26 with node:ffi, and this is Node ${process.versions.node}`);
+  process.exitCode = 2;
+}
+
+/** In a checkout, stripping the types would be most of the start-up time, once for each thread. */
+function keepStrippedSources(): void {
+  // As trusted as the sources beside it; a folder in /tmp would not be.
+  process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, '../node_modules/.cache/belfry');
+  module.enableCompileCache(process.env.NODE_COMPILE_CACHE);
+}

@@ -1,0 +1,84 @@
+// The programs the tests measure Belfry against: where they come from, which are here, which were really used.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const PACKAGES = [
+  'user-mode-linux',
+  'qemu-system-x86',
+  'qemu-utils',
+  'fio',
+  'busybox-static',
+  'e2fsprogs',
+  'fdisk',
+] as const;
+
+/** Peers that must be exercised where they are installed, by the program that shows they are. */
+const PROGRAMS = {
+  'user-mode-linux': 'linux.uml',
+  qemu: 'qemu-system-x86_64',
+  'qemu-storage-daemon': 'qemu-storage-daemon',
+} as const;
+
+const INSTALL_TIMEOUT_MS = 600_000;
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(':').some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function missingPackages(): string[] {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholders are dpkg-query's.
+  const format = '-f=${Package} ${db:Status-Status}\\n';
+  const { stdout } = spawnSync('dpkg-query', ['-W', format, ...PACKAGES], { encoding: 'utf8' });
+  const installed = new Set(stdout.split('\n').filter((line) => line.endsWith(' installed')));
+  return PACKAGES.filter((name) => !installed.has(`${name} installed`));
+}
+
+function aptGet(...args: string[]): boolean {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const options = { env, stdio: 'ignore', timeout: INSTALL_TIMEOUT_MS } as const;
+  return spawnSync('apt-get', ['-qy', '-oDPkg::Lock::Timeout=60', ...args], options).status === 0;
+}
+
+function install(names: readonly string[]): void {
+  aptGet('update');
+  if (aptGet('install', '--no-install-recommends', ...names)) return;
+  // One of them may not exist here: get the others.
+  for (const name of names) aptGet('install', '--no-install-recommends', name);
+}
+
+/** Installs the Debian packages the tests use, where it may; returns a line that says what came of it. Never fails. */
+export function installPeers(): string {
+  if (!isOnPath('apt-get') || !isOnPath('dpkg-query')) return 'no apt-get here: tests skip what is not installed';
+  const missing = missingPackages();
+  if (missing.length === 0) return 'nothing is missing';
+  const refused = process.env.BELFRY_NO_APT === '1' ? 'BELFRY_NO_APT=1' : process.getuid?.() === 0 ? '' : 'not root';
+  if (refused !== '') return `not installed (${refused}): ${missing.join(' ')}`;
+  install(missing);
+  const stillMissing = missingPackages();
+  const got = missing.filter((name) => !stillMissing.includes(name));
+  return [
+    ...(got.length > 0 ? [`installed ${got.join(' ')}`] : []),
+    ...(stillMissing.length > 0 ? [`apt-get could not install ${stillMissing.join(' ')}`] : []),
+  ].join('; ');
+}
+
+/** The peers that tests wrote into the file of BELFRY_PEERS_FILE, each once. */
+export function exercisedPeers(peersFile: string): string[] {
+  const lines = existsSync(peersFile) ? readFileSync(peersFile, 'utf8').split('\n') : [];
+  return [...new Set(lines)].filter((line) => line !== '').sort();
+}
+
+/** The peers that are installed but not among `exercised`. */
+export function idlePeers(exercised: readonly string[]): string[] {
+  return Object.entries(PROGRAMS)
+    .filter(([peer, program]) => isOnPath(program) && !exercised.includes(peer))
+    .map(([peer]) => peer);
+}

@@ -1,0 +1,109 @@
+// The runner of npm test, on test files that pass, fail, skip, crash, hang and lie.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type Outcome, runTestFile } from './run-test-file.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'belfry-runner-'));
+after(() => rmSync(folder, { recursive: true }));
+
+let count = 0;
+
+/** Runs `body` as a test file; in it `test`, `suite` and `fail` are there to use. */
+async function outcomeOf(body: string, timeoutMs = 60_000): Promise<Outcome> {
+  count += 1;
+  const file = join(folder, `${count}.test.mts`);
+  const imports = "import { suite, test } from 'node:test';\nconst fail = () => { throw new Error('broken'); };\n";
+  writeFileSync(file, `// A sample.\n${imports}${body}`);
+  return await runTestFile(file, timeoutMs, join(folder, `${count}.records`), process.env);
+}
+
+const names = (notes: Outcome['failures']): string[] => notes.map(({ name }) => name);
+
+test('tests that pass are counted, those that only hold others are not', async () => {
+  const { passed, failures, skips } = await outcomeOf(`
+    test('one', () => {});
+    suite('a suite', () => { test('two', () => {}); });
+    test('a parent', async (t) => { await t.test('three', () => {}); });
+    test('four', () => {});`);
+  assert.equal(passed, 4);
+  assert.deepEqual([...failures, ...skips], []);
+});
+
+test('a failure is counted once, with its line and what was thrown', async () => {
+  const { passed, failures } = await outcomeOf(`
+    test('one', () => {});
+    suite('a suite', () => { test('two', fail); });
+    test('a parent', async (t) => { await t.test('three', fail); fail(); });`);
+  assert.equal(passed, 1);
+  assert.deepEqual(names(failures), ['two', 'three', 'a parent']);
+  assert.match(failures[0]?.where ?? '', /\.test\.mts:6$/);
+  assert.match(failures[0]?.detail ?? '', /Error: broken\n +at /);
+});
+
+test('a skip carries its reason, for a test, a suite and a test that skips itself', async () => {
+  const { passed, failures, skips } = await outcomeOf(`
+    test('one', { skip: 'peer missing: qemu' }, fail);
+    suite('two', { skip: 'no kvm' }, () => { test('never', fail); });
+    test('three', (t) => t.skip('not today'));
+    test('four', { skip: true }, fail);
+    test('five', { todo: 'later' }, fail);`);
+  assert.equal(passed, 0);
+  assert.deepEqual(failures, []);
+  assert.deepEqual(
+    skips.map(({ detail }) => detail),
+    ['peer missing: qemu', 'no kvm', 'not today', 'no reason given', 'later'],
+  );
+});
+
+test('a crash is a failure that names the test it happened in and shows what was printed', async () => {
+  const { passed, failures } = await outcomeOf(`
+    test('one', () => {});
+    test('two', async () => {
+      console.log('so long');
+      setTimeout(() => process.abort(), 200);
+      await new Promise(() => {});
+    });`);
+  assert.equal(passed, 1);
+  assert.deepEqual(names(failures), ['the whole file']);
+  assert.match(failures[0]?.detail ?? '', /^crashed: exit SIGABRT, in "two"\nThe file printed:\nso long/);
+});
+
+test('a file that ends before its tests did is a failure, even with exit code 0', async () => {
+  const { failures } = await outcomeOf(`
+    test('one', async () => {
+      setTimeout(() => process.exit(0), 200);
+      await new Promise(() => {});
+    });`);
+  assert.deepEqual(names(failures), ['the whole file']);
+});
+
+test('a file that cannot be loaded, one without tests and what is thrown after a test are failures', async () => {
+  assert.deepEqual(names((await outcomeOf("import './nowhere.ts';")).failures), ['the whole file']);
+  assert.deepEqual(names((await outcomeOf('')).failures), ['the whole file']);
+  const late = await outcomeOf(`
+    test('one', () => { setTimeout(fail, 20); });
+    test('two', () => new Promise((resolve) => { setTimeout(resolve, 300); }));`);
+  assert.deepEqual(names(late.failures), ['after a test had ended']);
+});
+
+test('a file that hangs is killed, with what it started, even if it ignores signals', async () => {
+  const pidFile = join(folder, 'pid');
+  const { failures } = await outcomeOf(
+    `
+    import { spawn } from 'node:child_process';
+    import { writeFileSync } from 'node:fs';
+    process.on('SIGTERM', () => {});
+    test('one', () => {
+      writeFileSync(${JSON.stringify(pidFile)}, String(spawn('sleep', ['600'], { stdio: 'inherit' }).pid));
+      for (;;);
+    });`,
+    3000,
+  );
+  assert.match(failures[0]?.detail ?? '', /^did not end within 3 s/);
+  const pid = readFileSync(pidFile, 'utf8');
+  const state = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8') : '';
+  assert.match(state, /^$|\) Z /, 'what it started is still running');
+});

@@ -1,0 +1,42 @@
+// The stages of `npm test`, in the order they run.
+
+/** One stage: a command that judges the whole tree, or test files that each run in a process of their own. */
+export interface Stage {
+  readonly name: string;
+  readonly what: string;
+  /** A program under node_modules and its arguments; run by this Node. */
+  readonly command?: readonly [program: string, ...args: string[]];
+  /** Globs; a folder that does not exist yet is no mistake. */
+  readonly files?: readonly string[];
+  /** How long one test file may take before it is killed and counts as failed. */
+  readonly fileTimeoutMs: number;
+  /** How many files run at once; 0 = one for each CPU. */
+  readonly parallel: number;
+}
+
+const MINUTE_MS = 60_000;
+const byCommand = { fileTimeoutMs: 5 * MINUTE_MS, parallel: 1 };
+const quick = { fileTimeoutMs: 2 * MINUTE_MS, parallel: 0 };
+// Daemons, guests and builds: alone on the machine, or their own time limits are what fails.
+const heavy = { fileTimeoutMs: 10 * MINUTE_MS, parallel: 1 };
+
+export const stages: readonly Stage[] = [
+  { name: 'setup', what: 'installs the Debian packages the tests use', ...byCommand },
+  { name: 'types', what: 'tsc', command: ['typescript/bin/tsc'], ...byCommand },
+  { name: 'lint', what: 'biome', command: ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings'], ...byCommand },
+  { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...quick },
+  { name: 'unit', what: 'beside the code', files: ['src/**/*.test.ts', 'scripts/*.test.ts'], ...quick },
+  {
+    name: 'spec',
+    what: 'by clause of VIRTIO',
+    files: ['test/spec/**/*.test.ts'],
+    ...quick,
+    fileTimeoutMs: 5 * MINUTE_MS,
+  },
+  { name: 'vhost-user', what: 'sessions, message by message', files: ['test/vhost-user/**/*.test.ts'], ...quick },
+  { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...heavy },
+  { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy },
+  { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...heavy },
+  { name: 'package', what: 'npm pack, installed in an empty folder', files: ['test/package/**/*.test.ts'], ...heavy },
+  { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy },
+];

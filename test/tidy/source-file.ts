@@ -1,0 +1,29 @@
+// What the rules of the house judge: a file of the tree, with its path from the root.
+
+export interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** A rule with its own proof: it has something to say about each of `bad`, and nothing about `good`. */
+export interface Rule {
+  readonly name: string;
+  appliesTo(path: string): boolean;
+  /** One line for each thing that is wrong. */
+  findings(file: SourceFile): string[];
+  readonly bad: readonly SourceFile[];
+  readonly good: readonly SourceFile[];
+}
+
+export const isCode = (path: string): boolean => path.endsWith('.ts');
+export const isTest = (path: string): boolean => path.endsWith('.test.ts');
+
+/** The room of a file under src/: its folder, or its own name for a file that stands there alone. */
+export function roomOf(path: string): string | undefined {
+  return /^src\/([^/.]+)/.exec(path)?.[1];
+}
+
+/** The text without what is in comments and quotes. */
+export function withoutProse(text: string): string {
+  return text.replaceAll(/\/\/.*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"/g, '');
+}
