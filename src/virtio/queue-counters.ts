@@ -14,3 +14,17 @@ export interface QueueCounters {
 export function newQueueCounters(): QueueCounters {
   return { requests: 0, batches: 0, calls: 0, kicks: 0 };
 }
+
+/** The same over several queues. */
+export type QueueTotals = Readonly<QueueCounters>;
+
+export function totalOf(queues: readonly QueueCounters[]): QueueTotals {
+  const total = newQueueCounters();
+  for (const queue of queues) {
+    total.requests += queue.requests;
+    total.batches += queue.batches;
+    total.calls += queue.calls;
+    total.kicks += queue.kicks;
+  }
+  return total;
+}

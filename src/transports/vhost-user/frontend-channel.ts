@@ -1,7 +1,7 @@
 // Ground floor: the front end's end of a vhost-user socket: one message out, one answer in, blocking, never longer than a time limit.
 import { Epoll } from '../../sys/epoll.ts';
 import { closeFd, SystemError } from '../../sys/libc.ts';
-import { UnixSocket } from '../../sys/unix-socket.ts';
+import type { UnixSocket } from '../../sys/unix-socket.ts';
 import { decodeHeader, encodeMessage, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { HEADER_BYTES, REPLY, requestName } from './spec.ts';
@@ -40,7 +40,10 @@ export class FrontEndChannel implements Disposable {
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       const gone = error.code === 'EPIPE' || error.code === 'ECONNRESET';
-      throw new BackEndError(requestName(request), gone ? 'closed the connection' : `took no message (${error.message})`);
+      throw new BackEndError(
+        requestName(request),
+        gone ? 'closed the connection' : `took no message (${error.message})`,
+      );
     }
   }
 
@@ -82,7 +85,8 @@ export class FrontEndChannel implements Disposable {
     try {
       return this.#socket.receive(into, fds);
     } catch (error) {
-      if (error instanceof SystemError && error.code === 'ECONNRESET') throw new BackEndError(name, 'closed the connection');
+      if (error instanceof SystemError && error.code === 'ECONNRESET')
+        throw new BackEndError(name, 'closed the connection');
       throw error;
     }
   }

@@ -126,7 +126,8 @@ export class VhostUserFrontEnd implements Disposable {
     this.#regions = regions;
     if (this.#uses(PROTOCOL_F_CONFIGURE_MEM_SLOTS)) {
       const slots = Number(this.#askU64(Request.GET_MAX_MEM_SLOTS));
-      if (regions.length > slots) throw new BackEndError('GET_MAX_MEM_SLOTS', `takes ${slots} regions, not ${regions.length}`);
+      if (regions.length > slots)
+        throw new BackEndError('GET_MAX_MEM_SLOTS', `takes ${slots} regions, not ${regions.length}`);
       for (const region of regions) {
         const padded = new Uint8Array(8 + REGION_BYTES);
         padded.set(encodeRegion(regionMessage(region)), 8);
@@ -176,7 +177,8 @@ export class VhostUserFrontEnd implements Disposable {
   /** Stops a queue and gives the available index from which to go on. */
   stopQueue(index: number): number {
     const { payload } = this.channel.ask(Request.GET_VRING_BASE, encodeVringState(index, 0));
-    if (payload.byteLength !== 8) throw new BackEndError('GET_VRING_BASE', `answered ${payload.byteLength} bytes, not 8`);
+    if (payload.byteLength !== 8)
+      throw new BackEndError('GET_VRING_BASE', `answered ${payload.byteLength} bytes, not 8`);
     return payload.getUint32(4, true);
   }
 
@@ -225,6 +227,7 @@ function regionMessage(region: SharedRegion): MemoryRegionMessage {
 }
 
 function replyU64({ request, payload }: Message): bigint {
-  if (payload.byteLength !== 8) throw new BackEndError(requestName(request), `answered ${payload.byteLength} bytes, not 8`);
+  if (payload.byteLength !== 8)
+    throw new BackEndError(requestName(request), `answered ${payload.byteLength} bytes, not 8`);
   return payload.getBigUint64(0, true);
 }

@@ -118,11 +118,6 @@ export class LocalQueueHost implements QueueHost {
   reset(): void {
     this.device.reset?.();
   }
-
-  /** Requests the stores have not answered yet. */
-  get inFlight(): number {
-    return [...this.#running.values()].reduce((sum, { runner }) => sum + runner.queue.inFlight, 0);
-  }
 }
 
 function borrow(fd: number | undefined): EventFd | undefined {

@@ -52,20 +52,35 @@ function setNum(session: Session, message: Message): { index: number; apply: () 
   if (num === 0 || num > QUEUE_SIZE_MAX || (num & (num - 1)) !== 0) {
     throw new ProtocolError('SET_VRING_NUM', `a queue of ${num}; its size is a power of two up to ${QUEUE_SIZE_MAX}`);
   }
-  return { index, apply: () => void (vring.size = num) };
+  return {
+    index,
+    apply: () => {
+      vring.size = num;
+    },
+  };
 }
 
 function setBase(session: Session, message: Message): { index: number; apply: () => void } {
   const { index, num, vring } = ringOf(session, message, 8);
   if (num > 0xffff) throw new ProtocolError('SET_VRING_BASE', `an available index of ${num}`);
-  return { index, apply: () => void (vring.base = num) };
+  return {
+    index,
+    apply: () => {
+      vring.base = num;
+    },
+  };
 }
 
 function setAddresses(session: Session, message: Message): { index: number; apply: () => void } {
   const { index, vring } = ringOf(session, message, 40);
   const field = (at: number): number => Number(message.payload.getBigUint64(at, true));
   const addresses = { descriptorTable: field(8), usedRing: field(16), availableRing: field(24) };
-  return { index, apply: () => void (vring.addresses = addresses) };
+  return {
+    index,
+    apply: () => {
+      vring.addresses = addresses;
+    },
+  };
 }
 
 function setKick(session: Session, message: Message): { index: number; apply: () => void } {
@@ -100,7 +115,13 @@ const setErr: Handler = (session, message, done) => {
 const setEnable: Handler = (session, message, done) => {
   const { index, num, vring } = ringOf(session, message, 8);
   if (num > 1) throw new ProtocolError('SET_VRING_ENABLE', `${num} is neither 0 nor 1`);
-  session.change(index, () => void (vring.enabled = num === 1), done);
+  session.change(
+    index,
+    () => {
+      vring.enabled = num === 1;
+    },
+    done,
+  );
 };
 
 /** "stop ring upon receiving VHOST_USER_GET_VRING_BASE": it starts again with the next SET_VRING_KICK. */

@@ -1,0 +1,14 @@
+// The front door: everything public, nothing else.
+
+export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
+export { BlockDevice } from './devices/blk/block-device.ts';
+export type { BlockStore, MaybePromise, StoreFilter } from './devices/blk/block-store.ts';
+export { type ServeOptions, type Server, serve } from './serve.ts';
+export { SystemError } from './sys/libc.ts';
+export { ProtocolError } from './transports/vhost-user/protocol-error.ts';
+export type { DescriptorChain } from './virtio/descriptor-chain.ts';
+export type { VirtioDevice } from './virtio/device.ts';
+export { DriverError } from './virtio/errors.ts';
+export type { QueueTotals } from './virtio/queue-counters.ts';
+export type { Segments } from './virtio/segments.ts';
+export type { Virtqueue } from './virtio/virtqueue.ts';
