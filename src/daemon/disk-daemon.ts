@@ -1,0 +1,164 @@
+// Upper floor: a disk served by threads of its own. The main thread starts them, forwards signals, collects what they tell.
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
+import type { StoreDescription } from '../stores/open-store.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import { signalThread } from '../sys/signal-fd.ts';
+import type { UnixListener } from '../sys/unix-socket.ts';
+import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
+import type { DeviceThreadSetup } from './device-thread.ts';
+import type { PollMode } from './poll-mode.ts';
+import type { QueueThreadSetup } from './queue-thread.ts';
+import type { ServedDisk } from './served-disk.ts';
+import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
+import { LinkSender } from './thread-link.ts';
+
+export interface DiskDaemonOptions {
+  readonly store: StoreDescription;
+  readonly device: Omit<BlockDeviceOptions, 'onError'>;
+  /** Stays the caller's, who disposes it after `closed`. */
+  readonly listener: UnixListener;
+  readonly threads: number;
+  readonly poll: PollMode;
+  readonly once: boolean;
+  /** Processors for the threads, in turn. */
+  readonly cpus?: readonly number[];
+  readonly log: (line: string) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly sender: LinkSender<ToThread>;
+  readonly ready: Promise<number>;
+  readonly closed: Promise<DeviceSnapshot>;
+  onSnapshot: ((snapshot: DeviceSnapshot) => void) | undefined;
+}
+
+export class DiskDaemon implements ServedDisk {
+  readonly latency: RecordableHistogram = createHistogram();
+  readonly closed: Promise<DeviceSnapshot>;
+  readonly #options: DiskDaemonOptions;
+  readonly #eventFds: EventFd[] = [];
+  readonly #queueThreads: readonly Thread[];
+  readonly #deviceThread: Thread;
+
+  constructor(options: DiskDaemonOptions) {
+    this.#options = options;
+    const links = Array.from({ length: options.threads - 1 }, () => {
+      const { port1, port2 } = new MessageChannel();
+      return { calls: { port: port1, wakeFd: this.#eventFd() }, answers: { port: port2, wakeFd: this.#eventFd() } };
+    });
+    this.#queueThreads = links.map(({ calls, answers }, i) =>
+      this.#start(
+        'queue-thread',
+        i + 1,
+        [calls.port],
+        (common): QueueThreadSetup => ({ ...common, calls, answersWakeFd: answers.wakeFd }),
+      ),
+    );
+    const others = links.map(({ calls, answers }) => ({ answers, callsWakeFd: calls.wakeFd }));
+    this.#deviceThread = this.#start(
+      'device-thread',
+      0,
+      others.map(({ answers }) => answers.port),
+      (common): DeviceThreadSetup => ({
+        ...common,
+        listenFd: options.listener.fd,
+        once: options.once,
+        queueThreads: others,
+      }),
+    );
+    this.closed = this.#whenClosed();
+    // Told by `ready` too, which is asked first.
+    this.closed.catch(() => {});
+  }
+
+  #eventFd(): number {
+    const eventFd = EventFd.create();
+    this.#eventFds.push(eventFd);
+    return eventFd.fd;
+  }
+
+  #start(
+    file: string,
+    index: number,
+    ports: readonly MessagePort[],
+    setupOf: (common: ServingThreadSetup) => ServingThreadSetup,
+  ): Thread {
+    const { store, device, poll, cpus, log } = this.#options;
+    const { port1, port2 } = new MessageChannel();
+    const wakeFd = this.#eventFd();
+    const common = {
+      store,
+      device,
+      poll,
+      cpu: cpus?.[index % cpus.length],
+      latency: this.latency,
+      main: { port: port2, wakeFd },
+    };
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const worker = new Worker(new URL(`./${file}.${extension}`, import.meta.url), {
+      workerData: setupOf(common),
+      transferList: [port2, ...ports],
+    });
+    const ready = Promise.withResolvers<number>();
+    const closed = Promise.withResolvers<DeviceSnapshot>();
+    const thread: Thread = {
+      worker,
+      sender: new LinkSender<ToThread>(port1, wakeFd),
+      ready: ready.promise,
+      closed: closed.promise,
+      onSnapshot: undefined,
+    };
+    port1.on('message', (message: FromThread) => {
+      if (message.type === 'log') return log(message.line);
+      if (message.type === 'ready') return ready.resolve(message.thread);
+      if (message.type === 'closed') return closed.resolve(message.snapshot);
+      thread.onSnapshot?.(message.snapshot);
+    });
+    worker.once('error', (error) => {
+      ready.reject(error);
+      closed.reject(error);
+    });
+    worker.once('exit', () => port1.close());
+    // A thread's death is told once, by `closed`.
+    ready.promise.catch(() => {});
+    closed.promise.catch(() => {});
+    return thread;
+  }
+
+  get #threads(): readonly Thread[] {
+    return [this.#deviceThread, ...this.#queueThreads];
+  }
+
+  /** Fulfilled when every thread serves. */
+  async ready(): Promise<void> {
+    await Promise.all(this.#threads.map(({ ready }) => ready));
+  }
+
+  async #whenClosed(): Promise<DeviceSnapshot> {
+    const session = await Promise.race([this.#deviceThread.closed, ...this.#queueThreads.map(({ closed }) => closed)]);
+    for (const { sender } of this.#queueThreads) sender.send('stop');
+    const others = await Promise.all(this.#queueThreads.map(({ closed }) => closed));
+    await Promise.all(this.#threads.map(({ worker }) => new Promise((resolve) => worker.once('exit', resolve))));
+    for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
+    return addSnapshots([session, ...others]);
+  }
+
+  /** Sends SIGTERM, SIGINT or SIGHUP to the session's thread, where it is one more readable descriptor. */
+  async signal(number: number): Promise<void> {
+    signalThread(await this.#deviceThread.ready, number);
+  }
+
+  /** What has been served so far, over all threads. */
+  async snapshot(): Promise<DeviceSnapshot> {
+    const parts = this.#threads.map((thread) => {
+      const { promise, resolve } = Promise.withResolvers<DeviceSnapshot>();
+      thread.onSnapshot = resolve;
+      thread.sender.send('snapshot');
+      return Promise.race([promise, thread.closed]);
+    });
+    return addSnapshots(await Promise.all(parts));
+  }
+}

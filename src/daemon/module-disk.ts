@@ -1,0 +1,50 @@
+// Upper floor: a disk whose store is somebody's TypeScript, served inside Node's loop so that it may be async.
+import { constants } from 'node:os';
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
+import { BlockDevice } from '../devices/blk/block-device.ts';
+import type { BlockStore } from '../devices/blk/block-store.ts';
+import { type Server, serve } from '../serve.ts';
+import type { UnixListener } from '../sys/unix-socket.ts';
+import type { DeviceSnapshot } from './device-snapshot.ts';
+import type { ServedDisk } from './served-disk.ts';
+
+export interface ModuleDiskOptions {
+  readonly device: Omit<BlockDeviceOptions, 'onError'>;
+  /** Stays the caller's, who disposes it after `closed`. */
+  readonly listener: UnixListener;
+  readonly once: boolean;
+  readonly log: (line: string) => void;
+}
+
+export class ModuleDisk implements ServedDisk {
+  readonly latency: RecordableHistogram = createHistogram();
+  readonly closed: Promise<DeviceSnapshot>;
+  readonly #store: BlockStore;
+  readonly #device: BlockDevice;
+  readonly #server: Server;
+
+  constructor(store: BlockStore, options: ModuleDiskOptions) {
+    const { log, once, listener } = options;
+    this.#store = store;
+    this.#device = new BlockDevice(store, { ...options.device, onError: log });
+    this.#server = serve(this.#device, { vhostUser: listener.fd, once, log, latency: this.latency });
+    this.closed = this.#server.closed.then(async () => {
+      await store.flush?.();
+      await store.close?.();
+      return this.snapshot();
+    });
+  }
+
+  async ready(): Promise<void> {}
+
+  async snapshot(): Promise<DeviceSnapshot> {
+    const { bytes } = this.#device;
+    return { ...this.#server.totals(), bytesRead: bytes.read, bytesWritten: bytes.written };
+  }
+
+  async signal(number: number): Promise<void> {
+    if (number !== constants.signals.SIGHUP) this.#server.close();
+    else this.#device.resize(this.#store.refreshSize?.() ?? this.#store.sizeBytes);
+  }
+}

@@ -1,0 +1,16 @@
+// Upper floor: a disk being served, whether by threads of its own or inside Node's loop.
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { DeviceSnapshot } from './device-snapshot.ts';
+
+export interface ServedDisk {
+  /** From pop to publish, in ns. */
+  readonly latency: RecordableHistogram;
+  /** Everything has stopped; gives the last counts. Rejects when serving failed. */
+  readonly closed: Promise<DeviceSnapshot>;
+  /** Fulfilled when it serves. Rejects when it cannot. */
+  ready(): Promise<void>;
+  /** What has been served so far. */
+  snapshot(): Promise<DeviceSnapshot>;
+  /** SIGTERM and SIGINT finish what is in flight, flush and close; SIGHUP looks at the store's size again. */
+  signal(number: number): Promise<void>;
+}
