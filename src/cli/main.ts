@@ -1,0 +1,53 @@
+// Upper floor: the command line. The list of commands is the list of files in this folder.
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { UsageError } from './usage-error.ts';
+
+const EXIT_OK = 0;
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+/** Loaded when named, so that none waits for what another needs. */
+const commands: { readonly [name: string]: () => Promise<Command> } = {
+  serve: async () => (await import('./serve.ts')).serveCommand(),
+  demo: async () => (await import('./demo.ts')).demoCommand(),
+  bench: async () => (await import('./bench.ts')).benchCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+};
+
+async function program(named: string | undefined): Promise<Command> {
+  const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
+  const command = new Command('belfry')
+    .description('Serves virtio devices to real virtual machines.')
+    .version(version)
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      '\nFirst steps:\n  belfry demo                                       see it work on this machine\n  belfry serve blk disk.img --socket /tmp/disk.sock  serve a disk to a VM\n',
+    );
+  const one = named === undefined ? undefined : commands[named];
+  for (const load of one === undefined ? Object.values(commands) : [one]) command.addCommand(await load());
+  return command;
+}
+
+/** package.json stands above `src` in a checkout, above `dist/src` in the published package. */
+function packageFile(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json', import.meta.url);
+}
+
+/** Runs one command; the result is the exit code. Every failure is one line on stderr. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const command = await program(argv[0]);
+  const all = [command, ...command.commands, ...command.commands.flatMap((child) => child.commands)];
+  for (const one of all)
+    one.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'belfry: ')) });
+  try {
+    await command.parseAsync(argv, { from: 'user' });
+    return Number(process.exitCode ?? EXIT_OK);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    console.error(`belfry: ${(error as Error).message}`);
+    if (process.env.BELFRY_DEBUG !== undefined) console.error(error);
+    return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
+  }
+}

@@ -1,0 +1,46 @@
+// Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
+import { InvalidArgumentError } from 'commander';
+import { POLL_MAX_US, type PollMode } from '../daemon/poll-mode.ts';
+
+/** An option that takes a whole number from `least` to `most`. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`It takes a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+/** `off`, `auto`, or microseconds up to a second. */
+export function pollMode(text: string): PollMode {
+  if (text === 'off' || text === 'auto') return text;
+  const us = Number(text);
+  if (text.trim() === '' || !Number.isFinite(us) || us < 0 || us > POLL_MAX_US) {
+    throw new InvalidArgumentError(`It takes off, auto, or microseconds up to ${POLL_MAX_US}.`);
+  }
+  return us;
+}
+
+/** A power of two from 512 to 65536. */
+export function blockSize(text: string): number {
+  const bytes = Number(text);
+  if (!Number.isInteger(bytes) || bytes < 512 || bytes > 65536 || (bytes & (bytes - 1)) !== 0) {
+    throw new InvalidArgumentError('It takes a power of two from 512 to 65536.');
+  }
+  return bytes;
+}
+
+/** Up to 20 bytes of text. */
+export function serial(text: string): string {
+  if (new TextEncoder().encode(text).length > 20)
+    throw new InvalidArgumentError('A serial number has at most 20 bytes.');
+  return text;
+}
+
+/** `0` or `0,1`: processors. */
+export function cpuList(text: string): readonly number[] {
+  const parse = wholeNumber(0, 1023);
+  return text.split(',').map(parse);
+}
