@@ -2,7 +2,7 @@
 import { AdaptivePoll } from '../notify/adaptive-poll.ts';
 import { involuntarySwitches } from '../sys/cpu.ts';
 import { Epoll } from '../sys/epoll.ts';
-import type { PollPolicy } from '../sys/event-loop.ts';
+import type { PollPolicy } from '../sys/pollable.ts';
 import { TimerFd } from '../sys/timer-fd.ts';
 
 /** Never, learned, or always for so many microseconds. */

@@ -1,7 +1,7 @@
 // Cellar: eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero.
-import { readlinkSync } from 'node:fs';
-import { F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
-import { check, checkOrAgain, closeFd, libc, SystemError } from './libc.ts';
+import { checkedNotifier } from './checked-notifier.ts';
+import { O_CLOEXEC, O_NONBLOCK } from './constants.ts';
+import { check, checkOrAgain, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 export class EventFd implements Disposable {
@@ -13,9 +13,7 @@ export class EventFd implements Disposable {
 
   /** A new one: non-blocking, closed on exec, count 0. */
   static create(): EventFd {
-    return new EventFd(
-      check(libc.eventfd(0, O_CLOEXEC | O_NONBLOCK), 'eventfd', 'raise the limit of open files (ulimit -n)'),
-    );
+    return new EventFd(check(libc.eventfd(0, O_CLOEXEC | O_NONBLOCK), 'eventfd', 'try ulimit -n 65536'));
   }
 
   /** Uses a descriptor that stays somebody else's: never dispose it. */
@@ -23,14 +21,9 @@ export class EventFd implements Disposable {
     return new EventFd(fd);
   }
 
-  /** Takes over a descriptor somebody sent. Others send a pipe or, User-Mode Linux, a socket pair. Throws SystemError EBADF or EINVAL. */
+  /** Takes over a descriptor somebody sent. Throws SystemError EBADF, or EINVAL where it cannot be one end of a doorbell. */
   static adopt(fd: number): EventFd {
-    const kind = describeFd(fd);
-    if (!/^(anon_inode:\[eventfd\]|pipe:|socket:)/.test(kind))
-      throw new SystemError('eventfd', 'EINVAL', `the descriptor is ${kind}`);
-    // A full pipe or a counter at its maximum must not block the device thread.
-    check(libc.fcntl(fd, F_SETFL, check(libc.fcntl(fd, F_GETFL, 0), 'fcntl') | O_NONBLOCK), 'fcntl');
-    return new EventFd(fd);
+    return new EventFd(checkedNotifier(fd));
   }
 
   /** Adds one. A full counter (or pipe) has its reader awake already, so EAGAIN is success; a vanished reader is nobody's loss. */
@@ -46,14 +39,5 @@ export class EventFd implements Disposable {
 
   [Symbol.dispose](): void {
     closeFd(this.fd);
-  }
-}
-
-/** What /proc calls a descriptor: `anon_inode:[eventfd]`, `pipe:[7]`, a path. Throws SystemError EBADF when it is not open. */
-export function describeFd(fd: number): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    throw new SystemError('readlink', 'EBADF', `descriptor ${fd} is not open`);
   }
 }

@@ -1,23 +1,6 @@
 // Cellar: one epoll set for everything of a device: kicks, socket, signals, wake-ups. Polls before it sleeps, if told to.
 import { Epoll } from './epoll.ts';
-
-/** A source that can be looked at without a system call. */
-export interface Pollable {
-  /** Does what there is to do; true if there was something. */
-  poll(): boolean;
-  /** Asks the other side not to ring: it is being polled. */
-  suppress(): void;
-  /** Asks the other side to ring again; true when work arrived meanwhile, for which no ring will come: `poll` once more. */
-  rearm(): boolean;
-}
-
-/** How long to poll before sleeping, learned or fixed. */
-export interface PollPolicy {
-  /** Nanoseconds to poll from now; 0 sleeps at once. */
-  pollNs(): number;
-  /** Reports how long the loop waited for work, polling and sleeping together, in ns, and whether polling found it. */
-  waited(ns: number, foundByPolling: boolean): void;
-}
+import type { Pollable, PollPolicy } from './pollable.ts';
 
 interface Watch {
   readonly onReadable: () => void;

@@ -38,6 +38,7 @@ export const { functions: libc } = dlopen(null, {
   memfd_create: { return: i32, arguments: [ptr, u32] },
   mmap: { return: ptr, arguments: [ptr, u64, i32, i32, i32, i64] },
   munmap: { return: i32, arguments: [ptr, u64] },
+  open: { return: i32, arguments: [ptr, i32, u32] },
   pread: { return: i32, arguments: [i32, 'buffer', u64, i64] },
   preadv: { return: i32, arguments: [i32, ptr, i32, i64] },
   pthread_sigmask: { return: i32, arguments: [i32, ptr, ptr] },

@@ -43,6 +43,11 @@ export class Segments {
     return new Uint8Array(view.buffer, view.byteOffset + (this.#offsets[at] as number), this.#lengths[at]);
   }
 
+  /** All pieces, in order. */
+  views(): Uint8Array<ArrayBuffer>[] {
+    return Array.from({ length: this.count }, (_, i) => this.view(i));
+  }
+
   /** The le32 at byte `position` of the stream. */
   uint32(position: number): number {
     const at = this.#first;

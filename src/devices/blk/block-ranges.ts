@@ -3,6 +3,7 @@ import type { Segments } from '../../virtio/segments.ts';
 import { RANGE_SECTORS_MAX, RANGES_MAX } from './block-config.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
 import * as blk from './spec.ts';
+import { inTurn, settle } from './store-answer.ts';
 
 interface Range {
   readonly offset: number;
@@ -22,12 +23,11 @@ export function serveRanges(
   if (discard ? store.discard === undefined : store.writeZeroes === undefined) return blk.VIRTIO_BLK_S_UNSUPP;
   const ranges = readRanges(data, discard, capacityBytes);
   if (typeof ranges === 'number') return ranges;
-  const pending: Promise<void>[] = [];
-  for (const { offset, length, unmap } of ranges) {
-    const done = discard ? store.discard?.(offset, length) : store.writeZeroes?.(offset, length, unmap);
-    if (done !== undefined) pending.push(done);
-  }
-  return pending.length === 0 ? blk.VIRTIO_BLK_S_OK : Promise.all(pending).then(() => blk.VIRTIO_BLK_S_OK);
+  return settle(
+    inTurn(ranges, ({ offset, length, unmap }) =>
+      discard ? store.discard?.(offset, length) : store.writeZeroes?.(offset, length, unmap),
+    ),
+  );
 }
 
 /** The ranges of a request, or the status that refuses it. */

@@ -1,6 +1,7 @@
 // Ground floor: one running queue on its owner thread: a kick, a look or a start drains it; the driver's mistakes end here.
 import { EventFd } from '../../sys/event-fd.ts';
-import type { EventLoop, Pollable } from '../../sys/event-loop.ts';
+import type { EventLoop } from '../../sys/event-loop.ts';
+import type { Pollable } from '../../sys/pollable.ts';
 import { TimerFd } from '../../sys/timer-fd.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
 import type { SplitQueue } from '../../virtio/split-queue.ts';

@@ -1,0 +1,155 @@
+// The filters: the conformance suite through each, exact presence of members, and what each adds.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BlockStore, StoreFilter } from '../../devices/blk/block-store.ts';
+import { storeConformance } from '../../testing/store-conformance.ts';
+import { memory } from '../memory.ts';
+import { delay } from './delay.ts';
+import { forward } from './forward.ts';
+import { log } from './log.ts';
+import { readOnly } from './read-only.ts';
+
+const WRITABLE = ['write', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
+const open = (filter: StoreFilter) => () => filter(memory(256 * 1024));
+
+storeConformance('forward', { open: open(forward), members: WRITABLE });
+storeConformance('log', { open: open(log({ line: () => {} })), members: WRITABLE });
+storeConformance('delay of writes', { open: open(delay({ writeMs: 0.01 })), members: WRITABLE });
+storeConformance('delay of reads', { open: open(delay({ readMs: 0.01 })), members: WRITABLE });
+storeConformance('read-only', {
+  open: open(readOnly()),
+  members: ['refreshSize', 'close'],
+  content: new Uint8Array(256 * 1024),
+});
+
+/** Every optional member, each of which tells its name and arguments. */
+function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
+  const tell =
+    (name: string) =>
+    (...args: unknown[]): void => {
+      calls.push([name, ...args]);
+    };
+  return {
+    sizeBytes,
+    name: 'complete',
+    physicalBlockBytes: 4096,
+    read: tell('read'),
+    write: tell('write'),
+    readv: tell('readv'),
+    writev: tell('writev'),
+    flush: tell('flush'),
+    discard: tell('discard'),
+    writeZeroes: tell('writeZeroes'),
+    refreshSize: () => 1024,
+    close: tell('close'),
+  };
+}
+
+const OPTIONAL = [
+  'name',
+  'physicalBlockBytes',
+  'write',
+  'readv',
+  'writev',
+  'flush',
+  'discard',
+  'writeZeroes',
+  'refreshSize',
+  'close',
+] as const;
+const filters: Record<string, StoreFilter> = {
+  forward,
+  log: log({ line: () => {} }),
+  delay: delay({ readMs: 1, writeMs: 1 }),
+};
+
+for (const [name, filter] of Object.entries(filters)) {
+  test(`${name}: a member is there exactly if the store below has it, whichever it lacks`, () => {
+    for (const lacking of [undefined, ...OPTIONAL]) {
+      const next: Partial<BlockStore> & Pick<BlockStore, 'read' | 'sizeBytes'> = complete([]);
+      if (lacking !== undefined) delete next[lacking];
+      const store = filter(next);
+      for (const member of OPTIONAL) assert.equal(member in store, member in next, `${member} without ${lacking}`);
+    }
+  });
+
+  test(`${name}: everything reaches the store below, with its arguments, and its size is always the current one`, async () => {
+    const calls: unknown[][] = [];
+    const next = complete(calls);
+    const store = filter(next);
+    const bytes = new Uint8Array(512);
+    await store.read(1, bytes);
+    await store.write?.(2, bytes);
+    await store.readv?.(3, [bytes]);
+    await store.writev?.(4, [bytes]);
+    await store.flush?.();
+    await store.discard?.(5, 6);
+    await store.writeZeroes?.(7, 8, true);
+    await store.close?.();
+    assert.deepEqual(calls, [
+      ['read', 1, bytes],
+      ['write', 2, bytes],
+      ['readv', 3, [bytes]],
+      ['writev', 4, [bytes]],
+      ['flush'],
+      ['discard', 5, 6],
+      ['writeZeroes', 7, 8, true],
+      ['close'],
+    ]);
+    assert.equal(store.refreshSize?.(), 1024);
+    Object.assign(next, { sizeBytes: 1024 });
+    assert.equal(store.sizeBytes, 1024);
+  });
+}
+
+test('read-only takes away everything that writes and flushes, and nothing else', () => {
+  const store = readOnly()(complete([]));
+  const left = OPTIONAL.filter((member) => store[member] !== undefined);
+  assert.deepEqual(left, ['name', 'physicalBlockBytes', 'readv', 'refreshSize', 'close']);
+});
+
+test('delay makes only what it was told to wait, side by side', async () => {
+  const store = delay({ readMs: 5 })(memory(65536));
+  const bytes = new Uint8Array(512);
+  assert.equal(store.write?.(0, bytes.fill(7)), undefined);
+  const into = Array.from({ length: 8 }, () => new Uint8Array(512));
+  const reads = into.map((piece) => store.read(0, piece));
+  assert.ok(reads.every((read) => read instanceof Promise));
+  assert.equal(into[0]?.[0], 0);
+  await Promise.all(reads);
+  assert.ok(into.every((piece) => piece[0] === 7));
+  await store.close?.();
+});
+
+test('log tells of each request what it was, how it ended and how long it took', async () => {
+  const lines: string[] = [];
+  const next = complete([]);
+  next.read = () => {
+    throw new Error('no such sector');
+  };
+  next.write = async () => {};
+  next.flush = () => Promise.reject(new Error('power failure'));
+  const store = log({ line: (text) => lines.push(text) })(next);
+  const bytes = new Uint8Array(512);
+  assert.throws(() => store.read(1024, bytes), /no such sector/);
+  const pending = store.write?.(512, bytes);
+  assert.equal(lines.length, 1);
+  await pending;
+  await assert.rejects(async () => store.flush?.(), /power failure/);
+  store.readv?.(0, [bytes, bytes]);
+  store.discard?.(0, 4096);
+  store.writeZeroes?.(4096, 512, false);
+  const times = / \d+\.\d{3} ms$/;
+  assert.ok(lines.every((line) => times.test(line)));
+  assert.deepEqual(
+    lines.map((line) => line.replace(times, '')),
+    [
+      'read 512 bytes at 1024: failed: no such sector,',
+      'write 512 bytes at 512: ok,',
+      'flush: failed: power failure,',
+      'read 1024 bytes at 0 in 2 pieces: ok,',
+      'discard 4096 bytes at 0: ok,',
+      'zero 512 bytes at 4096: ok,',
+    ],
+  );
+});

@@ -1,0 +1,22 @@
+// Stores: what every filter starts from: a store that passes everything on.
+import type { BlockStore } from '../../devices/blk/block-store.ts';
+
+/** The members of `next` and no others, since presence means capability; a filter replaces or deletes some. */
+export function forward(next: BlockStore): { -readonly [member in keyof BlockStore]: BlockStore[member] } {
+  return {
+    get sizeBytes() {
+      return next.sizeBytes;
+    },
+    ...(next.name !== undefined && { name: next.name }),
+    ...(next.physicalBlockBytes !== undefined && { physicalBlockBytes: next.physicalBlockBytes }),
+    read: (offset, into) => next.read(offset, into),
+    ...(next.write && { write: next.write.bind(next) }),
+    ...(next.readv && { readv: next.readv.bind(next) }),
+    ...(next.writev && { writev: next.writev.bind(next) }),
+    ...(next.flush && { flush: next.flush.bind(next) }),
+    ...(next.discard && { discard: next.discard.bind(next) }),
+    ...(next.writeZeroes && { writeZeroes: next.writeZeroes.bind(next) }),
+    ...(next.refreshSize && { refreshSize: next.refreshSize.bind(next) }),
+    ...(next.close && { close: next.close.bind(next) }),
+  };
+}

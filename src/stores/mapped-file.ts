@@ -1,0 +1,80 @@
+// Stores: a file that lives in memory (tmpfs, hugetlbfs, a memfd), mapped: a request is one copy.
+import type { BlockStore } from '../devices/blk/block-store.ts';
+import type { ImageFile } from '../sys/file.ts';
+import { Mapping } from '../sys/mapping.ts';
+import type { AllocationMap } from './allocation-map.ts';
+import { readOnly } from './filters/read-only.ts';
+
+/** Serves `file`, which the store closes in the end. Read-only if the file was opened so. Throws SystemError. */
+export function mappedFile(file: ImageFile, map: AllocationMap): BlockStore {
+  const store = new MappedFile(file, map);
+  return file.readOnly ? readOnly()(store) : store;
+}
+
+/** Without `flush`: what is here lives and dies with the machine's memory. */
+class MappedFile implements BlockStore {
+  readonly name: string;
+  readonly physicalBlockBytes: number;
+  readonly #file: ImageFile;
+  readonly #map: AllocationMap;
+  #mapping: Mapping;
+  #buffer: ArrayBuffer;
+
+  constructor(file: ImageFile, map: AllocationMap) {
+    this.name = file.name;
+    this.physicalBlockBytes = file.physicalBlockBytes;
+    this.#file = file;
+    this.#map = map;
+    this.#mapping = Mapping.ofFile(file.fd, file.currentSize(), { writable: !file.readOnly });
+    this.#buffer = this.#mapping.bytes.buffer;
+  }
+
+  get sizeBytes(): number {
+    return this.#buffer.byteLength;
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    if (this.#map.covers(offset, into.length)) into.set(new Uint8Array(this.#buffer, offset, into.length));
+    // A load from a hole would allocate a page for it; pread does not.
+    else this.#file.readInto(offset, into);
+  }
+
+  write(offset: number, from: Uint8Array): void {
+    if (!this.#map.covers(offset, from.length)) this.#map.allocate(this.#file, offset, from.length);
+    new Uint8Array(this.#buffer, offset, from.length).set(from);
+  }
+
+  discard(offset: number, length: number): void {
+    this.#map.release(this.#file, offset, offset + length);
+  }
+
+  writeZeroes(offset: number, length: number, mayUnmap: boolean): void {
+    const end = offset + length;
+    const released = mayUnmap ? this.#map.release(this.#file, offset, end) : { start: offset, end: offset };
+    this.#zero(offset, released.start);
+    this.#zero(released.end, end);
+  }
+
+  #zero(start: number, end: number): void {
+    if (start === end) return;
+    if (!this.#map.covers(start, end - start)) this.#map.allocate(this.#file, start, end - start);
+    new Uint8Array(this.#buffer, start, end - start).fill(0);
+  }
+
+  /** Call it on every thread that serves the file. */
+  refreshSize(): number {
+    const sizeBytes = this.#file.currentSize();
+    if (sizeBytes === this.sizeBytes) return sizeBytes;
+    const mapping = Mapping.ofFile(this.#file.fd, sizeBytes, { writable: !this.#file.readOnly });
+    this.#mapping[Symbol.dispose]();
+    this.#mapping = mapping;
+    this.#buffer = mapping.bytes.buffer;
+    this.#map.resize(sizeBytes);
+    return sizeBytes;
+  }
+
+  close(): void {
+    this.#mapping[Symbol.dispose]();
+    this.#file[Symbol.dispose]();
+  }
+}

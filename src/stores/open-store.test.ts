@@ -1,0 +1,101 @@
+// Which engine serves what, and one store on several threads.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
+
+const SIZE = 1024 * 1024;
+const CHUNK = 32 * 1024;
+const TMPFS = 0x01021994;
+
+function image(parent: string): string {
+  const folder = mkdtempSync(join(parent, 'belfry-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'disk.img');
+  writeFileSync(path, '');
+  truncateSync(path, SIZE);
+  return path;
+}
+
+function isTmpfs(folder: string): boolean {
+  return existsSync(folder) && statfsSync(folder).type === TMPFS;
+}
+
+test('memory and files in memory are mapped, other files are not, and both have the name they were opened by', () => {
+  const specs = ['mem:1M', image(tmpdir()), ...(isTmpfs('/dev/shm') ? [image('/dev/shm')] : [])];
+  for (const spec of specs) {
+    const { store, description } = openStore(spec);
+    const inMemory = spec.startsWith('mem:') || isTmpfs(join(spec, '..'));
+    assert.equal(description.engine, inMemory ? 'mapped-file' : 'sync-file');
+    // A disk whose bytes die with the machine has nothing to flush.
+    assert.equal(store.flush === undefined, inMemory);
+    assert.deepEqual([store.name, store.sizeBytes], [spec, SIZE]);
+    store.close?.();
+  }
+});
+
+test('what is opened read-only cannot be written, on any thread', () => {
+  for (const spec of ['mem:1M', image(tmpdir())]) {
+    const { store, description } = openStore(spec, { readOnly: true });
+    const again = reopenStore(description);
+    for (const each of [store, again])
+      assert.deepEqual([each.write, each.discard, each.flush], [undefined, undefined, undefined]);
+    store.close?.();
+    again.close?.();
+  }
+});
+
+test('a size that is none and a file that is not there are told apart', () => {
+  assert.throws(() => openStore('mem:lots'), { name: 'RangeError', message: /"lots" is not a size/ });
+  assert.throws(() => openStore('/nowhere/disk.img'), { name: 'SystemError', code: 'ENOENT' });
+});
+
+test('a store opened again sees the same bytes and outlives the first', () => {
+  for (const spec of ['mem:1M', image(tmpdir())]) {
+    const { store, description } = openStore(spec);
+    const again = reopenStore(description);
+    const bytes = new Uint8Array(4096).fill(3);
+    store.write?.(8192, bytes);
+    store.close?.();
+    const into = new Uint8Array(4096);
+    again.read(8192, into);
+    assert.deepEqual(into, bytes);
+    again.close?.();
+  }
+});
+
+/** Runs `work`, the source of a function of a store, on another thread that opens the store from its description. */
+async function onAnotherThread(description: StoreDescription, work: string): Promise<void> {
+  const script = `
+    const { workerData } = require('node:worker_threads');
+    import(workerData.module).then(({ reopenStore }) => {
+      const store = reopenStore(workerData.description);
+      (${work})(store);
+      store.close();
+    });`;
+  const module = new URL('./open-store.ts', import.meta.url).href;
+  const worker = new Worker(script, { eval: true, workerData: { module, description } });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  worker.once('error', reject).once('exit', () => resolve());
+  await promise;
+}
+
+test('threads that map one file share what they know of its holes', async () => {
+  const spec = isTmpfs('/dev/shm') ? image('/dev/shm') : 'mem:1M';
+  const { store, description } = openStore(spec);
+  const bytes = new Uint8Array(CHUNK).fill(1);
+  await onAnotherThread(description, `(store) => store.write(${4 * CHUNK}, new Uint8Array(${CHUNK}).fill(2))`);
+  const chunks = new Uint8Array(description.shared!);
+  assert.deepEqual([...chunks.slice(3, 6)], [0, 1, 0]);
+  store.read(4 * CHUNK, bytes);
+  assert.deepEqual(bytes, new Uint8Array(CHUNK).fill(2));
+  await onAnotherThread(description, `(store) => store.discard(0, store.sizeBytes)`);
+  assert.deepEqual([...chunks.slice(3, 6)], [0, 0, 0]);
+  store.read(4 * CHUNK, bytes);
+  assert.deepEqual(bytes, new Uint8Array(CHUNK));
+  if (!spec.startsWith('mem:')) assert.equal(statSync(spec).blocks, 0);
+  store.close?.();
+});

@@ -1,0 +1,129 @@
+// The plain file: the conformance suite on the file systems and devices at hand, and what only a file promises.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { ImageFile } from '../sys/file.ts';
+import { storeConformance } from '../testing/store-conformance.ts';
+import { syncFile } from './sync-file.ts';
+
+const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
+const SIZE = 1024 * 1024 + 3 * 512;
+
+function freshImage(folder: string, sizeBytes = SIZE): string {
+  const path = join(folder, 'disk.img');
+  writeFileSync(path, '');
+  truncateSync(path, sizeBytes);
+  return path;
+}
+
+// On tmpfs there is no FALLOC_FL_ZERO_RANGE, so that zeroes are written by hand there.
+for (const parent of new Set([tmpdir(), '/dev/shm'])) {
+  if (!existsSync(parent)) continue;
+  const folder = mkdtempSync(join(parent, 'belfry-'));
+  after(() => rmSync(folder, { recursive: true }));
+  storeConformance(`file in ${parent}`, { open: () => syncFile(ImageFile.open(freshImage(folder))), members: ALL });
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
+after(() => rmSync(folder, { recursive: true }));
+const content = new Uint8Array(SIZE).map((_, i) => i ^ (i >> 9));
+
+storeConformance('read-only file', {
+  open: () => {
+    writeFileSync(join(folder, 'disk.img'), content);
+    return syncFile(ImageFile.open(join(folder, 'disk.img'), { readOnly: true }));
+  },
+  members: ['readv', 'refreshSize', 'close'],
+  content,
+});
+
+test('discarding gives the room of a file back', (context) => {
+  const path = freshImage(folder);
+  const store = syncFile(ImageFile.open(path));
+  store.write?.(0, content);
+  store.flush?.();
+  const before = statSync(path).blocks;
+  store.discard?.(0, SIZE);
+  store.flush?.();
+  if (statSync(path).blocks === before) context.skip(`the file system of ${folder} has no holes`);
+  store.close?.();
+});
+
+test('a file that becomes shorter fails the requests beyond its end, and those only', () => {
+  const path = freshImage(folder);
+  const store = syncFile(ImageFile.open(path));
+  truncateSync(path, 4096);
+  const bytes = new Uint8Array(4096);
+  store.read(0, bytes);
+  assert.throws(() => store.read(512, bytes), { code: 'EIO', message: 'pread: EIO: the file became shorter' });
+  assert.throws(() => store.readv?.(512, [bytes, bytes]), { code: 'EIO' });
+  assert.equal(store.sizeBytes, SIZE);
+  assert.equal(store.refreshSize?.(), 4096);
+  assert.equal(store.sizeBytes, 4096);
+  store.close?.();
+});
+
+test('after it was closed every request fails, also when the descriptor has a new owner', () => {
+  const path = freshImage(folder);
+  const store = syncFile(ImageFile.open(path));
+  store.close?.();
+  using _next = ImageFile.open(path);
+  const bytes = new Uint8Array(512);
+  assert.throws(() => store.read(0, bytes), { code: 'EBADF' });
+  assert.throws(() => store.write?.(0, bytes), { code: 'EBADF' });
+  assert.throws(() => store.flush?.(), { code: 'EBADF' });
+});
+
+test('once a flush failed, no later flush succeeds', () => {
+  const file = ImageFile.open(freshImage(folder));
+  let isBroken = true;
+  file.sync = () => {
+    if (isBroken) throw new Error('the disk is gone');
+  };
+  const store = syncFile(file);
+  assert.throws(() => store.flush?.(), /the disk is gone/);
+  isBroken = false;
+  assert.throws(() => store.flush?.(), /the disk is gone/);
+  store.close?.();
+});
+
+/** Attaches `path` to a loop device and gives its name, or why that does not work here. */
+function loopDevice(path: string, ...options: string[]): { device: string } | { skip: string } {
+  if (process.getuid?.() !== 0) return { skip: 'a loop device needs root' };
+  try {
+    const device = execFileSync('losetup', ['--find', '--show', ...options, path], { timeout: 10_000, stdio: 'pipe' });
+    return { device: device.toString().trim() };
+  } catch {
+    return { skip: 'no loop device can be made here' };
+  }
+}
+
+for (const sectorBytes of [512, 4096]) {
+  const backing = join(folder, `loop-${sectorBytes}.img`);
+  writeFileSync(backing, '');
+  truncateSync(backing, 2 * 1024 * 1024);
+  const loop = loopDevice(backing, '--sector-size', String(sectorBytes));
+  if ('skip' in loop) {
+    test(`block device with sectors of ${sectorBytes} bytes`, { skip: loop.skip }, () => {});
+    continue;
+  }
+  after(() => execFileSync('losetup', ['--detach', loop.device], { timeout: 10_000 }));
+  storeConformance(`block device with sectors of ${sectorBytes} bytes`, {
+    open: () => syncFile(ImageFile.open(loop.device)),
+    members: ALL,
+  });
+  test(`a block device with sectors of ${sectorBytes} bytes says so, and gives room back`, () => {
+    using file = ImageFile.open(loop.device);
+    assert.deepEqual([file.isBlockDevice, file.blockBytes, file.currentSize()], [true, sectorBytes, 2 * 1024 * 1024]);
+    assert.ok(file.physicalBlockBytes >= sectorBytes);
+    assert.equal(file.fileSystem().kind, 'other');
+    file.writeFrom(0, new Uint8Array(1024 * 1024).fill(1));
+    file.sync();
+    const before = statSync(backing).blocks;
+    file.discard(512, 1024 * 1024);
+    assert.ok(statSync(backing).blocks < before);
+  });
+}

@@ -1,0 +1,163 @@
+// Images: what is refused and with which line, who may share one, and bytes at offsets.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { ImageFile } from './file.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function image(name: string, sizeBytes = 65536): string {
+  const path = join(folder, name);
+  writeFileSync(path, '');
+  truncateSync(path, sizeBytes);
+  return path;
+}
+
+/** Opening `path` fails with `code` and one line that names it and matches `advice`. */
+function refuses(path: string, code: string, advice: RegExp, options?: { readOnly: boolean }): void {
+  assert.throws(
+    () => ImageFile.open(path, options),
+    ({ name, code: actual, message }: Error & { code: string }) => {
+      assert.deepEqual([name, actual], ['SystemError', code], message);
+      assert.ok(message.includes(path) && !message.includes('\n'), message);
+      assert.match(message, advice);
+      return true;
+    },
+  );
+}
+
+test('what cannot be a disk is refused with one line that says what to do', () => {
+  refuses(join(folder, 'missing.img'), 'ENOENT', /does not exist: "truncate -s 1G .*missing\.img" makes an empty disk/);
+  refuses(folder, 'EISDIR', /is a directory: name a file or a block device/);
+  refuses(folder, 'EISDIR', /is a directory: name a file or a block device/, { readOnly: true });
+  refuses(image('odd.img', 1000), 'EINVAL', /has 1000 bytes, .* not a multiple of 512: "truncate -s %512 /);
+  refuses(image('empty.img', 0), 'EINVAL', /is empty: "truncate -s 1G /);
+  refuses('/dev/null', 'EINVAL', /is neither a file nor a block device/);
+  refuses(join(image('file.img'), 'below'), 'ENOTDIR', /file\.img\/below$/);
+});
+
+test('a FIFO is refused, not waited for', () => {
+  const path = join(folder, 'fifo');
+  execFileSync('mkfifo', [path], { timeout: 10_000 });
+  refuses(path, 'EINVAL', /is neither a file nor a block device/, { readOnly: true });
+});
+
+test('an image that may not be written is refused, and can be opened read-only', (context) => {
+  const path = image('locked.img');
+  chmodSync(path, 0o444);
+  const script = `import { ImageFile } from ${JSON.stringify(new URL('./file.ts', import.meta.url).href)};
+    process.setuid?.(65534);
+    ImageFile.open(process.argv[1], { readOnly: true })[Symbol.dispose]();
+    try { ImageFile.open(process.argv[1]) } catch (error) { console.log(error.code, error.message) }`;
+  if (process.getuid?.() !== 0) return refuses(path, 'EACCES', /permission denied: .* or open it read-only/);
+  chmodSync(folder, 0o755);
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module-typescript', '--eval'];
+  const { stdout, stderr } = spawnSync(process.execPath, [...flags, script, path], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  if (stdout === '') return context.skip(`as another user this Node does not start: ${stderr.slice(0, 100)}`);
+  assert.match(stdout, /^EACCES open: EACCES: .*locked\.img: permission denied: .* or open it read-only/);
+});
+
+test('an image on a read-only file system can only be opened read-only', (context) => {
+  if (process.getuid?.() !== 0) return context.skip('a read-only mount needs root');
+  const mountPoint = join(folder, 'mount');
+  mkdirSync(mountPoint);
+  const mount = (...args: string[]): number | null => spawnSync('mount', args, { timeout: 10_000 }).status;
+  if (mount('-t', 'tmpfs', 'tmpfs', mountPoint) !== 0) return context.skip('mounting is not allowed here');
+  context.after(() => execFileSync('umount', ['--lazy', mountPoint], { timeout: 10_000 }));
+  const path = image('mount/disk.img');
+  mount('-o', 'remount,ro', mountPoint);
+  refuses(path, 'EROFS', /read-only file system: open it read-only/);
+  ImageFile.open(path, { readOnly: true })[Symbol.dispose]();
+});
+
+test('one writer or many readers: an image in use is refused', () => {
+  const path = image('shared.img');
+  const writer = ImageFile.open(path);
+  refuses(path, 'EAGAIN', /is in use, .*: stop that first/);
+  refuses(path, 'EAGAIN', /is in use, .*: stop that first/, { readOnly: true });
+  const duplicate = ImageFile.duplicate(writer.fd, path, false);
+  writer[Symbol.dispose]();
+  refuses(path, 'EAGAIN', /is in use/);
+  duplicate[Symbol.dispose]();
+  using _one = ImageFile.open(path, { readOnly: true });
+  using _two = ImageFile.open(path, { readOnly: true });
+  refuses(path, 'EAGAIN', /stop that first, or open it read-only on both sides/);
+});
+
+function qemuIo(...args: string[]): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync('qemu-io', args, { encoding: 'utf8', timeout: 20_000 });
+  return { status, output: `${stdout}${stderr}` };
+}
+
+test('QEMU heeds our lock, and shares what we only read', (context) => {
+  if (qemuIo('--version').status !== 0) return context.skip('qemu-io (qemu-utils) is not installed');
+  const path = image('with-qemu.img');
+  const writer = ImageFile.open(path);
+  assert.match(qemuIo('-f', 'raw', '-c', 'write 0 512', path).output, /Failed to get "write" lock/);
+  writer[Symbol.dispose]();
+  const reader = ImageFile.open(path, { readOnly: true });
+  assert.match(qemuIo('-f', 'raw', '-r', '-c', 'read 0 512', path).output, /read 512\/512 bytes at offset 0/);
+  assert.match(qemuIo('-f', 'raw', '-c', 'write 0 512', path).output, /Failed to get "write" lock/);
+  reader[Symbol.dispose]();
+  assert.match(qemuIo('-f', 'raw', '-c', 'write 0 512', path).output, /wrote 512\/512 bytes at offset 0/);
+});
+
+/** Tries until `attempt` gives a result, for as long as a slow machine may need to start a program. */
+async function eventually<T>(attempt: () => T | undefined): Promise<T> {
+  for (let tries = 0; tries < 400; tries++, await setTimeout(25)) {
+    const result = attempt();
+    if (result !== undefined) return result;
+  }
+  throw new Error('it never happened');
+}
+
+test('we heed the lock of QEMU', async (context: TestContext) => {
+  if (qemuIo('--version').status !== 0) return context.skip('qemu-io (qemu-utils) is not installed');
+  const path = image('of-qemu.img');
+  const qemu = spawn('qemu-io', ['-f', 'raw', '-c', 'sleep 60000', path], { stdio: 'ignore' });
+  context.after(() => qemu.kill('SIGKILL'));
+  const error = await eventually(() => {
+    try {
+      ImageFile.open(path)[Symbol.dispose]();
+      return undefined;
+    } catch (thrown) {
+      return thrown as Error;
+    }
+  });
+  assert.match(error.message, /of-qemu\.img is in use/);
+  refuses(path, 'EAGAIN', /is in use/, { readOnly: true });
+});
+
+test('small arrays, which the collector moves, are read and written as well as large ones', () => {
+  using file = ImageFile.open(image('small.img'));
+  const pieces = Array.from({ length: 3000 }, (_, i) => new Uint8Array(1 + (i % 40)).fill(i));
+  file.writev(100, pieces);
+  const read = pieces.map((piece) => new Uint8Array(piece.length));
+  file.readv(100, read);
+  assert.deepEqual(read, pieces);
+  const byte = new Uint8Array(1);
+  file.readInto(101, byte);
+  assert.equal(byte[0], 1);
+});
+
+test('the extents of a file are where its data is', () => {
+  using file = ImageFile.open(image('sparse.img', 10 * 65536));
+  assert.deepEqual([...file.dataExtents()], []);
+  file.writeFrom(2 * 65536, new Uint8Array(65536).fill(1));
+  file.writeFrom(9 * 65536, new Uint8Array(65536).fill(1));
+  assert.deepEqual(
+    [...file.dataExtents()],
+    [
+      { start: 2 * 65536, end: 3 * 65536 },
+      { start: 9 * 65536, end: 10 * 65536 },
+    ],
+  );
+});

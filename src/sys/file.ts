@@ -1,0 +1,303 @@
+// Cellar: a disk image (a regular file, a memfd or a block device) read and written at offsets, with its holes.
+import { fstatSync, constants as open } from 'node:fs';
+import { constants as os } from 'node:os';
+import {
+  BLKDISCARD,
+  BLKGETSIZE64,
+  BLKPBSZGET,
+  BLKROGET,
+  BLKSSZGET,
+  F_DUPFD_CLOEXEC,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  HUGETLBFS_MAGIC,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  SEEK_DATA,
+  SEEK_HOLE,
+  TMPFS_MAGIC,
+} from './constants.ts';
+import { lockImage } from './file-lock.ts';
+import { IOV_MAX, writeIovecs } from './iovec.ts';
+import { check, closeFd, errno, libc, SystemError, systemError } from './libc.ts';
+import { callScratch } from './scratch.ts';
+
+const SECTOR_BYTES = 512;
+/** A page: smaller writes to a regular file make the kernel read the rest of it first. */
+const PAGE_BYTES = 4096;
+const ZEROES_BYTES = 256 * 1024;
+
+export interface FileSystem {
+  readonly kind: 'tmpfs' | 'hugetlbfs' | 'other';
+  /** On hugetlbfs the size of a huge page. */
+  readonly blockBytes: number;
+}
+
+/** A stretch of a file: [start, end). */
+export interface Extent {
+  readonly start: number;
+  readonly end: number;
+}
+
+export class ImageFile implements Disposable {
+  /** The path, or what else it is called in messages. */
+  readonly name: string;
+  readonly readOnly: boolean;
+  readonly isBlockDevice: boolean;
+  /** The unit of a block device; 512 for a file. */
+  readonly blockBytes: number;
+  /** Smaller writes than this cost more. */
+  readonly physicalBlockBytes: number;
+  #fd: number;
+
+  private constructor(fd: number, name: string, readOnly: boolean) {
+    this.#fd = fd;
+    this.name = name;
+    this.readOnly = readOnly;
+    this.isBlockDevice = fstatSync(fd).isBlockDevice();
+    this.blockBytes = this.isBlockDevice ? this.#ask(BLKSSZGET) : SECTOR_BYTES;
+    this.physicalBlockBytes = this.isBlockDevice ? this.#ask(BLKPBSZGET) : PAGE_BYTES;
+  }
+
+  /** Opens an image and locks it against other writers. Throws SystemError that says what is wrong with `path`, and what to do. */
+  static open(path: string, { readOnly = false }: { readOnly?: boolean } = {}): ImageFile {
+    // O_NONBLOCK: a FIFO must be refused, not waited for.
+    const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
+    // SAFETY: the path lies in this thread's scratch until the call returns.
+    const fd = libc.open(callScratch.cString(0, path), flags, 0);
+    if (fd < 0) throw systemError('open', openAdvice(path));
+    try {
+      checkKind(fd, path);
+      const file = new ImageFile(fd, path, readOnly);
+      if (!readOnly && file.isBlockDevice && file.#ask(BLKROGET) !== 0)
+        throw new SystemError('open', 'EROFS', `${path} is a read-only device: open it read-only`);
+      checkSize(file.#exactSize(), path);
+      lockImage(fd, path, readOnly);
+      return file;
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
+  /** Takes over a descriptor of a regular file or block device. */
+  static adopt(fd: number, name: string, readOnly = false): ImageFile {
+    return new ImageFile(fd, name, readOnly);
+  }
+
+  /** The same open file under a descriptor of its own, for another thread: the lock goes when the last one is closed. */
+  static duplicate(fd: number, name: string, readOnly: boolean): ImageFile {
+    return new ImageFile(check(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', name), name, readOnly);
+  }
+
+  /** -1 once closed, so that nothing reaches a file that got the same number. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** The size now, in whole sectors. */
+  currentSize(): number {
+    const sizeBytes = this.#exactSize();
+    return sizeBytes - (sizeBytes % SECTOR_BYTES);
+  }
+
+  /** What the file occupies, in bytes; less than its size where it has holes. */
+  allocatedBytes(): number {
+    return fstatSync(this.#fd).blocks * SECTOR_BYTES;
+  }
+
+  /** statfs(2): struct statfs { long f_type; long f_bsize; … } */
+  fileSystem(): FileSystem {
+    // SAFETY: a struct statfs of 120 bytes in this thread's scratch.
+    check(libc.fstatfs(this.#fd, callScratch.address), 'fstatfs', this.name);
+    const type = this.isBlockDevice ? 0 : callScratch.view.getUint32(0, true);
+    const kind = type === TMPFS_MAGIC ? 'tmpfs' : type === HUGETLBFS_MAGIC ? 'hugetlbfs' : 'other';
+    return { kind, blockBytes: callScratch.view.getUint32(8, true) };
+  }
+
+  /** Fills `into` from `offset`. Throws SystemError. */
+  readInto(offset: number, into: Uint8Array): void {
+    for (let done = 0; done < into.length; ) {
+      const rest = done === 0 ? into : into.subarray(done);
+      // SAFETY: the bytes are an argument of the call, which keeps them in place; the kernel writes at most their length.
+      done += moved('pread', libc.pread(this.#fd, rest, BigInt(rest.length), BigInt(offset + done)));
+    }
+  }
+
+  /** Stores all of `from` at `offset`. Throws SystemError. */
+  writeFrom(offset: number, from: Uint8Array): void {
+    for (let done = 0; done < from.length; ) {
+      const rest = done === 0 ? from : from.subarray(done);
+      // SAFETY: as in readInto; the kernel only reads them.
+      done += moved('pwrite', libc.pwrite(this.#fd, rest, BigInt(rest.length), BigInt(offset + done)));
+    }
+  }
+
+  /** As `readInto`, for many pieces: one call for up to 1024 of them. */
+  readv(offset: number, into: readonly Uint8Array[]): void {
+    this.#vectored('preadv', offset, into, (at, rest) => this.readInto(at, rest));
+  }
+
+  /** As `writeFrom`, for many pieces. */
+  writev(offset: number, from: readonly Uint8Array[]): void {
+    this.#vectored('pwritev', offset, from, (at, rest) => this.writeFrom(at, rest));
+  }
+
+  #vectored(
+    syscall: 'preadv' | 'pwritev',
+    offset: number,
+    pieces: readonly Uint8Array[],
+    finish: (offset: number, rest: Uint8Array) => void,
+  ): void {
+    let at = offset;
+    for (let first = 0; first < pieces.length; first += IOV_MAX) {
+      const batch = pieces.length <= IOV_MAX ? pieces : pieces.slice(first, first + IOV_MAX);
+      writeIovecs(callScratch, batch);
+      // SAFETY: `batch` keeps the pieces alive; the vector lies in this thread's scratch, which nothing else uses meanwhile.
+      let left = moved(syscall, libc[syscall](this.#fd, callScratch.address, batch.length, BigInt(at)));
+      for (const piece of batch) {
+        const done = Math.min(left, piece.length);
+        if (done < piece.length) finish(at + done, piece.subarray(done));
+        left -= done;
+        at += piece.length;
+      }
+    }
+  }
+
+  /** Makes every completed write durable. fdatasync(2). Throws SystemError. */
+  sync(): void {
+    check(libc.fdatasync(this.#fd), 'fdatasync', this.name);
+  }
+
+  /** Gives [offset, offset + length) room of its own, content unchanged. Throws SystemError: ENOSPC when there is none. */
+  allocate(offset: number, length: number): void {
+    if (!this.#fallocate(FALLOC_FL_KEEP_SIZE, offset, length))
+      throw new SystemError('fallocate', 'EOPNOTSUPP', `the file system of ${this.name} cannot reserve room`);
+  }
+
+  /** Gives the room of [offset, offset + length) back; it reads as zeroes then. False, and nothing done, where that is not supported. */
+  punchHole(offset: number, length: number): boolean {
+    return this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length);
+  }
+
+  /** Makes [offset, offset + length) read as zeroes; `mayUnmap` allows giving its room back. Throws SystemError. */
+  zeroRange(offset: number, length: number, mayUnmap: boolean): void {
+    if (mayUnmap && this.punchHole(offset, length)) return;
+    if (this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, offset, length)) return;
+    const zeroes = new Uint8Array(Math.min(length, ZEROES_BYTES));
+    for (let at = offset, end = offset + length; at < end; at += zeroes.length)
+      this.writeFrom(at, zeroes.subarray(0, Math.min(zeroes.length, end - at)));
+  }
+
+  /** Says that nobody needs [offset, offset + length) any more. May do nothing, and does where it is not supported. */
+  discard(offset: number, length: number): void {
+    if (!this.isBlockDevice) {
+      this.punchHole(offset, length);
+      return;
+    }
+    const start = Math.ceil(offset / this.blockBytes) * this.blockBytes;
+    const bytes = Math.floor((offset + length) / this.blockBytes) * this.blockBytes - start;
+    if (bytes <= 0) return;
+    callScratch.view.setBigUint64(0, BigInt(start), true);
+    callScratch.view.setBigUint64(8, BigInt(bytes), true);
+    // SAFETY: uint64_t range[2] in this thread's scratch.
+    if (libc.ioctl(this.#fd, BLKDISCARD, callScratch.address) < 0 && errno() !== os.errno.EOPNOTSUPP)
+      throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
+  }
+
+  /** Where the file has data, in order; what lies between reads as zeroes. The whole file where its file system cannot tell. */
+  *dataExtents(): Generator<Extent> {
+    const sizeBytes = this.#exactSize();
+    for (let end = 0; end < sizeBytes; ) {
+      const start = Number(libc.lseek(this.#fd, BigInt(end), SEEK_DATA));
+      if (start < 0) {
+        if (errno() === os.errno.ENXIO) return; // only a hole is left
+        yield { start: end, end: sizeBytes };
+        return;
+      }
+      const hole = Number(libc.lseek(this.#fd, BigInt(start), SEEK_HOLE));
+      end = hole < 0 ? sizeBytes : Math.min(hole, sizeBytes);
+      yield { start, end };
+    }
+  }
+
+  /** False where the file system or device cannot do it, or not at this alignment. Throws SystemError otherwise. */
+  #fallocate(mode: number, offset: number, length: number): boolean {
+    for (;;) {
+      if (libc.fallocate(this.#fd, mode, BigInt(offset), BigInt(length)) === 0) return true;
+      if (errno() === os.errno.EOPNOTSUPP || errno() === os.errno.EINVAL) return false;
+      if (errno() !== os.errno.EINTR) {
+        throw systemError(
+          'fallocate',
+          errno() === os.errno.ENOSPC ? `the file system of ${this.name} is full` : this.name,
+        );
+      }
+    }
+  }
+
+  #exactSize(): number {
+    if (!this.isBlockDevice) return fstatSync(this.#fd).size;
+    // SAFETY: BLKGETSIZE64 writes a uint64_t into this thread's scratch.
+    check(libc.ioctl(this.#fd, BLKGETSIZE64, callScratch.address), 'ioctl', `BLKGETSIZE64 on ${this.name}`);
+    return Number(callScratch.view.getBigUint64(0, true));
+  }
+
+  /** An ioctl that answers with an int. */
+  #ask(request: bigint): number {
+    // SAFETY: 4 bytes of this thread's scratch.
+    check(libc.ioctl(this.#fd, request, callScratch.address), 'ioctl', this.name);
+    return callScratch.view.getInt32(0, true);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd >= 0) closeFd(this.#fd);
+    this.#fd = -1;
+  }
+}
+
+/** Bytes a transfer moved, 0 if a signal came first. */
+function moved(syscall: string, result: number): number {
+  if (result > 0) return result;
+  if (result === 0) throw new SystemError(syscall, 'EIO', 'the file became shorter');
+  if (errno() === os.errno.EINTR) return 0;
+  throw systemError(syscall);
+}
+
+function openAdvice(path: string): string {
+  switch (errno()) {
+    case os.errno.ENOENT:
+      return `${path} does not exist: "truncate -s 1G ${path}" makes an empty disk of 1 GiB`;
+    case os.errno.EACCES:
+    case os.errno.EPERM:
+      return `${path}: permission denied: change its mode or owner, or open it read-only if you may read it`;
+    case os.errno.EISDIR:
+      return `${path} is a directory: name a file or a block device`;
+    case os.errno.EROFS:
+      return `${path} is on a read-only file system: open it read-only`;
+    case os.errno.ETXTBSY:
+      return `${path} is a program that is running, or swap space: use another file`;
+    default:
+      return path;
+  }
+}
+
+function checkKind(fd: number, path: string): void {
+  const status = fstatSync(fd);
+  if (status.isFile() || status.isBlockDevice()) return;
+  if (status.isDirectory())
+    throw new SystemError('open', 'EISDIR', `${path} is a directory: name a file or a block device`);
+  throw new SystemError('open', 'EINVAL', `${path} is neither a file nor a block device`);
+}
+
+function checkSize(sizeBytes: number, path: string): void {
+  if (sizeBytes === 0)
+    throw new SystemError('open', 'EINVAL', `${path} is empty: "truncate -s 1G ${path}" makes it a disk of 1 GiB`);
+  if (sizeBytes % SECTOR_BYTES !== 0) {
+    throw new SystemError(
+      'open',
+      'EINVAL',
+      `${path} has ${sizeBytes} bytes, which is not a multiple of ${SECTOR_BYTES}: "truncate -s %${SECTOR_BYTES} ${path}" rounds it up`,
+    );
+  }
+}

@@ -1,0 +1,15 @@
+// Upper floor: what a test asks when it wants to be told what to do: by enumeration (`every`) or by chance (`SeededRandom`).
+
+export abstract class Chooser {
+  /** A whole number from 0 to `count` - 1. */
+  abstract below(count: number): number;
+
+  /** One of `options`. */
+  of<T>(options: readonly T[]): T {
+    return options[this.below(options.length)] as T;
+  }
+
+  flip(): boolean {
+    return this.below(2) === 1;
+  }
+}

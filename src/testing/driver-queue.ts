@@ -1,0 +1,275 @@
+// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; and raw words for a driver that misbehaves.
+import {
+  DESCRIPTOR_BYTES,
+  splitQueueBytes,
+  VIRTIO_F_EVENT_IDX,
+  VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_USED_F_NO_NOTIFY,
+} from '../virtio/spec.ts';
+import type { SplitLayout } from '../virtio/split-ring.ts';
+import type { DriverMemory } from './driver-memory.ts';
+
+/** One element of a buffer: what one descriptor names. */
+export interface DriverBuffer {
+  readonly address: number;
+  readonly length: number;
+  /** Device-writable. */
+  readonly writable: boolean;
+}
+
+export interface DriverQueueOptions {
+  /** A power of two up to 32768. */
+  readonly size: number;
+  /** VIRTIO_F_EVENT_IDX decides how either side suppresses notifications. */
+  readonly features?: bigint;
+  /** Where both indices start, 0 unless said. */
+  readonly start?: number;
+  /** Descriptors in each indirect table; 0 unless said: then there are none. */
+  readonly indirectMax?: number;
+}
+
+/** Guest addresses of the three parts of a ring. */
+export interface RingAddresses {
+  readonly descriptorTable: number;
+  readonly availableRing: number;
+  readonly usedRing: number;
+}
+
+/** The device broke a MUST. */
+export class DeviceError extends Error {
+  override readonly name = 'DeviceError';
+}
+
+const INDEX = 1; // of `idx` in either ring, in le16 words; `flags` is word 0
+const RING = 2;
+const WORDS = DESCRIPTOR_BYTES / 4;
+
+export class DriverQueue {
+  readonly size: number;
+  readonly addresses: RingAddresses;
+  /** The same as the device side of this process takes it. */
+  readonly layout: SplitLayout;
+  /** Raw: the descriptor table, four words a descriptor; `writeDescriptor` fills one. */
+  readonly descriptors: Uint32Array<ArrayBuffer>;
+  /** Raw: flags, idx, ring[size], used_event. */
+  readonly available: Uint16Array<ArrayBuffer>;
+  /** Raw: flags, idx, ring[size] of four words each, avail_event. */
+  readonly used: Uint16Array<ArrayBuffer>;
+  readonly #usedElements: Uint32Array<ArrayBuffer>;
+  readonly #eventIdx: boolean;
+  readonly #indirectMax: number;
+  readonly #indirectTables: number;
+  readonly #indirectWords: Uint32Array<ArrayBuffer>;
+  readonly #free: Uint16Array;
+  #freeCount: number;
+  /** Of each chain in flight, by head: its descriptors and how many bytes the device may write. -1: not in flight. */
+  readonly #descriptorsOf: Int32Array;
+  readonly #writableOf: Float64Array;
+  /** The driver does not trust `next` in memory it shares. */
+  readonly #nextOf: Uint16Array;
+  #placed: number;
+  #published: number;
+  #kicked: number;
+  #harvested: number;
+
+  constructor(memory: DriverMemory, options: DriverQueueOptions) {
+    const { size, features = 0n, start = 0, indirectMax = 0 } = options;
+    this.size = size;
+    this.addresses = allocateRing(memory, size);
+    this.layout = ringAt(memory, size, this.addresses);
+    const { descriptorTable, availableRing, usedRing } = this.layout;
+    this.descriptors = new Uint32Array(descriptorTable.buffer, descriptorTable.byteOffset, WORDS * size);
+    this.available = new Uint16Array(availableRing.buffer, availableRing.byteOffset, availableRing.length / 2);
+    this.used = new Uint16Array(usedRing.buffer, usedRing.byteOffset, usedRing.length / 2);
+    this.#usedElements = new Uint32Array(usedRing.buffer, usedRing.byteOffset + 4, 2 * size);
+    this.#eventIdx = (features & VIRTIO_F_EVENT_IDX) !== 0n;
+    this.#indirectMax = indirectMax;
+    const tablesBytes = indirectMax * size * DESCRIPTOR_BYTES;
+    this.#indirectTables = memory.allocate(tablesBytes);
+    const tables = memory.slice(this.#indirectTables, tablesBytes);
+    this.#indirectWords = new Uint32Array(tables.buffer, tables.byteOffset, tables.length / 4);
+    this.#free = Uint16Array.from({ length: size }, (_, i) => size - 1 - i);
+    this.#freeCount = size;
+    this.#descriptorsOf = new Int32Array(size).fill(-1);
+    this.#writableOf = new Float64Array(size);
+    this.#nextOf = new Uint16Array(size);
+    this.#placed = this.#published = this.#kicked = this.#harvested = start;
+    // "The driver MUST initialize flags in the used ring to 0 when allocating the used ring."
+    availableRing.fill(0);
+    usedRing.fill(0);
+    this.available[INDEX] = this.used[INDEX] = start;
+    if (this.#eventIdx) this.available[RING + size] = start;
+  }
+
+  /** Descriptors that no chain in flight has. */
+  get freeDescriptors(): number {
+    return this.#freeCount;
+  }
+
+  /** The available index as the device sees it. */
+  get availableIndex(): number {
+    return this.#published;
+  }
+
+  /** The used index up to which completions were harvested. */
+  get usedIndex(): number {
+    return this.#harvested;
+  }
+
+  /** Writes one descriptor of the table as it is told, right or wrong. */
+  writeDescriptor(index: number, address: number, length: number, flags: number, next: number): void {
+    writeWords(this.descriptors, index, address, length, flags, next);
+  }
+
+  /**
+   * Places a chain; the device sees it after `publish`. Elements from `indirectFrom` on go into an indirect table.
+   * @returns its head, by which `harvest` names it. Throws RangeError when there are not enough descriptors.
+   */
+  add(buffers: readonly DriverBuffer[], indirectFrom = buffers.length): number {
+    const direct = Math.min(indirectFrom, buffers.length);
+    const count = direct + (indirectFrom < buffers.length ? 1 : 0);
+    if (count === 0 || count > this.#freeCount)
+      throw new RangeError(`a chain of ${count} descriptors, ${this.#freeCount} are free`);
+    const head = this.#free[this.#freeCount - 1] as number;
+    let writableBytes = 0;
+    let index = head;
+    for (let i = 0; i < count; i++) {
+      index = this.#free[--this.#freeCount] as number;
+      const following = i + 1 < count ? (this.#free[this.#freeCount - 1] as number) : 0;
+      this.#nextOf[index] = following;
+      if (i === direct) {
+        this.#writeTable(head, index, buffers, indirectFrom);
+        break;
+      }
+      const { address, length, writable } = buffers[i] as DriverBuffer;
+      const flags = (writable ? VIRTQ_DESC_F_WRITE : 0) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0);
+      writeWords(this.descriptors, index, address, length, flags, following);
+    }
+    for (const { length, writable } of buffers) if (writable) writableBytes += length;
+    this.#descriptorsOf[head] = count;
+    this.#writableOf[head] = writableBytes;
+    this.available[RING + (this.#placed & (this.size - 1))] = head;
+    this.#placed = (this.#placed + 1) & 0xffff;
+    return head;
+  }
+
+  #writeTable(head: number, index: number, buffers: readonly DriverBuffer[], from: number): void {
+    const count = buffers.length - from;
+    if (count > this.#indirectMax)
+      throw new RangeError(`${count} descriptors for an indirect table of ${this.#indirectMax}`);
+    const first = head * this.#indirectMax;
+    for (let i = 0; i < count; i++) {
+      const { address, length, writable } = buffers[from + i] as DriverBuffer;
+      const more = i + 1 < count;
+      const flags = (writable ? VIRTQ_DESC_F_WRITE : 0) | (more ? VIRTQ_DESC_F_NEXT : 0);
+      writeWords(this.#indirectWords, first + i, address, length, flags, more ? i + 1 : 0);
+    }
+    const table = this.#indirectTables + first * DESCRIPTOR_BYTES;
+    writeWords(this.descriptors, index, table, count * DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, 0);
+  }
+
+  /** Shows the device every chain placed so far. */
+  publish(): void {
+    this.#published = this.#placed;
+    Atomics.store(this.available, INDEX, this.#published);
+  }
+
+  /** Whether the device asked to be notified of what was published since the last call, §2.7.10.1. */
+  needsKick(): boolean {
+    const before = this.#kicked;
+    const now = this.#published;
+    this.#kicked = now;
+    if (before === now) return false;
+    // The loads come after the barrier that the store of `idx` is.
+    if (!this.#eventIdx) return (Atomics.load(this.used, 0) & VIRTQ_USED_F_NO_NOTIFY) === 0;
+    const event = Atomics.load(this.used, RING + 4 * this.size);
+    return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
+  }
+
+  hasUsed(): boolean {
+    return Atomics.load(this.used, INDEX) !== this.#harvested;
+  }
+
+  /**
+   * Takes completions off the used ring, at most `limit`, and frees their descriptors.
+   * @returns how many. Throws DeviceError when the device gives back what it does not have, or more bytes than there are.
+   */
+  harvest(onUsed: (head: number, usedLength: number) => void, limit = this.size): number {
+    const count = (Atomics.load(this.used, INDEX) - this.#harvested) & 0xffff;
+    if (count > this.size) throw new DeviceError(`${count} completions on a queue of ${this.size}`);
+    const taken = Math.min(count, limit);
+    for (let i = 0; i < taken; i++) {
+      const at = 2 * (this.#harvested & (this.size - 1));
+      const head = this.#usedElements[at] as number;
+      const usedLength = this.#usedElements[at + 1] as number;
+      this.#harvested = (this.#harvested + 1) & 0xffff;
+      this.#release(head, usedLength);
+      onUsed(head, usedLength);
+    }
+    return taken;
+  }
+
+  #release(head: number, usedLength: number): void {
+    const count = this.#descriptorsOf[head];
+    if (count === undefined || count < 0) throw new DeviceError(`completion of chain ${head}, which is not in flight`);
+    const writableBytes = this.#writableOf[head] as number;
+    if (usedLength > writableBytes)
+      throw new DeviceError(`used length ${usedLength} of chain ${head}, which has ${writableBytes} bytes to write`);
+    this.#descriptorsOf[head] = -1;
+    for (let i = 0, index = head; i < count; i++, index = this.#nextOf[index] as number)
+      this.#free[this.#freeCount++] = index;
+  }
+
+  /** Asks the device not to notify. */
+  suppressCalls(): void {
+    if (this.#eventIdx) Atomics.store(this.available, RING + this.size, (this.#harvested - 1) & 0xffff);
+    else Atomics.store(this.available, 0, VIRTQ_AVAIL_F_NO_INTERRUPT);
+  }
+
+  /**
+   * Asks the device to notify when `after` + 1 more completions are there (without EVENT_IDX: at each).
+   * @returns true when they already are, for which no notification will come.
+   */
+  requestCalls(after = 0): boolean {
+    if (this.#eventIdx) Atomics.store(this.available, RING + this.size, (this.#harvested + after) & 0xffff);
+    else Atomics.store(this.available, 0, 0);
+    return ((Atomics.load(this.used, INDEX) - this.#harvested) & 0xffff) > (this.#eventIdx ? after : 0);
+  }
+}
+
+function allocateRing(memory: DriverMemory, size: number): RingAddresses {
+  const bytes = splitQueueBytes(size);
+  return {
+    descriptorTable: memory.allocate(bytes.descriptorTable),
+    availableRing: memory.allocate(bytes.availableRing),
+    usedRing: memory.allocate(bytes.usedRing),
+  };
+}
+
+function ringAt(memory: DriverMemory, size: number, addresses: RingAddresses): SplitLayout {
+  const bytes = splitQueueBytes(size);
+  return {
+    size,
+    descriptorTable: memory.slice(addresses.descriptorTable, bytes.descriptorTable),
+    availableRing: memory.slice(addresses.availableRing, bytes.availableRing),
+    usedRing: memory.slice(addresses.usedRing, bytes.usedRing),
+  };
+}
+
+function writeWords(
+  words: Uint32Array,
+  index: number,
+  address: number,
+  length: number,
+  flags: number,
+  next: number,
+): void {
+  const at = WORDS * index;
+  words[at] = address;
+  words[at + 1] = Math.floor(address / 2 ** 32);
+  words[at + 2] = length;
+  words[at + 3] = flags | (next << 16);
+}

@@ -1,0 +1,16 @@
+// Upper floor: what `belfry/testing` exports: the driver side of everything, to test a store, a device or a transport with.
+export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
+export { BlockLoopback, type BlockLoopbackOptions } from './block-loopback.ts';
+export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } from './block-request.ts';
+export { Chooser } from './chooser.ts';
+export { DriverMemory } from './driver-memory.ts';
+export {
+  DeviceError,
+  type DriverBuffer,
+  DriverQueue,
+  type DriverQueueOptions,
+  type RingAddresses,
+} from './driver-queue.ts';
+export { every } from './every.ts';
+export { SeededRandom } from './seeded-random.ts';
+export { type StoreConformanceOptions, storeConformance } from './store-conformance.ts';

@@ -1,0 +1,39 @@
+// Upper floor: chance that can be repeated. The generator is sfc32 (PractRand's small fast counting generator).
+import { Chooser } from './chooser.ts';
+
+export class SeededRandom extends Chooser {
+  #a: number;
+  #b: number;
+  #c = 0;
+  #counter = 1;
+
+  /** The same seed gives the same answers; seeds count modulo 2^53. */
+  constructor(seed: number) {
+    super();
+    this.#a = seed | 0;
+    this.#b = Math.floor(seed / 2 ** 32) | 0;
+    for (let i = 0; i < 12; i++) this.uint32();
+  }
+
+  uint32(): number {
+    const sum = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + sum) | 0;
+    return sum >>> 0;
+  }
+
+  below(count: number): number {
+    return Math.floor((this.uint32() / 2 ** 32) * count);
+  }
+
+  /** True once in `count` times. */
+  oneIn(count: number): boolean {
+    return this.below(count) === 0;
+  }
+
+  fill(bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.uint32();
+  }
+}

@@ -1,0 +1,221 @@
+// Upper floor: what every block store must do, as tests of node:test. Run it over a store of your own.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
+import { SeededRandom } from './seeded-random.ts';
+
+const OPTIONAL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
+const SECTOR = 512;
+const STEPS = 400;
+
+export interface StoreConformanceOptions {
+  /** Gives a store of 64 KiB or more; the suite closes it. Called for each test. */
+  readonly open: () => MaybePromise<BlockStore>;
+  /** The optional members it has. The suite holds it to exactly these: presence means capability. */
+  readonly members: readonly (typeof OPTIONAL)[number][];
+  /** What a store without `write` holds. Of one with `write` it is overwritten. */
+  readonly content?: Uint8Array;
+  readonly seed?: number;
+}
+
+type Check = (store: BlockStore, random: SeededRandom, content: Uint8Array) => Promise<void>;
+
+/** Defines the tests that `name` must pass. */
+export function storeConformance(name: string, options: StoreConformanceOptions): void {
+  const { open, members, content = new Uint8Array(), seed = 1 } = options;
+  const define = (sentence: string, check: Check): void => {
+    test(`${name}: ${sentence}`, async () => {
+      const store = await open();
+      try {
+        await check(store, new SeededRandom(seed), content);
+      } finally {
+        await store.close?.();
+      }
+    });
+  };
+  define('it has whole sectors and exactly the members it should', async (store) => {
+    assert.ok(Number.isSafeInteger(store.sizeBytes) && store.sizeBytes >= 128 * SECTOR);
+    assert.equal(store.sizeBytes % SECTOR, 0);
+    const present = OPTIONAL.filter((member) => store[member] !== undefined);
+    assert.deepEqual(present.toSorted(), members.toSorted());
+  });
+  if (!members.includes('write')) {
+    define('it reads what it holds, whole and in parts', readsContent);
+    return;
+  }
+  define('it reads back what was written, at its ends and across it', readsBack);
+  define('a request in pieces is the same as one in one piece', servesPieces);
+  define('many requests in flight do not disturb each other', servesTogether);
+  define('writing neither keeps nor changes the bytes it is given', leavesTheSource);
+  if (members.includes('writeZeroes')) define('zeroed bytes read as zeroes, and their neighbours do not', zeroes);
+  if (members.includes('discard')) define('a discard leaves its neighbours alone', discards);
+  define(`${STEPS} random requests agree with a plain array`, agreesWithAnArray);
+}
+
+async function readAt(store: BlockStore, offset: number, length: number): Promise<Uint8Array> {
+  // Not zeroes, so that a read that does nothing shows.
+  const into = new Uint8Array(length).fill(0xee);
+  await store.read(offset, into);
+  return into;
+}
+
+/** Moves bytes as the block device does: in one call if the store has one for pieces, else all pieces at once. */
+async function transfer(
+  store: BlockStore,
+  isRead: boolean,
+  offset: number,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
+  const all = isRead ? store.readv : store.writev;
+  if (all !== undefined) return all.call(store, offset, pieces);
+  let at = offset;
+  const pending = pieces.map((piece) => {
+    const done = isRead ? store.read(at, piece) : store.write?.(at, piece);
+    at += piece.length;
+    return done;
+  });
+  await Promise.all(pending);
+}
+
+/** Cuts `bytes` in places that have nothing to do with sectors. */
+function cut(bytes: Uint8Array, random: SeededRandom): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += pieces.at(-1)!.length)
+    pieces.push(bytes.subarray(at, at + 1 + random.below(random.flip() ? 40 : 5000)));
+  return pieces;
+}
+
+function randomBytes(length: number, random: SeededRandom): Uint8Array {
+  const bytes = new Uint8Array(length);
+  random.fill(bytes);
+  return bytes;
+}
+
+const readsContent: Check = async (store, random, content) => {
+  assert.equal(content.length, store.sizeBytes);
+  assert.deepEqual(await readAt(store, 0, store.sizeBytes), content);
+  for (const offset of [0, SECTOR, store.sizeBytes - SECTOR])
+    assert.deepEqual(await readAt(store, offset, SECTOR), content.slice(offset, offset + SECTOR));
+  const into = new Uint8Array(store.sizeBytes);
+  await transfer(store, true, 0, cut(into, random));
+  assert.deepEqual(into, content);
+};
+
+const readsBack: Check = async (store, random) => {
+  const size = store.sizeBytes;
+  const whole = randomBytes(size, random);
+  await store.write?.(0, whole);
+  assert.deepEqual(await readAt(store, 0, size), whole);
+  for (const [offset, length] of [
+    [0, SECTOR],
+    [size - SECTOR, SECTOR],
+    [3 * SECTOR, 100 * SECTOR],
+  ] as const) {
+    const bytes = randomBytes(length, random);
+    await store.write?.(offset, bytes);
+    whole.set(bytes, offset);
+    assert.deepEqual(await readAt(store, offset, length), bytes);
+  }
+  await store.flush?.();
+  assert.deepEqual(await readAt(store, 0, size), whole);
+};
+
+const servesPieces: Check = async (store, random) => {
+  const bytes = randomBytes(64 * SECTOR, random);
+  const offset = store.sizeBytes - bytes.length;
+  await transfer(store, false, offset, cut(bytes, random));
+  assert.deepEqual(await readAt(store, offset, bytes.length), bytes);
+  const into = new Uint8Array(bytes.length);
+  await transfer(store, true, offset, cut(into, random));
+  assert.deepEqual(into, bytes);
+  // More pieces than Linux takes in one call.
+  const single = Array.from({ length: 5 * SECTOR }, (_, i) => into.subarray(i, i + 1));
+  await transfer(store, false, 0, single);
+  assert.deepEqual(await readAt(store, 0, single.length), bytes.slice(0, single.length));
+  into.fill(0);
+  await transfer(store, true, 0, single);
+  assert.deepEqual(into.slice(0, single.length), bytes.slice(0, single.length));
+};
+
+const servesTogether: Check = async (store, random) => {
+  const blocks = Array.from({ length: 32 }, () => randomBytes(2 * SECTOR, random));
+  await Promise.all(blocks.map((bytes, i) => store.write?.(i * 2 * SECTOR, bytes)));
+  const read = await Promise.all(blocks.map((_, i) => readAt(store, i * 2 * SECTOR, 2 * SECTOR)));
+  assert.deepEqual(read, blocks);
+};
+
+const leavesTheSource: Check = async (store, random) => {
+  const bytes = randomBytes(8 * SECTOR, random);
+  const from = bytes.slice();
+  await store.write?.(SECTOR, from);
+  assert.deepEqual(from, bytes);
+  from.fill(0);
+  assert.deepEqual(await readAt(store, SECTOR, bytes.length), bytes);
+};
+
+const zeroes: Check = async (store, random) => {
+  const size = store.sizeBytes;
+  for (const mayUnmap of [true, false]) {
+    const whole = randomBytes(size, random);
+    await store.write?.(0, whole);
+    for (const [start, end] of [
+      [3 * SECTOR, 5 * SECTOR],
+      [7 * SECTOR, size - 9 * SECTOR],
+      [size - SECTOR, size],
+    ] as const) {
+      await store.writeZeroes?.(start, end - start, mayUnmap);
+      whole.fill(0, start, end);
+      assert.deepEqual(await readAt(store, 0, size), whole);
+    }
+  }
+};
+
+const discards: Check = async (store, random) => {
+  const size = store.sizeBytes;
+  const whole = randomBytes(size, random);
+  await store.write?.(0, whole);
+  const [start, end] = [7 * SECTOR, size - 9 * SECTOR];
+  await store.discard?.(start, end - start);
+  assert.deepEqual(await readAt(store, 0, start), whole.slice(0, start));
+  assert.deepEqual(await readAt(store, end, size - end), whole.slice(end));
+  const bytes = randomBytes(end - start, random);
+  await store.write?.(start, bytes);
+  assert.deepEqual(await readAt(store, start, end - start), bytes);
+};
+
+const agreesWithAnArray: Check = async (store, random) => {
+  const sectors = store.sizeBytes / SECTOR;
+  const model = randomBytes(store.sizeBytes, random);
+  await store.write?.(0, model.slice());
+  // A discarded sector may stay, become zeroes, or be anything until it is written again.
+  const known = new Uint8Array(sectors).fill(1);
+  const compare = async (first: number, count: number, step: number): Promise<void> => {
+    const bytes = await readAt(store, first * SECTOR, count * SECTOR);
+    for (let i = 0; i < count; i++) {
+      const expected = model.slice((first + i) * SECTOR, (first + i + 1) * SECTOR);
+      if (known[first + i] === 1)
+        assert.deepEqual(bytes.slice(i * SECTOR, (i + 1) * SECTOR), expected, `step ${step}, sector ${first + i}`);
+    }
+  };
+  for (let step = 0; step < STEPS; step++) {
+    const first = random.below(sectors);
+    const count = 1 + random.below(random.oneIn(8) ? sectors - first : Math.min(sectors - first, 48));
+    const [offset, length] = [first * SECTOR, count * SECTOR];
+    const request = random.of(['read', 'write', 'write', 'discard', 'zero', 'flush']);
+    if (request === 'read') await compare(first, count, step);
+    else if (request === 'flush') await store.flush?.();
+    else if (request === 'discard' && store.discard !== undefined) {
+      await store.discard(offset, length);
+      known.fill(0, first, first + count);
+    } else {
+      const zeroing = request === 'zero' && store.writeZeroes !== undefined;
+      if (zeroing) model.fill(0, offset, offset + length);
+      else random.fill(model.subarray(offset, offset + length));
+      await (zeroing
+        ? store.writeZeroes?.(offset, length, random.flip())
+        : store.write?.(offset, model.slice(offset, offset + length)));
+      known.fill(1, first, first + count);
+    }
+  }
+  await compare(0, sectors, STEPS);
+};
