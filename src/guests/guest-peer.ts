@@ -1,0 +1,43 @@
+// guests: what a real Linux that drives our socket must offer, whichever program runs it.
+import type { KernelModule } from './kernel-modules.ts';
+
+/** One boot: the sockets become disks vda, vdb, ... in their order. */
+export interface GuestBoot {
+  readonly sockets: readonly string[];
+  /** Request queues the driver should use on each disk; a peer with fewer CPUs uses fewer. */
+  readonly queues: number;
+  readonly memoryMiB: number;
+  /** Path of the first root file system. */
+  readonly initramfs: string;
+  /** An empty folder for the peer's own files, removed by the caller. */
+  readonly folder: string;
+}
+
+export interface GuestCommand {
+  readonly file: string;
+  readonly words: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** A program found on this machine (or unpacked in the cache) that boots Linux on vhost-user sockets. */
+export interface GuestPeer {
+  readonly name: 'user-mode-linux' | 'qemu';
+  /** What runs, in one line for people: program and kernel version. */
+  readonly description: string;
+  /** The most request queues its kernel can use on one disk. */
+  readonly maxQueues: number;
+  /** The modules its kernel must load before it sees the disks, in load order. */
+  readonly modules: readonly KernelModule[];
+  /** The command that boots; its standard output is the guest's console. */
+  command(boot: GuestBoot): GuestCommand;
+}
+
+/** A peer, or something the guest needs, is not on this machine; the message says how to get it. */
+export class PeerMissingError extends Error {
+  readonly code = 'PEER_MISSING';
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'PeerMissingError';
+  }
+}

@@ -1,0 +1,67 @@
+// guests: one peer's process, bounded in time and killed with everything it started.
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { GuestCommand } from './guest-peer.ts';
+
+export interface GuestProcessOptions {
+  readonly timeoutMs: number;
+  /** Every line of its standard output and standard error, without the line end. */
+  readonly onLine: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'timed-out' };
+
+/**
+ * Runs `command` with nothing on standard input until it exits, `timeoutMs` passes or `signal` aborts.
+ * When it returns or throws, no process of its group is left; if this process dies first, the group dies with it.
+ * Throws the signal's reason when aborted, and an Error when the command cannot be started.
+ */
+export async function runGuestProcess(command: GuestCommand, options: GuestProcessOptions): Promise<GuestExit> {
+  options.signal?.throwIfAborted();
+  const child = spawn(command.file, command.words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A process group of its own, so that User-Mode Linux's many processes die together.
+    detached: true,
+    env: { ...process.env, ...command.environment },
+  });
+  const leash = child.pid === undefined ? undefined : leashOn(child.pid);
+  const kill = (): void => killGroup(child.pid);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    kill();
+  }, options.timeoutMs);
+  options.signal?.addEventListener('abort', kill);
+  try {
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', options.onLine);
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', resolve);
+    });
+    options.signal?.throwIfAborted();
+    return timedOut ? { kind: 'timed-out' } : { kind: 'exited', code };
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', kill);
+    kill();
+    leash?.kill('SIGKILL');
+  }
+}
+
+// A front end waits for ever for its back end, so a guest must not outlive us, however we end: the shell's read
+// returns when the kernel closes our end of its pipe. It is detached lest a Ctrl-C on the terminal end it first.
+function leashOn(group: number): ChildProcess {
+  const words = ['-c', 'read -r line; kill -s KILL -- "-$0"', `${group}`];
+  return spawn('/bin/sh', words, { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Nothing of the group is left.
+  }
+}

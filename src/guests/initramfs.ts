@@ -1,0 +1,30 @@
+// guests: the first root file system of a guest: programs, modules and the script it runs.
+import type { CpioEntry } from './cpio.ts';
+import { newcArchive } from './cpio.ts';
+import type { KernelModule } from './kernel-modules.ts';
+
+const FOLDERS = ['bin', 'sbin', 'lib', 'lib64', 'dev', 'proc', 'sys', 'tmp', 'mnt', 'modules'];
+
+/** What goes into the archive: `programs` from `guestPrograms`, `initScript` from `scenarioScript`. */
+export interface InitramfsParts {
+  readonly programs: readonly CpioEntry[];
+  readonly modules: readonly KernelModule[];
+  readonly initScript: string;
+}
+
+/** A newc archive Linux can boot from, not compressed: unpacking costs an emulated guest more than reading. */
+export function guestInitramfs(parts: InitramfsParts): Uint8Array {
+  const folders = FOLDERS.map((path): CpioEntry => ({ kind: 'folder', path }));
+  // init's output goes to /dev/console, which the kernel opens before anything is mounted on /dev.
+  const console: CpioEntry = { kind: 'character-device', path: 'dev/console', major: 5, minor: 1 };
+  const modules = parts.modules.map(
+    (module): CpioEntry => ({ kind: 'file', path: `modules/${module.name}.ko`, mode: 0o644, bytes: module.bytes }),
+  );
+  const init: CpioEntry = {
+    kind: 'file',
+    path: 'init',
+    mode: 0o755,
+    bytes: new TextEncoder().encode(parts.initScript),
+  };
+  return newcArchive([...folders, console, ...parts.programs, ...modules, init]);
+}

@@ -1,0 +1,85 @@
+// guests: User-Mode Linux, a real kernel as a process, with virtio_uml as its vhost-user front end.
+import { readFileSync, statfsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import type { FetchOptions } from './debian-packages.ts';
+import { unpackedPackage } from './debian-packages.ts';
+import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
+import { PeerMissingError } from './guest-peer.ts';
+import { findExecutable } from './guest-programs.ts';
+import { kernelModules } from './kernel-modules.ts';
+
+const PACKAGE = 'user-mode-linux';
+const WANTED_MODULES = ['virtio_uml', 'virtio_blk', 'ext4'];
+const VIRTIO_ID_BLOCK = 2;
+
+/**
+ * User-Mode Linux as installed, else from the cache, else downloaded with apt-get (no root, system unchanged).
+ * Throws `PeerMissingError`, whose message says what to install.
+ */
+export async function findUserModeLinux(options: FetchOptions = {}): Promise<GuestPeer> {
+  if (process.arch !== 'x64')
+    throw new PeerMissingError(`User-Mode Linux runs on x86-64 only, this is ${process.arch}`);
+  const installed = await kernelIn('/');
+  if (installed !== undefined) return peerOf(installed);
+  const unpacked = await kernelIn(await unpackedPackage(PACKAGE, () => false, options));
+  if (unpacked === undefined) throw new PeerMissingError(`the package ${PACKAGE} holds no linux.uml with modules`);
+  return peerOf(unpacked);
+}
+
+interface UmlKernel {
+  readonly program: string;
+  readonly modulesFolder: string;
+}
+
+async function kernelIn(root: string): Promise<UmlKernel | undefined> {
+  const program = await findExecutable('linux.uml', root);
+  const folder = join(root, 'usr/lib/uml/modules');
+  const versions = await readdir(folder).catch(() => []);
+  const version = versions.sort().at(-1);
+  if (program === undefined || version === undefined) return undefined;
+  return { program, modulesFolder: join(folder, version) };
+}
+
+function peerOf(kernel: UmlKernel): GuestPeer {
+  return {
+    name: 'user-mode-linux',
+    description: `User-Mode Linux ${basename(kernel.modulesFolder)} (${kernel.program})`,
+    // It has one CPU, and virtio_blk uses no more queues than CPUs.
+    maxQueues: 1,
+    modules: kernelModules(kernel.modulesFolder, WANTED_MODULES),
+    command: (boot) => umlCommand(kernel.program, boot),
+  };
+}
+
+function umlCommand(program: string, boot: GuestBoot): GuestCommand {
+  const awkward = boot.sockets.find((socket) => /[\s:"]/.test(socket));
+  if (awkward !== undefined)
+    throw new Error(`User-Mode Linux cannot open ${awkward}: choose a path without space, colon or quote`);
+  const devices = boot.sockets.map((socket) => `virtio_uml.device=${socket}:${VIRTIO_ID_BLOCK}`);
+  return {
+    file: program,
+    words: [
+      `mem=${boot.memoryMiB}M`,
+      `initrd=${boot.initramfs}`,
+      ...devices,
+      'con=null',
+      'con0=null,fd:1',
+      `uml_dir=${boot.folder}`,
+      'quiet',
+      // Measuring RAID-6 routines nobody will use takes most of the boot.
+      'initcall_blacklist=raid6_select_algo',
+    ],
+    environment: { TMPDIR: memoryFolder(boot.memoryMiB) },
+  };
+}
+
+// Guest memory is an unlinked file that User-Mode Linux maps executable. A container's /dev/shm is often 64 MiB, which
+// kills a guest that outgrows it, and often noexec.
+function memoryFolder(memoryMiB: number): string {
+  const mount = readFileSync('/proc/self/mounts', 'utf8').match(/^\S+ \/dev\/shm \S+ (\S+)/m);
+  if (!mount || mount[1]!.split(',').includes('noexec')) return tmpdir();
+  const { bavail, bsize } = statfsSync('/dev/shm');
+  return bavail * bsize >= (memoryMiB + 16) * 2 ** 20 ? '/dev/shm' : tmpdir();
+}
