@@ -1,6 +1,6 @@
 // Upper floor: a disk served by threads of its own. The main thread starts them, forwards signals, collects what they tell.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
@@ -32,6 +32,7 @@ interface Thread {
   readonly sender: LinkSender<ToThread>;
   readonly ready: Promise<number>;
   readonly closed: Promise<DeviceSnapshot>;
+  readonly exited: Promise<void>;
   onSnapshot: ((snapshot: DeviceSnapshot) => void) | undefined;
 }
 
@@ -104,24 +105,33 @@ export class DiskDaemon implements ServedDisk {
     });
     const ready = Promise.withResolvers<number>();
     const closed = Promise.withResolvers<DeviceSnapshot>();
+    const exited = Promise.withResolvers<void>();
     const thread: Thread = {
       worker,
       sender: new LinkSender<ToThread>(port1, wakeFd),
       ready: ready.promise,
       closed: closed.promise,
+      exited: exited.promise,
       onSnapshot: undefined,
     };
-    port1.on('message', (message: FromThread) => {
+    const onMessage = (message: FromThread): void => {
       if (message.type === 'log') return log(message.line);
       if (message.type === 'ready') return ready.resolve(message.thread);
       if (message.type === 'closed') return closed.resolve(message.snapshot);
       thread.onSnapshot?.(message.snapshot);
-    });
+    };
+    port1.on('message', onMessage);
     worker.once('error', (error) => {
       ready.reject(error);
       closed.reject(error);
     });
-    worker.once('exit', () => port1.close());
+    worker.once('exit', () => {
+      // A thread's end can be told before its last messages are.
+      for (let last = receiveMessageOnPort(port1); last; last = receiveMessageOnPort(port1)) onMessage(last.message);
+      port1.close();
+      closed.reject(new Error(`${file} ended before it was told to`));
+      exited.resolve();
+    });
     // A thread's death is told once, by `closed`.
     ready.promise.catch(() => {});
     closed.promise.catch(() => {});
@@ -141,7 +151,7 @@ export class DiskDaemon implements ServedDisk {
     const session = await Promise.race([this.#deviceThread.closed, ...this.#queueThreads.map(({ closed }) => closed)]);
     for (const { sender } of this.#queueThreads) sender.send('stop');
     const others = await Promise.all(this.#queueThreads.map(({ closed }) => closed));
-    await Promise.all(this.#threads.map(({ worker }) => new Promise((resolve) => worker.once('exit', resolve))));
+    await Promise.all(this.#threads.map(({ exited }) => exited));
     for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
     return addSnapshots([session, ...others]);
   }
