@@ -9,7 +9,7 @@ import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { forward } from '../stores/filters/forward.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
-import { openStore } from '../stores/open-store.ts';
+import { type OpenedStore, openStore } from '../stores/open-store.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
 import { isDiskModule, loadDiskModule } from './disk-module.ts';
 import * as option from './options.ts';
@@ -85,7 +85,7 @@ async function serveBlk(spec: string, flags: ServeFlags): Promise<void> {
     );
     return;
   }
-  const { store, description } = openStore(spec, { readOnly: flags.readOnly });
+  const { store, description } = openImage(spec, flags.readOnly);
   const cpus = flags.cpus === undefined ? {} : { cpus: flags.cpus };
   const start = (listener: UnixListener): ServedDisk =>
     new DiskDaemon({ store: description, device, listener, threads, poll, once, log: report.log, ...cpus });
@@ -121,6 +121,15 @@ async function run(
   );
   report.follow(disk);
   report.closed(await disk.closed, disk);
+}
+
+function openImage(spec: string, readOnly: boolean): OpenedStore {
+  try {
+    return openStore(spec, { readOnly });
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`${spec}: ${error.message}`);
+    throw error;
+  }
 }
 
 function checkFlags({ socket, fd, threads, queues }: ServeFlags): void {

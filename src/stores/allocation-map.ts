@@ -1,4 +1,4 @@
-// Stores: which parts of a mapped file are known to have memory behind them, a byte for each chunk, shared by all threads that map it.
+// Stores: which chunks of a mapped file are known to have memory behind them, shared by all threads that map it.
 import type { ImageFile } from '../sys/file.ts';
 
 const CHUNK_BYTES = 32 * 1024;
@@ -38,7 +38,7 @@ export class AllocationMap {
     return true;
   }
 
-  /** Allocates the chunks around [offset, offset + length). Throws SystemError ENOSPC, where a store into a hole would be SIGBUS. */
+  /** Allocates the chunks around [offset, offset + length). Throws SystemError ENOSPC, not SIGBUS as a store would. */
   allocate(file: ImageFile, offset: number, length: number): void {
     const start = Math.floor(offset / this.chunkBytes) * this.chunkBytes;
     const end = Math.min(Math.ceil((offset + length) / this.chunkBytes) * this.chunkBytes, this.#sizeBytes);

@@ -40,7 +40,7 @@ export interface OpenedStore {
 }
 
 /**
- * Opens `mem:SIZE`, a file or a block device; an image is locked against other writers until every store on it is closed.
+ * Opens `mem:SIZE`, a file or a block device. An image is locked against other writers until its last store is closed.
  * Throws RangeError (a size that is none) or SystemError, with one line that says what to do.
  */
 export function openStore(spec: string, { readOnly = false }: { readOnly?: boolean } = {}): OpenedStore {

@@ -1,6 +1,7 @@
 // Cellar: kernel numbers that Node does not export, grouped by header. The same on x86-64 and arm64.
 
 // sys/mman.h
+export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 0x01;

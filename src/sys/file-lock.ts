@@ -1,4 +1,4 @@
-// Cellar: the locks that keep two writers off one image, byte for byte those of QEMU (block/file-posix.c), so that each heeds the other.
+// Cellar: the locks that keep two writers off one image: those of QEMU (block/file-posix.c), so that it heeds ours.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK } from './constants.ts';
@@ -6,8 +6,8 @@ import { errno, SystemError, systemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 /**
- * QEMU's protocol: whoever uses an image in way N holds a read lock on byte 100 + N, and on byte 200 + N whoever does not
- * suffer others to. Having taken its bytes it looks whether anybody holds one that stands against them.
+ * QEMU's protocol: whoever uses an image in way N holds a read lock on byte 100 + N, whoever does not suffer that of
+ * others holds one on byte 200 + N. Having taken its bytes it looks whether anybody holds one that stands against them.
  */
 const USES = 100;
 const REFUSES = 200;
@@ -16,18 +16,19 @@ const WRITE = 1;
 const RESIZE = 3;
 
 // SAFETY: fcntl of the running process; the table in libc.ts has the form with an int, this one takes a struct flock.
-const fcntl = new DynamicLibrary(null).getFunction('fcntl', {
+const library = new DynamicLibrary(null);
+const fcntl = library.getFunction('fcntl', {
   return: 'int32',
   arguments: ['int32', 'int32', 'pointer'],
 });
 
-/** struct flock { short l_type, l_whence; off_t l_start, l_len; pid_t l_pid; } for one byte, in this thread's scratch. */
+/** struct flock { short l_type, l_whence; off_t l_start, l_len; pid_t l_pid; } for one byte. fcntl(2). */
 function lock(fd: number, command: number, type: number, byte: number): number {
   callScratch.bytes.fill(0, 0, 32);
   callScratch.view.setInt16(0, type, true);
   callScratch.view.setBigInt64(8, BigInt(byte), true);
   callScratch.view.setBigInt64(16, 1n, true);
-  // SAFETY: F_OFD_GETLK writes its answer into the same 32 bytes.
+  // SAFETY: 32 bytes of this thread's scratch, into which F_OFD_GETLK writes its answer.
   return fcntl(fd, command, callScratch.address);
 }
 
@@ -35,7 +36,7 @@ function isHeldByOthers(fd: number, byte: number): boolean {
   return lock(fd, F_OFD_GETLK, F_WRLCK, byte) === 0 && callScratch.view.getInt16(0, true) !== F_UNLCK;
 }
 
-/** Locks an open image until `fd` and its duplicates are closed: one writer, or any number of readers. Throws SystemError EAGAIN. */
+/** Locks an image for one writer or for readers until `fd` and its duplicates are closed. Throws SystemError. */
 export function lockImage(fd: number, path: string, readOnly: boolean): void {
   const uses = readOnly ? [READ] : [READ, WRITE];
   const refuses = [WRITE, RESIZE];

@@ -60,7 +60,7 @@ export class ImageFile implements Disposable {
     this.physicalBlockBytes = this.isBlockDevice ? this.#ask(BLKPBSZGET) : PAGE_BYTES;
   }
 
-  /** Opens an image and locks it against other writers. Throws SystemError that says what is wrong with `path`, and what to do. */
+  /** Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. */
   static open(path: string, { readOnly = false }: { readOnly?: boolean } = {}): ImageFile {
     // O_NONBLOCK: a FIFO must be refused, not waited for.
     const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
@@ -86,7 +86,7 @@ export class ImageFile implements Disposable {
     return new ImageFile(fd, name, readOnly);
   }
 
-  /** The same open file under a descriptor of its own, for another thread: the lock goes when the last one is closed. */
+  /** The same open file under a descriptor of its own, for another thread; the lock goes with the last one. */
   static duplicate(fd: number, name: string, readOnly: boolean): ImageFile {
     return new ImageFile(check(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', name), name, readOnly);
   }
@@ -120,7 +120,7 @@ export class ImageFile implements Disposable {
   readInto(offset: number, into: Uint8Array): void {
     for (let done = 0; done < into.length; ) {
       const rest = done === 0 ? into : into.subarray(done);
-      // SAFETY: the bytes are an argument of the call, which keeps them in place; the kernel writes at most their length.
+      // SAFETY: an argument of the call stays in place until it returns; the kernel writes at most its length.
       done += moved('pread', libc.pread(this.#fd, rest, BigInt(rest.length), BigInt(offset + done)));
     }
   }
@@ -154,7 +154,7 @@ export class ImageFile implements Disposable {
     for (let first = 0; first < pieces.length; first += IOV_MAX) {
       const batch = pieces.length <= IOV_MAX ? pieces : pieces.slice(first, first + IOV_MAX);
       writeIovecs(callScratch, batch);
-      // SAFETY: `batch` keeps the pieces alive; the vector lies in this thread's scratch, which nothing else uses meanwhile.
+      // SAFETY: `batch` keeps the pieces alive; the vector lies in this thread's scratch until the call returns.
       let left = moved(syscall, libc[syscall](this.#fd, callScratch.address, batch.length, BigInt(at)));
       for (const piece of batch) {
         const done = Math.min(left, piece.length);
@@ -170,13 +170,13 @@ export class ImageFile implements Disposable {
     check(libc.fdatasync(this.#fd), 'fdatasync', this.name);
   }
 
-  /** Gives [offset, offset + length) room of its own, content unchanged. Throws SystemError: ENOSPC when there is none. */
+  /** Gives [offset, offset + length) room of its own, content unchanged. Throws SystemError ENOSPC if there is none. */
   allocate(offset: number, length: number): void {
     if (!this.#fallocate(FALLOC_FL_KEEP_SIZE, offset, length))
       throw new SystemError('fallocate', 'EOPNOTSUPP', `the file system of ${this.name} cannot reserve room`);
   }
 
-  /** Gives the room of [offset, offset + length) back; it reads as zeroes then. False, and nothing done, where that is not supported. */
+  /** Gives the room of [offset, offset + length) back; it reads as zeroes then. False where that is not supported. */
   punchHole(offset: number, length: number): boolean {
     return this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length);
   }
@@ -206,7 +206,7 @@ export class ImageFile implements Disposable {
       throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
   }
 
-  /** Where the file has data, in order; what lies between reads as zeroes. The whole file where its file system cannot tell. */
+  /** Where the file has data, in order; the rest reads as zeroes. All of it where its file system cannot tell. */
   *dataExtents(): Generator<Extent> {
     const sizeBytes = this.#exactSize();
     for (let end = 0; end < sizeBytes; ) {
@@ -297,7 +297,7 @@ function checkSize(sizeBytes: number, path: string): void {
     throw new SystemError(
       'open',
       'EINVAL',
-      `${path} has ${sizeBytes} bytes, which is not a multiple of ${SECTOR_BYTES}: "truncate -s %${SECTOR_BYTES} ${path}" rounds it up`,
+      `${path} has ${sizeBytes} bytes, not a multiple of 512: "truncate -s %512 ${path}" rounds it up`,
     );
   }
 }

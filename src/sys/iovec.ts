@@ -6,7 +6,7 @@ import type { Scratch } from './scratch.ts';
 export const IOV_MAX = 1024;
 const IOVEC_BYTES = 16;
 
-/** Writes a vector of `pieces`, at most IOV_MAX, at the start of `scratch`. They must be kept alive until the call that uses it. */
+/** Writes a vector of up to IOV_MAX `pieces` at the start of `scratch`. Keep them alive until the call that uses it. */
 export function writeIovecs(scratch: Scratch, pieces: readonly Uint8Array[]): void {
   for (let i = 0; i < pieces.length; i++) {
     const piece = pieces[i] as Uint8Array;

@@ -37,6 +37,7 @@ export const { functions: libc } = dlopen(null, {
   madvise: { return: i32, arguments: [ptr, u64, i32] },
   memfd_create: { return: i32, arguments: [ptr, u32] },
   mmap: { return: ptr, arguments: [ptr, u64, i32, i32, i32, i64] },
+  mprotect: { return: i32, arguments: [ptr, u64, i32] },
   munmap: { return: i32, arguments: [ptr, u64] },
   open: { return: i32, arguments: [ptr, i32, u32] },
   pread: { return: i32, arguments: [i32, 'buffer', u64, i64] },

@@ -1,6 +1,6 @@
 // Who may import whom: the floors of the house as a table, and the rules that hold it up.
 import { posix } from 'node:path';
-import { isTest, type Rule, roomOf, type SourceFile } from './source-file.ts';
+import { isCode, isTest, type Rule, roomOf, type SourceFile } from './source-file.ts';
 
 interface Room {
   readonly rooms: readonly string[];
@@ -31,7 +31,9 @@ const stairs: Readonly<Record<string, Room>> = {
   testing: { rooms: MIDDLE, ...onNode },
   index: { rooms: MIDDLE, ...onNode },
   bench: { rooms: [...MIDDLE, 'testing', 'index'], ...upper },
-  cli: { rooms: [...MIDDLE, 'guests', 'testing', 'index', 'bench'], ...upper },
+  demo: { rooms: [...MIDDLE, 'guests', 'bench'], ...upper },
+  doctor: { rooms: [...MIDDLE, 'guests'], ...upper },
+  cli: { rooms: [...MIDDLE, 'guests', 'testing', 'index', 'bench', 'demo', 'doctor'], ...upper },
 };
 
 interface Import {
@@ -62,7 +64,7 @@ function objection(path: string, room: Room, target: string, isType: boolean): s
 
 export const importsGoDown: Rule = {
   name: 'a room imports only what the stairs allow',
-  appliesTo: (path) => roomOf(path) !== undefined,
+  appliesTo: (path) => roomOf(path) !== undefined && isCode(path),
   findings({ path, text }) {
     const room = stairs[roomOf(path) ?? ''];
     if (room === undefined) return [`the room ${roomOf(path)} is not in the table of the stairs`];
@@ -110,7 +112,7 @@ function packageRule(dependencies: readonly string[]): Rule['findings'] {
 export function packagesStayUp(dependencies: readonly string[]): Rule {
   return {
     name: 'the lower floors use no package, the upper ones only declared ones',
-    appliesTo: (path) => roomOf(path) !== undefined,
+    appliesTo: (path) => roomOf(path) !== undefined && isCode(path),
     findings: packageRule(dependencies),
     bad: [
       { path: 'src/sys/a.ts', text: "import x from 'commander';" },

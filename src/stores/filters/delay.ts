@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 
-/** Each request waits before it is done: reads `readMs`, everything else `writeMs`. Requests wait side by side, not in line. */
+/** Each request waits before it is done, reads `readMs`, everything else `writeMs`: side by side, not in line. */
 export function delay({ readMs = 0, writeMs = 0 }: { readMs?: number; writeMs?: number }): StoreFilter {
   return (next) => {
     const late =

@@ -73,7 +73,7 @@ for (const [name, filter] of Object.entries(filters)) {
     }
   });
 
-  test(`${name}: everything reaches the store below, with its arguments, and its size is always the current one`, async () => {
+  test(`${name}: everything reaches the store below with its arguments, and the size is the current one`, async () => {
     const calls: unknown[][] = [];
     const next = complete(calls);
     const store = filter(next);

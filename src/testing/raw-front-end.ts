@@ -1,0 +1,179 @@
+// Upper floor: a vhost-user front end that says whatever a test wants, right or wrong, and waits without blocking its thread.
+import { closeFd, SystemError } from '../sys/libc.ts';
+import { UnixSocket } from '../sys/unix-socket.ts';
+import {
+  decodeHeader,
+  encodeMessage,
+  encodeRegion,
+  encodeU64,
+  type MemoryRegionMessage,
+  type Message,
+  REGION_BYTES,
+} from '../transports/vhost-user/message.ts';
+import { HEADER_BYTES, NEED_REPLY, REPLY, Request, requestName } from '../transports/vhost-user/spec.ts';
+
+/** A message as it is said: what is left out is empty. */
+export interface RawMessage {
+  readonly request: number;
+  readonly payload?: Uint8Array;
+  readonly fds?: readonly number[];
+  /** On top of the version. */
+  readonly flags?: number;
+}
+
+const NOTHING = new Uint8Array(0);
+const PATIENCE_MS = 10_000;
+
+/** Waits until `condition` holds, letting everything else on this thread go on. Throws when it does not within ten seconds. */
+export async function eventually(what: string, condition: () => boolean): Promise<void> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  for (let tries = 0; !condition(); tries++) {
+    if (performance.now() > deadlineMs) throw new Error(`waited ${PATIENCE_MS / 1000} s in vain: ${what}`);
+    await new Promise((resolve) => (tries < 200 ? setImmediate(resolve) : setTimeout(resolve, 1)));
+  }
+}
+
+export class RawFrontEnd implements Disposable {
+  readonly #socket: UnixSocket;
+
+  private constructor(socket: UnixSocket) {
+    this.#socket = socket;
+  }
+
+  /** Throws SystemError: nobody listens, or too many wait already. */
+  static connect(path: string): RawFrontEnd {
+    return new RawFrontEnd(UnixSocket.connect(path));
+  }
+
+  /** The other end of a socket a back end was given, such as that of SET_BACKEND_REQ_FD. The descriptor becomes this object's. */
+  static adopt(fd: number): RawFrontEnd {
+    return new RawFrontEnd(new UnixSocket(fd));
+  }
+
+  /** Bytes as they are, whole messages or not. The descriptors stay the caller's. Throws SystemError. */
+  sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
+    this.#socket.send(bytes, fds);
+  }
+
+  send({ request, payload = NOTHING, fds = [], flags = 0 }: RawMessage): void {
+    this.sendBytes(encodeMessage(request, flags, payload), fds);
+  }
+
+  /** Sends a message that has an answer, and gives that. Throws when another comes, or none. */
+  async ask(message: RawMessage): Promise<Message> {
+    this.send(message);
+    return this.answer(message.request);
+  }
+
+  /** Waits for the answer to a message that was sent. */
+  async answer(request: number): Promise<Message> {
+    const message = await this.receive();
+    const name = requestName(request);
+    if (message === undefined) throw new Error(`${name}: the back end closed the connection`);
+    if (message.request === request && message.flags === (1 | REPLY)) return message;
+    throw new Error(`${name}: answered with ${requestName(message.request)}, flags 0x${message.flags.toString(16)}`);
+  }
+
+  async askU64(message: RawMessage): Promise<bigint> {
+    const { payload } = await this.ask(message);
+    if (payload.byteLength !== 8) throw new Error(`${requestName(message.request)}: ${payload.byteLength} bytes, not 8`);
+    return payload.getBigUint64(0, true);
+  }
+
+  /** Sends a message that has no answer of its own and asks for an acknowledgement: 0 is success. */
+  acknowledged(message: RawMessage): Promise<bigint> {
+    return this.askU64({ ...message, flags: (message.flags ?? 0) | NEED_REPLY });
+  }
+
+  /** Sends messages one by one and waits until the back end is done with the last: a question has to wait its turn. */
+  async settle(...messages: readonly RawMessage[]): Promise<void> {
+    for (const message of messages) this.send(message);
+    await this.ask({ request: Request.GET_FEATURES });
+  }
+
+  /** The next message, or undefined when the back end has closed the connection. */
+  async receive(): Promise<Message | undefined> {
+    const fds: number[] = [];
+    const header = await this.#read(HEADER_BYTES, fds);
+    if (header === undefined) return undefined;
+    const { request, flags, size } = decodeHeader(new DataView(header));
+    const payload = await this.#read(size, fds);
+    if (payload === undefined) throw new Error(`${requestName(request)}: closed within the answer`);
+    return { request, flags, payload: new DataView(payload), fds };
+  }
+
+  async #read(sizeBytes: number, fds: number[]): Promise<ArrayBuffer | undefined> {
+    const bytes = new Uint8Array(sizeBytes);
+    let done = 0;
+    let ended = false;
+    await eventually('a message of the back end', () => {
+      while (done < sizeBytes && !ended) {
+        const count = this.#receiveSome(bytes.subarray(done), fds);
+        if (count === undefined) return false;
+        done += count;
+        ended = count === 0;
+      }
+      return true;
+    });
+    if (ended && done > 0) throw new Error(`the back end closed after ${done} bytes of a message`);
+    return ended ? undefined : bytes.buffer;
+  }
+
+  #receiveSome(into: Uint8Array, fds: number[]): number | undefined {
+    try {
+      return this.#socket.receive(into, fds);
+    } catch (error) {
+      // It left with something of ours unread: no more than an end.
+      if (error instanceof SystemError && error.code === 'ECONNRESET') return 0;
+      throw error;
+    }
+  }
+
+  /** Whether there is nothing to read now, not even the end of the connection. */
+  isSilent(): boolean {
+    return this.#socket.receive(new Uint8Array(1), []) === undefined;
+  }
+
+  /** Waits until the back end closes the connection, reading past what it said before. */
+  async closedByPeer(): Promise<void> {
+    for (let next = await this.receive(); next !== undefined; next = await this.receive())
+      for (const fd of next.fds) closeFd(fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+}
+
+/** A memory region and its descriptor. */
+export interface RawRegion extends MemoryRegionMessage {
+  readonly fd: number;
+}
+
+export function setMemTable(regions: readonly RawRegion[]): RawMessage {
+  const payload = new Uint8Array(8 + REGION_BYTES * regions.length);
+  new DataView(payload.buffer).setUint32(0, regions.length, true);
+  regions.forEach((region, i) => {
+    payload.set(encodeRegion(region), 8 + REGION_BYTES * i);
+  });
+  return { request: Request.SET_MEM_TABLE, payload, fds: regions.map(({ fd }) => fd) };
+}
+
+export function addMemReg(region: RawRegion): RawMessage {
+  return { request: Request.ADD_MEM_REG, payload: padded(region), fds: [region.fd] };
+}
+
+export function remMemReg(region: MemoryRegionMessage): RawMessage {
+  return { request: Request.REM_MEM_REG, payload: padded(region) };
+}
+
+function padded(region: MemoryRegionMessage): Uint8Array {
+  const payload = new Uint8Array(8 + REGION_BYTES);
+  payload.set(encodeRegion(region), 8);
+  return payload;
+}
+
+/** A message whose payload is one number: SET_FEATURES, SET_PROTOCOL_FEATURES, SET_STATUS. */
+export function setU64(request: number, value: bigint): RawMessage {
+  return { request, payload: encodeU64(value) };
+}
