@@ -1,6 +1,7 @@
 // Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
 import { InvalidArgumentError } from 'commander';
 import { POLL_MAX_US, type PollMode } from '../daemon/poll-mode.ts';
+import { formatSize, parseSize } from '../stores/size.ts';
 
 /** An option that takes a whole number from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
@@ -43,4 +44,18 @@ export function serial(text: string): string {
 export function cpuList(text: string): readonly number[] {
   const parse = wholeNumber(0, 1023);
   return text.split(',').map(parse);
+}
+
+/** A disk size as people write it, of at least `least` bytes. */
+export function diskSize(least: number): (text: string) => number {
+  return (text) => {
+    let sizeBytes: number;
+    try {
+      sizeBytes = parseSize(text);
+    } catch (error) {
+      throw new InvalidArgumentError(`${(error as Error).message}.`);
+    }
+    if (sizeBytes < least) throw new InvalidArgumentError(`It takes at least ${formatSize(least)}.`);
+    return sizeBytes;
+  };
 }

@@ -30,6 +30,8 @@ export class Connection {
   #fds: number[] = [];
   #watch: Disposable | undefined;
   #open = true;
+  #handling = false;
+  #ending = false;
 
   constructor(socket: UnixSocket, loop: EventLoop, events: ConnectionEvents) {
     this.#socket = socket;
@@ -89,11 +91,13 @@ export class Connection {
     const done = (outcome: Outcome): void => {
       if (answered) throw new Error(`${requestName(message.request)} was answered twice`);
       answered = true;
+      this.#handling = false;
       for (const fd of message.fds) closeFd(fd);
       this.#answer(message, outcome);
-      if (outcome.problem !== undefined) this.close(outcome.problem);
+      if (outcome.problem !== undefined || this.#ending) this.close(outcome.problem);
       if (this.#open) this.#resume();
     };
+    this.#handling = true;
     try {
       this.#events.onMessage(message, done);
     } catch (error) {
@@ -113,9 +117,10 @@ export class Connection {
     }
   }
 
-  /** Ends the connection; further calls do nothing. */
+  /** Ends the connection, once the message at hand is dealt with; further calls do nothing. */
   close(problem: Error | undefined): void {
-    if (!this.#open) return;
+    this.#ending = true;
+    if (!this.#open || this.#handling) return;
     this.#open = false;
     this.#pause();
     for (const fd of this.#fds) closeFd(fd);

@@ -12,8 +12,7 @@ function u64Of(message: Message): bigint {
 }
 
 const setFeatures: Handler = (session, message, done) => {
-  session.acceptFeatures(u64Of(message));
-  done({});
+  session.acceptFeatures(u64Of(message), done);
 };
 
 const setProtocolFeatures: Handler = (_session, message, done) => {

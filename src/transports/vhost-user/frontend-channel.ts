@@ -1,4 +1,4 @@
-// Ground floor: the front end's end of a vhost-user socket: one message out, one answer in, blocking, never longer than a time limit.
+// Ground floor: the front end's end of a vhost-user socket: a message out, an answer in, within a time limit.
 import { Epoll } from '../../sys/epoll.ts';
 import { closeFd, SystemError } from '../../sys/libc.ts';
 import type { UnixSocket } from '../../sys/unix-socket.ts';
@@ -47,7 +47,7 @@ export class FrontEndChannel implements Disposable {
     }
   }
 
-  /** Waits for the answer to `request`. Throws BackEndError: none in time, another message, the end of the connection. */
+  /** Waits for the answer to `request`. Throws BackEndError: none in time, another message, the connection closed. */
   receiveReply(request: number): Message {
     const name = requestName(request);
     const fds: number[] = [];

@@ -54,7 +54,7 @@ export interface QueueStart {
   readonly callFd: number | undefined;
 }
 
-/** Ring addresses are sent as ours, not the guest's. They differ, as in a VMM, so that a back end that mixes them up fails at once. */
+/** Ring addresses are sent as ours, not the guest's. They differ, as in a VMM, so mixing them up shows at once. */
 const USER_OFFSET = 0x7000_0000_0000;
 /** { u32 offset, size, flags } */
 const CONFIG_HEADER_BYTES = 12;
@@ -89,7 +89,12 @@ export class VhostUserFrontEnd implements Disposable {
    * Throws SystemError (nobody listens) or BackEndError.
    */
   static connect(path: string, options: FrontEndOptions = {}): VhostUserFrontEnd {
-    const channel = new FrontEndChannel(UnixSocket.connect(path), options.timeoutMs ?? 5000);
+    return VhostUserFrontEnd.negotiate(UnixSocket.connect(path), options);
+  }
+
+  /** As `connect`, on a connected socket that belongs to the front end from now on. Throws BackEndError. */
+  static negotiate(socket: UnixSocket, options: FrontEndOptions = {}): VhostUserFrontEnd {
+    const channel = new FrontEndChannel(socket, options.timeoutMs ?? 5000);
     try {
       return new VhostUserFrontEnd(channel, options.protocolFeatures ?? DEFAULT_PROTOCOL_FEATURES);
     } catch (error) {
@@ -150,7 +155,7 @@ export class VhostUserFrontEnd implements Disposable {
     );
   }
 
-  /** Describes a queue and hands over its eventfds, then enables it. Throws BackEndError, or RangeError for memory not shared. */
+  /** Describes a queue, hands over its eventfds, enables it. Throws BackEndError; RangeError for memory not shared. */
   startQueue(index: number, queue: QueueStart): void {
     const parts = splitQueueBytes(queue.size);
     this.#command(Request.SET_VRING_NUM, encodeVringState(index, queue.size));

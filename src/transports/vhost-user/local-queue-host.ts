@@ -92,11 +92,11 @@ export class LocalQueueHost implements QueueHost {
     });
   }
 
-  stop(index: number, done: (base: number) => void): void {
-    const running = this.#running.get(index) as Running;
-    running.runner.stop(() => {
+  stop(index: number, done: (base: number, broken: boolean) => void): void {
+    const { runner } = this.#running.get(index) as Running;
+    runner.stop(() => {
       this.#running.delete(index);
-      done(running.runner.queue.base);
+      done(runner.queue.base, runner.broken);
     });
   }
 

@@ -31,8 +31,11 @@ export interface QueueHost {
   setMemory(regions: readonly SharedRegion[], done: (problem?: Error) => void): void;
   /** Starts a queue, and looks at its ring at once: a kick may have come before. */
   start(index: number, setup: QueueSetup, done: (problem?: Error) => void): void;
-  /** Stops a queue that was started; when `done` is told the next available index, nothing in flight touches guest memory. */
-  stop(index: number, done: (base: number) => void): void;
+  /**
+   * Stops a queue that was started; when `done` is told the next available index, nothing in flight touches guest memory.
+   * `broken`: it had stopped by itself, over a mistake of the driver.
+   */
+  stop(index: number, done: (base: number, broken: boolean) => void): void;
   /** Changes where a running queue calls, and calls there once: a call may have been missed meanwhile. */
   setCall(index: number, callFd: number | undefined, done: () => void): void;
   /** The driver accepted these features. */

@@ -20,6 +20,7 @@ export class QueueRunner implements Pollable {
   readonly #timer: TimerFd | undefined;
   readonly #watch: Disposable;
   #running = true;
+  #broken = false;
 
   constructor(
     queue: SplitQueue,
@@ -47,7 +48,8 @@ export class QueueRunner implements Pollable {
 
   readonly #onKick = (): void => {
     try {
-      if (this.#timer === undefined ? this.#kick?.clear() : this.#timer.expirations() > 0) this.queue.counters.kicks++;
+      if (this.#timer !== undefined) this.#timer.expirations();
+      else if (this.#kick?.clear()) this.queue.counters.kicks++;
     } catch (error) {
       this.#break(error as Error);
     }
@@ -77,7 +79,13 @@ export class QueueRunner implements Pollable {
     return this.queue.rearm();
   }
 
+  /** Whether it halted because the driver, or who kicks, made a mistake. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
   #break(problem: Error): void {
+    this.#broken = true;
     this.#halt();
     this.#onBroken(problem);
   }

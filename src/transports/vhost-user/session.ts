@@ -48,13 +48,17 @@ export class Session {
   }
 
   /** Takes the accepted features. Throws ProtocolError for one that was not offered. */
-  acceptFeatures(features: bigint): void {
+  acceptFeatures(features: bigint, done: Done): void {
     const extra = unofferedFeatures(features, this.offeredFeatures);
     if (extra !== 0n) throw new ProtocolError('SET_FEATURES', `feature bits 0x${extra.toString(16)} were not offered`);
     this.#features = features;
     this.host.activate(features);
     // "If VHOST_USER_F_PROTOCOL_FEATURES has not been negotiated, the ring starts directly in the enabled state."
     if ((features & vu.F_PROTOCOL_FEATURES) === 0n) for (const vring of this.vrings) vring.enabled = true;
+    this.#each(
+      (index, next) => this.startIfReady(index, next),
+      (problem) => done(problem ? { problem } : {}),
+    );
   }
 
   /** The ring a message names. Throws ProtocolError. */
@@ -81,13 +85,14 @@ export class Session {
     });
   }
 
-  /** Stops a ring if it runs, and keeps how far it got. */
+  /** Stops a ring if it runs, and keeps how far it got. A broken one would break again: it waits for a new SET_VRING_KICK. */
   stop(index: number, done: () => void): void {
     const vring = this.vrings[index] as Vring;
     if (!vring.running) return done();
-    this.host.stop(index, (base) => {
+    this.host.stop(index, (base, broken) => {
       vring.running = false;
       vring.base = base;
+      if (broken) vring.setKick(undefined);
       done();
     });
   }
@@ -111,7 +116,10 @@ export class Session {
       }
       this.host.setMemory(this.regions.shared, (problem) => {
         if (problem !== undefined) return conclude(problem);
-        this.#each((index, next) => this.startIfReady(index, next), conclude);
+        // A ring that stands in none of the regions waits: they come and go one by one, and what is replaced goes first.
+        const unlessOutside = (next: (problem?: Error) => void) => (outside?: Error) =>
+          next(outside instanceof ProtocolError ? undefined : outside);
+        this.#each((index, next) => this.startIfReady(index, unlessOutside(next)), conclude);
       });
     });
   }
@@ -168,6 +176,7 @@ export class Session {
   end(done: () => void): void {
     this.device.onConfigChange = undefined;
     this.reset(() => {
+      for (const vring of this.vrings) vring.close();
       this.regions.clear();
       this.#backendSocket?.[Symbol.dispose]();
       this.host.setMemory([], () => done());

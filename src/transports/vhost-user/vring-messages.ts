@@ -1,6 +1,5 @@
 // Ground floor: the messages about rings. They may come in any order, before or while the ring runs.
 import { EventFd } from '../../sys/event-fd.ts';
-import { QUEUE_SIZE_MAX } from '../../virtio/spec.ts';
 import { encodeVringState, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
 import type { Handler, Session } from './session.ts';
@@ -49,9 +48,9 @@ function notifierOf(session: Session, message: Message): { index: number; vring:
 
 function setNum(session: Session, message: Message): { index: number; apply: () => void } {
   const { index, num, vring } = ringOf(session, message, 8);
-  if (num === 0 || num > QUEUE_SIZE_MAX || (num & (num - 1)) !== 0) {
-    throw new ProtocolError('SET_VRING_NUM', `a queue of ${num}; its size is a power of two up to ${QUEUE_SIZE_MAX}`);
-  }
+  const most = session.device.queueSizes[index] as number;
+  if (num === 0 || num > most || (num & (num - 1)) !== 0)
+    throw new ProtocolError('SET_VRING_NUM', `a queue of ${num}; its size is a power of two up to ${most}`);
   return {
     index,
     apply: () => {
@@ -129,7 +128,7 @@ const getBase: Handler = (session, message, done) => {
   const { index, vring } = ringOf(session, message, 8);
   session.stop(index, () => {
     vring.setKick(undefined);
-    done({ reply: encodeVringState(index, vring.base) });
+    done({ reply: encodeVringState(index, vring.base ?? 0) });
   });
 };
 

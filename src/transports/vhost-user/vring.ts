@@ -11,7 +11,8 @@ interface RingAddresses {
 
 export class Vring {
   size = 0;
-  base = 0;
+  /** Never guessed: requests before it would be served twice, those after it never. */
+  base: number | undefined;
   /** In the front end's own address space. */
   addresses: RingAddresses | undefined;
   enabled = false;
@@ -26,6 +27,7 @@ export class Vring {
   setup(features: bigint, regions: GuestRegions): QueueSetup | undefined {
     if (
       this.size === 0 ||
+      this.base === undefined ||
       this.addresses === undefined ||
       this.kick === undefined ||
       !this.enabled ||
@@ -58,12 +60,16 @@ export class Vring {
     this.err = err;
   }
 
-  /** Back to nothing said. The ring does not run. */
+  /** Back to nothing said, but for whom to notify: QEMU tells that once a connection. The ring does not run. */
   clear(): void {
     this.size = 0;
-    this.base = 0;
+    this.base = undefined;
     this.addresses = undefined;
     this.enabled = false;
+    this.setKick(undefined);
+  }
+
+  close(): void {
     this.setKick(undefined);
     this.setCall(undefined);
     this.setErr(undefined);

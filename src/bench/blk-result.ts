@@ -1,0 +1,126 @@
+// bench: what `bench blk` found out: each round of each back end, and what the rounds say together. JSON as it stands.
+import { createHistogram } from 'node:perf_hooks';
+import { countErrors, type LoadErrors, type LoadSpec, newErrors, type QueueResult } from './load/load-spec.ts';
+import type { ProcessorUse } from './processor-use.ts';
+import { type Summary, summarize } from './statistics.ts';
+
+/** One measurement. */
+export interface Round {
+  readonly requests: number;
+  readonly requestsPerSecond: number;
+  readonly bytesPerSecond: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly p9999Us: number;
+  readonly kicks: number;
+  readonly calls: number;
+  readonly errors: LoadErrors;
+  readonly frontEndInvoluntarySwitches: number;
+  readonly processors: ProcessorUse;
+}
+
+export interface BackEndResult {
+  readonly name: string;
+  /** What was started; undefined for a back end that ran already. */
+  readonly command: readonly string[] | undefined;
+  readonly frontEndCpus: readonly number[];
+  readonly backEndCpu: number | undefined;
+  readonly rounds: readonly Round[];
+  readonly summary: RoundSummary;
+}
+
+export interface RoundSummary {
+  readonly requestsPerSecond: Summary;
+  readonly bytesPerSecond: Summary;
+  readonly p50Us: Summary;
+  readonly p99Us: Summary;
+  readonly p9999Us: Summary;
+  readonly kicksPerThousand: Summary;
+  readonly callsPerThousand: Summary;
+  /** Processors the back end used, and its seconds for a million requests; undefined where its process is unknown. */
+  readonly backEndCpus: Summary | undefined;
+  readonly backEndSecondsPerMillion: Summary | undefined;
+  readonly errors: number;
+}
+
+export interface CaseResult {
+  readonly name: string;
+  readonly load: LoadSpec;
+  readonly backEnds: readonly BackEndResult[];
+  /** Why a peer is not among them, a line each. */
+  readonly missing: readonly string[];
+  /** Name of the peer with the highest median, if there are peers. */
+  readonly bestPeer: string | undefined;
+  /** Median of the first back end's requests per second over the best peer's. */
+  readonly ratio: number | undefined;
+}
+
+export interface BlkBenchResult {
+  readonly machine: {
+    readonly cpuModel: string;
+    readonly cpus: number;
+    readonly kernel: string;
+    readonly node: string;
+  };
+  readonly diskBytes: number | undefined;
+  readonly cases: readonly CaseResult[];
+}
+
+/** Adds up what a round's queues measured. */
+export function roundOf(queues: readonly QueueResult[], blockBytes: number, processors: ProcessorUse): Round {
+  const latency = createHistogram({ lowest: 1, highest: 60e9, figures: 3 });
+  const errors = newErrors();
+  for (const queue of queues) {
+    latency.add(queue.latency);
+    for (const kind of ['status', 'id', 'length', 'data', 'stall'] as const) errors[kind] += queue.errors[kind];
+    if (queue.errors.first !== undefined) errors.first ??= queue.errors.first;
+  }
+  const sum = (value: (queue: QueueResult) => number): number => queues.reduce((all, queue) => all + value(queue), 0);
+  const requestsPerSecond = sum(({ requests, elapsedMs }) => (elapsedMs > 0 ? (requests / elapsedMs) * 1000 : 0));
+  const us = (percentile: number): number => (latency.count === 0 ? 0 : latency.percentile(percentile) / 1000);
+  return {
+    requests: sum(({ requests }) => requests),
+    requestsPerSecond,
+    bytesPerSecond: requestsPerSecond * blockBytes,
+    p50Us: us(50),
+    p99Us: us(99),
+    p9999Us: us(99.99),
+    kicks: sum(({ kicks }) => kicks),
+    calls: sum(({ calls }) => calls),
+    errors,
+    frontEndInvoluntarySwitches: sum(({ involuntarySwitches }) => involuntarySwitches),
+    processors,
+  };
+}
+
+export function summarizeRounds(rounds: readonly Round[]): RoundSummary {
+  const of = (value: (round: Round) => number): Summary => summarize(rounds.map(value));
+  const known = rounds.every(({ processors }) => processors.backEnd !== undefined);
+  const per = (count: number, { requests }: Round, unit: number): number => (count * unit) / Math.max(1, requests);
+  return {
+    requestsPerSecond: of((round) => round.requestsPerSecond),
+    bytesPerSecond: of((round) => round.bytesPerSecond),
+    p50Us: of((round) => round.p50Us),
+    p99Us: of((round) => round.p99Us),
+    p9999Us: of((round) => round.p9999Us),
+    kicksPerThousand: of((round) => per(round.kicks, round, 1e3)),
+    callsPerThousand: of((round) => per(round.calls, round, 1e3)),
+    backEndCpus: known ? of(({ processors }) => processors.backEnd ?? 0) : undefined,
+    backEndSecondsPerMillion: known ? of((round) => per(round.processors.backEndSeconds ?? 0, round, 1e6)) : undefined,
+    errors: rounds.reduce((all, { errors }) => all + countErrors(errors), 0),
+  };
+}
+
+/** The first back end is the one in question; those after it are peers. */
+export function caseResult(
+  name: string,
+  load: LoadSpec,
+  backEnds: readonly BackEndResult[],
+  missing: readonly string[],
+): CaseResult {
+  const rate = (one: BackEndResult): number => one.summary.requestsPerSecond.median;
+  const [first, ...peers] = backEnds;
+  const best = peers.toSorted((a, b) => rate(b) - rate(a))[0];
+  const ratio = first === undefined || best === undefined || rate(best) === 0 ? undefined : rate(first) / rate(best);
+  return { name, load, backEnds, missing, bestPeer: best?.name, ratio };
+}

@@ -1,0 +1,91 @@
+// bench/load: waits for the device to use something, by looking or asleep, and finds out when it never will.
+import { readFileSync } from 'node:fs';
+import { Epoll } from '../../sys/epoll.ts';
+import { EventFd } from '../../sys/event-fd.ts';
+import type { DriverRing } from './driver-ring.ts';
+import type { Wait } from './load-spec.ts';
+
+const STALL_MS = 5000;
+const LOOKS_BEFORE_CLOCK = 4096;
+const SLEEP_MS = 200;
+
+/** Requests are in flight and the device has used none for five seconds. */
+export class StallError extends Error {
+  readonly code = 'BELFRY_STALL';
+}
+
+/** Where a load loop learns that there is something in the used ring. */
+export interface Completions {
+  /** Gives how many used elements there are, at least one. Throws StallError. */
+  next(): number;
+  /** Notifications by the device since `resetCalls`. Asleep, those that came together count as one. */
+  readonly calls: number;
+  resetCalls(): void;
+}
+
+export class CompletionWait implements Completions, Disposable {
+  readonly #ring: DriverRing;
+  readonly #polls: boolean;
+  readonly #call: EventFd;
+  readonly #epoll = new Epoll();
+  #wakes = 0;
+  #callsBefore = 0;
+
+  constructor(ring: DriverRing, wait: Wait, callFd: number) {
+    this.#ring = ring;
+    this.#polls = wait === 'poll';
+    this.#call = EventFd.adopt(callFd);
+    this.#epoll.add(callFd, 0);
+    if (this.#polls) ring.suppress();
+  }
+
+  get calls(): number {
+    return this.#wakes + pendingCount(this.#call.fd) - this.#callsBefore;
+  }
+
+  resetCalls(): void {
+    this.#callsBefore = this.#wakes + pendingCount(this.#call.fd);
+  }
+
+  next(): number {
+    return this.#ring.completed() || (this.#polls ? this.#look() : this.#sleep());
+  }
+
+  #look(): number {
+    const startMs = performance.now();
+    for (let looks = 1; ; looks++) {
+      const count = this.#ring.completed();
+      if (count > 0) return count;
+      if (looks % LOOKS_BEFORE_CLOCK === 0) this.#checkStall(startMs);
+    }
+  }
+
+  #sleep(): number {
+    for (;;) {
+      const early = this.#ring.rearm();
+      if (early > 0) return early;
+      const startMs = performance.now();
+      // Only a call ends the sleep: a device that forgets one stalls us here, as it would stall a guest.
+      while (this.#epoll.wait(SLEEP_MS) === 0 || !this.#call.clear()) this.#checkStall(startMs);
+      this.#wakes++;
+      const count = this.#ring.completed();
+      if (count > 0) return count;
+    }
+  }
+
+  #checkStall(startMs: number): void {
+    if (performance.now() - startMs < STALL_MS) return;
+    const call = this.#call.clear() ? 'a call is pending' : 'no call is pending';
+    throw new StallError(`nothing used for ${STALL_MS / 1000} s; ${this.#ring}; ${call}`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#epoll[Symbol.dispose]();
+  }
+}
+
+/** The count of an eventfd, unread: proc(5), fdinfo. */
+function pendingCount(fd: number): number {
+  const [, hex = '0'] = /^eventfd-count:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return Number.parseInt(hex, 16);
+}

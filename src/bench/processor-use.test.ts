@@ -1,0 +1,64 @@
+// bench: what /proc says, read right.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  allowedProcessors,
+  coreOf,
+  type ProcessorSample,
+  parseCpuList,
+  parseProcessSeconds,
+  processorsBetween,
+  sampleProcessors,
+} from './processor-use.ts';
+
+test('a processor is on its own core, and one without a topology is alone', () => {
+  const [cpu = 0] = allowedProcessors();
+  assert.ok(coreOf(cpu).includes(cpu));
+  assert.deepEqual(coreOf(4095), [4095]);
+});
+
+test('a list of processors is ranges and single ones', () => {
+  assert.deepEqual(parseCpuList('0-2,5'), [0, 1, 2, 5]);
+  assert.deepEqual(parseCpuList('3'), [3]);
+});
+
+test('processor time is found behind a name with spaces and brackets', () => {
+  const rest = Array.from({ length: 40 }, (_, i) => i + 3);
+  // utime and stime are fields 14 and 15.
+  assert.equal(parseProcessSeconds(`77 (a) b) (c) ${rest.join(' ')}`), 0.29);
+});
+
+test('this process is seen to work', () => {
+  const from = sampleProcessors(process.pid);
+  for (const end = performance.now() + 60; performance.now() < end; );
+  const use = processorsBetween(from, sampleProcessors(process.pid));
+  assert.ok((use.backEndSeconds ?? 0) >= 0.02, `${use.backEndSeconds} s`);
+  assert.ok((use.backEndInvoluntarySwitches ?? -1) >= 0);
+  assert.ok(allowedProcessors().length > 0);
+});
+
+test('a process that is gone is unknown, not an error', () => {
+  assert.equal(sampleProcessors(2 ** 22 + 1).backEndSeconds, undefined);
+});
+
+test('what neither side used is foreign', () => {
+  const zero: ProcessorSample = {
+    atMs: 0,
+    backEndSeconds: 0,
+    backEndSwitches: 0,
+    ownSeconds: 0,
+    allSeconds: 0,
+    stolenSeconds: 0,
+  };
+  const later = {
+    atMs: 2000,
+    backEndSeconds: 1.5,
+    backEndSwitches: 4,
+    ownSeconds: 2,
+    allSeconds: 4,
+    stolenSeconds: 0.5,
+  };
+  const use = processorsBetween(zero, later);
+  assert.deepEqual([use.backEnd, use.foreign, use.stolen], [0.75, 0.25, 0.25]);
+  assert.equal(processorsBetween(zero, { ...later, backEndSeconds: undefined }).foreign, 0);
+});

@@ -1,0 +1,25 @@
+// bench: what several rounds say together.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { quantile, summarize } from './statistics.ts';
+
+test('the median of an odd count is the middle one, of an even count the mean of the two in the middle', () => {
+  assert.equal(summarize([5, 1, 9]).median, 5);
+  assert.equal(summarize([5, 1, 9, 7]).median, 6);
+  assert.equal(summarize([4]).median, 4);
+});
+
+test('quartiles lie between neighbours, and the order of the rounds does not matter', () => {
+  const rounds = [50, 10, 40, 20, 30];
+  assert.deepEqual(summarize(rounds), { median: 30, min: 10, max: 50, quartiles: [20, 40] });
+  assert.deepEqual(rounds, [50, 10, 40, 20, 30]);
+  assert.deepEqual(summarize([1, 2, 3, 4]).quartiles, [1.75, 3.25]);
+});
+
+test('the quantiles of one value are that value', () => {
+  for (const share of [0, 0.3, 1]) assert.equal(quantile([7], share), 7);
+});
+
+test('nothing cannot be summarized', () => {
+  assert.throws(() => summarize([]), RangeError);
+});

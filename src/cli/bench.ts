@@ -1,0 +1,186 @@
+// Upper floor: `belfry bench`: one subcommand a benchmark.
+import { readdirSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { ENGINES, type Engine, STORAGE_DAEMON } from '../bench/back-end-commands.ts';
+import { type BlkBenchOptions, benchBlk } from '../bench/blk.ts';
+import { blkCase, suiteOf } from '../bench/blk-cases.ts';
+import type { BlkBenchResult } from '../bench/blk-result.ts';
+import { formatBlkBench } from '../bench/blk-table.ts';
+import { DEFAULT_LOAD, type LoadSpec, OPERATIONS, type Operation, WAITS, type Wait } from '../bench/load/load-spec.ts';
+import { allowedProcessors, coreOf } from '../bench/processor-use.ts';
+import { QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { parseSize } from '../stores/size.ts';
+import { pinThread } from '../sys/cpu.ts';
+import { interruptSignal } from './interrupt.ts';
+import * as option from './options.ts';
+import { ProgressLine } from './progress-line.ts';
+import { UsageError } from './usage-error.ts';
+
+interface BlkFlags {
+  readonly socket?: string;
+  readonly against?: typeof STORAGE_DAEMON;
+  readonly suite: boolean;
+  readonly op: Operation;
+  readonly bs: number;
+  readonly depth: number;
+  readonly queues: number;
+  readonly wait: Wait;
+  readonly seconds: number;
+  readonly warmup: number;
+  readonly rounds?: number;
+  readonly size: number;
+  readonly peerEngines: readonly Engine[];
+  readonly serveArgs: string;
+  readonly cpus?: readonly number[];
+  readonly eventIdx: boolean;
+  readonly seed: number;
+  readonly json: boolean;
+}
+
+const ROUNDS_AGAINST = 5;
+const DEPTH_MAX = 8192;
+const BLOCK_BYTES_MAX = 64 << 20;
+
+const EXAMPLES = `
+Without --socket it measures belfry itself, on a disk in memory. With it, a load that writes (all but read and randread)
+destroys what is on that disk.
+
+Examples:
+  belfry bench blk
+  belfry bench blk --op randwrite --depth 32 --wait poll
+  belfry bench blk --suite --against qemu-storage-daemon
+  belfry bench blk --op verify --seconds 60
+  belfry bench blk --socket /tmp/disk.sock --op randread --bs 64k --json
+`;
+
+export function benchCommand(): Command {
+  const blk = new Command('blk')
+    .description('load a disk and tell what it does')
+    .option('--socket <path>', 'measure the back end that listens there')
+    .addOption(new Option('--against <peer>', 'compare, in turns, on the same data').choices([STORAGE_DAEMON]))
+    .option('--suite', 'run the usual cases instead of --op, --bs, --depth and --wait', false)
+    .addOption(new Option('--op <operation>', 'what to do').choices(OPERATIONS).default(DEFAULT_LOAD.operation))
+    .option('--bs <size>', 'bytes of a request, as in 4k or 1M', blockBytes, DEFAULT_LOAD.blockBytes)
+    .option('--depth <n>', 'requests in flight on each queue', option.wholeNumber(1, DEPTH_MAX), DEFAULT_LOAD.depth)
+    .option('--queues <n>', 'queues, each with a thread', option.wholeNumber(1, QUEUES_MAX), DEFAULT_LOAD.queues)
+    .addOption(new Option('--wait <how>', 'how to wait for completions').choices(WAITS).default(DEFAULT_LOAD.wait))
+    .option('--seconds <s>', 'how long to measure', seconds, DEFAULT_LOAD.seconds)
+    .option('--warmup <s>', 'how long to run before that', seconds, DEFAULT_LOAD.warmupSeconds)
+    .option('--rounds <n>', `how often (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
+    .option('--size <size>', 'size of the disk in memory', diskBytes, parseSize('1G'))
+    .option('--peer-engines <list>', 'aio engines of qemu-storage-daemon', engines, [...ENGINES])
+    .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'", '')
+    .option('--cpus <list>', "processors: the back end's, then the front end's, as in 1,0", option.cpuList)
+    .option('--no-event-idx', 'do not use EVENT_IDX')
+    .option(
+      '--seed <n>',
+      'what random blocks and patterns come from',
+      option.wholeNumber(0, 2 ** 31),
+      DEFAULT_LOAD.seed,
+    )
+    .option('--json', 'print the results, every round of them, as JSON', false)
+    .addHelpText('after', EXAMPLES)
+    .action(async (flags: BlkFlags) => runBlk(flags));
+  return new Command('bench')
+    .description('measure, alone or against a peer')
+    .addHelpText('after', '\nExample:\n  belfry bench blk\n')
+    .addCommand(blk);
+}
+
+async function runBlk(flags: BlkFlags): Promise<void> {
+  const progress = new ProgressLine(process.stderr);
+  const signal = interruptSignal();
+  const options = { ...blkOptions(flags), signal, onProgress: (line: string) => progress.show(line) };
+  stayOn(options.frontEndCpus);
+  let result: BlkBenchResult;
+  try {
+    result = await benchBlk(options);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    progress.clear();
+    console.error('belfry: interrupted; the back ends are stopped and the disk removed');
+    return;
+  } finally {
+    progress.clear();
+  }
+  console.log(flags.json ? JSON.stringify(result, undefined, 2) : formatBlkBench(result));
+  const ours = result.cases.map(({ backEnds }) => backEnds[0]?.summary.errors ?? 0);
+  if (ours.some((errors) => errors > 0)) process.exitCode = 1;
+}
+
+/** What the flags mean together. Throws UsageError. */
+function blkOptions(flags: BlkFlags): BlkBenchOptions {
+  const load: LoadSpec = {
+    operation: flags.op,
+    blockBytes: flags.bs,
+    depth: flags.depth,
+    queues: flags.queues,
+    wait: flags.wait,
+    seconds: flags.seconds,
+    warmupSeconds: flags.warmup,
+    eventIdx: flags.eventIdx,
+    seed: flags.seed,
+  };
+  const against = flags.against !== undefined;
+  if (flags.socket !== undefined && flags.serveArgs !== '') {
+    throw new UsageError('--serve-args is for a back end that bench starts itself: leave out --socket or --serve-args');
+  }
+  const [backEndCpu = 0, ...frontEndCpus] = flags.cpus ?? chooseProcessors();
+  return {
+    cases: flags.suite ? suiteOf(load) : [blkCase(load)],
+    rounds: flags.rounds ?? (against ? ROUNDS_AGAINST : 1),
+    peerEngines: against ? flags.peerEngines : [],
+    diskBytes: flags.size,
+    serveArgs: flags.serveArgs.split(/\s+/).filter((word) => word !== ''),
+    frontEndCpus: frontEndCpus.length > 0 ? frontEndCpus : [backEndCpu],
+    backEndCpu,
+    ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+  };
+}
+
+/** The back end's processor is the last one: interrupts and other people's work tend to be on the first. */
+function chooseProcessors(): number[] {
+  const all = allowedProcessors();
+  const backEndCpu = all.at(-1) ?? 0;
+  const siblings = coreOf(backEndCpu);
+  return [backEndCpu, ...all.filter((cpu) => !siblings.includes(cpu))];
+}
+
+/** Keeps this process's threads off the back end's processor: its compilers and collectors would be measured too. */
+function stayOn([cpu]: readonly number[]): void {
+  if (cpu === undefined) return;
+  for (const thread of readdirSync('/proc/self/task')) pinThread(Number(thread), cpu);
+}
+
+function blockBytes(text: string): number {
+  const bytes = sizeOption(text);
+  if (bytes > BLOCK_BYTES_MAX) throw new InvalidArgumentError('It takes a multiple of 512 up to 64M.');
+  return bytes;
+}
+
+function diskBytes(text: string): number {
+  return sizeOption(text);
+}
+
+function sizeOption(text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value <= 86_400))
+    throw new InvalidArgumentError('It takes seconds, up to a day.');
+  return value;
+}
+
+function engines(text: string): Engine[] {
+  return text.split(',').map((name) => {
+    const engine = ENGINES.find((known) => known === name);
+    if (engine === undefined) throw new InvalidArgumentError(`It takes some of ${ENGINES.join(',')}.`);
+    return engine;
+  });
+}

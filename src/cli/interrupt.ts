@@ -1,0 +1,19 @@
+// Upper floor: Ctrl-C and its like, and a pipe nobody reads any more, for commands that clean up before they end.
+import { constants } from 'node:os';
+
+/** Aborted by the first SIGINT, SIGTERM, SIGHUP or EPIPE, which also set the exit code; a second signal ends the process at once. */
+export function interruptSignal(): AbortSignal {
+  const stop = new AbortController();
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const end = (signal: NodeJS.Signals): void => {
+    process.exitCode = 128 + constants.signals[signal];
+    stop.abort();
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    for (const other of signals) process.off(other, onSignal);
+    end(signal);
+  };
+  process.stdout.once('error', () => end('SIGPIPE'));
+  for (const signal of signals) process.on(signal, onSignal);
+  return stop.signal;
+}

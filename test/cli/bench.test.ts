@@ -1,0 +1,98 @@
+// cli: `belfry bench blk` as a process: it measures, it says what is wrong, and Ctrl-C leaves nothing behind.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BlkBenchResult } from '../../src/bench/blk-result.ts';
+
+const program = join(import.meta.dirname, '../../bin/belfry.ts');
+const node = ['--disable-warning=ExperimentalWarning', program];
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function start(...args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, [...node, 'bench', 'blk', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  return { child, ended: once(child, 'close').then(([code]) => ({ code, out, err })) };
+}
+
+const leftBy = (child: ChildProcess): string[] => globSync(`/dev/shm/belfry-bench-${child.pid}-*`);
+
+/** Processes started by `parent` that still run. */
+function childrenOf(parent: number): string[] {
+  return globSync('/proc/[0-9]*/stat').filter((path) => {
+    try {
+      const stat = readFileSync(path, 'utf8');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+    } catch {
+      return false;
+    }
+  });
+}
+
+test('bench blk measures our own back end and removes the disk', { timeout: 60_000 }, async () => {
+  const { child, ended } = start('--size', '16M', '--seconds', '0.3', '--warmup', '0.2', '--json');
+  const { code, out, err } = await ended;
+  assert.equal(code, 0, err);
+  const result = JSON.parse(out) as BlkBenchResult;
+  const [backEnd] = result.cases[0]?.backEnds ?? [];
+  assert.equal(backEnd?.name, 'belfry');
+  assert.ok((backEnd?.summary.requestsPerSecond.median ?? 0) > 0);
+  assert.equal(backEnd?.summary.errors, 0);
+  assert.deepEqual(leftBy(child), []);
+});
+
+for (const wait of ['poll', 'call']) {
+  test(`bench blk --op verify --wait ${wait} finds no error in our own back end, on two queues`, {
+    timeout: 60_000,
+  }, async () => {
+    const load = ['--op', 'verify', '--wait', wait, '--queues', '2', '--depth', '16'];
+    const { code, out, err } = await start(...load, '--size', '32M', '--seconds', '1', '--json').ended;
+    assert.equal(code, 0, err + out);
+    const result = JSON.parse(out) as BlkBenchResult;
+    assert.equal(result.cases[0]?.backEnds[0]?.summary.errors, 0);
+  });
+}
+
+test('bench blk leaves neither processes nor files behind after Ctrl-C', { timeout: 60_000 }, async (t) => {
+  const { child, ended } = start('--size', '16M', '--seconds', '60');
+  t.after(() => child.kill('SIGKILL'));
+  const parent = child.pid as number;
+  // Until the back end listens and is under load.
+  while (!leftBy(child).some((folder) => globSync(`${folder}/*.sock`).length > 0)) await sleep(20);
+  await sleep(500);
+  assert.ok(childrenOf(parent).length > 0);
+  child.kill('SIGINT');
+  const { code, err } = await ended;
+  assert.equal(code, 130);
+  assert.match(err, /^belfry: interrupted; .*\n$/);
+  assert.deepEqual(leftBy(child), []);
+  assert.equal(
+    globSync('/proc/[0-9]*/cmdline').some((path) => readCommand(path).includes(`belfry-bench-${parent}-`)),
+    false,
+  );
+});
+
+function readCommand(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+test('bench blk on a socket nobody made is one line', { timeout: 60_000 }, async () => {
+  const { code, err } = await start('--socket', '/tmp/belfry-nobody.sock').ended;
+  assert.equal(code, 1);
+  assert.equal(err, 'belfry: connect: ENOENT: /tmp/belfry-nobody.sock\n');
+});
