@@ -19,6 +19,8 @@ class MappedFile implements BlockStore {
   readonly #map: AllocationMap;
   #mapping: Mapping;
   #buffer: ArrayBuffer;
+  #view: DataView;
+  #near = 0;
 
   constructor(file: ImageFile, map: AllocationMap) {
     this.name = file.name;
@@ -27,6 +29,7 @@ class MappedFile implements BlockStore {
     this.#map = map;
     this.#mapping = Mapping.ofFile(file.fd, file.currentSize(), { writable: !file.readOnly });
     this.#buffer = this.#mapping.bytes.buffer;
+    this.#view = new DataView(this.#buffer);
   }
 
   get sizeBytes(): number {
@@ -42,6 +45,11 @@ class MappedFile implements BlockStore {
   write(offset: number, from: Uint8Array): void {
     if (!this.#map.covers(offset, from.length)) this.#map.allocate(this.#file, offset, from.length);
     new Uint8Array(this.#buffer, offset, from.length).set(from);
+  }
+
+  /** Half of what a random 4 KiB costs is waiting for its page's address translation: a batch of loads waits once. */
+  prefetch(offset: number): void {
+    if (this.#map.covers(offset, 1)) this.#near ^= this.#view.getUint8(offset);
   }
 
   discard(offset: number, length: number): void {
@@ -69,6 +77,7 @@ class MappedFile implements BlockStore {
     this.#mapping[Symbol.dispose]();
     this.#mapping = mapping;
     this.#buffer = mapping.bytes.buffer;
+    this.#view = new DataView(this.#buffer);
     this.#map.resize(sizeBytes);
     return sizeBytes;
   }

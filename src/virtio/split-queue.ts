@@ -6,7 +6,7 @@ import { newQueueCounters, type QueueCounters } from './queue-counters.ts';
 import { VIRTIO_F_INDIRECT_DESC } from './spec.ts';
 import { SplitNotification } from './split-notification.ts';
 import { type SplitLayout, SplitRing } from './split-ring.ts';
-import { DRAIN_MAX, type QueueOptions, type ServeChain, type Virtqueue } from './virtqueue.ts';
+import { DRAIN_MAX, type ExpectChain, type QueueOptions, type ServeChain, type Virtqueue } from './virtqueue.ts';
 
 /** A batch is published after so many requests or bytes: the first completion must not wait for the last. */
 const BATCH_MAX = 32;
@@ -21,6 +21,7 @@ export class SplitQueue implements Virtqueue {
   readonly #notify: () => void;
   readonly #latency: QueueOptions['latency'];
   readonly #pool: DescriptorChain[] = [];
+  readonly #batch: DescriptorChain[] = [];
   #nextAvail: number;
   #nextUsed: number;
   #published: number;
@@ -28,6 +29,7 @@ export class SplitQueue implements Virtqueue {
   #polled = false;
   #inBatch = false;
   #broken = false;
+  #accusation: DriverError | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions) {
@@ -58,13 +60,13 @@ export class SplitQueue implements Virtqueue {
     else this.#onIdle = callback;
   }
 
-  drain(serve: ServeChain): number {
+  drain(serve: ServeChain, expect?: ExpectChain): number {
     if (this.#broken) return 0;
     let served = 0;
     try {
       if (!this.#polled) this.#notification.disable();
       do {
-        for (let batch = 1; batch > 0 && served < DRAIN_MAX; served += batch) batch = this.#serveBatch(serve);
+        for (let batch = 1; batch > 0 && served < DRAIN_MAX; served += batch) batch = this.#serveBatch(serve, expect);
       } while (served < DRAIN_MAX && !this.#polled && this.#notification.enable(this.#nextAvail));
     } catch (error) {
       this.#broken = true;
@@ -92,20 +94,17 @@ export class SplitQueue implements Virtqueue {
     return this.#notification.enable(this.#nextAvail) && !this.#broken;
   }
 
-  #serveBatch(serve: ServeChain): number {
-    const available = (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
-    if (available === 0) return 0;
-    const outstanding = available + this.#inFlight;
-    const { size } = this.#ring;
-    if (outstanding > size) throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${size}`);
+  #serveBatch(serve: ServeChain, expect: ExpectChain | undefined): number {
     const startedMs = performance.now();
-    const batch = Math.min(available, BATCH_MAX);
+    const popped = this.#popBatch(startedMs);
+    if (expect !== undefined) for (let i = 0; i < popped; i++) expect(this.#batch[i] as DescriptorChain);
     let bytes = 0;
     this.#inBatch = true;
-    for (let i = 0; i < batch; i++) {
-      const chain = this.#pop(startedMs);
+    for (let i = 0; i < popped; i++) {
+      const chain = this.#batch[i] as DescriptorChain;
       bytes += chain.readable.totalBytes + chain.writable.totalBytes;
       serve(chain, this);
+      this.#inFlight++; // a device that throws has not taken it
       if (bytes >= BATCH_BYTES) {
         this.publish();
         bytes = 0;
@@ -113,18 +112,30 @@ export class SplitQueue implements Virtqueue {
     }
     this.publish();
     this.#inBatch = false;
-    this.#recordSince(startedMs);
-    return batch;
+    if (popped > 0) this.#recordSince(startedMs);
+    if (this.#accusation !== undefined) throw this.#accusation;
+    return popped;
   }
 
-  #pop(nowMs: number): DescriptorChain {
-    const head = this.#ring.availableHead(this.#nextAvail);
-    const chain = this.#pool.pop() ?? new DescriptorChain();
-    chain.load(head, this.#ring.table, this.#ring.size, this.#memory, this.#indirect);
-    chain.poppedAtMs = nowMs;
-    this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
-    this.#inFlight++;
-    return chain;
+  /** Fills the batch up to its bound or the first chain the driver got wrong: what came before that is served. */
+  #popBatch(nowMs: number): number {
+    const { size, table } = this.#ring;
+    const available = (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
+    let count = 0;
+    try {
+      const outstanding = available + this.#inFlight;
+      if (outstanding > size) throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${size}`);
+      for (const wanted = Math.min(available, BATCH_MAX); count < wanted; count++) {
+        const chain = this.#pool.pop() ?? new DescriptorChain();
+        chain.load(this.#ring.availableHead(this.#nextAvail), table, size, this.#memory, this.#indirect);
+        chain.poppedAtMs = nowMs;
+        this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+        this.#batch[count] = chain;
+      }
+    } catch (error) {
+      this.#accusation = error as DriverError;
+    }
+    return count;
   }
 
   markUsed(chain: DescriptorChain, usedLength: number): void {

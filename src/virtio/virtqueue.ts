@@ -5,13 +5,16 @@ import type { QueueCounters } from './queue-counters.ts';
 /** Serves one request, now or later: `markUsed` gives it back. */
 export type ServeChain = (chain: DescriptorChain, queue: Virtqueue) => void;
 
+/** Told each request of a batch before the first is served: the moment to ask memory for what it will need. Answers nothing. */
+export type ExpectChain = (chain: DescriptorChain) => void;
+
 export interface Virtqueue {
   /**
    * Serves what the driver made available: suppresses notifications, pops, serves, publishes, rearms, looks again.
    * Bounded: when it gives `DRAIN_MAX` or more, call it again after others had their turn.
    * @returns requests popped. Throws DriverError: the queue is then broken and serves no more.
    */
-  drain(serve: ServeChain): number;
+  drain(serve: ServeChain, expect?: ExpectChain): number;
   /** Gives a request back, now or later, having written `usedLength` bytes; the driver sees it with the next `publish`. */
   markUsed(chain: DescriptorChain, usedLength: number): void;
   /** Shows the driver what was marked used, and notifies it if it asked for that. `drain` does this for its own batch. */

@@ -37,7 +37,7 @@ export class BlockDevice implements VirtioDevice {
   }
 
   process(queue: Virtqueue): number {
-    return queue.drain(this.#requests.serve);
+    return queue.drain(this.#requests.serve, this.#requests.expect);
   }
 
   activate(features: bigint): void {

@@ -1,39 +1,45 @@
 // First floor: a request that the driver cut in pieces, moved by a store that takes one piece at a time.
 import type { Segments } from '../../virtio/segments.ts';
-import type { MaybePromise } from './block-store.ts';
+import type { BlockStore, MaybePromise } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
 import { isLater, settleAll } from './store-answer.ts';
 
-export type Transfer = (offset: number, bytes: Uint8Array) => MaybePromise<void>;
+/** Moves one stretch of memory. */
+export function move(store: BlockStore, offset: number, bytes: Uint8Array, isRead: boolean): MaybePromise<void> {
+  return isRead ? store.read(offset, bytes) : store.write?.(offset, bytes);
+}
 
 /**
  * Moves all of `data` to or from `offset` on, and uses it up. The store sees whole sectors: one that the driver cut goes
  * through memory of ours. Settled when every promise of the store is, so that nothing touches guest memory afterwards.
  */
-export function movePieces(data: Segments, offset: number, move: Transfer, isRead: boolean): MaybePromise<void> {
-  const pending: PromiseLike<void>[] = [];
+export function movePieces(store: BlockStore, offset: number, data: Segments, isRead: boolean): MaybePromise<void> {
+  let pending: PromiseLike<void>[] | undefined;
   try {
     for (let at = offset; data.totalBytes > 0; ) {
       const piece = data.view(0);
       const whole = piece.length - (piece.length % SECTOR_BYTES);
       const answer =
         whole === 0
-          ? moveSector(data, at, move, isRead)
-          : move(at, whole === piece.length ? piece : piece.subarray(0, whole));
-      if (isLater(answer)) pending.push(answer);
+          ? moveSector(store, at, data, isRead)
+          : move(store, at, whole === piece.length ? piece : piece.subarray(0, whole), isRead);
+      if (isLater(answer)) {
+        pending ??= [];
+        pending.push(answer);
+      }
       const moved = whole || SECTOR_BYTES;
       data.dropFront(moved);
       at += moved;
     }
   } catch (error) {
-    if (pending.length === 0) throw error;
+    if (pending === undefined) throw error;
     pending.push(Promise.reject(error));
   }
-  return pending.length === 0 ? undefined : settleAll(pending);
+  return pending && settleAll(pending);
 }
 
 /** Moves the first sector of `data`, which lies in several pieces. */
-function moveSector(data: Segments, offset: number, move: Transfer, isRead: boolean): MaybePromise<void> {
+function moveSector(store: BlockStore, offset: number, data: Segments, isRead: boolean): MaybePromise<void> {
   const sector = new Uint8Array(SECTOR_BYTES);
   // Each piece of guest memory with the stretch of `sector` it belongs to.
   const parts: { guest: Uint8Array; ours: Uint8Array }[] = [];
@@ -43,7 +49,7 @@ function moveSector(data: Segments, offset: number, move: Transfer, isRead: bool
     at += guest.length;
   }
   if (!isRead) for (const { guest, ours } of parts) ours.set(guest);
-  const answer = move(offset, sector);
+  const answer = move(store, offset, sector, isRead);
   if (!isRead) return answer;
   const scatter = (): void => {
     for (const { guest, ours } of parts) guest.set(ours);

@@ -36,16 +36,16 @@ function readRanges(data: Segments, discard: boolean, capacityBytes: number): Ra
   const count = totalBytes / blk.RANGE_BYTES;
   if (count < 1 || count > RANGES_MAX || !Number.isInteger(count)) return blk.VIRTIO_BLK_S_IOERR;
   const ranges: Range[] = [];
+  let isOutside = false;
   for (let at = 0; at < totalBytes; at += blk.RANGE_BYTES) {
     const sector = data.uint32(at) + data.uint32(at + 4) * 2 ** 32;
     const sectors = data.uint32(at + 8);
     const flags = data.uint32(at + 12);
     const unmap = (flags & blk.RANGE_FLAG_UNMAP) !== 0;
-    // "MUST set the status byte to VIRTIO_BLK_S_UNSUPP … if any unknown flag is set", and for a discard if unmap is.
+    // "MUST set the status byte to VIRTIO_BLK_S_UNSUPP … if any unknown flag is set", in any range; for a discard, unmap too.
     if ((flags & ~blk.RANGE_FLAG_UNMAP) !== 0 || (discard && unmap)) return blk.VIRTIO_BLK_S_UNSUPP;
-    if (sectors > RANGE_SECTORS_MAX || (sector + sectors) * blk.SECTOR_BYTES > capacityBytes)
-      return blk.VIRTIO_BLK_S_IOERR;
+    isOutside ||= sectors > RANGE_SECTORS_MAX || (sector + sectors) * blk.SECTOR_BYTES > capacityBytes;
     if (sectors > 0) ranges.push({ offset: sector * blk.SECTOR_BYTES, length: sectors * blk.SECTOR_BYTES, unmap });
   }
-  return ranges;
+  return isOutside ? blk.VIRTIO_BLK_S_IOERR : ranges;
 }

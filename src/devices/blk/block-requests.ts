@@ -1,8 +1,8 @@
 // First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import type { Virtqueue } from '../../virtio/virtqueue.ts';
-import { movePieces } from './block-pieces.ts';
+import type { ExpectChain, Virtqueue } from '../../virtio/virtqueue.ts';
+import { move, movePieces } from './block-pieces.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
 import * as blk from './spec.ts';
@@ -30,7 +30,17 @@ export class BlockRequests {
     this.#store = store;
     new TextEncoder().encodeInto(traits.serial, this.#serial);
     this.#onError = traits.onError;
+    this.expect =
+      store.prefetch &&
+      (({ readable }) => {
+        if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return;
+        const offset = (readable.uint32(8) + readable.uint32(12) * 2 ** 32) * blk.SECTOR_BYTES;
+        if (offset < this.capacityBytes) store.prefetch?.(offset);
+      });
   }
+
+  /** For a store that can bring things near. What is read here is only a hint: the driver may change it. */
+  readonly expect: ExpectChain | undefined;
 
   readonly serve = (chain: DescriptorChain, queue: Virtqueue): void => {
     const { readable, writable } = chain;
@@ -83,11 +93,10 @@ export class BlockRequests {
     if (totalBytes % blk.SECTOR_BYTES !== 0 || offset + totalBytes > this.capacityBytes) return blk.VIRTIO_BLK_S_IOERR;
     this.bytes[isRead ? 'read' : 'written'] += totalBytes;
     const store = this.#store;
-    const move = (at: number, bytes: Uint8Array) => (isRead ? store.read(at, bytes) : store.write?.(at, bytes));
-    if (count === 1) return settle(move(offset, data.view(0)));
+    if (count === 1) return settle(move(store, offset, data.view(0), isRead));
     if (count > 1 && isRead && store.readv) return settle(store.readv(offset, data.views()));
     if (count > 1 && !isRead && store.writev) return settle(store.writev(offset, data.views()));
-    return settle(movePieces(data, offset, move, isRead));
+    return settle(movePieces(store, offset, data, isRead));
   }
 
   /** In writethrough mode "stable writes are committed before reporting completion", §5.2.6.2. */

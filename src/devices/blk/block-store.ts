@@ -22,6 +22,11 @@ export interface BlockStore {
   readv?(offset: number, into: readonly Uint8Array[]): MaybePromise<void>;
   /** As `write`, for a request that the guest cut in pieces. */
   writev?(offset: number, from: readonly Uint8Array[]): MaybePromise<void>;
+  /**
+   * A request that begins at `offset` comes next, a few requests from now: bring it near if that costs next to nothing.
+   * Misses of several requests then overlap. `offset` is inside the disk; nothing else is promised.
+   */
+  prefetch?(offset: number): void;
   /** Makes every completed write durable. Absent: the disk has no volatile cache. */
   flush?(): MaybePromise<void>;
   /** The guest no longer needs these bytes. */

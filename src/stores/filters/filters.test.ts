@@ -37,6 +37,7 @@ function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
     write: tell('write'),
     readv: tell('readv'),
     writev: tell('writev'),
+    prefetch: tell('prefetch'),
     flush: tell('flush'),
     discard: tell('discard'),
     writeZeroes: tell('writeZeroes'),
@@ -51,6 +52,7 @@ const OPTIONAL = [
   'write',
   'readv',
   'writev',
+  'prefetch',
   'flush',
   'discard',
   'writeZeroes',
@@ -105,7 +107,7 @@ for (const [name, filter] of Object.entries(filters)) {
 test('read-only takes away everything that writes and flushes, and nothing else', () => {
   const store = readOnly()(complete([]));
   const left = OPTIONAL.filter((member) => store[member] !== undefined);
-  assert.deepEqual(left, ['name', 'physicalBlockBytes', 'readv', 'refreshSize', 'close']);
+  assert.deepEqual(left, ['name', 'physicalBlockBytes', 'readv', 'prefetch', 'refreshSize', 'close']);
 });
 
 test('delay makes only what it was told to wait, side by side', async () => {

@@ -13,6 +13,7 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
     ...(next.write && { write: next.write.bind(next) }),
     ...(next.readv && { readv: next.readv.bind(next) }),
     ...(next.writev && { writev: next.writev.bind(next) }),
+    ...(next.prefetch && { prefetch: next.prefetch.bind(next) }),
     ...(next.flush && { flush: next.flush.bind(next) }),
     ...(next.discard && { discard: next.discard.bind(next) }),
     ...(next.writeZeroes && { writeZeroes: next.writeZeroes.bind(next) }),
