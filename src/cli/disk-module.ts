@@ -11,7 +11,7 @@ export function isDiskModule(spec: string): boolean {
   return /\.[cm]?[jt]s$/.test(spec);
 }
 
-/** Loads the default export: a BlockStore, or a function that makes one. Throws Error with one line that names the module. */
+/** Loads the default export: a BlockStore, or a function that makes one. Throws Error, which names the module. */
 export async function loadDiskModule(spec: string): Promise<BlockStore> {
   const path = resolve(spec);
   if (!existsSync(path)) throw new Error(`${spec}: no such file`);
@@ -30,7 +30,9 @@ export async function loadDiskModule(spec: string): Promise<BlockStore> {
 function checkedStore(spec: string, exported: unknown): BlockStore {
   const wants = 'its default export is to be a BlockStore ({ sizeBytes, read, … }) or a function that makes one';
   if (typeof exported !== 'object' || exported === null)
-    throw new Error(`${spec}: ${wants}; it is ${exported === undefined ? 'missing' : typeof exported}`);
+    throw new Error(
+      `${spec}: ${wants}; it is ${exported === undefined ? 'missing' : exported === null ? 'null' : typeof exported}`,
+    );
   const store = exported as Partial<BlockStore>;
   const { sizeBytes } = store;
   if (typeof store.read !== 'function') throw new Error(`${spec}: the disk has no read(offset, into)`);

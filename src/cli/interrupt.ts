@@ -1,7 +1,7 @@
 // Upper floor: Ctrl-C and its like, and a pipe nobody reads any more, for commands that clean up before they end.
 import { constants } from 'node:os';
 
-/** Aborted by the first SIGINT, SIGTERM, SIGHUP or EPIPE, which also set the exit code; a second signal ends the process at once. */
+/** Aborted by the first SIGINT, SIGTERM, SIGHUP or EPIPE, which sets the exit code; a second one ends the process. */
 export function interruptSignal(): AbortSignal {
   const stop = new AbortController();
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

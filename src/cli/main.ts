@@ -15,16 +15,19 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 
+const FIRST_STEPS = `
+First steps:
+  belfry demo                                        see it work on this machine
+  belfry serve blk disk.img --socket /tmp/disk.sock  serve a disk to a VM
+`;
+
 async function program(named: string | undefined): Promise<Command> {
   const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
   const command = new Command('belfry')
     .description('Serves virtio devices to real virtual machines.')
     .version(version)
     .showSuggestionAfterError()
-    .addHelpText(
-      'after',
-      '\nFirst steps:\n  belfry demo                                       see it work on this machine\n  belfry serve blk disk.img --socket /tmp/disk.sock  serve a disk to a VM\n',
-    );
+    .addHelpText('after', FIRST_STEPS);
   const one = named === undefined ? undefined : commands[named];
   for (const load of one === undefined ? Object.values(commands) : [one]) command.addCommand(await load());
   return command;
@@ -35,18 +38,28 @@ function packageFile(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json', import.meta.url);
 }
 
+/** Commander puts what it suggests on a line of its own, and somebody's disk module may throw an essay. */
+function oneLine(error: string): string {
+  const text = error.replace(/^error: /, '').trim();
+  return `belfry: ${text.replaceAll(/\s*\n\s*/g, ' ')}`;
+}
+
 /** Runs one command; the result is the exit code. Every failure is one line on stderr. */
 export async function main(argv: readonly string[]): Promise<number> {
+  // picocolors, loaded with the command, colours wherever CI is set; we do so only on a terminal.
+  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
+  // `belfry … | head` closes the pipe on us: no reason to die on the spot.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const command = await program(argv[0]);
   const all = [command, ...command.commands, ...command.commands.flatMap((child) => child.commands)];
   for (const one of all)
-    one.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'belfry: ')) });
+    one.exitOverride().configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) });
   try {
     await command.parseAsync(argv, { from: 'user' });
     return Number(process.exitCode ?? EXIT_OK);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-    console.error(`belfry: ${(error as Error).message}`);
+    console.error(oneLine((error as Error).message));
     if (process.env.BELFRY_DEBUG !== undefined) console.error(error);
     return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
   }

@@ -41,7 +41,8 @@ export class ServeReport {
     if (this.#style.json) return console.log(JSON.stringify({ event: 'listening', socket, ...disk }));
     if (this.#style.quiet) return;
     const place = socket ?? 'an inherited socket';
-    const traits = `${formatSize(disk.sizeBytes)}${disk.readOnly ? ', read-only' : ''}, ${count(disk.queues, 'queue')}, ${count(disk.threads, 'thread')}, poll ${disk.poll}`;
+    const size = `${formatSize(disk.sizeBytes)}${disk.readOnly ? ', read-only' : ''}`;
+    const traits = `${size}, ${count(disk.queues, 'queue')}, ${count(disk.threads, 'thread')}, poll ${disk.poll}`;
     console.log(`Serving ${pc.bold(disk.name)} (${traits}) at ${pc.bold(place)}. Ctrl-C ends it.`);
     if (socket === undefined) return;
     for (const { vmm, line } of startLines(socket)) console.log(`  ${pc.dim(vmm.padEnd(16))} ${line}`);

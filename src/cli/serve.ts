@@ -64,7 +64,10 @@ export function serveCommand(): Command {
     .option('--quiet', 'print only what went wrong', false)
     .addHelpText('after', EXAMPLES)
     .action(async (spec: string, flags: ServeFlags) => serveBlk(spec, flags));
-  return new Command('serve').description('serve a device to virtual machines over vhost-user').addCommand(blk);
+  return new Command('serve')
+    .description('serve a device to virtual machines over vhost-user')
+    .addHelpText('after', '\nExample:\n  belfry serve blk disk.img --socket /tmp/disk.sock\n')
+    .addCommand(blk);
 }
 
 async function serveBlk(spec: string, flags: ServeFlags): Promise<void> {

@@ -1,0 +1,24 @@
+// Upper floor: numbers as people read them.
+
+/** Bytes as MiB or GiB. */
+export function bytes(n: number): string {
+  return n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : `${(n / 2 ** 20).toFixed(n < 10 * 2 ** 20 ? 1 : 0)} MiB`;
+}
+
+/** Bytes in a time, for a second. */
+export function rate(n: number, ms: number): string {
+  return ms > 0 ? `${bytes((n * 1000) / ms)}/s` : '';
+}
+
+export function micros(us: number): string {
+  return us >= 1000 ? `${(us / 1000).toFixed(1)} ms` : `${us.toFixed(us < 10 ? 1 : 0)} µs`;
+}
+
+export function millis(ms: number): string {
+  return ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+}
+
+/** `part` of `whole` in whole percent; nothing of nothing is 0 %. */
+export function percent(part: number, whole: number): string {
+  return `${whole === 0 ? 0 : Math.floor((100 * part) / whole)} %`;
+}

@@ -1,0 +1,51 @@
+// test/cli: `doctor`: every finding says what is here, what it is good for, and how to get what is not.
+import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { FindingGroup } from '../../src/doctor/finding.ts';
+import { belfry, testFolder } from './belfry-process.ts';
+
+const EXPECTED = ['Node', 'processors', 'wake-up', 'kvm', 'memfd', '/dev/shm', 'hugepages', 'io_uring', 'open files'];
+const PROGRAMS = ['user-mode-linux', 'qemu', 'cloud-hypervisor', 'crosvm', 'firecracker', 'qemu-storage-daemon', 'fio'];
+
+async function findings(env: Readonly<Record<string, string>> = {}): Promise<FindingGroup['findings']> {
+  const { code, stdout, stderr } = await belfry(['doctor', '--json'], { env });
+  assert.deepEqual([code, stderr], [0, '']);
+  return (JSON.parse(stdout) as FindingGroup[]).flatMap((group) => group.findings);
+}
+
+test('doctor --json tells everything about everything', async () => {
+  const all = await findings();
+  const names = all.map(({ name }) => name);
+  for (const name of [...EXPECTED, ...PROGRAMS]) assert.ok(names.includes(name), `${name} is missing`);
+  for (const { name, state, found, goodFor, advice } of all) {
+    assert.ok(['ok', 'absent', 'broken'].includes(state), name);
+    assert.ok(found !== '' && goodFor !== '', `${name} says nothing`);
+    assert.ok(state === 'ok' || advice !== '', `${name} does not say how to get it`);
+  }
+  assert.equal(all.find(({ name }) => name === 'Node')?.state, 'ok');
+});
+
+test('doctor prints a symbol for each finding and no colours into a pipe, whatever CI says', async () => {
+  const { code, stdout } = await belfry(['doctor'], { env: { CI: 'true' } });
+  assert.equal(code, 0);
+  assert.match(stdout, /^ {2}✓ Node +\d+\.\d+\.\d+ with node:ffi/m);
+  assert.match(stdout, /^ {2}[✓–✗] kvm /m);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: no colours in a pipe is what is tested.
+  assert.doesNotMatch(stdout, /\x1b/);
+});
+
+test('doctor survives a program that hangs, and asks the others for their version', { timeout: 30_000 }, async (t) => {
+  const folder = testFolder(t);
+  const scripts = { crosvm: 'sleep 60', firecracker: "echo 'Firecracker v1.13.1'", spdk_tgt: 'exit 3' };
+  for (const [name, script] of Object.entries(scripts)) {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(folder, name), 0o755);
+  }
+  const all = await findings({ PATH: `${folder}:${process.env.PATH}` });
+  const foundOf = (name: string): string | undefined => all.find((finding) => finding.name === name)?.found;
+  assert.equal(foundOf('crosvm'), join(folder, 'crosvm'));
+  assert.equal(foundOf('firecracker'), `1.13.1 (${join(folder, 'firecracker')})`);
+  assert.equal(foundOf('spdk'), join(folder, 'spdk_tgt'));
+});

@@ -1,0 +1,54 @@
+// test/cli: every command explains itself with examples, and answers a slip of the finger with one line.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { belfry } from './belfry-process.ts';
+
+/** The command lines of all commands and of what they consist of, as their own help lists them. */
+async function allCommands(words: readonly string[] = []): Promise<(readonly string[])[]> {
+  const { stdout } = await belfry([...words, '--help']);
+  const list = /\nCommands:\n((?: {2}.*\n)+)/.exec(stdout)?.[1] ?? '';
+  const names = [...list.matchAll(/^ {2}([a-z-]+)/gm)].map((match) => match[1] as string);
+  const deeper = names.filter((name) => name !== 'help').map((name) => allCommands([...words, name]));
+  return [words, ...(await Promise.all(deeper)).flat()];
+}
+
+test('every command has a help with an example of itself, and exits 0', async () => {
+  const commands = await allCommands();
+  const lines = commands.map((words) => words.join(' '));
+  for (const expected of ['', 'serve blk', 'demo', 'bench blk', 'doctor'])
+    assert.ok(lines.includes(expected), expected);
+  for (const words of commands) {
+    const { code, stdout, stderr } = await belfry([...words, '--help']);
+    assert.deepEqual([code, stderr], [0, '']);
+    const [, examples = ''] = /\n(?:Examples?|First steps):\n([\s\S]*)$/.exec(stdout) ?? [];
+    assert.ok(examples.includes(['belfry', ...words].join(' ')), `belfry ${words.join(' ')} --help has no example`);
+  }
+});
+
+const slips: readonly [string, readonly string[], RegExp][] = [
+  ['an unknown command', ['nothing'], /unknown command 'nothing'/],
+  ['a command mistyped', ['dmeo'], /unknown command 'dmeo' \(Did you mean demo\?\)/],
+  ['an unknown device', ['serve', 'floppy'], /unknown command 'floppy'/],
+  ['an unknown flag', ['doctor', '--yaml'], /unknown option '--yaml'/],
+  ['an unknown guest', ['demo', '--guest', 'plan9'], /--guest .*'plan9' is invalid.*uml, qemu, built-in/],
+  ['a flag without its value', ['demo', '--size'], /--size <size>.* argument missing/],
+  ['a size that is none', ['demo', '--size', 'big'], /--size .*"big" is not a size/],
+  ['a disk that is too small', ['demo', '--size', '1M'], /--size .*at least 32M/],
+  ['no data', ['demo', '--data', '0'], /--data .*whole number from/],
+  ['an argument too many', ['demo', 'now'], /too many arguments/],
+];
+
+for (const [name, args, what] of slips) {
+  test(`${name} gets one line and exit code 2`, async () => {
+    const { code, stdout, stderr } = await belfry(args);
+    assert.match(stderr, /^belfry: [^\n]+\n$/);
+    assert.match(stderr, what);
+    assert.deepEqual([code, stdout], [2, '']);
+  });
+}
+
+test('belfry alone shows its help on standard error, since nothing was done', async () => {
+  const { code, stdout, stderr } = await belfry([]);
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(stderr, /^Usage: belfry/);
+});

@@ -1,0 +1,211 @@
+// test/cli: what people do wrong with `serve`: one line on stderr, the right exit code, and nothing left behind.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
+import { belfry, type Ended, type Surroundings, startBelfry, testFolder } from './belfry-process.ts';
+
+const USAGE = 2;
+const FAILURE = 1;
+
+/** The command ended with `code` and said one line, which holds `what`. */
+function assertRefused(ended: Ended, code: number, what: RegExp): void {
+  assert.match(ended.stderr, /^belfry: [^\n]+\n$/, 'one line on standard error');
+  assert.match(ended.stderr, what);
+  assert.deepEqual([ended.code, ended.stdout], [code, '']);
+}
+
+/** Serves STORE in a folder that holds `image` (1 MiB) and expects to be refused, with no socket left behind. */
+async function refused(
+  t: TestContext,
+  args: readonly string[],
+  code: number,
+  what: RegExp,
+  files: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'image'), '');
+  truncateSync(join(cwd, 'image'), 1 << 20);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text);
+  assertRefused(await belfry(['serve', 'blk', ...args], { cwd }), code, what);
+  assert.equal(existsSync(join(cwd, 'sock')), false, 'a socket was left behind');
+}
+
+const stores: readonly [string, store: string, code: number, RegExp][] = [
+  ['no such file', 'nowhere.img', FAILURE, /nowhere\.img does not exist: "truncate -s/],
+  ['an empty file', 'empty', FAILURE, /empty is empty: "truncate -s/],
+  ['a size that is not a multiple of 512', 'odd', FAILURE, /odd has 1000 bytes, not a multiple of 512/],
+  ['a directory', '.', FAILURE, /\. is a directory/],
+  ['a character device', '/dev/null', FAILURE, /\/dev\/null is neither a file nor a block device/],
+  ['a disk of memory of 1000 bytes', 'mem:1000', USAGE, /mem:1000: .*multiple of 512/],
+  ['a disk of memory without a size', 'mem:', USAGE, /mem:: .*is not a size/],
+  ['a size in words', 'mem:lots', USAGE, /mem:lots: "lots" is not a size/],
+  ['a module that is not there', './none.ts', FAILURE, /none\.ts: no such file/],
+];
+
+for (const [name, store, code, what] of stores) {
+  test(`serve refuses ${name}`, async (t) => {
+    await refused(t, [store, '--socket', 'sock'], code, what, { empty: '', odd: 'x'.repeat(1000) });
+  });
+}
+
+const modules: readonly [string, source: string, RegExp][] = [
+  ['throws when it is loaded', "throw new Error('no luck');", /disk\.ts: the module failed: no luck/],
+  ['throws no error', "throw 'plain words';", /disk\.ts: the module failed: plain words/],
+  ['throws when it makes the disk', 'export default () => { throw new Error("no disk"); };', /failed: no disk/],
+  ['rejects', 'export default async () => { throw new Error("later"); };', /failed: later/],
+  ['throws over several lines', 'throw new Error("one\\ntwo");', /disk\.ts: the module failed: one two/],
+  ['is no TypeScript', 'export default {{{', /disk\.ts: the module failed: /],
+  ['exports nothing', 'export const disk = 1;', /default export is to be a BlockStore .* it is missing/],
+  ['exports a number', 'export default 5;', /it is number/],
+  ['makes nothing', 'export default () => null;', /default export is to be a BlockStore .* it is null/],
+  ['exports a disk that cannot be read', 'export default { sizeBytes: 512 };', /the disk has no read/],
+  ['has no size', 'export default { read() {} };', /sizeBytes is undefined/],
+  ['has an odd size', 'export default { sizeBytes: 1000, read() {} };', /sizeBytes is 1000; .* multiple of 512/],
+  ['has a write that is none', 'export default { sizeBytes: 512, read() {}, write: 7 };', /write is a number/],
+];
+
+for (const [name, source, what] of modules) {
+  test(`serve refuses a disk module that ${name}`, async (t) => {
+    await refused(t, ['./disk.ts', '--socket', 'sock'], FAILURE, what, { 'disk.ts': source });
+  });
+}
+
+const flags: readonly [string, args: readonly string[], RegExp][] = [
+  ['no socket', [], /--socket PATH .*--fd/],
+  ['a socket and a descriptor', ['--socket', 'sock', '--fd', '3'], /--socket and --fd exclude each other/],
+  ['a socket path that is too long', ['--socket', `/tmp/${'x'.repeat(120)}`], /--socket: .*at most 107 bytes.* 125/],
+  ['no queue', ['--socket', 'sock', '--queues', '0'], /--queues .* from 1 to/],
+  ['too many queues', ['--socket', 'sock', '--queues', '100000'], /--queues .* from 1 to/],
+  ['queues in words', ['--socket', 'sock', '--queues', 'many'], /--queues .* from 1 to/],
+  ['no thread', ['--socket', 'sock', '--threads', '0'], /--threads .* from 1 to/],
+  ['more threads than queues', ['--socket', 'sock', '--queues', '2', '--threads', '3'], /--threads 3: .* 2 queues/],
+  ['nonsense about polling', ['--socket', 'sock', '--poll', 'sometimes'], /--poll .* off, auto, or microseconds/],
+  ['polling for ever', ['--socket', 'sock', '--poll', '1e12'], /--poll .* microseconds up to/],
+  ['a block size that is no power of two', ['--socket', 'sock', '--block-size', '1000'], /--block-size .*power of two/],
+  ['a block size of 256 bytes', ['--socket', 'sock', '--block-size', '256'], /--block-size .*power of two from 512/],
+  ['a serial number of 21 bytes', ['--socket', 'sock', '--serial', 'x'.repeat(21)], /--serial .* 20 bytes/],
+  ['a descriptor below zero', ['--fd', '-1'], /--fd .* from 0 to/],
+  ['an unknown flag', ['--socket', 'sock', '--sokcet', 'x'], /unknown option '--sokcet' \(Did you mean --socket/],
+  ['a second store', ['image', '--socket', 'sock'], /too many arguments/],
+];
+
+for (const [name, args, what] of flags) {
+  test(`serve refuses ${name}`, async (t) => refused(t, ['image', ...args], USAGE, what));
+}
+
+test('serve refuses a block size that does not fit the disk', async (t) => {
+  const args = ['small', '--socket', 'sock', '--block-size', '4096'];
+  await refused(t, args, USAGE, /--block-size: .*1024 bytes are not a multiple of 4096/, { small: 'x'.repeat(1024) });
+});
+
+test('serve refuses several threads for a disk module', async (t) => {
+  const files = { 'disk.ts': 'export default { sizeBytes: 512, read() {} };' };
+  await refused(t, ['./disk.ts', '--socket', 'sock', '--threads', '2'], USAGE, /--threads: .*one thread/, files);
+});
+
+test('serve refuses a socket in a folder that does not exist', async (t) => {
+  await refused(
+    t,
+    ['image', '--socket', 'missing/sock'],
+    FAILURE,
+    /ENOENT: missing\/sock: does the folder missing exist/,
+  );
+});
+
+test('serve refuses to replace a regular file by its socket, and leaves it as it is', async (t) => {
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'precious'), 'keep me');
+  const ended = await belfry(['serve', 'blk', 'mem:1M', '--socket', 'precious'], { cwd });
+  assertRefused(ended, FAILURE, /precious exists and is not a socket/);
+  assert.equal(readFileSync(join(cwd, 'precious'), 'utf8'), 'keep me');
+});
+
+test('serve refuses a socket that is served already, and the one who serves it goes on', async (t) => {
+  const cwd = testFolder(t);
+  await using first = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
+  await first.says(/Serving/);
+  assertRefused(await belfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd }), FAILURE, /EADDRINUSE: sock: /);
+  UnixSocket.connect(join(cwd, 'sock'))[Symbol.dispose]();
+  first.kill('SIGTERM');
+  assert.equal((await first.ended).code, 0);
+});
+
+test('serve refuses an image that is served already, unless both only read', async (t) => {
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'image'), '');
+  truncateSync(join(cwd, 'image'), 1 << 20);
+  await using writer = startBelfry(['serve', 'blk', 'image', '--socket', 'one'], { cwd });
+  await writer.says(/Serving/);
+  assertRefused(await belfry(['serve', 'blk', 'image', '--socket', 'two'], { cwd }), FAILURE, /image is in use/);
+  assert.equal(existsSync(join(cwd, 'two')), false);
+});
+
+/** Runs as somebody whom file permissions concern; undefined where that cannot be had. */
+function asUnprivileged(): Surroundings | undefined {
+  if (process.getuid?.() !== 0) return {};
+  const before = ['setpriv', '--inh-caps=-all', '--bounding-set=-all'];
+  try {
+    execFileSync(before[0] as string, [...before.slice(1), 'true']);
+    return { before };
+  } catch {
+    return undefined;
+  }
+}
+
+test('serve says that permission is missing, for the image and for the folder of the socket', async (t) => {
+  const unprivileged = asUnprivileged();
+  if (unprivileged === undefined) return t.skip('root may open everything, and setpriv does not work here');
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'secret'), 'x'.repeat(512));
+  chmodSync(join(cwd, 'secret'), 0);
+  mkdirSync(join(cwd, 'closed'), { mode: 0o500 });
+  const surroundings = { cwd, ...unprivileged };
+  const image = await belfry(['serve', 'blk', 'secret', '--socket', 'sock'], surroundings);
+  assertRefused(image, FAILURE, /EACCES: secret: permission denied/);
+  const socket = await belfry(['serve', 'blk', 'mem:1M', '--socket', 'closed/sock'], surroundings);
+  assertRefused(socket, FAILURE, /EACCES: closed\/sock: .* may you write in it/);
+  chmodSync(join(cwd, 'secret'), 0o400);
+  const readable = await belfry(['serve', 'blk', 'secret', '--socket', 'sock'], surroundings);
+  assertRefused(readable, FAILURE, /EACCES: secret: permission denied: .* read-only/);
+});
+
+test('serve refuses a descriptor that is no listening UNIX socket', async (t) => {
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'file'), '');
+  const file = openSync(join(cwd, 'file'), 'r');
+  t.after(() => closeSync(file));
+  using _listener = UnixListener.listen(join(cwd, 'sock'));
+  using connected = UnixSocket.connect(join(cwd, 'sock'));
+  const cases: readonly [fd: number, RegExp][] = [
+    [3, /ENOTSOCK: descriptor 3 /],
+    [4, /descriptor 4 is not a listening socket/],
+    [99, /EBADF: descriptor 99 /],
+  ];
+  for (const [fd, what] of cases) {
+    const surroundings = { cwd, fds: [file, connected.fd] };
+    assertRefused(await belfry(['serve', 'blk', 'mem:1M', '--fd', `${fd}`], surroundings), FAILURE, what);
+  }
+});
+
+test('serve refuses a TCP socket', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await new Promise((resolve) => server.once('listening', resolve));
+  // Node hands a server's descriptor on to a child that asks for it by this name.
+  const { fd } = (server as unknown as { readonly _handle: { readonly fd: number } })._handle;
+  const ended = await belfry(['serve', 'blk', 'mem:1M', '--fd', '3'], { fds: [fd] });
+  assertRefused(ended, FAILURE, /descriptor 3 is not a UNIX socket/);
+});
