@@ -12,6 +12,9 @@ export interface MemorySlot {
   readonly start: number;
   readonly end: number;
   readonly view: DataView<ArrayBuffer>;
+  /** Those of the view: its own accessors are calls, these are fields. */
+  readonly buffer: ArrayBuffer;
+  readonly byteOffset: number;
 }
 
 export class GuestMemory {
@@ -25,6 +28,8 @@ export class GuestMemory {
         start: guestAddress,
         end: guestAddress + bytes.length,
         view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+        buffer: bytes.buffer,
+        byteOffset: bytes.byteOffset,
       }))
       .sort((a, b) => a.start - b.start);
     this.#slots.forEach((slot, i) => {
@@ -58,8 +63,8 @@ export class GuestMemory {
 
   /** The bytes of [address, address + length), shared with the guest. Throws DriverError when they do not lie in one region. */
   slice(address: number, length: number): Uint8Array<ArrayBuffer> {
-    const { start, view } = this.slotOf(address, length);
-    return new Uint8Array(view.buffer, view.byteOffset + address - start, length);
+    const { start, buffer, byteOffset } = this.slotOf(address, length);
+    return new Uint8Array(buffer, byteOffset + address - start, length);
   }
 }
 

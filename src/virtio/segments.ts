@@ -39,8 +39,8 @@ export class Segments {
   /** Piece `index` as bytes shared with the guest: the one allocation of the hot path. */
   view(index: number): Uint8Array<ArrayBuffer> {
     const at = this.#first + index;
-    const { view } = this.#slots[at] as MemorySlot;
-    return new Uint8Array(view.buffer, view.byteOffset + (this.#offsets[at] as number), this.#lengths[at]);
+    const { buffer, byteOffset } = this.#slots[at] as MemorySlot;
+    return new Uint8Array(buffer, byteOffset + (this.#offsets[at] as number), this.#lengths[at]);
   }
 
   /** All pieces, in order. */
@@ -58,6 +58,16 @@ export class Segments {
     let word = 0;
     for (let i = 3; i >= 0; i--) word = word * 256 + this.#byte(position + i);
     return word;
+  }
+
+  /** The le64 at byte `position` of the stream, as near as a number comes to it: exact up to 2^53. */
+  uint64(position: number): number {
+    const at = this.#first;
+    if (position + 8 > (this.#lengths[at] as number))
+      return this.uint32(position) + this.uint32(position + 4) * 2 ** 32;
+    const { view } = this.#slots[at] as MemorySlot;
+    const offset = (this.#offsets[at] as number) + position;
+    return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
   }
 
   #byte(position: number): number {

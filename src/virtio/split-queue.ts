@@ -6,10 +6,16 @@ import { newQueueCounters, type QueueCounters } from './queue-counters.ts';
 import { VIRTIO_F_INDIRECT_DESC } from './spec.ts';
 import { SplitNotification } from './split-notification.ts';
 import { type SplitLayout, SplitRing } from './split-ring.ts';
-import { DRAIN_MAX, type ExpectChain, type QueueOptions, type ServeChain, type Virtqueue } from './virtqueue.ts';
+import {
+  BATCH_MAX,
+  DRAIN_MAX,
+  type ExpectBatch,
+  type QueueOptions,
+  type ServeChain,
+  type Virtqueue,
+} from './virtqueue.ts';
 
-/** A batch is published after so many requests or bytes: the first completion must not wait for the last. */
-const BATCH_MAX = 32;
+/** A batch is published after so many bytes too. */
 const BATCH_BYTES = 128 * 1024;
 
 export class SplitQueue implements Virtqueue {
@@ -60,7 +66,7 @@ export class SplitQueue implements Virtqueue {
     else this.#onIdle = callback;
   }
 
-  drain(serve: ServeChain, expect?: ExpectChain): number {
+  drain(serve: ServeChain, expect?: ExpectBatch): number {
     if (this.#broken) return 0;
     let served = 0;
     try {
@@ -94,10 +100,10 @@ export class SplitQueue implements Virtqueue {
     return this.#notification.enable(this.#nextAvail) && !this.#broken;
   }
 
-  #serveBatch(serve: ServeChain, expect: ExpectChain | undefined): number {
+  #serveBatch(serve: ServeChain, expect: ExpectBatch | undefined): number {
     const startedMs = performance.now();
     const popped = this.#popBatch(startedMs);
-    if (expect !== undefined) for (let i = 0; i < popped; i++) expect(this.#batch[i] as DescriptorChain);
+    if (popped > 0) expect?.(this.#batch, popped);
     let bytes = 0;
     this.#inBatch = true;
     for (let i = 0; i < popped; i++) {
@@ -105,7 +111,8 @@ export class SplitQueue implements Virtqueue {
       bytes += chain.readable.totalBytes + chain.writable.totalBytes;
       serve(chain, this);
       this.#inFlight++; // a device that throws has not taken it
-      if (bytes >= BATCH_BYTES) {
+      // The first at once: a driver that sleeps wakes up while the rest is served.
+      if (i === 0 || bytes >= BATCH_BYTES) {
         this.publish();
         bytes = 0;
       }

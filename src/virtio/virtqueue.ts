@@ -5,8 +5,8 @@ import type { QueueCounters } from './queue-counters.ts';
 /** Serves one request, now or later: `markUsed` gives it back. */
 export type ServeChain = (chain: DescriptorChain, queue: Virtqueue) => void;
 
-/** Told each request of a batch before the first is served: the moment to ask memory for what it will need. Answers nothing. */
-export type ExpectChain = (chain: DescriptorChain) => void;
+/** Told the first `count` chains of a batch before they are served: the moment to ask memory for what they will need. */
+export type ExpectBatch = (batch: readonly DescriptorChain[], count: number) => void;
 
 export interface Virtqueue {
   /**
@@ -14,13 +14,15 @@ export interface Virtqueue {
    * Bounded: when it gives `DRAIN_MAX` or more, call it again after others had their turn.
    * @returns requests popped. Throws DriverError: the queue is then broken and serves no more.
    */
-  drain(serve: ServeChain, expect?: ExpectChain): number;
+  drain(serve: ServeChain, expect?: ExpectBatch): number;
   /** Gives a request back, now or later, having written `usedLength` bytes; the driver sees it with the next `publish`. */
   markUsed(chain: DescriptorChain, usedLength: number): void;
   /** Shows the driver what was marked used, and notifies it if it asked for that. `drain` does this for its own batch. */
   publish(): void;
 }
 
+/** Requests popped, served and published together: the first completion must not wait for the last. */
+export const BATCH_MAX = 32;
 /** Requests one `drain` serves before it lets others go first. */
 export const DRAIN_MAX = 256;
 

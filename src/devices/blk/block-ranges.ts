@@ -38,7 +38,7 @@ function readRanges(data: Segments, discard: boolean, capacityBytes: number): Ra
   const ranges: Range[] = [];
   let isOutside = false;
   for (let at = 0; at < totalBytes; at += blk.RANGE_BYTES) {
-    const sector = data.uint32(at) + data.uint32(at + 4) * 2 ** 32;
+    const sector = data.uint64(at);
     const sectors = data.uint32(at + 8);
     const flags = data.uint32(at + 12);
     const unmap = (flags & blk.RANGE_FLAG_UNMAP) !== 0;

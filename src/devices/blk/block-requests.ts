@@ -1,7 +1,7 @@
 // First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import type { ExpectChain, Virtqueue } from '../../virtio/virtqueue.ts';
+import { BATCH_MAX, type ExpectBatch, type Virtqueue } from '../../virtio/virtqueue.ts';
 import { move, movePieces } from './block-pieces.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
@@ -24,23 +24,34 @@ export class BlockRequests {
   readonly #store: BlockStore;
   readonly #serial = new Uint8Array(blk.ID_BYTES);
   readonly #onError: RequestTraits['onError'];
+  readonly #offsets = new Float64Array(BATCH_MAX);
 
   constructor(store: BlockStore, traits: RequestTraits) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
     new TextEncoder().encodeInto(traits.serial, this.#serial);
     this.#onError = traits.onError;
-    this.expect =
-      store.prefetch &&
-      (({ readable }) => {
-        if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return;
-        const offset = (readable.uint32(8) + readable.uint32(12) * 2 ** 32) * blk.SECTOR_BYTES;
-        if (offset < this.capacityBytes) store.prefetch?.(offset);
-      });
+    if (store.prefetch !== undefined) this.expect = this.#expect;
   }
 
-  /** For a store that can bring things near. What is read here is only a hint: the driver may change it. */
-  readonly expect: ExpectChain | undefined;
+  /** For a store that can bring things near. */
+  readonly expect: ExpectBatch | undefined;
+
+  readonly #expect: ExpectBatch = (batch, count) => {
+    if (count === 1) return; // nothing to overlap with
+    let wanted = 0;
+    for (let i = 0; i < count; i++) {
+      const { readable } = batch[i] as DescriptorChain;
+      // Only a hint: the driver may change these words before the request is served.
+      const offset = readable.totalBytes < blk.REQUEST_HEADER_BYTES ? Infinity : readable.uint64(8) * blk.SECTOR_BYTES;
+      if (offset < this.capacityBytes) this.#offsets[wanted++] = offset;
+    }
+    try {
+      this.#store.prefetch?.(this.#offsets, wanted);
+    } catch (error) {
+      this.#report('prefetch', this.#offsets[0] as number, error);
+    }
+  };
 
   readonly serve = (chain: DescriptorChain, queue: Virtqueue): void => {
     const { readable, writable } = chain;
@@ -48,7 +59,7 @@ export class BlockRequests {
     writable.reserveLast();
     if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return finish(queue, chain, blk.VIRTIO_BLK_S_IOERR, 0);
     const type = readable.uint32(0);
-    const sector = readable.uint32(8) + readable.uint32(12) * 2 ** 32;
+    const sector = readable.uint64(8);
     readable.dropFront(blk.REQUEST_HEADER_BYTES);
     const written = bytesWritten(type, writable);
     let status: MaybePromise<number>;
@@ -107,10 +118,13 @@ export class BlockRequests {
   }
 
   #failed(type: number, sector: number, error: unknown): number {
-    const cause = error instanceof Error ? error.message : String(error);
-    const store = this.#store.name ?? 'of this disk';
-    this.#onError?.(`store ${store}: request type ${type} at offset ${sector * blk.SECTOR_BYTES} failed: ${cause}`);
+    this.#report(`request type ${type}`, sector * blk.SECTOR_BYTES, error);
     return blk.VIRTIO_BLK_S_IOERR;
+  }
+
+  #report(what: string, offset: number, error: unknown): void {
+    const cause = error instanceof Error ? error.message : String(error);
+    this.#onError?.(`store ${this.#store.name ?? 'of this disk'}: ${what} at offset ${offset} failed: ${cause}`);
   }
 }
 

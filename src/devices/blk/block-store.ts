@@ -23,10 +23,10 @@ export interface BlockStore {
   /** As `write`, for a request that the guest cut in pieces. */
   writev?(offset: number, from: readonly Uint8Array[]): MaybePromise<void>;
   /**
-   * A request that begins at `offset` comes next, a few requests from now: bring it near if that costs next to nothing.
-   * Misses of several requests then overlap. `offset` is inside the disk; nothing else is promised.
+   * The next `count` requests begin at these offsets: bring them near if that costs next to nothing, so that their cache
+   * misses overlap. They are inside the disk; nothing else is promised.
    */
-  prefetch?(offset: number): void;
+  prefetch?(offsets: Float64Array, count: number): void;
   /** Makes every completed write durable. Absent: the disk has no volatile cache. */
   flush?(): MaybePromise<void>;
   /** The guest no longer needs these bytes. */
