@@ -34,6 +34,13 @@ export const stages: readonly Stage[] = [
     fileTimeoutMs: 5 * MINUTE_MS,
   },
   { name: 'vhost-user', what: 'sessions, message by message', files: ['test/vhost-user/**/*.test.ts'], ...quick },
+  {
+    name: 'kvm',
+    what: 'the kernel’s rules, on /dev/kvm',
+    files: ['test/kvm/**/*.test.ts'],
+    ...heavy,
+    fileTimeoutMs: MINUTE_MS,
+  },
   { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...heavy },
   { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy },
   { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...heavy },

@@ -1,6 +1,7 @@
 // Upper floor: the thread of a device's session: listening socket, front end, signals and its own queues in one epoll set.
 import { constants } from 'node:os';
 import { workerData } from 'node:worker_threads';
+import { duplicateFd } from '../sys/libc.ts';
 import { SignalFd } from '../sys/signal-fd.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/server.ts';
@@ -28,7 +29,8 @@ const remotes = setup.queueThreads.map(({ answers, callsWakeFd }) => {
 });
 
 const host = remotes.length === 0 ? thread.host : new SpreadQueueHost([thread.host, ...remotes]);
-const server = new VhostUserServer(UnixListener.adopt(setup.listenFd), device, host, loop, {
+const listener = UnixListener.adopt(duplicateFd(setup.listenFd));
+const server = new VhostUserServer(listener, device, host, loop, {
   log,
   once: setup.once,
   onClosed: () => thread.finish(),
@@ -47,3 +49,4 @@ loop.watch(signals.fd, () => {
 });
 
 thread.run();
+signals[Symbol.dispose]();

@@ -33,7 +33,8 @@ interface Thread {
   readonly ready: Promise<number>;
   readonly closed: Promise<DeviceSnapshot>;
   readonly exited: Promise<void>;
-  onSnapshot: ((snapshot: DeviceSnapshot) => void) | undefined;
+  /** Who asked for a snapshot, in order. */
+  readonly waiting: ((snapshot: DeviceSnapshot) => void)[];
 }
 
 export class DiskDaemon implements ServedDisk {
@@ -112,13 +113,13 @@ export class DiskDaemon implements ServedDisk {
       ready: ready.promise,
       closed: closed.promise,
       exited: exited.promise,
-      onSnapshot: undefined,
+      waiting: [],
     };
     const onMessage = (message: FromThread): void => {
       if (message.type === 'log') return log(message.line);
       if (message.type === 'ready') return ready.resolve(message.thread);
       if (message.type === 'closed') return closed.resolve(message.snapshot);
-      thread.onSnapshot?.(message.snapshot);
+      thread.waiting.shift()?.(message.snapshot);
     };
     port1.on('message', onMessage);
     worker.once('error', (error) => {
@@ -148,12 +149,19 @@ export class DiskDaemon implements ServedDisk {
   }
 
   async #whenClosed(): Promise<DeviceSnapshot> {
-    const session = await Promise.race([this.#deviceThread.closed, ...this.#queueThreads.map(({ closed }) => closed)]);
-    for (const { sender } of this.#queueThreads) sender.send('stop');
-    const others = await Promise.all(this.#queueThreads.map(({ closed }) => closed));
-    await Promise.all(this.#threads.map(({ exited }) => exited));
-    for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
-    return addSnapshots([session, ...others]);
+    const queueThreads = this.#queueThreads.map(({ closed }) => closed);
+    try {
+      const session = await Promise.race([this.#deviceThread.closed, ...queueThreads]);
+      for (const { sender } of this.#queueThreads) sender.send('stop');
+      return addSnapshots([session, ...(await Promise.all(queueThreads))]);
+    } catch (error) {
+      // A disk of which a part is dead would keep its guests waiting, and this process.
+      for (const { sender } of this.#threads) sender.send('stop');
+      throw error;
+    } finally {
+      await Promise.all(this.#threads.map(({ exited }) => exited));
+      for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
+    }
   }
 
   /** Sends SIGTERM, SIGINT or SIGHUP to the session's thread, where it is one more readable descriptor. */
@@ -165,7 +173,7 @@ export class DiskDaemon implements ServedDisk {
   async snapshot(): Promise<DeviceSnapshot> {
     const parts = this.#threads.map((thread) => {
       const { promise, resolve } = Promise.withResolvers<DeviceSnapshot>();
-      thread.onSnapshot = resolve;
+      thread.waiting.push(resolve);
       thread.sender.send('snapshot');
       return Promise.race([promise, thread.closed]);
     });

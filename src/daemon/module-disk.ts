@@ -5,6 +5,7 @@ import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { type Server, serve } from '../serve.ts';
+import { duplicateFd } from '../sys/libc.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { ServedDisk } from './served-disk.ts';
@@ -28,7 +29,8 @@ export class ModuleDisk implements ServedDisk {
     const { log, once, listener } = options;
     this.#store = store;
     this.#device = new BlockDevice(store, { ...options.device, onError: log });
-    this.#server = serve(this.#device, { vhostUser: listener.fd, once, log, latency: this.latency });
+    const vhostUser = duplicateFd(listener.fd);
+    this.#server = serve(this.#device, { vhostUser, once, log, latency: this.latency });
     this.closed = this.#server.closed.then(async () => {
       await store.flush?.();
       await store.close?.();

@@ -13,6 +13,7 @@ export type HostMethod = keyof QueueHost;
 export interface HostAnswer {
   readonly id: number;
   readonly base?: number;
+  readonly broken?: boolean;
   readonly problem?: string;
 }
 
@@ -46,8 +47,8 @@ export class RemoteQueueHost implements QueueHost {
     this.#call('start', [index, setup], ({ problem }) => done(problem === undefined ? undefined : new Error(problem)));
   }
 
-  stop(index: number, done: (base: number) => void): void {
-    this.#call('stop', [index], ({ base }) => done(base as number));
+  stop(index: number, done: (base: number, broken: boolean) => void): void {
+    this.#call('stop', [index], ({ base, broken }) => done(base as number, broken as boolean));
   }
 
   setCall(index: number, callFd: number | undefined, done: () => void): void {
@@ -86,7 +87,7 @@ export function serveHostCall(
   const handlers: { readonly [method in HostMethod]: () => void } = {
     setMemory: () => host.setMemory(args[0] as SharedRegion[], concluded),
     start: () => host.start(args[0] as number, args[1] as QueueSetup, concluded),
-    stop: () => host.stop(args[0] as number, (base) => answer({ id, base })),
+    stop: () => host.stop(args[0] as number, (base, broken) => answer({ id, base, broken })),
     setCall: () => host.setCall(args[0] as number, args[1] as number | undefined, () => answer({ id })),
     activate: () => host.activate(args[0] as bigint),
     writeConfig: () => void host.writeConfig(args[0] as number, args[1] as Uint8Array),

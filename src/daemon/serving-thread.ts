@@ -23,7 +23,7 @@ export interface ServingThreadSetup {
   readonly main: LinkEnd;
 }
 
-/** `stop` is for queue threads only: the session's thread stops by signal, or when its one front end left. */
+/** `stop` is for queue threads: the session's thread stops by signal, or when its one front end left; or with the others when one died. */
 export type ToThread = 'snapshot' | 'stop';
 export type FromThread =
   | { readonly type: 'ready'; readonly thread: number }

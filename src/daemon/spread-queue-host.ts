@@ -28,7 +28,7 @@ export class SpreadQueueHost implements QueueHost {
     this.#of(index).start(index, setup, done);
   }
 
-  stop(index: number, done: (base: number) => void): void {
+  stop(index: number, done: (base: number, broken: boolean) => void): void {
     this.#of(index).stop(index, done);
   }
 

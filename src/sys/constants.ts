@@ -63,6 +63,7 @@ export const EPOLLHUP = 0x010;
 // sys/socket.h
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
+export const SOCK_SEQPACKET = 5;
 export const SOL_SOCKET = 1;
 export const SO_TYPE = 3;
 export const SO_ACCEPTCONN = 30;

@@ -1,7 +1,7 @@
 // Cellar: eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero.
 import { checkedNotifier } from './checked-notifier.ts';
 import { O_CLOEXEC, O_NONBLOCK } from './constants.ts';
-import { check, checkOrAgain, closeFd, libc } from './libc.ts';
+import { check, checkOrAgain, clearErrno, closeFd, errno, libc, SystemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 export class EventFd implements Disposable {
@@ -33,8 +33,12 @@ export class EventFd implements Disposable {
 
   /** Reads the count to zero. False when it was zero. Throws SystemError when the other side sent something unreadable. */
   clear(): boolean {
+    clearErrno();
     // SAFETY: 8 bytes of this thread's scratch, consumed before the next call.
-    return checkOrAgain(libc.eventfd_read(this.fd, callScratch.address), 'eventfd_read') !== undefined;
+    const result = libc.eventfd_read(this.fd, callScratch.address);
+    // The end of a pipe is no error to read(2), and readable for ever.
+    if (result < 0 && errno() === 0) throw new SystemError('eventfd_read', 'EPIPE', 'the other end is gone');
+    return checkOrAgain(result, 'eventfd_read') !== undefined;
   }
 
   [Symbol.dispose](): void {

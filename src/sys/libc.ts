@@ -2,6 +2,7 @@
 
 import { dlopen, toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';
+import { F_DUPFD_CLOEXEC } from './constants.ts';
 
 /** A fixed-width register argument. 32-bit declarations of 64-bit parameters are used where the value always fits: they cost no bigint. */
 const i32 = 'int32';
@@ -49,7 +50,9 @@ export const { functions: libc } = dlopen(null, {
   recvmsg: { return: i32, arguments: [i32, ptr, i32] },
   sched_setaffinity: { return: i32, arguments: [i32, u64, ptr] },
   sendmsg: { return: i32, arguments: [i32, ptr, i32] },
+  signal: { return: ptr, arguments: [i32, ptr] },
   signalfd: { return: i32, arguments: [i32, ptr, i32] },
+  sigwaitinfo: { return: i32, arguments: [ptr, ptr] },
   socket: { return: i32, arguments: [i32, i32, i32] },
   tgkill: { return: i32, arguments: [i32, i32, i32] },
   timerfd_create: { return: i32, arguments: [i32, i32] },
@@ -62,6 +65,7 @@ export const { functions: libc } = dlopen(null, {
 const errnoWord = new Int32Array(toArrayBuffer(libc.__errno_location(), 4, false));
 
 const errnoNames = new Map(Object.entries(os.errno).map(([name, number]) => [number, name]));
+errnoNames.set(os.errno.EAGAIN, 'EAGAIN'); // and not EWOULDBLOCK, which is the same number
 
 /** Linux said no. `code` is the errno name, as Node's own errors have it; `syscall` the call. */
 export class SystemError extends Error {
@@ -81,6 +85,11 @@ export function errno(): number {
   return errnoWord[0] as number;
 }
 
+/** For calls that can fail without setting it. */
+export function clearErrno(): void {
+  errnoWord[0] = 0;
+}
+
 /** The error for this thread's last failed call. */
 export function systemError(syscall: string, advice?: string): SystemError {
   return new SystemError(syscall, errnoNames.get(errno()) ?? `errno ${errno()}`, advice);
@@ -98,6 +107,11 @@ export function checkOrAgain(result: number, syscall: string, advice?: string): 
   const number = errno();
   if (number === os.errno.EAGAIN || number === os.errno.EINTR) return undefined;
   throw systemError(syscall, advice);
+}
+
+/** Another descriptor of the same open file, closed on exec. Throws SystemError: EBADF, EMFILE. */
+export function duplicateFd(fd: number): number {
+  return check(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', `descriptor ${fd}`);
 }
 
 /** Closes a descriptor. close(2) must not be retried, and its error says nothing the caller can act on. */

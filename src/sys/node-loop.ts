@@ -23,8 +23,15 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
   let riding = true;
   const turn = (): void => {
     if (!riding) return;
+    try {
+      loop.turn(0);
+    } catch (error) {
+      // Node aborts when a native callback throws; thrown in its next turn, this is an uncaught exception like any other.
+      setImmediate(() => {
+        throw error;
+      });
+    }
     // Promises settled by native callbacks only run in Node's next turn, and left-over tasks need one too: ask for it.
-    loop.turn(0);
     setImmediate(again);
   };
   const again = (): void => {

@@ -1,20 +1,18 @@
 // Cellar: signalfd(2): a thread's signals as a descriptor of its epoll set. Signals must be sent to the thread itself (tgkill).
 import { O_CLOEXEC, O_NONBLOCK, SIG_BLOCK } from './constants.ts';
 import { check, checkOrAgain, closeFd, libc } from './libc.ts';
-import { callScratch } from './scratch.ts';
+import { callScratch, type Scratch } from './scratch.ts';
 
 const SIGINFO_BYTES = 128;
+const SIGSET_BYTES = 128;
 
 export class SignalFd implements Disposable {
   readonly fd: number;
 
   /** Blocks `signals` in this thread and makes them readable here. */
   constructor(signals: readonly number[]) {
-    const mask = signals.reduce((bits, signal) => bits | (1n << BigInt(signal - 1)), 0n);
-    callScratch.bytes.fill(0, 0, 128);
-    callScratch.view.setBigUint64(0, mask, true);
-    // SAFETY: a sigset_t of 128 bytes in this thread's scratch, copied by both calls.
-    check(libc.pthread_sigmask(SIG_BLOCK, callScratch.address, 0n), 'pthread_sigmask');
+    blockSignals(signals, callScratch);
+    // SAFETY: the sigset_t lies in this thread's scratch, and the call copies it.
     this.fd = check(libc.signalfd(-1, callScratch.address, O_CLOEXEC | O_NONBLOCK), 'signalfd');
   }
 
@@ -28,6 +26,15 @@ export class SignalFd implements Disposable {
   [Symbol.dispose](): void {
     closeFd(this.fd);
   }
+}
+
+/** Keeps `signals` from this thread's handlers, and leaves their sigset_t of 128 bytes at the start of `set`. */
+export function blockSignals(signals: readonly number[], set: Scratch): void {
+  const mask = signals.reduce((bits, signal) => bits | (1n << BigInt(signal - 1)), 0n);
+  set.bytes.fill(0, 0, SIGSET_BYTES);
+  set.view.setBigUint64(0, mask, true);
+  // SAFETY: the set is off the heap and the caller's; the call copies it.
+  check(libc.pthread_sigmask(SIG_BLOCK, set.address, 0n), 'pthread_sigmask');
 }
 
 /** This thread's id, for `signalThread`. */

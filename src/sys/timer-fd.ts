@@ -10,8 +10,9 @@ export class TimerFd implements Disposable {
   set(delayMs: number, intervalMs = 0): void {
     const { view } = callScratch;
     [intervalMs, delayMs].forEach((ms, i) => {
-      view.setBigInt64(16 * i, BigInt(Math.floor(ms / 1000)), true);
-      view.setBigInt64(16 * i + 8, BigInt(Math.round((ms % 1000) * 1e6)), true);
+      const ns = BigInt(Math.round(ms * 1e6));
+      view.setBigInt64(16 * i, ns / 1_000_000_000n, true);
+      view.setBigInt64(16 * i + 8, ns % 1_000_000_000n, true);
     });
     // SAFETY: struct itimerspec { interval, value } in this thread's scratch, copied by the call.
     check(libc.timerfd_settime(this.fd, 0, callScratch.address, 0n), 'timerfd_settime');

@@ -1,5 +1,6 @@
 // Cellar: stream sockets of the UNIX domain, with descriptors in their messages (SCM_RIGHTS). unix(7), cmsg(3).
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { constants as os } from 'node:os';
 import { dirname } from 'node:path';
 import {
   AF_UNIX,
@@ -12,10 +13,11 @@ import {
   SCM_RIGHTS,
   SO_ACCEPTCONN,
   SO_DOMAIN,
+  SOCK_SEQPACKET,
   SOCK_STREAM,
   SOL_SOCKET,
 } from './constants.ts';
-import { check, checkOrAgain, closeFd, libc, SystemError, systemError } from './libc.ts';
+import { check, checkOrAgain, closeFd, errno, libc, SystemError, systemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 /** sockaddr_un has 108 bytes for the path and its NUL. */
@@ -47,8 +49,8 @@ function writeAddress(path: string): number {
   return 2 + bytes.length + 1;
 }
 
-function newSocket(): number {
-  return check(libc.socket(AF_UNIX, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
+function newSocket(type = SOCK_STREAM): number {
+  return check(libc.socket(AF_UNIX, type | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
 }
 
 /** A connected stream socket. Non-blocking. */
@@ -204,12 +206,17 @@ function removeStale(path: string): void {
   const status = lstatSync(path, { throwIfNoEntry: false });
   if (status === undefined) return;
   if (!status.isSocket()) throw new SystemError('bind', 'EEXIST', `${path} exists and is not a socket`);
-  try {
-    UnixSocket.connect(path)[Symbol.dispose]();
-  } catch (error) {
-    if (!(error instanceof SystemError) || error.code !== 'ECONNREFUSED') throw error;
-    unlinkSync(path);
-    return;
-  }
-  throw new SystemError('bind', 'EADDRINUSE', `${path}: another process serves it`);
+  if (isBound(path)) throw new SystemError('bind', 'EADDRINUSE', `${path}: another process serves it`);
+  unlinkSync(path);
+}
+
+/** Whether a socket file has a socket behind it. A stream connection would be a client; one of another type is refused, and tells. */
+function isBound(path: string): boolean {
+  const length = writeAddress(path);
+  const fd = newSocket(SOCK_SEQPACKET);
+  // SAFETY: the address lies in this thread's scratch until the call returns.
+  const result = libc.connect(fd, callScratch.address + BigInt(ADDRESS), length);
+  const isStale = result < 0 && errno() === os.errno.ECONNREFUSED;
+  closeFd(fd);
+  return !isStale;
 }

@@ -1,13 +1,13 @@
 // Upper floor: guest memory as its driver sees it: one region, from which it takes buffers by guest address.
 import type { MemoryRegion } from '../virtio/guest-memory.ts';
 
-const GRANULE = 16;
+const SMALLEST = 16;
 
 export class DriverMemory implements MemoryRegion {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly guestAddress: number;
   #next = 0;
-  /** What was released, by its size in granules. */
+  /** What was released, by its size. */
   readonly #released = new Map<number, number[]>();
 
   /** `bytes` may be anything: plain memory, or a mapping that a device in another process shares. */
@@ -18,21 +18,20 @@ export class DriverMemory implements MemoryRegion {
 
   /** The guest address of `length` bytes that nobody else has, aligned to 16. Throws RangeError when the memory is used up. */
   allocate(length: number): number {
-    const granules = Math.ceil(length / GRANULE);
-    const again = this.#released.get(granules)?.pop();
+    const bytes = roomFor(length);
+    const again = this.#released.get(bytes)?.pop();
     if (again !== undefined) return again;
     const at = this.#next;
-    if (at + granules * GRANULE > this.bytes.length)
-      throw new RangeError(`${length} bytes wanted, ${this.bytes.length - at} left`);
-    this.#next += granules * GRANULE;
+    if (at + bytes > this.bytes.length) throw new RangeError(`${length} bytes wanted, ${this.bytes.length - at} left`);
+    this.#next += bytes;
     return this.guestAddress + at;
   }
 
   /** Gives back what `allocate(length)` gave. */
   release(address: number, length: number): void {
-    const granules = Math.ceil(length / GRANULE);
-    const list = this.#released.get(granules);
-    if (list === undefined) this.#released.set(granules, [address]);
+    const bytes = roomFor(length);
+    const list = this.#released.get(bytes);
+    if (list === undefined) this.#released.set(bytes, [address]);
     else list.push(address);
   }
 
@@ -41,4 +40,9 @@ export class DriverMemory implements MemoryRegion {
     const at = address - this.guestAddress;
     return this.bytes.subarray(at, at + length);
   }
+}
+
+/** Powers of two, so that what one length released serves another. */
+function roomFor(length: number): number {
+  return length === 0 ? 0 : Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(length)));
 }

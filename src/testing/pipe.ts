@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { constants, openSync } from 'node:fs';
 
 /** The second half of a pipe between two shells: it tells who it is, and keeps the pipe until its input ends. */
-const KEEPER = 'exec 3<&0; : | { sh -c "echo \\$PPID"; cat <&3; }';
+const KEEPER = 'exec 3<&0; : | { sh -c "echo \\$PPID; cat <&3"; :; }';
 
 /** Both ends of a new pipe, non-blocking. They are the caller's. */
 export async function makePipe(): Promise<{ readFd: number; writeFd: number }> {

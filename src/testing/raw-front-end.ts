@@ -76,7 +76,8 @@ export class RawFrontEnd implements Disposable {
 
   async askU64(message: RawMessage): Promise<bigint> {
     const { payload } = await this.ask(message);
-    if (payload.byteLength !== 8) throw new Error(`${requestName(message.request)}: ${payload.byteLength} bytes, not 8`);
+    if (payload.byteLength !== 8)
+      throw new Error(`${requestName(message.request)}: ${payload.byteLength} bytes, not 8`);
     return payload.getBigUint64(0, true);
   }
 
@@ -132,6 +133,17 @@ export class RawFrontEnd implements Disposable {
   /** Whether there is nothing to read now, not even the end of the connection. */
   isSilent(): boolean {
     return this.#socket.receive(new Uint8Array(1), []) === undefined;
+  }
+
+  /** Throws away what there is to read now. False when the back end has closed the connection. */
+  skim(): boolean {
+    const fds: number[] = [];
+    const bytes = new Uint8Array(4096);
+    let count: number | undefined;
+    do count = this.#receiveSome(bytes, fds);
+    while (count !== undefined && count > 0);
+    for (const fd of fds) closeFd(fd);
+    return count === undefined;
   }
 
   /** Waits until the back end closes the connection, reading past what it said before. */

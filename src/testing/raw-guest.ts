@@ -118,8 +118,9 @@ export class RawRing implements Disposable {
     if (this.driver.queue.needsKick()) this.kick.signal();
   }
 
-  /** Puts requests into the ring and does not kick. */
+  /** Puts requests into the ring and does not kick. Asks for a call when the first comes back. */
   submitQuietly(...requests: readonly BlockRequest[]): void {
+    this.driver.queue.requestCalls();
     for (const request of requests) this.driver.add(request);
     this.driver.queue.publish();
   }

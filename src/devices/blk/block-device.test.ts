@@ -302,6 +302,43 @@ test('regression: a store that gives back what is no promise, as readSync and fi
   }
 });
 
+suite('what comes next', () => {
+  /** What a store is told of, and asked for, in the order it happens. */
+  function foretelling(): { loop: BlockLoopback; asked: string[] } {
+    const { store, asked } = recordingStore();
+    const prefetch = (offsets: Float64Array, count: number): void =>
+      void asked.push(`prefetch ${offsets.slice(0, count).join(' ')}`);
+    return { loop: new BlockLoopback({ ...store, prefetch }), asked };
+  }
+
+  test('a store is told where the requests of a batch begin, those inside the disk, before the first is served', () => {
+    const { loop, asked } = foretelling();
+    loop.kick([blockRequest.read(3, 512), blockRequest.read(SECTORS, 512), blockRequest.write(5, new Uint8Array(512))]);
+    assert.deepEqual(asked, ['prefetch 1536 2560', 'read 1536 512', 'write 2560 512']);
+  });
+
+  test('a chain too short for a header is not told of', () => {
+    const { loop, asked } = foretelling();
+    loop.driver.queue.add([{ address: loop.memory.allocate(16), length: 15, writable: false }]);
+    loop.kick([blockRequest.read(3, 512)]);
+    assert.deepEqual(asked, ['prefetch 1536', 'read 1536 512']);
+  });
+
+  test('regression: a store that throws when it is told what comes next fails no request', () => {
+    const { store } = recordingStore();
+    const prefetch = (): never => {
+      throw new Error('no luck');
+    };
+    const lines: string[] = [];
+    const loop = new BlockLoopback({ ...store, prefetch }, { device: { onError: (line) => lines.push(line) } });
+    loop.kick([blockRequest.read(1, 512), blockRequest.read(2, 512)]);
+    loop.kick([blockRequest.read(3, 512), blockRequest.read(4, 512)]);
+    assert.equal(lines[0], 'store recorder: prefetch at offset 512 failed: no luck');
+    const statuses = loop.driver.harvest().map(({ status }) => status);
+    assert.deepEqual(statuses, new Array(4).fill(blk.VIRTIO_BLK_S_OK));
+  });
+});
+
 suite('a disk that changes its size', () => {
   test('regression: a resize is told to the driver once, and moves the end for what is submitted after it', async () => {
     const { store } = recordingStore();

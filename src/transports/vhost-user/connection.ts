@@ -4,7 +4,7 @@ import { closeFd } from '../../sys/libc.ts';
 import type { UnixSocket } from '../../sys/unix-socket.ts';
 import { decodeHeader, encodeMessage, encodeU64, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
-import { HEADER_BYTES, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, requestName } from './spec.ts';
+import { HEADER_BYTES, MESSAGE_FDS_MAX, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, requestName } from './spec.ts';
 
 /** How a message was dealt with: with the reply it asks for by its nature, or with an acknowledgement (0: done) where one is asked for. */
 export interface Outcome {
@@ -79,6 +79,11 @@ export class Connection {
         return undefined;
       }
       this.#received += count;
+      if (this.#fds.length > MESSAGE_FDS_MAX)
+        throw new ProtocolError(
+          'connection',
+          `${this.#fds.length} descriptors with a message of at most ${MESSAGE_FDS_MAX}`,
+        );
     }
   }
 
@@ -113,7 +118,8 @@ export class Connection {
     try {
       this.#socket.send(encodeMessage(request, REPLY, payload));
     } catch (error) {
-      this.close(error as Error);
+      const cause = (error as Error).message;
+      this.close(new ProtocolError(requestName(request), `the front end does not take the answer: ${cause}`));
     }
   }
 

@@ -1,4 +1,5 @@
 // Ground floor: the messages about the device as a whole: features, configuration space, status, reset.
+import { fstatSync } from 'node:fs';
 import { UnixSocket } from '../../sys/unix-socket.ts';
 import { decodeConfig, encodeConfig, encodeU64, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
@@ -9,6 +10,13 @@ import { expectPayload } from './vring-messages.ts';
 function u64Of(message: Message): bigint {
   expectPayload(message, 8);
   return message.payload.getBigUint64(0, true);
+}
+
+function withoutPayload(handler: Handler): Handler {
+  return (session, message, done) => {
+    expectPayload(message, 0);
+    handler(session, message, done);
+  };
 }
 
 const setFeatures: Handler = (session, message, done) => {
@@ -26,6 +34,7 @@ const setBackendReqFd: Handler = (session, message, done) => {
   const [fd] = message.fds;
   if (fd === undefined || message.fds.length > 1)
     throw new ProtocolError('SET_BACKEND_REQ_FD', `${message.fds.length} descriptors, one belongs to it`);
+  if (!fstatSync(fd).isSocket()) throw new ProtocolError('SET_BACKEND_REQ_FD', 'a socket belongs to it');
   session.setBackendSocket(new UnixSocket(fd));
   message.fds.length = 0;
   done({});
@@ -58,18 +67,24 @@ const setStatus: Handler = (session, message, done) => {
 };
 
 export const deviceMessages: { readonly [request: number]: Handler } = {
-  [Request.GET_FEATURES]: (session, _message, done) => done({ reply: encodeU64(session.offeredFeatures) }),
+  [Request.GET_FEATURES]: withoutPayload((session, _message, done) =>
+    done({ reply: encodeU64(session.offeredFeatures) }),
+  ),
   [Request.SET_FEATURES]: setFeatures,
-  [Request.GET_PROTOCOL_FEATURES]: (_session, _message, done) => done({ reply: encodeU64(PROTOCOL_FEATURES) }),
+  [Request.GET_PROTOCOL_FEATURES]: withoutPayload((_session, _message, done) =>
+    done({ reply: encodeU64(PROTOCOL_FEATURES) }),
+  ),
   [Request.SET_PROTOCOL_FEATURES]: setProtocolFeatures,
-  [Request.GET_QUEUE_NUM]: (session, _message, done) => done({ reply: encodeU64(BigInt(session.vrings.length)) }),
-  [Request.SET_OWNER]: (_session, _message, done) => done({}),
+  [Request.GET_QUEUE_NUM]: withoutPayload((session, _message, done) =>
+    done({ reply: encodeU64(BigInt(session.vrings.length)) }),
+  ),
+  [Request.SET_OWNER]: withoutPayload((_session, _message, done) => done({})),
   // "it is recommended that back-ends either ignore this message, or use it to disable all rings"
-  [Request.RESET_OWNER]: (session, _message, done) => session.stopAll(() => done({})),
-  [Request.SET_BACKEND_REQ_FD]: setBackendReqFd,
+  [Request.RESET_OWNER]: withoutPayload((session, _message, done) => session.stopAll(() => done({}))),
+  [Request.SET_BACKEND_REQ_FD]: withoutPayload(setBackendReqFd),
   [Request.GET_CONFIG]: getConfig,
   [Request.SET_CONFIG]: setConfig,
-  [Request.RESET_DEVICE]: (session, _message, done) => session.reset(() => done({})),
+  [Request.RESET_DEVICE]: withoutPayload((session, _message, done) => session.reset(() => done({}))),
   [Request.SET_STATUS]: setStatus,
-  [Request.GET_STATUS]: (session, _message, done) => done({ reply: encodeU64(BigInt(session.status)) }),
+  [Request.GET_STATUS]: withoutPayload((session, _message, done) => done({ reply: encodeU64(BigInt(session.status)) })),
 };

@@ -30,6 +30,8 @@ export class VhostUserServer {
   readonly #options: ServerOptions;
   #watch: Disposable | undefined;
   #connection: Connection | undefined;
+  /** From a front end's coming until nothing is left of its session. */
+  #serving = false;
   #closing = false;
 
   constructor(listener: UnixListener, device: VirtioDevice, host: QueueHost, loop: EventLoop, options: ServerOptions) {
@@ -53,6 +55,7 @@ export class VhostUserServer {
   #serve(socket: UnixSocket): void {
     const { log, once } = this.#options;
     const session = new Session(this.#device, this.#host, log);
+    this.#serving = true;
     this.#connection = new Connection(socket, this.#loop, {
       onMessage: (message, done) => {
         const handler = handlers[message.request];
@@ -64,6 +67,7 @@ export class VhostUserServer {
         this.#connection = undefined;
         if (problem !== undefined) log(`session ended: ${problem.message}`);
         session.end(() => {
+          this.#serving = false;
           if (once || this.#closing) this.#finish();
           else this.#listen();
         });
@@ -76,8 +80,8 @@ export class VhostUserServer {
     if (this.#closing) return;
     this.#closing = true;
     this.#watch?.[Symbol.dispose]();
-    if (this.#connection === undefined) this.#finish();
-    else this.#connection.close(undefined);
+    if (this.#serving) this.#connection?.close(undefined);
+    else this.#finish();
   }
 
   #finish(): void {

@@ -106,7 +106,7 @@ export class Session {
   }
 
   /** Changes the memory table, which every ring stands on. What `change` throws is the front end's mistake. */
-  changeMemory(change: () => void, done: Done): void {
+  changeMemory({ request }: Message, change: () => void, done: Done): void {
     const conclude = (problem?: Error): void => done(problem ? { problem } : {});
     this.stopAll(() => {
       try {
@@ -115,7 +115,7 @@ export class Session {
         return conclude(error as Error);
       }
       this.host.setMemory(this.regions.shared, (problem) => {
-        if (problem !== undefined) return conclude(problem);
+        if (problem !== undefined) return conclude(new ProtocolError(vu.requestName(request), problem.message));
         // A ring that stands in none of the regions waits: they come and go one by one, and what is replaced goes first.
         const unlessOutside = (next: (problem?: Error) => void) => (outside?: Error) =>
           next(outside instanceof ProtocolError ? undefined : outside);

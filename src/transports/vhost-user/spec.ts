@@ -60,6 +60,8 @@ export const VRING_NOFD = 1 << 8; // no descriptor comes with the message: poll
 
 /** Regions in one SET_MEM_TABLE. */
 export const MEM_TABLE_REGIONS_MAX = 8;
+/** No message carries more descriptors: as many as SET_MEM_TABLE has regions. */
+export const MESSAGE_FDS_MAX = 8;
 /** Regions with CONFIGURE_MEM_SLOTS: rust-vmm's figure, and QEMU asks for no more than 512. */
 export const MEM_SLOTS_MAX = 509;
 /** A configuration space is at most this large: VHOST_USER_MAX_CONFIG_SIZE. */

@@ -1,0 +1,32 @@
+// `--poll`, and what a sleep costs on this machine.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { measureWakeCostNs, pollPolicy } from './poll-mode.ts';
+
+test('off, and no time at all, is no policy', () => {
+  assert.equal(pollPolicy('off'), undefined);
+  assert.equal(pollPolicy(0), undefined);
+});
+
+test('a number is that many microseconds, whatever happens', () => {
+  const policy = pollPolicy(50);
+  for (let i = 0; i < 3; i++) {
+    assert.equal(policy?.pollNs(), 50_000);
+    policy?.waited(1e9, false);
+  }
+});
+
+test('auto begins without polling and learns', () => {
+  const policy = pollPolicy('auto');
+  assert.equal(policy?.pollNs(), 0);
+  // It may take a while where others want this processor.
+  for (let i = 0; i < 10_000 && policy?.pollNs() === 0; i++) policy.waited(1_000, false);
+  assert.ok((policy?.pollNs() ?? 0) > 0);
+});
+
+test('what a sleep costs is measured, and is not nothing', () => {
+  for (let i = 0; i < 3; i++) {
+    const costNs = measureWakeCostNs();
+    assert.ok(Number.isFinite(costNs) && costNs >= 0, `${costNs}`);
+  }
+});

@@ -1,0 +1,115 @@
+// Doorbells: counting, ringing one that is full, and what others send instead of an eventfd.
+import assert from 'node:assert/strict';
+import { closeSync, openSync, readlinkSync } from 'node:fs';
+import { test } from 'node:test';
+import { makePipe } from '../testing/pipe.ts';
+import { EventFd } from './event-fd.ts';
+import { closeFd, duplicateFd, libc } from './libc.ts';
+import { createMemfd } from './memfd.ts';
+import { callScratch } from './scratch.ts';
+import { UnixListener, UnixSocket } from './unix-socket.ts';
+
+test('rings are counted into one, and clearing tells whether there was any', () => {
+  using eventFd = EventFd.create();
+  assert.equal(eventFd.clear(), false);
+  for (let i = 0; i < 3; i++) eventFd.signal();
+  assert.equal(eventFd.clear(), true);
+  assert.equal(eventFd.clear(), false);
+});
+
+test('a counter at its maximum is rung without blocking, and is still rung', () => {
+  using eventFd = EventFd.create();
+  callScratch.view.setBigUint64(0, 0xffff_ffff_ffff_fffen, true);
+  // SAFETY: 8 bytes of this thread's scratch.
+  assert.equal(libc.write(eventFd.fd, callScratch.address, 8n), 8);
+  eventFd.signal();
+  assert.equal(eventFd.clear(), true);
+  assert.equal(eventFd.clear(), false);
+});
+
+test('a borrowed descriptor rings the same bell', () => {
+  using eventFd = EventFd.create();
+  EventFd.borrow(eventFd.fd).signal();
+  assert.ok(eventFd.clear());
+});
+
+test('an eventfd that somebody sent is taken over and made non-blocking', () => {
+  using ours = EventFd.create();
+  using theirs = EventFd.adopt(duplicateFd(ours.fd));
+  theirs.signal();
+  assert.ok(ours.clear());
+  const blocking = libc.eventfd(0, 0);
+  using adopted = EventFd.adopt(blocking);
+  // This would block for ever.
+  assert.equal(adopted.clear(), false);
+});
+
+test("what cannot be a doorbell is refused, and stays its owner's", () => {
+  for (const path of ['/dev/null', '/dev/zero', '/tmp', import.meta.filename]) {
+    const fd = openSync(path, 'r');
+    assert.throws(() => EventFd.adopt(fd), { code: 'EINVAL', message: `eventfd: EINVAL: the descriptor is ${path}` });
+    closeSync(fd);
+  }
+  const memfd = createMemfd('no bell', 4096);
+  assert.throws(() => EventFd.adopt(memfd), { code: 'EINVAL', message: /memfd:no bell/ });
+  closeFd(memfd);
+  assert.throws(() => EventFd.adopt(memfd), {
+    code: 'EBADF',
+    message: `readlink: EBADF: descriptor ${memfd} is not open`,
+  });
+  assert.throws(() => EventFd.adopt(-1), { code: 'EBADF' });
+});
+
+test('a pipe is a doorbell: each end does its half', async () => {
+  const pipe = await makePipe();
+  assert.match(readlinkSync(`/proc/self/fd/${pipe.readFd}`), /^pipe:/);
+  using reader = EventFd.adopt(pipe.readFd);
+  using writer = EventFd.adopt(pipe.writeFd);
+  assert.equal(reader.clear(), false);
+  writer.signal();
+  writer.signal();
+  assert.equal(reader.clear(), true);
+  assert.equal(reader.clear(), true);
+  assert.equal(reader.clear(), false);
+  // A full pipe has its reader awake.
+  for (let i = 0; i < 10_000; i++) writer.signal();
+  assert.equal(reader.clear(), true);
+});
+
+test('a socket is a doorbell in both directions', () => {
+  const path = `/tmp/belfry-event-fd-${process.pid}.sock`;
+  using listener = UnixListener.listen(path);
+  using near = EventFd.adopt(UnixSocket.connect(path).fd);
+  using far = EventFd.adopt((listener.accept() as UnixSocket).fd);
+  near.signal();
+  far.signal();
+  assert.ok(near.clear() && far.clear());
+  assert.ok(!near.clear() && !far.clear());
+});
+
+test('ringing a pipe that nobody reads harms nobody', async () => {
+  const { readFd, writeFd } = await makePipe();
+  using writer = EventFd.adopt(writeFd);
+  closeFd(readFd);
+  // SIGPIPE would end the process.
+  for (let i = 0; i < 100; i++) writer.signal();
+});
+
+test('regression: a pipe whose writer has gone throws: it would be readable, and empty, for ever', async () => {
+  const { readFd, writeFd } = await makePipe();
+  using reader = EventFd.adopt(readFd);
+  assert.equal(reader.clear(), false); // leaves EAGAIN in errno, which the end of the pipe does not set
+  closeFd(writeFd);
+  assert.throws(() => reader.clear(), { name: 'SystemError', code: 'EPIPE' });
+});
+
+test('half a ring, or an end that cannot be read, throws', async () => {
+  const { readFd, writeFd } = await makePipe();
+  using reader = EventFd.adopt(readFd);
+  using writer = EventFd.adopt(writeFd);
+  assert.throws(() => writer.clear(), { code: 'EBADF' });
+  reader.clear();
+  // SAFETY: 3 bytes of this thread's scratch.
+  libc.write(writer.fd, callScratch.address, 3n);
+  assert.throws(() => reader.clear(), { code: 'EPIPE' });
+});

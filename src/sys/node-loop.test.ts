@@ -1,0 +1,177 @@
+// An EventLoop inside Node's loop: timers, promises and descriptors side by side.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { EventFd } from './event-fd.ts';
+import { EventLoop } from './event-loop.ts';
+import { rideNodeLoop } from './node-loop.ts';
+
+test('an event is handled while Node goes on with its own', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  const order: string[] = [];
+  const rung = new Promise<void>((resolve) => {
+    loop.watch(bell.fd, () => {
+      bell.clear();
+      order.push('bell');
+      resolve();
+    });
+  });
+  using _ride = rideNodeLoop(loop);
+  setTimeout(() => {
+    order.push('timer');
+    bell.signal();
+  }, 5);
+  await rung;
+  assert.deepEqual(order, ['timer', 'bell']);
+});
+
+test('an event that was there before the ride began is handled', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  bell.signal();
+  using _ride = rideNodeLoop(loop);
+  await new Promise<void>((resolve) => {
+    loop.watch(bell.fd, () => {
+      bell.clear();
+      resolve();
+    });
+  });
+});
+
+test('a promise that an event settles goes on at once, not with the next thing that happens', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  let settle = (): void => {};
+  loop.watch(bell.fd, () => {
+    bell.clear();
+    settle();
+  });
+  using _ride = rideNodeLoop(loop);
+  for (let i = 0; i < 50; i++) {
+    const settled = new Promise<string>((resolve) => {
+      settle = () => resolve('settled');
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<string>((resolve) => {
+      timer = setTimeout(resolve, 2000, 'late');
+    });
+    bell.signal();
+    assert.equal(await Promise.race([settled.then((first) => first), late]), 'settled');
+    clearTimeout(timer);
+  }
+});
+
+test('tasks that are left over are run without a further event', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  using _ride = rideNodeLoop(loop);
+  let rounds = 0;
+  await new Promise<void>((resolve) => {
+    const task = (): void => {
+      if (++rounds < 100) loop.afterBatch(task);
+      else resolve();
+    };
+    loop.watch(bell.fd, () => {
+      bell.clear();
+      loop.afterBatch(task);
+    });
+    bell.signal();
+  });
+  assert.equal(rounds, 100);
+});
+
+test('timers go on beside a descriptor that is always readable', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  let calls = 0;
+  loop.watch(bell.fd, () => calls++);
+  bell.signal();
+  using _ride = rideNodeLoop(loop);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(calls > 1);
+});
+
+test('when the ride is over nothing is handled any more, even from within a handler', async () => {
+  using loop = new EventLoop();
+  using bell = EventFd.create();
+  let calls = 0;
+  const ride = rideNodeLoop(loop);
+  loop.watch(bell.fd, () => {
+    calls++;
+    ride[Symbol.dispose]();
+    ride[Symbol.dispose]();
+  });
+  bell.signal();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(calls, 1);
+});
+
+test('many rides leave neither descriptors nor memory behind', async () => {
+  const holdings = (): number[] => [
+    readdirSync('/proc/self/fd').length,
+    readFileSync('/proc/self/maps', 'utf8').split('\n').length,
+  ];
+  const ride = async (): Promise<void> => {
+    using loop = new EventLoop();
+    using bell = EventFd.create();
+    using _ride = rideNodeLoop(loop);
+    const rung = new Promise<void>((resolve) => {
+      loop.watch(bell.fd, () => {
+        bell.clear();
+        resolve();
+      });
+    });
+    bell.signal();
+    await rung;
+  };
+  for (let i = 0; i < 20; i++) await ride();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const [fds, maps] = holdings() as [number, number];
+  for (let i = 0; i < 200; i++) await ride();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const [fdsAfter, mapsAfter] = holdings() as [number, number];
+  assert.equal(fdsAfter, fds);
+  // The collector maps and unmaps as it likes; a ride that leaked would show two hundredfold.
+  assert.ok(mapsAfter < maps + 100, `${maps} mappings before, ${mapsAfter} after`);
+});
+
+/** Runs a module beside this file in a process of its own, bounded in time. */
+function run(body: string): { status: number | null; signal: string | null; stdout: string; stderr: string } {
+  const source = `
+    import { EventFd } from './event-fd.ts';
+    import { EventLoop } from './event-loop.ts';
+    import { rideNodeLoop } from './node-loop.ts';
+    const loop = new EventLoop();
+    const bell = EventFd.create();
+    const ride = rideNodeLoop(loop);
+    ${body}`.replaceAll("'./", `'${new URL('.', import.meta.url).href}`);
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
+  return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 10_000 });
+}
+
+test('a ride keeps its process alive, and lets it end when it is over', () => {
+  const { status, signal, stdout } = run(`
+    loop.watch(bell.fd, () => {
+      bell.clear();
+      console.log('rung');
+      ride[Symbol.dispose]();
+    });
+    // This timer alone would not keep it.
+    setTimeout(() => bell.signal(), 50).unref();
+  `);
+  assert.deepEqual({ status, signal, stdout }, { status: 0, signal: null, stdout: 'rung\n' });
+});
+
+test('regression: what a handler throws is an uncaught exception like any other, and not an abort', () => {
+  const { status, signal, stderr } = run(`
+    loop.watch(bell.fd, () => {
+      bell.clear();
+      throw new Error('a mistake of a handler');
+    });
+    bell.signal();
+  `);
+  assert.match(stderr, /a mistake of a handler/);
+  assert.deepEqual({ status, signal }, { status: 1, signal: null });
+});

@@ -1,0 +1,81 @@
+// Addresses of the driver: inside a region they are bytes, anywhere else they are a DriverError.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DriverError } from './errors.ts';
+import { GuestMemory } from './guest-memory.ts';
+
+const low = new Uint8Array(0x100).fill(1);
+const next = new Uint8Array(0x80).fill(2);
+/** A view that does not start where its buffer does. */
+const high = new Uint8Array(0x200).subarray(0x10, 0x110).fill(3);
+const HIGH = 2 ** 40;
+
+const memory = new GuestMemory([
+  { guestAddress: HIGH, bytes: high },
+  { guestAddress: 0x1000, bytes: low },
+  { guestAddress: 0x1100, bytes: next },
+]);
+
+test('regions may come in any order, and bytes are shared, not copied', () => {
+  const slice = memory.slice(HIGH + 0xf0, 0x10);
+  assert.deepEqual(slice, new Uint8Array(0x10).fill(3));
+  high[0xff] = 9;
+  assert.equal(slice[0xf], 9);
+  slice[0] = 8;
+  assert.equal(high[0xf0], 8);
+});
+
+test('a region reaches from its first byte to its last', () => {
+  for (const [address, byte] of [
+    [0x1000, 1],
+    [0x10ff, 1],
+    [0x1100, 2],
+    [0x117f, 2],
+    [HIGH, 3],
+    [0x1000, 1],
+  ] as const)
+    assert.deepEqual([...memory.slice(address, 1)], [byte]);
+});
+
+for (const [name, address, length] of [
+  ['before the first region', 0xfff, 1],
+  ['after a region', 0x1180, 1],
+  ['in a hole', 0x2000, 4],
+  ['at zero', 0, 1],
+  ['after the last region', HIGH + 0x100, 1],
+  ['that a double cannot tell from its neighbour', 2 ** 53, 1],
+  ['at the end of 64 bits', 2 ** 64 - 1, 16],
+  ['over the end of a region', HIGH + 0xff, 2],
+  ['of a length that wraps', 0x1000, 2 ** 32 - 1],
+  ['over the seam of two regions, where it must lie in one', 0x10ff, 2],
+] as const) {
+  test(`memory ${name} is the driver’s mistake`, () => {
+    assert.throws(
+      () => memory.slice(address, length),
+      (error) => error instanceof DriverError && error.clause === '§2.7.5' && error.code === 'BELFRY_DRIVER',
+    );
+  });
+}
+
+test('overlapping regions are refused, touching ones are not', () => {
+  const bytes = new Uint8Array(16);
+  assert.throws(
+    () =>
+      new GuestMemory([
+        { guestAddress: 8, bytes },
+        { guestAddress: 0, bytes },
+      ]),
+    RangeError,
+  );
+  assert.doesNotThrow(
+    () =>
+      new GuestMemory([
+        { guestAddress: 16, bytes },
+        { guestAddress: 0, bytes },
+      ]),
+  );
+});
+
+test('no memory at all has no addresses', () => {
+  assert.throws(() => new GuestMemory([]).slice(0, 1), DriverError);
+});

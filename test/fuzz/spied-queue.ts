@@ -1,0 +1,189 @@
+// A queue that writes down what its device does, and holds every chain it hands out against the second opinion.
+import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
+import type { DriverError } from '../../src/virtio/errors.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import { splitQueueBytes, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
+import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { DRAIN_MAX, type ExpectBatch, type ServeChain } from '../../src/virtio/virtqueue.ts';
+import { type Range, type WalkedChain, type WalkerView, walkChain } from '../reference/split-walker.ts';
+import type { GuestImage } from './guest-image.ts';
+
+export interface HostileRing {
+  readonly size: number;
+  readonly features: bigint;
+  readonly base: number;
+  readonly table: number;
+  readonly available: number;
+  readonly used: number;
+  /** Parts of the ring overlap: what the device writes last is then what it would read next. */
+  readonly tangled: boolean;
+}
+
+interface Completion {
+  readonly head: number;
+  readonly usedLength: number;
+}
+
+/** The device did what it must not. */
+export class Violation extends Error {}
+
+export class SpiedQueue extends SplitQueue {
+  readonly ring: HostileRing;
+  /** Chains handed to the device. */
+  popped = 0;
+  /** Runs before the device serves a chain: the driver may act here. */
+  beforeServe: () => void = () => {};
+  /** What the driver's words were when the device read them, if they changed right after. */
+  readonly wordsRead = new Map<number, number[]>();
+  readonly #image: GuestImage;
+  readonly #view: WalkerView;
+  readonly #usedRing: Range;
+  readonly #inFlight = new Map<DescriptorChain, WalkedChain>();
+  readonly #completed: Completion[] = [];
+  #next: number;
+  /** What the chain after the last of the latest batch was when that was popped. */
+  #nextChain: WalkedChain | string | undefined;
+  /** Somebody else wrote into the used ring: the driver itself, or the device because a chain named it. */
+  #scribbled = false;
+
+  constructor(image: GuestImage, ring: HostileRing) {
+    const bytes = splitQueueBytes(ring.size);
+    const layout = {
+      size: ring.size,
+      descriptorTable: image.slice(ring.table, bytes.descriptorTable),
+      availableRing: image.slice(ring.available, bytes.availableRing),
+      usedRing: image.slice(ring.used, bytes.usedRing),
+    };
+    super(layout, new GuestMemory(image.regions), {
+      features: ring.features,
+      base: ring.base,
+      notify: () => {},
+    });
+    this.ring = ring;
+    this.#image = image;
+    this.#next = ring.base;
+    this.#usedRing = { address: ring.used, length: bytes.usedRing };
+    this.#view = {
+      read32: (address) => this.wordsRead.get(address)?.shift() ?? image.read32(address),
+      regions: image.regions,
+      table: ring.table,
+      size: ring.size,
+      indirect: (ring.features & VIRTIO_F_INDIRECT_DESC) !== 0n,
+    };
+    image.accept(this.#usedRing);
+    image.onWrite = (address, length) => this.#noteWrite(address, length);
+  }
+
+  override drain(serve: ServeChain, expect?: ExpectBatch): number {
+    let expected = 0;
+    const served = super.drain(
+      (chain) => {
+        // A batch of one is not announced.
+        if (expected === 0) this.#receive([chain]);
+        else expected--;
+        this.beforeServe();
+        serve(chain, this);
+        this.wordsRead.clear();
+      },
+      (batch, count) => {
+        expected = count;
+        this.#receive(batch.slice(0, count));
+        expect?.(batch, count);
+        this.wordsRead.clear();
+      },
+    );
+    if (served > 2 * DRAIN_MAX) throw new Violation(`${served} requests in one drain`);
+    return served;
+  }
+
+  /** A batch was popped and nothing of it served: memory is as the device saw it. */
+  #receive(batch: readonly DescriptorChain[]): void {
+    for (const chain of batch) this.#judge(chain);
+    this.#nextChain = walkChain(this.#view, this.#headAt(this.#next));
+    this.wordsRead.clear();
+  }
+
+  /** The chain must be the next one of the available ring, and name just what the second opinion says. */
+  #judge(chain: DescriptorChain): void {
+    this.popped++;
+    if (this.#inFlight.has(chain)) throw new Violation(`chain ${chain.head} handed out while in flight`);
+    const head = this.#headAt(this.#next);
+    this.#next = (this.#next + 1) & 0xffff;
+    if (chain.head !== head) throw new Violation(`chain ${chain.head} popped, ${head} is next`);
+    const walked = walkChain(this.#view, head);
+    if (typeof walked === 'string') throw new Violation(`chain ${head} was served and is ${walked}`);
+    if (total(walked.readable) !== chain.readable.totalBytes || total(walked.writable) !== chain.writable.totalBytes)
+      throw new Violation(`chain ${head} has ${total(walked.readable)}+${total(walked.writable)} bytes`);
+    this.#inFlight.set(chain, walked);
+    for (const { address, length } of walked.writable) this.#noteWrite(address, length);
+  }
+
+  /** Whether the word at `address` touches the available ring. */
+  isHead(address: number): boolean {
+    const { available, size } = this.ring;
+    return address + 4 > available && address < available + splitQueueBytes(size).availableRing;
+  }
+
+  #headAt(index: number): number {
+    return this.#image.read16(this.ring.available + 4 + 2 * (index & (this.ring.size - 1)));
+  }
+
+  #noteWrite(address: number, length: number): void {
+    const used = this.#usedRing;
+    this.#scribbled ||= address < used.address + used.length && used.address < address + length;
+  }
+
+  override markUsed(chain: DescriptorChain, usedLength: number): void {
+    const walked = this.#inFlight.get(chain);
+    if (walked === undefined) throw new Violation(`chain ${chain.head} completed and not in flight`);
+    if (usedLength > total(walked.writable)) throw new Violation(`used length ${usedLength} of chain ${chain.head}`);
+    for (const range of walked.writable) this.#image.accept(range);
+    this.#inFlight.delete(chain);
+    this.#completed.push({ head: chain.head, usedLength });
+    super.markUsed(chain, usedLength);
+  }
+
+  /** After a drain or completions: memory outside what chains in flight name is untouched, and the used ring says what happened. */
+  verify(): void {
+    for (const { writable } of this.#inFlight.values()) for (const range of writable) this.#image.accept(range);
+    this.#image.accept(this.#usedRing);
+    const touched = this.#image.firstTouched();
+    if (touched !== undefined) throw new Violation(`the byte at 0x${touched.toString(16)} was touched`);
+    if (this.inFlight !== this.#inFlight.size) throw new Violation(`${this.inFlight} in flight`);
+    if (!this.ring.tangled && !this.#scribbled) this.#verifyUsedRing();
+  }
+
+  #verifyUsedRing(): void {
+    const index = this.#image.read16(this.ring.used + 2);
+    const latest = this.#completed.slice(-this.ring.size);
+    latest.forEach(({ head, usedLength }, i) => {
+      const at = this.ring.used + 4 + 8 * ((index - latest.length + i) & (this.ring.size - 1));
+      if (this.#image.read32(at) !== head || this.#image.read32(at + 4) !== usedLength)
+        throw new Violation(`the used ring names ${this.#image.read32(at)}, not ${head} with ${usedLength} bytes`);
+    });
+  }
+
+  /** After a drain that ended by itself: nothing is left to do. */
+  verifyDrained(served: number): void {
+    if (this.ring.tangled || served >= DRAIN_MAX) return;
+    if (this.base !== this.#next || this.#image.read16(this.ring.available + 2) !== this.#next)
+      throw new Violation(`drained up to ${this.base}, ${this.#next} were served`);
+  }
+
+  /** After a DriverError: the driver did break a MUST. */
+  verifyRefused(refusal: DriverError): void {
+    const available = (this.#image.read16(this.ring.available + 2) - this.#next) & 0xffff;
+    if (refusal.clause === '§2.7.13') {
+      if (available + this.inFlight <= this.ring.size) throw new Violation(refusal.message);
+      return;
+    }
+    // It was refused with the latest batch, or after it.
+    const verdicts = [this.#nextChain, walkChain(this.#view, this.#headAt(this.#next))];
+    if (!verdicts.some((verdict) => typeof verdict === 'string'))
+      throw new Violation(`chain ${this.#headAt(this.#next)} was refused: ${refusal.message}`);
+  }
+}
+
+function total(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, { length }) => sum + length, 0);
+}

@@ -1,0 +1,41 @@
+// Changes each word of guest memory right after the device has read it: whoever reads a word twice gets two answers.
+import type { SeededRandom } from '../../src/testing/seeded-random.ts';
+import type { GuestImage } from './guest-image.ts';
+import type { SpiedQueue } from './spied-queue.ts';
+
+type Watcher = (view: DataView, offset: number, word: number) => void;
+
+let watcher: Watcher | undefined;
+
+const { getUint32 } = DataView.prototype;
+// Put in place once: a method that comes and goes would cost every caller its compiled code.
+DataView.prototype.getUint32 = function (this: DataView, offset: number, littleEndian?: boolean): number {
+  const word = getUint32.call(this, offset, littleEndian);
+  if (watcher !== undefined) watcher(this, offset, word);
+  return word;
+};
+
+/** Until disposed, reads of 32 bits by DataView are followed by a change of those bits; `queue.wordsRead` keeps what was read. */
+export function watchWords(image: GuestImage, queue: SpiedQueue, random: SeededRandom): Disposable {
+  watcher = (view, offset, word) => {
+    const address = addressOf(image, view, offset);
+    // Heads are read with no DataView: there is no telling what they were.
+    if (address === undefined || queue.isHead(address)) return;
+    const words = queue.wordsRead.get(address);
+    if (words === undefined) queue.wordsRead.set(address, [word]);
+    else words.push(word);
+    const changed = random.uint32();
+    image.write(address, Uint8Array.of(changed, changed >>> 8, changed >>> 16, changed >>> 24));
+  };
+  return {
+    [Symbol.dispose]() {
+      watcher = undefined;
+    },
+  };
+}
+
+/** The guest address of a place in a view; undefined when it is no guest memory. */
+function addressOf(image: GuestImage, view: DataView, offset: number): number | undefined {
+  const region = image.regions.find(({ bytes }) => bytes.buffer === view.buffer);
+  return region && region.address + view.byteOffset + offset - region.bytes.byteOffset;
+}

@@ -1,0 +1,124 @@
+// test/vhost-user: a disk served in the test's own process, and what a front end says to it before its rings run.
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BlockDeviceOptions } from '../../src/devices/blk/block-config.ts';
+import { BlockDevice } from '../../src/devices/blk/block-device.ts';
+import type { BlockStore } from '../../src/devices/blk/block-store.ts';
+import { type Server, serve } from '../../src/serve.ts';
+import { RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
+import type { RawGuest, RawRing } from '../../src/testing/raw-guest.ts';
+import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/session.ts';
+import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/spec.ts';
+import type { VirtioDevice } from '../../src/virtio/device.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
+import { arrayStore, pattern } from '../reference/array-store.ts';
+
+export const DISK_BYTES = 64 * 1024;
+/** What a guest accepts here unless a test says otherwise. */
+export const FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
+
+/** Where a front end can connect, and what has been logged there. */
+export interface Listening {
+  readonly path: string;
+  readonly lines: string[];
+  connect(): RawFrontEnd;
+}
+
+export interface BackEnd extends Listening, AsyncDisposable {
+  readonly server: Server;
+}
+
+/** Serves any device; `lines` collects what it has to say. */
+export function serveDevice(device: VirtioDevice, options: { once?: boolean } = {}): BackEnd {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));
+  const path = join(folder, 'device.sock');
+  const lines: string[] = [];
+  const server = serve(device, { vhostUser: path, log: (line) => lines.push(line), ...options });
+  return {
+    path,
+    server,
+    lines,
+    connect: () => RawFrontEnd.connect(path),
+    async [Symbol.asyncDispose]() {
+      await server.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** A disk with `pattern` on it, and its device. */
+export function makeDisk(store: BlockStore = arrayStore(pattern(DISK_BYTES)), options: BlockDeviceOptions = {}) {
+  return new BlockDevice(store, { queues: 4, ...options });
+}
+
+export function serveDisk(store?: BlockStore, options?: BlockDeviceOptions): BackEnd {
+  return serveDevice(makeDisk(store, options));
+}
+
+/** GET_FEATURES to SET_FEATURES: what comes before memory and rings. */
+export async function negotiate(front: RawFrontEnd, features = FEATURES): Promise<void> {
+  await front.askU64({ request: Request.GET_FEATURES });
+  await front.askU64({ request: Request.GET_PROTOCOL_FEATURES });
+  front.send(setU64(Request.SET_PROTOCOL_FEATURES, PROTOCOL_FEATURES));
+  front.send({ request: Request.SET_OWNER });
+  front.send(setU64(Request.SET_FEATURES, features | F_PROTOCOL_FEATURES));
+}
+
+/** A connected front end whose ring runs. */
+export interface Attached extends Disposable {
+  readonly front: RawFrontEnd;
+  readonly ring: RawRing;
+}
+
+/** Connects, negotiates, shares the guest's memory and starts a ring in it. */
+export async function attach(backEnd: Listening, guest: RawGuest, features = FEATURES): Promise<Attached> {
+  const front = backEnd.connect();
+  const ring = guest.ring(0, features);
+  await negotiate(front, features);
+  await front.settle(setMemTable([guest.region]), ...ring.start());
+  return { front, ring, [Symbol.dispose]: () => front[Symbol.dispose]() };
+}
+
+/** How many descriptors this process has open, that of the folder it is counted in included. */
+export function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** How many pieces of this process's memory are shared files. */
+export function sharedMappings(): number {
+  return readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('raw-guest')).length;
+}
+
+/** A disk whose reads wait for `release`. */
+export interface GatedDisk {
+  readonly store: BlockStore;
+  /** Reads that wait. */
+  readonly waiting: number;
+  /** Lets every waiting read finish. */
+  release(): void;
+}
+
+export function gatedDisk(): GatedDisk {
+  const inner = arrayStore(pattern(DISK_BYTES));
+  let gates: (() => void)[] = [];
+  return {
+    store: {
+      ...inner,
+      async read(offset, into) {
+        await new Promise<void>((resolve) => gates.push(resolve));
+        return inner.read(offset, into);
+      },
+    },
+    get waiting() {
+      return gates.length;
+    },
+    release() {
+      const open = gates;
+      gates = [];
+      for (const resolve of open) resolve();
+    },
+  };
+}

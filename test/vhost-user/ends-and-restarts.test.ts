@@ -1,0 +1,51 @@
+// test/vhost-user: what comes to its end, or goes on, only when a request in flight is done: outside of any turn of the loop.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { EventFd } from '../../src/sys/event-fd.ts';
+import { blockRequest } from '../../src/testing/block-request.ts';
+import { eventually } from '../../src/testing/raw-front-end.ts';
+import { RawGuest } from '../../src/testing/raw-guest.ts';
+import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { attach, gatedDisk, serveDisk } from './back-end.ts';
+
+const read = blockRequest.read(0, 512);
+
+test('regression: a ring that restarts when a late request is done is looked at, though no descriptor is readable', async () => {
+  const disk = gatedDisk();
+  await using backEnd = serveDisk(disk.store);
+  using guest = new RawGuest();
+  using attached = await attach(backEnd, guest);
+  const { front, ring } = attached;
+  ring.submit(read);
+  await eventually('the first read', () => disk.waiting === 1);
+  // The ring stops for its new kick descriptor; a kick goes to the old one meanwhile, which nobody will read any more.
+  using other = EventFd.create();
+  front.send(ring.notifier(Request.SET_VRING_KICK, other.fd));
+  await setTimeout(20);
+  ring.submit(read);
+  disk.release();
+  await eventually('the second read', () => disk.waiting === 1);
+  disk.release();
+  await eventually('both results', () => ring.driver.harvest().length > 0);
+});
+
+test('regression: close() after the front end left with requests in flight waits for them', async () => {
+  const disk = gatedDisk();
+  await using backEnd = serveDisk(disk.store);
+  using guest = new RawGuest();
+  const attached = await attach(backEnd, guest);
+  attached.ring.submit(read);
+  await eventually('the read', () => disk.waiting === 1);
+  attached[Symbol.dispose]();
+  await setTimeout(20);
+  let closed = false;
+  const closing = backEnd.server.close().then(() => {
+    closed = true;
+  });
+  await setTimeout(20);
+  assert.ok(!closed, 'it says that it is closed while a request may still write to guest memory');
+  disk.release();
+  await closing;
+  assert.equal(attached.ring.driver.harvest().length, 1);
+});

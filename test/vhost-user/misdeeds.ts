@@ -1,0 +1,71 @@
+// test/vhost-user: what a front end does wrong costs it its session, and us one line; the next front end finds nothing amiss.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { blockRequest } from '../../src/testing/block-request.ts';
+import { eventually, type RawFrontEnd, type RawMessage, setMemTable } from '../../src/testing/raw-front-end.ts';
+import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
+import { attach, FEATURES, negotiate, openDescriptors, serveDisk, sharedMappings } from './back-end.ts';
+
+/** Does wrong what it does; 'left' when it closed the connection itself. */
+export type Misdeed = (front: RawFrontEnd) => unknown;
+
+export interface Misdeeds {
+  /** Guest memory that is shared before each misdeed, and a ring in it that was not started. */
+  readonly guest: RawGuest;
+  readonly ring: RawRing;
+  /** Tests that a message, or whatever is done, ends the session with one line that matches. */
+  endsSession(name: string, line: RegExp, misdeed: RawMessage | Misdeed): void;
+}
+
+/** One back end for all the misdeeds of a test file. After the last it must have no more descriptors or memory than before the first. */
+export function misdeeds(): Misdeeds {
+  const backEnd = serveDisk();
+  const guest = new RawGuest();
+  const ring = guest.ring(0, FEATURES);
+
+  async function assertServesTheNext(): Promise<void> {
+    using fresh = new RawGuest();
+    using attached = await attach(backEnd, fresh);
+    assert.equal((await attached.ring.serve(blockRequest.read(0, 512)))[0]?.status, 0);
+  }
+
+  async function assertEndsSession(line: RegExp, misdeed: RawMessage | Misdeed): Promise<void> {
+    const already = backEnd.lines.length;
+    using front = backEnd.connect();
+    await negotiate(front);
+    await front.settle(setMemTable([guest.region]));
+    const act = typeof misdeed === 'function' ? misdeed : () => front.send(misdeed);
+    if ((await act(front)) !== 'left') await front.closedByPeer();
+    await eventually('a line', () => backEnd.lines.length > already);
+    await assertServesTheNext();
+    const [told, ...more] = backEnd.lines.slice(already);
+    assert.deepEqual(more, [], 'one line is enough');
+    assert.match(told as string, /^session ended: [^\n]+$/);
+    assert.match(told as string, line);
+  }
+
+  /** Counted while there is a session that has said nothing yet: those before it are over then. */
+  async function countHoldings(): Promise<{ descriptors: number; mappings: number }> {
+    using front = backEnd.connect();
+    await front.settle();
+    return { descriptors: openDescriptors(), mappings: sharedMappings() };
+  }
+
+  let before: unknown;
+  test('a front end that does nothing wrong is served', async () => {
+    await assertServesTheNext();
+    before = await countHoldings();
+  });
+  after(async () => {
+    assert.deepEqual(await countHoldings(), before);
+    await backEnd[Symbol.asyncDispose]();
+    guest[Symbol.dispose]();
+  });
+
+  return {
+    guest,
+    ring,
+    endsSession: (name, line, misdeed) =>
+      test(`a session ends with one line: ${name}`, () => assertEndsSession(line, misdeed)),
+  };
+}
