@@ -55,6 +55,19 @@ export class AllocationMap {
     return { start: from, end: to };
   }
 
+  /** Makes [start, end) of a mapping of the whole file read as zeroes; where it may, by giving chunks back. Throws SystemError. */
+  zero(file: ImageFile, mapped: ArrayBuffer, start: number, end: number, mayUnmap: boolean): void {
+    const released = mayUnmap ? this.release(file, start, end) : { start: end, end };
+    for (const [from, to] of [
+      [start, released.start],
+      [released.end, end],
+    ] as const) {
+      if (from === to) continue;
+      if (!this.covers(from, to - from)) this.allocate(file, from, to - from);
+      new Uint8Array(mapped, from, to - from).fill(0);
+    }
+  }
+
   /** Follows the file to a new size: what lies beyond the smaller of both is not known. */
   resize(sizeBytes: number): void {
     const count = Math.ceil(sizeBytes / this.chunkBytes);

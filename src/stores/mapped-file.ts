@@ -63,16 +63,7 @@ class MappedFile implements BlockStore {
   }
 
   writeZeroes(offset: number, length: number, mayUnmap: boolean): void {
-    const end = offset + length;
-    const released = mayUnmap ? this.#map.release(this.#file, offset, end) : { start: offset, end: offset };
-    this.#zero(offset, released.start);
-    this.#zero(released.end, end);
-  }
-
-  #zero(start: number, end: number): void {
-    if (start === end) return;
-    if (!this.#map.covers(start, end - start)) this.#map.allocate(this.#file, start, end - start);
-    new Uint8Array(this.#buffer, start, end - start).fill(0);
+    this.#map.zero(this.#file, this.#buffer, offset, offset + length, mayUnmap);
   }
 
   /** Call it on every thread that serves the file. */

@@ -2,11 +2,6 @@
 import { Epoll } from './epoll.ts';
 import type { Pollable, PollPolicy } from './pollable.ts';
 
-interface Watch {
-  readonly onReadable: () => void;
-  readonly pollable: Pollable | undefined;
-}
-
 /** While work keeps coming, descriptors are looked at once in so many rounds, and once in so many empty looks. */
 const BUSY_ROUNDS = 16;
 const IDLE_LOOKS = 512;
@@ -14,28 +9,27 @@ const CLOCK_LOOKS = 16;
 
 export class EventLoop implements Disposable {
   readonly #epoll = new Epoll();
-  readonly #watches = new Map<number, Watch>();
+  /** The epoll set's own descriptor, readable when `turn` has something to do: how another loop is ridden. */
+  readonly fd = this.#epoll.fd;
+  readonly #watches = new Map<number, () => void>();
   #pollables: Pollable[] = [];
   #tasks: (() => void)[] = [];
   #nextToken = 1;
   #stopping = false;
   readonly #policy: PollPolicy | undefined;
+  /** Set by whoever rides this loop, to be told of tasks: one given outside of any turn needs a turn. */
+  onTask: (() => void) | undefined;
 
   constructor(policy?: PollPolicy) {
     this.#policy = policy;
-  }
-
-  /** The epoll set's own descriptor, readable when `turn` has something to do: how another loop is ridden. */
-  get fd(): number {
-    return this.#epoll.fd;
   }
 
   /** Calls `onReadable` while `fd` is readable, until disposed; a `pollable` is polled before the loop sleeps. */
   watch(fd: number, onReadable: () => void, pollable?: Pollable): Disposable {
     const token = this.#nextToken++;
     this.#epoll.add(fd, token);
-    this.#watches.set(token, { onReadable, pollable });
-    this.#pollables = [...this.#watches.values()].flatMap((watch) => watch.pollable ?? []);
+    this.#watches.set(token, onReadable);
+    if (pollable !== undefined) this.#pollables = [...this.#pollables, pollable];
     return {
       [Symbol.dispose]: () => {
         if (!this.#watches.delete(token)) return;
@@ -48,6 +42,7 @@ export class EventLoop implements Disposable {
   /** Runs `task` after the events at hand, before the loop sleeps: how a bounded piece of work lets others go first. */
   afterBatch(task: () => void): void {
     this.#tasks.push(task);
+    this.onTask?.();
   }
 
   /** Blocks this thread until `stop`. */
@@ -69,7 +64,7 @@ export class EventLoop implements Disposable {
   /** Handles what is there, waiting up to `timeoutMs` for it unless tasks are left; true when tasks are left afterwards. */
   turn(timeoutMs: number): boolean {
     const count = this.#epoll.wait(this.#tasks.length > 0 ? 0 : timeoutMs);
-    for (let i = 0; i < count; i++) this.#watches.get(this.#epoll.token(i))?.onReadable();
+    for (let i = 0; i < count; i++) this.#watches.get(this.#epoll.token(i))?.();
     const tasks = this.#tasks;
     if (tasks.length === 0) return false;
     this.#tasks = [];

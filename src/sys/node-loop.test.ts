@@ -82,6 +82,23 @@ test('tasks that are left over are run without a further event', async () => {
   assert.equal(rounds, 100);
 });
 
+test('regression: a task that is given outside of any event is run', async () => {
+  using loop = new EventLoop();
+  using _ride = rideNodeLoop(loop);
+  await Promise.resolve();
+  const order: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    await new Promise<void>((resolve) => {
+      loop.afterBatch(() => {
+        order.push('task');
+        resolve();
+      });
+      order.push('given');
+    });
+  }
+  assert.deepEqual(order, ['given', 'task', 'given', 'task', 'given', 'task']);
+});
+
 test('timers go on beside a descriptor that is always readable', async () => {
   using loop = new EventLoop();
   using bell = EventFd.create();

@@ -31,12 +31,19 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
         throw error;
       });
     }
-    // Promises settled by native callbacks only run in Node's next turn, and left-over tasks need one too: ask for it.
-    setImmediate(again);
+    // Promises settled by native callbacks only run in Node's next turn.
+    askForTurn();
+  };
+  let isAskedFor = false;
+  const askForTurn = (): void => {
+    if (!isAskedFor) setImmediate(again);
+    isAskedFor = true;
   };
   const again = (): void => {
-    if (riding && loop.turn(0)) setImmediate(again);
+    isAskedFor = false;
+    if (riding && loop.turn(0)) askForTurn();
   };
+  loop.onTask = askForTurn;
   const onReadable = uvLibrary.registerCallback({ arguments: ['pointer', 'int32', 'int32'], return: 'void' }, turn);
   const onClosed = uvLibrary.registerCallback({ arguments: ['pointer'], return: 'void' }, () => {
     setImmediate(() => {
@@ -54,6 +61,7 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
     [Symbol.dispose]: () => {
       if (!riding) return;
       riding = false;
+      loop.onTask = undefined;
       // SAFETY: as above; the memory is given back in onClosed, not here.
       uv.uv_poll_stop(handle.address);
       uv.uv_close(handle.address, onClosed);

@@ -138,7 +138,8 @@ suite('draining', () => {
   });
 
   for (const features of [0n, VIRTIO_F_EVENT_IDX]) {
-    test(`regression: what arrives across 65535 is seen by hasWork and by rearm (${features === 0n ? 'flags' : 'EVENT_IDX'})`, () => {
+    const name = features === 0n ? 'flags' : 'EVENT_IDX';
+    test(`regression: what arrives across 65535 is seen by hasWork and by rearm (${name})`, () => {
       const { queue, add } = newRig(8, { features, start: 65_534 });
       add();
       queue.drain(useAll);
@@ -152,14 +153,15 @@ suite('draining', () => {
   }
 
   test('it goes on from the base it is given, and from the used index it finds', () => {
-    const { driver, queue, add } = newRig(4, { start: 0xffff });
-    add(2);
-    queue.drain(useAll);
-    assert.deepEqual([queue.base, driver.used[1]], [1, 1]);
-    const memory = new GuestMemory([]);
-    const next = new SplitQueue(driver.layout, memory, { features: 0n, base: queue.base, notify: () => {} });
-    assert.equal(next.hasWork(), false);
-    assert.equal(next.base, 1);
+    // Two requests were popped before a restart and never came back.
+    const { driver, queue, add } = newRig(8, { start: 0xffff });
+    driver.used[1] = 0xfffd;
+    add(4);
+    const memory = new GuestMemory([{ guestAddress: 0, bytes: new Uint8Array(1 << 17) }]);
+    const next = new SplitQueue(driver.layout, memory, { features: 0n, base: 1, notify: () => {} });
+    assert.equal(next.drain(useAll), 2);
+    assert.deepEqual([next.base, driver.used[1]], [3, 0xffff]);
+    assert.equal(queue.base, 0xffff);
   });
 });
 
@@ -290,6 +292,18 @@ suite('a driver that breaks a MUST', () => {
       assert.deepEqual(harvested(driver), [0]);
     });
   }
+
+  test('what was served before a device threw is shown to the driver', () => {
+    const { queue, driver, add } = newRig(8);
+    add(5);
+    let served = 0;
+    const serve: ServeChain = (chain, q) => {
+      if (++served === 4) throw new TypeError('ours');
+      useAll(chain, q);
+    };
+    assert.throws(() => queue.drain(serve), TypeError);
+    assert.deepEqual(harvested(driver), [0, 1, 2]);
+  });
 
   test('more requests than the queue has room for break it, counting those in flight', () => {
     const { driver, queue, add } = newRig(4);

@@ -1,19 +1,12 @@
 // Cellar: the split virtqueue of §2.7. Its owner thread is the only one that touches it; the driver is on the other side of memory.
-import { DescriptorChain } from './descriptor-chain.ts';
-import { DriverError } from './errors.ts';
+import { ChainBatch } from './chain-batch.ts';
+import type { DescriptorChain } from './descriptor-chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { newQueueCounters, type QueueCounters } from './queue-counters.ts';
-import { VIRTIO_F_INDIRECT_DESC } from './spec.ts';
 import { SplitNotification } from './split-notification.ts';
 import { type SplitLayout, SplitRing } from './split-ring.ts';
-import {
-  BATCH_MAX,
-  DRAIN_MAX,
-  type ExpectBatch,
-  type QueueOptions,
-  type ServeChain,
-  type Virtqueue,
-} from './virtqueue.ts';
+import type { ExpectBatch, QueueOptions, ServeChain, Virtqueue } from './virtqueue.ts';
+import { DRAIN_MAX } from './virtqueue.ts';
 
 /** A batch is published after so many bytes too. */
 const BATCH_BYTES = 128 * 1024;
@@ -21,13 +14,10 @@ const BATCH_BYTES = 128 * 1024;
 export class SplitQueue implements Virtqueue {
   readonly counters: QueueCounters;
   readonly #ring: SplitRing;
-  readonly #memory: GuestMemory;
   readonly #notification: SplitNotification;
-  readonly #indirect: boolean;
   readonly #notify: () => void;
   readonly #latency: QueueOptions['latency'];
-  readonly #pool: DescriptorChain[] = [];
-  readonly #batch: DescriptorChain[] = [];
+  readonly #batch: ChainBatch;
   #nextAvail: number;
   #nextUsed: number;
   #published: number;
@@ -35,15 +25,13 @@ export class SplitQueue implements Virtqueue {
   #polled = false;
   #inBatch = false;
   #broken = false;
-  #accusation: DriverError | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions) {
     this.counters = options.counters ?? newQueueCounters();
     this.#ring = new SplitRing(layout);
-    this.#memory = memory;
+    this.#batch = new ChainBatch(this.#ring, memory, options.features);
     this.#notification = new SplitNotification(this.#ring, options.features);
-    this.#indirect = (options.features & VIRTIO_F_INDIRECT_DESC) !== 0n;
     this.#notify = options.notify;
     this.#latency = options.latency;
     this.#nextAvail = options.base ?? 0;
@@ -101,13 +89,17 @@ export class SplitQueue implements Virtqueue {
   }
 
   #serveBatch(serve: ServeChain, expect: ExpectBatch | undefined): number {
+    const available = (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
+    if (available === 0) return 0;
     const startedMs = performance.now();
-    const popped = this.#popBatch(startedMs);
-    if (popped > 0) expect?.(this.#batch, popped);
+    const popped = this.#batch.fill(this.#nextAvail, available, this.#inFlight, startedMs);
+    this.#nextAvail = (this.#nextAvail + popped) & 0xffff;
+    const { chains } = this.#batch;
+    if (popped > 0) expect?.(chains, popped);
     let bytes = 0;
     this.#inBatch = true;
     for (let i = 0; i < popped; i++) {
-      const chain = this.#batch[i] as DescriptorChain;
+      const chain = chains[i] as DescriptorChain;
       bytes += chain.readable.totalBytes + chain.writable.totalBytes;
       serve(chain, this);
       this.#inFlight++; // a device that throws has not taken it
@@ -119,37 +111,16 @@ export class SplitQueue implements Virtqueue {
     }
     this.publish();
     this.#inBatch = false;
-    if (popped > 0) this.#recordSince(startedMs);
-    if (this.#accusation !== undefined) throw this.#accusation;
+    this.#recordSince(startedMs);
+    if (this.#batch.accusation !== undefined) throw this.#batch.accusation;
     return popped;
-  }
-
-  /** Fills the batch up to its bound or the first chain the driver got wrong: what came before that is served. */
-  #popBatch(nowMs: number): number {
-    const { size, table } = this.#ring;
-    const available = (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
-    let count = 0;
-    try {
-      const outstanding = available + this.#inFlight;
-      if (outstanding > size) throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${size}`);
-      for (const wanted = Math.min(available, BATCH_MAX); count < wanted; count++) {
-        const chain = this.#pool.pop() ?? new DescriptorChain();
-        chain.load(this.#ring.availableHead(this.#nextAvail), table, size, this.#memory, this.#indirect);
-        chain.poppedAtMs = nowMs;
-        this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
-        this.#batch[count] = chain;
-      }
-    } catch (error) {
-      this.#accusation = error as DriverError;
-    }
-    return count;
   }
 
   markUsed(chain: DescriptorChain, usedLength: number): void {
     this.#ring.setUsed(this.#nextUsed, chain.head, usedLength);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     this.#inFlight--;
-    this.#pool.push(chain);
+    this.#batch.recycle(chain);
     if (!this.#inBatch) this.#recordSince(chain.poppedAtMs);
   }
 

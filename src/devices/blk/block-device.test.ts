@@ -216,7 +216,7 @@ suite('a store that fails', () => {
   });
 
   for (const how of ['throws', 'rejects']) {
-    test(`regression: a store that ${how} for one piece while another is pending completes when nothing is pending`, async () => {
+    test(`regression: a store that ${how} for one piece while another is pending waits for it`, async () => {
       const held = new Held();
       let calls = 0;
       const lines: string[] = [];
@@ -257,7 +257,8 @@ suite('whole sectors', () => {
 
   for (const { name, lengths } of framings) {
     for (const isAsync of [false, true]) {
-      test(`regression: a store is given whole sectors when a driver cuts ${name}${isAsync ? ' (async)' : ''}`, async () => {
+      const how = isAsync ? ' (async)' : '';
+      test(`regression: a store is given whole sectors when a driver cuts ${name}${how}`, async () => {
         const { store, asked } = recordingStore();
         const loop = new BlockLoopback({
           ...store,
@@ -333,14 +334,14 @@ suite('what comes next', () => {
     const loop = new BlockLoopback({ ...store, prefetch }, { device: { onError: (line) => lines.push(line) } });
     loop.kick([blockRequest.read(1, 512), blockRequest.read(2, 512)]);
     loop.kick([blockRequest.read(3, 512), blockRequest.read(4, 512)]);
-    assert.equal(lines[0], 'store recorder: prefetch at offset 512 failed: no luck');
+    assert.equal(lines[0], 'store recorder: prefetch failed: no luck');
     const statuses = loop.driver.harvest().map(({ status }) => status);
     assert.deepEqual(statuses, new Array(4).fill(blk.VIRTIO_BLK_S_OK));
   });
 });
 
 suite('a disk that changes its size', () => {
-  test('regression: a resize is told to the driver once, and moves the end for what is submitted after it', async () => {
+  test('regression: a resize is told to the driver once, and moves the end for what comes after it', async () => {
     const { store } = recordingStore();
     const held = new Held();
     const loop = new BlockLoopback({ ...store, read: held.hold });

@@ -1,7 +1,7 @@
 // First floor: virtio-blk, §5.2: the device around its requests: features, configuration space, cache mode, size.
 import type { VirtioDevice } from '../../virtio/device.ts';
 import { QUEUE_SIZE_MAX, VIRTIO_ID_BLOCK } from '../../virtio/spec.ts';
-import type { Virtqueue } from '../../virtio/virtqueue.ts';
+import type { ExpectBatch, Virtqueue } from '../../virtio/virtqueue.ts';
 import {
   type BlockDeviceOptions,
   blockFeatures,
@@ -9,6 +9,7 @@ import {
   writeBlockConfig,
   writeCapacity,
 } from './block-config.ts';
+import { blockExpectation } from './block-expectation.ts';
 import { BlockRequests } from './block-requests.ts';
 import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
@@ -20,13 +21,15 @@ export class BlockDevice implements VirtioDevice {
   readonly config = new Uint8Array(blk.CONFIG_BYTES);
   onConfigChange: (() => void) | undefined;
   readonly #requests: BlockRequests;
+  readonly #expect: ExpectBatch | undefined;
   readonly #hasCache: boolean;
   #accepted = 0n;
 
   constructor(store: BlockStore, options: BlockDeviceOptions = {}) {
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
-    this.#requests = new BlockRequests(store, { serial: options.serial ?? 'belfry', onError: options.onError });
+    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', options.onError);
+    this.#expect = blockExpectation(store, options.onError);
     this.#hasCache = store.flush !== undefined;
     writeBlockConfig(this.config, store, options);
   }
@@ -37,7 +40,7 @@ export class BlockDevice implements VirtioDevice {
   }
 
   process(queue: Virtqueue): number {
-    return queue.drain(this.#requests.serve, this.#requests.expect);
+    return queue.drain(this.#requests.serve, this.#expect);
   }
 
   activate(features: bigint): void {

@@ -10,8 +10,8 @@ export function move(store: BlockStore, offset: number, bytes: Uint8Array, isRea
 }
 
 /**
- * Moves all of `data` to or from `offset` on, and uses it up. The store sees whole sectors: one that the driver cut goes
- * through memory of ours. Settled when every promise of the store is, so that nothing touches guest memory afterwards.
+ * Moves all of `data` to or from `offset` on, and uses it up. The store sees whole sectors: one that the driver cut
+ * goes through memory of ours. Settled when every promise of the store is: nothing touches guest memory afterwards.
  */
 export function movePieces(store: BlockStore, offset: number, data: Segments, isRead: boolean): MaybePromise<void> {
   let pending: PromiseLike<void>[] | undefined;

@@ -1,19 +1,12 @@
 // First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import { BATCH_MAX, type ExpectBatch, type Virtqueue } from '../../virtio/virtqueue.ts';
+import type { Virtqueue } from '../../virtio/virtqueue.ts';
 import { move, movePieces } from './block-pieces.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
 import * as blk from './spec.ts';
 import { settle } from './store-answer.ts';
-
-export interface RequestTraits {
-  /** Up to 20 bytes. */
-  readonly serial: string;
-  /** One line for each request that a store failed. */
-  readonly onError: ((line: string) => void) | undefined;
-}
 
 export class BlockRequests {
   capacityBytes: number;
@@ -23,35 +16,15 @@ export class BlockRequests {
   readonly bytes = { read: 0, written: 0 };
   readonly #store: BlockStore;
   readonly #serial = new Uint8Array(blk.ID_BYTES);
-  readonly #onError: RequestTraits['onError'];
-  readonly #offsets = new Float64Array(BATCH_MAX);
+  readonly #onError: ((line: string) => void) | undefined;
 
-  constructor(store: BlockStore, traits: RequestTraits) {
+  /** @param onError told a line for each request that the store failed. */
+  constructor(store: BlockStore, serial: string, onError: ((line: string) => void) | undefined) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
-    new TextEncoder().encodeInto(traits.serial, this.#serial);
-    this.#onError = traits.onError;
-    if (store.prefetch !== undefined) this.expect = this.#expect;
+    new TextEncoder().encodeInto(serial, this.#serial);
+    this.#onError = onError;
   }
-
-  /** For a store that can bring things near. */
-  readonly expect: ExpectBatch | undefined;
-
-  readonly #expect: ExpectBatch = (batch, count) => {
-    if (count === 1) return; // nothing to overlap with
-    let wanted = 0;
-    for (let i = 0; i < count; i++) {
-      const { readable } = batch[i] as DescriptorChain;
-      // Only a hint: the driver may change these words before the request is served.
-      const offset = readable.totalBytes < blk.REQUEST_HEADER_BYTES ? Infinity : readable.uint64(8) * blk.SECTOR_BYTES;
-      if (offset < this.capacityBytes) this.#offsets[wanted++] = offset;
-    }
-    try {
-      this.#store.prefetch?.(this.#offsets, wanted);
-    } catch (error) {
-      this.#report('prefetch', this.#offsets[0] as number, error);
-    }
-  };
 
   readonly serve = (chain: DescriptorChain, queue: Virtqueue): void => {
     const { readable, writable } = chain;
@@ -118,13 +91,10 @@ export class BlockRequests {
   }
 
   #failed(type: number, sector: number, error: unknown): number {
-    this.#report(`request type ${type}`, sector * blk.SECTOR_BYTES, error);
-    return blk.VIRTIO_BLK_S_IOERR;
-  }
-
-  #report(what: string, offset: number, error: unknown): void {
     const cause = error instanceof Error ? error.message : String(error);
-    this.#onError?.(`store ${this.#store.name ?? 'of this disk'}: ${what} at offset ${offset} failed: ${cause}`);
+    const store = this.#store.name ?? 'of this disk';
+    this.#onError?.(`store ${store}: request type ${type} at offset ${sector * blk.SECTOR_BYTES} failed: ${cause}`);
+    return blk.VIRTIO_BLK_S_IOERR;
   }
 }
 

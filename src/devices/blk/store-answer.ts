@@ -2,7 +2,7 @@
 import type { MaybePromise } from './block-store.ts';
 import { VIRTIO_BLK_S_OK } from './spec.ts';
 
-/** Whether a store answers later. What is no promise (the number `readSync` gives, the array `fill` gives) is an answer. */
+/** Whether a store answers later. What is no promise (the number of `readSync`, the array of `fill`) is an answer. */
 export function isLater(answer: unknown): answer is PromiseLike<void> {
   return typeof (answer as PromiseLike<void> | undefined)?.then === 'function';
 }

@@ -1,0 +1,31 @@
+// First floor: what the next batch of requests will touch, told to a store that can bring it near.
+import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
+import { BATCH_MAX, type ExpectBatch } from '../../virtio/virtqueue.ts';
+import type { BlockStore } from './block-store.ts';
+import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
+
+/** For `drain`; undefined where the store has no use for it. */
+export function blockExpectation(
+  store: BlockStore,
+  onError: ((line: string) => void) | undefined,
+): ExpectBatch | undefined {
+  if (store.prefetch === undefined) return undefined;
+  const offsets = new Float64Array(BATCH_MAX);
+  return (batch, count) => {
+    if (count === 1) return; // nothing to overlap with
+    const { sizeBytes } = store;
+    let wanted = 0;
+    for (let i = 0; i < count; i++) {
+      const { readable } = batch[i] as DescriptorChain;
+      if (readable.totalBytes < REQUEST_HEADER_BYTES) continue;
+      // Only a hint: the driver may change these words before the request is served.
+      const offset = readable.uint64(8) * SECTOR_BYTES;
+      if (offset < sizeBytes) offsets[wanted++] = offset;
+    }
+    try {
+      store.prefetch?.(offsets, wanted);
+    } catch (error) {
+      onError?.(`store ${store.name ?? 'of this disk'}: prefetch failed: ${(error as Error).message ?? error}`);
+    }
+  };
+}
