@@ -13,6 +13,7 @@ export { type OpenedStore, openStore, reopenStore, type StoreDescription } from 
 export { formatSize, parseSize } from './stores/size.ts';
 export { SystemError } from './sys/libc.ts';
 export { ProtocolError } from './transports/vhost-user/protocol-error.ts';
+export type { QueueReport } from './transports/vhost-user/queue-report.ts';
 export type { DescriptorChain } from './virtio/descriptor-chain.ts';
 export type { VirtioDevice } from './virtio/device.ts';
 export { DriverError } from './virtio/errors.ts';

@@ -3,6 +3,7 @@ import { EventLoop } from './sys/event-loop.ts';
 import { rideNodeLoop } from './sys/node-loop.ts';
 import { UnixListener } from './sys/unix-socket.ts';
 import { LocalQueueHost } from './transports/vhost-user/local-queue-host.ts';
+import type { QueueReport } from './transports/vhost-user/queue-report.ts';
 import { VhostUserServer } from './transports/vhost-user/server.ts';
 import type { VirtioDevice } from './virtio/device.ts';
 import { type QueueTotals, totalOf } from './virtio/queue-counters.ts';
@@ -22,6 +23,8 @@ export interface ServeOptions {
 export interface Server extends AsyncDisposable {
   /** What was served since the start, over all queues and sessions. */
   totals(): QueueTotals;
+  /** Every queue that runs, as it is now: indices, flags, events, what is in flight. For finding out why something hangs. */
+  report(): readonly QueueReport[];
   /** Fulfilled when everything is closed: after `close`, or after the one front end of `once`. */
   readonly closed: Promise<void>;
   /** Stops listening, finishes what is in flight, removes the socket. */
@@ -55,5 +58,6 @@ export function serve(device: VirtioDevice, options: ServeOptions): Server {
     server.close();
     return closed;
   };
-  return { totals: () => totalOf(host.counters), closed, close, [Symbol.asyncDispose]: close };
+  const totals = (): QueueTotals => totalOf(host.counters);
+  return { totals, report: () => host.report(), closed, close, [Symbol.asyncDispose]: close };
 }

@@ -3,6 +3,7 @@ import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { ServedDisk } from '../daemon/served-disk.ts';
 import { formatSize } from '../stores/size.ts';
+import { describeQueue, type QueueReport } from '../transports/vhost-user/queue-report.ts';
 import { startLines } from './start-lines.ts';
 
 const REPORT_MS = 60_000;
@@ -57,6 +58,13 @@ export class ServeReport {
       if (this.#style.json || !this.#style.quiet) this.#counts('served', snapshot, disk);
     }, REPORT_MS);
     this.#timer.unref();
+  }
+
+  /** The state of every queue: what SIGUSR2 asks for. */
+  queues(queues: readonly QueueReport[]): void {
+    if (this.#style.json) return console.log(JSON.stringify({ event: 'queues', queues }));
+    if (queues.length === 0) console.error('belfry: no queue runs');
+    for (const queue of queues) console.error(`belfry: ${describeQueue(queue)}`);
   }
 
   /** The line at the end. */

@@ -34,6 +34,8 @@ interface ServeFlags {
 const EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 
+SIGHUP looks at the size of STORE again. SIGUSR2 prints the state of every queue.
+
 Examples:
   belfry serve blk disk.img --socket /tmp/disk.sock
   belfry serve blk mem:1G --socket /tmp/ram.sock --threads 2
@@ -109,6 +111,7 @@ async function run(
   const disk = start(listener);
   const forward = (signal: NodeJS.Signals): void => void disk.signal(constants.signals[signal]).catch(() => {});
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, forward);
+  process.on('SIGUSR2', async () => report.queues(await disk.report()));
   await disk.ready();
   const { queues, threads } = flags;
   report.listening(

@@ -6,6 +6,7 @@ import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { signalThread } from '../sys/signal-fd.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
+import type { QueueReport } from '../transports/vhost-user/queue-report.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
 import type { PollMode } from './poll-mode.ts';
@@ -33,8 +34,8 @@ interface Thread {
   readonly ready: Promise<number>;
   readonly closed: Promise<DeviceSnapshot>;
   readonly exited: Promise<void>;
-  /** Who asked for a snapshot, in order. */
-  readonly waiting: ((snapshot: DeviceSnapshot) => void)[];
+  /** Who asked for a snapshot or a report, in order: a thread answers in that order. */
+  readonly waiting: ((answer: FromThread) => void)[];
 }
 
 export class DiskDaemon implements ServedDisk {
@@ -119,7 +120,7 @@ export class DiskDaemon implements ServedDisk {
       if (message.type === 'log') return log(message.line);
       if (message.type === 'ready') return ready.resolve(message.thread);
       if (message.type === 'closed') return closed.resolve(message.snapshot);
-      thread.waiting.shift()?.(message.snapshot);
+      thread.waiting.shift()?.(message);
     };
     port1.on('message', onMessage);
     worker.once('error', (error) => {
@@ -169,14 +170,28 @@ export class DiskDaemon implements ServedDisk {
     signalThread(await this.#deviceThread.ready, number);
   }
 
+  /** Has every thread answer a question; one that has ended meanwhile gives `undefined`. */
+  #ask(question: 'snapshot' | 'report'): Promise<(FromThread | undefined)[]> {
+    const answers = this.#threads.map((thread) => {
+      const { promise, resolve } = Promise.withResolvers<FromThread>();
+      thread.waiting.push(resolve);
+      thread.sender.send(question);
+      return Promise.race([promise, thread.exited.then(() => undefined)]);
+    });
+    return Promise.all(answers);
+  }
+
   /** What has been served so far, over all threads. */
   async snapshot(): Promise<DeviceSnapshot> {
-    const parts = this.#threads.map((thread) => {
-      const { promise, resolve } = Promise.withResolvers<DeviceSnapshot>();
-      thread.waiting.push(resolve);
-      thread.sender.send('snapshot');
-      return Promise.race([promise, thread.closed]);
-    });
-    return addSnapshots(await Promise.all(parts));
+    const answers = await this.#ask('snapshot');
+    if (answers.includes(undefined)) return this.closed;
+    return addSnapshots(answers.flatMap((answer) => (answer?.type === 'snapshot' ? [answer.snapshot] : [])));
+  }
+
+  async report(): Promise<readonly QueueReport[]> {
+    const answers = await this.#ask('report');
+    return answers
+      .flatMap((answer) => (answer?.type === 'report' ? answer.queues : []))
+      .sort((a, b) => a.queue - b.queue);
   }
 }

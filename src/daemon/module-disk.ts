@@ -7,6 +7,7 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import { type Server, serve } from '../serve.ts';
 import { duplicateFd } from '../sys/libc.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
+import type { QueueReport } from '../transports/vhost-user/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { ServedDisk } from './served-disk.ts';
 
@@ -43,6 +44,10 @@ export class ModuleDisk implements ServedDisk {
   async snapshot(): Promise<DeviceSnapshot> {
     const { bytes } = this.#device;
     return { ...this.#server.totals(), bytesRead: bytes.read, bytesWritten: bytes.written };
+  }
+
+  async report(): Promise<readonly QueueReport[]> {
+    return this.#server.report();
   }
 
   async signal(number: number): Promise<void> {

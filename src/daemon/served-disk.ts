@@ -1,5 +1,6 @@
 // Upper floor: a disk being served, whether by threads of its own or inside Node's loop.
 import type { RecordableHistogram } from 'node:perf_hooks';
+import type { QueueReport } from '../transports/vhost-user/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 
 export interface ServedDisk {
@@ -11,6 +12,8 @@ export interface ServedDisk {
   ready(): Promise<void>;
   /** What has been served so far. */
   snapshot(): Promise<DeviceSnapshot>;
+  /** Every queue that runs, as it is now. */
+  report(): Promise<readonly QueueReport[]>;
   /** SIGTERM and SIGINT finish what is in flight, flush and close; SIGHUP looks at the store's size again. */
   signal(number: number): Promise<void>;
 }

@@ -8,6 +8,7 @@ import { pinThread } from '../sys/cpu.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { threadId } from '../sys/signal-fd.ts';
 import { LocalQueueHost } from '../transports/vhost-user/local-queue-host.ts';
+import type { QueueReport } from '../transports/vhost-user/queue-report.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
@@ -24,11 +25,12 @@ export interface ServingThreadSetup {
 }
 
 /** `stop` is for queue threads: the session's thread stops by signal, or when its one front end left; or with the others when one died. */
-export type ToThread = 'snapshot' | 'stop';
+export type ToThread = 'snapshot' | 'report' | 'stop';
 export type FromThread =
   | { readonly type: 'ready'; readonly thread: number }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'snapshot'; readonly snapshot: DeviceSnapshot }
+  | { readonly type: 'report'; readonly queues: readonly QueueReport[] }
   | { readonly type: 'closed'; readonly snapshot: DeviceSnapshot };
 
 export class ServingThread {
@@ -47,6 +49,7 @@ export class ServingThread {
     this.host = new LocalQueueHost(this.device, this.loop, { log: this.log, latency: setup.latency });
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
       if (message === 'stop') this.finish();
+      else if (message === 'report') this.#tell({ type: 'report', queues: this.host.report() });
       else this.#tell({ type: 'snapshot', snapshot: this.#snapshot() });
     });
   }

@@ -9,17 +9,20 @@ export interface QueueCounters {
   calls: number;
   /** Notifications received from the driver. */
   kicks: number;
+  /** When the last of either was, in ms of `performance.now()`; 0: never. */
+  lastCallMs: number;
+  lastKickMs: number;
 }
 
 export function newQueueCounters(): QueueCounters {
-  return { requests: 0, batches: 0, calls: 0, kicks: 0 };
+  return { requests: 0, batches: 0, calls: 0, kicks: 0, lastCallMs: 0, lastKickMs: 0 };
 }
 
 /** The same over several queues. */
-export type QueueTotals = Readonly<QueueCounters>;
+export type QueueTotals = Readonly<Omit<QueueCounters, 'lastCallMs' | 'lastKickMs'>>;
 
 export function totalOf(queues: readonly QueueCounters[]): QueueTotals {
-  const total = newQueueCounters();
+  const total = { requests: 0, batches: 0, calls: 0, kicks: 0 };
   for (const queue of queues) {
     total.requests += queue.requests;
     total.batches += queue.batches;

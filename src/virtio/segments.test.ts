@@ -54,7 +54,7 @@ suite('by chance, against a plain array', () => {
     );
   });
 
-  test('dropFront, uint32 and reserveLast', () => {
+  test('dropFront, uint32, uint64 and reserveLast', () => {
     fc.assert(
       fc.property(pieces, fc.nat(300), fc.nat(300), (list, front, at) => {
         const { memory } = newMemory();
@@ -73,6 +73,11 @@ suite('by chance, against a plain array', () => {
           const position = at % (expected.length - 3);
           const [a, b, c, d] = expected.slice(position, position + 4) as [number, number, number, number];
           assert.equal(segments.uint32(position), a + b * 2 ** 8 + c * 2 ** 16 + d * 2 ** 24);
+        }
+        if (expected.length >= 8) {
+          const position = at % (expected.length - 7);
+          const low = segments.uint32(position);
+          assert.equal(segments.uint64(position), low + segments.uint32(position + 4) * 2 ** 32);
         }
       }),
     );

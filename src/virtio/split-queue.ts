@@ -5,7 +5,7 @@ import type { GuestMemory } from './guest-memory.ts';
 import { newQueueCounters, type QueueCounters } from './queue-counters.ts';
 import { SplitNotification } from './split-notification.ts';
 import { type SplitLayout, SplitRing } from './split-ring.ts';
-import type { ExpectBatch, QueueOptions, ServeChain, Virtqueue } from './virtqueue.ts';
+import type { ExpectBatch, QueueOptions, QueueState, ServeChain, Virtqueue } from './virtqueue.ts';
 import { DRAIN_MAX } from './virtqueue.ts';
 
 /** A batch is published after so many bytes too. */
@@ -52,6 +52,11 @@ export class SplitQueue implements Virtqueue {
   whenIdle(callback: () => void): void {
     if (this.#inFlight === 0) callback();
     else this.#onIdle = callback;
+  }
+
+  state(): QueueState {
+    const here = { popped: this.base, givenBack: this.#nextUsed, inFlight: this.#inFlight };
+    return { ...this.#ring.words(), ...here, polled: this.#polled, broken: this.#broken };
   }
 
   drain(serve: ServeChain, expect?: ExpectBatch): number {

@@ -9,6 +9,16 @@ export interface SplitLayout {
   readonly usedRing: Uint8Array<ArrayBuffer>;
 }
 
+/** What stands in the shared memory of a ring, beside its entries. */
+export interface RingWords {
+  readonly availableFlags: number;
+  readonly availableIndex: number;
+  readonly usedEvent: number;
+  readonly usedFlags: number;
+  readonly usedIndex: number;
+  readonly availEvent: number;
+}
+
 // Offsets in le16 words: either ring is { flags, idx, ring[…], event }.
 const FLAGS = 0;
 const INDEX = 1;
@@ -79,5 +89,17 @@ export class SplitRing {
   /** Asks the driver to notify us when it passes this available index, with EVENT_IDX. */
   setAvailEvent(index: number): void {
     Atomics.store(this.#used, RING + 4 * this.size, index);
+  }
+
+  /** Every word at once, for a person to look at. */
+  words(): RingWords {
+    return {
+      availableFlags: Atomics.load(this.#avail, FLAGS),
+      availableIndex: this.availableIndex(),
+      usedEvent: this.usedEvent(),
+      usedFlags: Atomics.load(this.#used, FLAGS),
+      usedIndex: this.usedIndex(),
+      availEvent: Atomics.load(this.#used, RING + 4 * this.size),
+    };
   }
 }

@@ -1,6 +1,7 @@
 // Cellar: what a device sees of a virtqueue, whatever its ring format and whoever notifies whom.
 import type { DescriptorChain } from './descriptor-chain.ts';
 import type { QueueCounters } from './queue-counters.ts';
+import type { RingWords } from './split-ring.ts';
 
 /** Serves one request, now or later: `markUsed` gives it back. */
 export type ServeChain = (chain: DescriptorChain, queue: Virtqueue) => void;
@@ -36,4 +37,13 @@ export interface QueueOptions {
   readonly counters?: QueueCounters;
   /** Told the time from pop to publish, in ns, once a batch and once for each request that completed later. */
   readonly latency?: { record(ns: number): void };
+}
+
+/** A queue as a person wants to see it when something hangs: the shared words, and how far this side got. */
+export interface QueueState extends RingWords {
+  readonly popped: number;
+  readonly givenBack: number;
+  readonly inFlight: number;
+  readonly polled: boolean;
+  readonly broken: boolean;
 }

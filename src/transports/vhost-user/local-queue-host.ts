@@ -8,6 +8,7 @@ import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counter
 import { splitQueueBytes } from '../../virtio/spec.ts';
 import { SplitQueue } from '../../virtio/split-queue.ts';
 import type { QueueHost, QueueSetup, SharedRegion } from './queue-host.ts';
+import { type QueueReport, reportOf } from './queue-report.ts';
 import { QueueRunner } from './queue-runner.ts';
 
 export interface LocalQueueHostOptions {
@@ -60,7 +61,7 @@ export class LocalQueueHost implements QueueHost {
   start(index: number, setup: QueueSetup, done: (problem?: Error) => void): void {
     try {
       const running: Running = {
-        runner: this.#run(index, setup, () => running.call?.signal()),
+        runner: this.#run(index, setup, () => this.#call(index, running)),
         call: borrow(setup.callFd),
       };
       this.#running.set(index, running);
@@ -69,6 +70,18 @@ export class LocalQueueHost implements QueueHost {
       return done(error as Error);
     }
     done();
+  }
+
+  #call(index: number, { call }: Running): void {
+    (this.counters[index] as QueueCounters).lastCallMs = performance.now();
+    call?.signal();
+  }
+
+  /** Every queue that runs, as it is now. */
+  report(): QueueReport[] {
+    return [...this.#running].map(([index, { runner }]) =>
+      reportOf(index, runner.queue.state(), runner.queue.counters),
+    );
   }
 
   #run(index: number, setup: QueueSetup, notify: () => void): QueueRunner {

@@ -49,12 +49,17 @@ export class QueueRunner implements Pollable {
   readonly #onKick = (): void => {
     try {
       if (this.#timer !== undefined) this.#timer.expirations();
-      else if (this.#kick?.clear()) this.queue.counters.kicks++;
+      else if (this.#kick?.clear()) this.#countKick();
     } catch (error) {
       this.#break(error as Error);
     }
     this.#process();
   };
+
+  #countKick(): void {
+    this.queue.counters.kicks++;
+    this.queue.counters.lastKickMs = performance.now();
+  }
 
   readonly #process = (): void => {
     if (!this.#running) return;
