@@ -1,4 +1,4 @@
-// Upper floor: the driver of a block device: cuts requests into descriptors anywhere it is told (§2.7.4.1), and decodes what comes back.
+// Upper floor: the driver of a block device: cuts requests into descriptors where it is told, decodes what comes back.
 import { type BlockRequest, encodeReadable } from './block-request.ts';
 import type { DriverMemory } from './driver-memory.ts';
 import type { DriverBuffer, DriverQueue } from './driver-queue.ts';
@@ -47,7 +47,7 @@ export class BlockDriver {
     return this.#submitted.size;
   }
 
-  /** Places a request; the device sees it after `queue.publish`. Gives its head. Throws RangeError when there is no room. */
+  /** Places a request, which the device sees after `queue.publish`. Gives its head. Throws RangeError without room. */
   add(request: BlockRequest, framing: Framing = {}): number {
     const buffers = [
       ...this.#place(encodeReadable(request), framing.readable ?? [], false),

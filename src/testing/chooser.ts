@@ -1,4 +1,4 @@
-// Upper floor: what a test asks when it wants to be told what to do: by enumeration (`every`) or by chance (`SeededRandom`).
+// Upper floor: what a test asks when it wants to be told what to do: by `every` combination, or by chance.
 
 export abstract class Chooser {
   /** A whole number from 0 to `count` - 1. */

@@ -16,7 +16,7 @@ export class DriverMemory implements MemoryRegion {
     this.guestAddress = guestAddress;
   }
 
-  /** The guest address of `length` bytes that nobody else has, aligned to 16. Throws RangeError when the memory is used up. */
+  /** The guest address of `length` bytes that nobody else has, aligned to 16. Throws RangeError when there are none. */
   allocate(length: number): number {
     const bytes = roomFor(length);
     const again = this.#released.get(bytes)?.pop();

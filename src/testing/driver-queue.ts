@@ -1,4 +1,4 @@
-// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; and raw words for a driver that misbehaves.
+// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words for misbehaviour.
 import {
   DESCRIPTOR_BYTES,
   splitQueueBytes,
@@ -195,7 +195,7 @@ export class DriverQueue {
 
   /**
    * Takes completions off the used ring, at most `limit`, and frees their descriptors.
-   * @returns how many. Throws DeviceError when the device gives back what it does not have, or more bytes than there are.
+   * @returns how many. Throws DeviceError when the device gives back what it does not have, or more bytes than it may.
    */
   harvest(onUsed: (head: number, usedLength: number) => void, limit = this.size): number {
     const count = (Atomics.load(this.used, INDEX) - this.#harvested) & 0xffff;

@@ -39,8 +39,8 @@ class Path extends Chooser {
 }
 
 /**
- * `for (const choose of every()) { … choose.below(3) … }` runs its body once for each combination of answers. What is asked may
- * depend on earlier answers, and on nothing else. `String(choose)` names the combination.
+ * `for (const choose of every()) { … choose.below(3) … }` runs its body once for each combination of answers. What is
+ * asked may depend on earlier answers, and on nothing else. `String(choose)` names the combination.
  */
 export function* every(): Generator<Chooser> {
   const path = new Path();

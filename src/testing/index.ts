@@ -1,4 +1,4 @@
-// Upper floor: what `belfry/testing` exports: the driver side of everything, to test a store, a device or a transport with.
+// Upper floor: what `belfry/testing` exports: the driver side of everything, to test stores, devices and transports.
 export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
 export { BlockLoopback, type BlockLoopbackOptions } from './block-loopback.ts';
 export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } from './block-request.ts';

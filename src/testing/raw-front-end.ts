@@ -1,4 +1,4 @@
-// Upper floor: a vhost-user front end that says whatever a test wants, right or wrong, and waits without blocking its thread.
+// Upper floor: a vhost-user front end that says whatever a test wants, right or wrong, and never blocks its thread.
 import { closeFd, SystemError } from '../sys/libc.ts';
 import { UnixSocket } from '../sys/unix-socket.ts';
 import {
@@ -24,7 +24,7 @@ export interface RawMessage {
 const NOTHING = new Uint8Array(0);
 const PATIENCE_MS = 10_000;
 
-/** Waits until `condition` holds, letting everything else on this thread go on. Throws when it does not within ten seconds. */
+/** Waits until `condition` holds, while everything else on this thread goes on. Throws after ten seconds. */
 export async function eventually(what: string, condition: () => boolean): Promise<void> {
   const deadlineMs = performance.now() + PATIENCE_MS;
   for (let tries = 0; !condition(); tries++) {
@@ -45,7 +45,7 @@ export class RawFrontEnd implements Disposable {
     return new RawFrontEnd(UnixSocket.connect(path));
   }
 
-  /** The other end of a socket a back end was given, such as that of SET_BACKEND_REQ_FD. The descriptor becomes this object's. */
+  /** The other end of a socket that a back end was given, as by SET_BACKEND_REQ_FD. Takes the descriptor over. */
   static adopt(fd: number): RawFrontEnd {
     return new RawFrontEnd(new UnixSocket(fd));
   }

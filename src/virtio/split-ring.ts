@@ -76,7 +76,7 @@ export class SplitRing {
     return (Atomics.load(this.#avail, FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
   }
 
-  /** Asks the driver, without EVENT_IDX, to notify us or not. With it "the device MUST set flags to 0" (§2.7.10.1). */
+  /** Asks the driver, without EVENT_IDX, to notify us or not. With it "the device MUST set flags to 0" (§2.7.10.2). */
   setWantsKicks(wanted: boolean): void {
     Atomics.store(this.#used, FLAGS, wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY);
   }

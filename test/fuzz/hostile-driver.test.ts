@@ -10,8 +10,9 @@ for (const [name, seed] of [
   ['fresh', Math.floor(Math.random() * 2 ** 40)],
 ] as const) {
   test(`no driver makes the device throw, hang, stray or miscount (${name} seeds)`, async () => {
+    console.log(`seed ${seed}`);
     const { rounds, chains, failure } = await fuzz(seed, SECONDS_EACH * 1000);
-    console.log(`seed ${seed}: ${rounds} rounds, ${chains} chains, ${Math.round(chains / SECONDS_EACH)} a second`);
+    console.log(`${rounds} rounds, ${chains} chains, ${Math.round(chains / SECONDS_EACH)} a second`);
     assert.equal(failure ?? '', '');
     assert.ok(chains > 1000);
   });

@@ -1,4 +1,4 @@
-// A driver that breaks every rule it can think of, by chance: rings, descriptors, indices, headers, and words that change under the device.
+// A driver that breaks every rule it can think of, by chance: rings, descriptors, indices, headers, at any time.
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import {
   splitQueueBytes,
@@ -76,7 +76,7 @@ export class HostileDriver {
     return BUFFERS_AT + random.below(0x5000 - BUFFERS_AT - Math.min(length, 0x1000) + 1);
   }
 
-  /** Fills one descriptor of a table at `table` with `entries`. If it behaves, every four make a chain: header, data, data, status. */
+  /** Fills one descriptor of a table. If the driver behaves, every four make a chain: header, data, data, status. */
   #writeDescriptor(table: number, index: number, entries: number, isInner: boolean): void {
     const random = this.#random;
     const place = index % 4;
@@ -153,6 +153,12 @@ export class HostileDriver {
   #expose(): void {
     const index = this.#misbehaves() && this.#random.oneIn(8) ? this.#random.uint32() : this.#availableIndex;
     this.#image.write16(this.ring.available + 2, index);
+  }
+
+  /** Starts anew where the device left off. */
+  reset(base: number): void {
+    this.#availableIndex = base;
+    this.#image.write16(this.ring.available + 2, base);
   }
 
   /** Changes something in the middle of a drain. */

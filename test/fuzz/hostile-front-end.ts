@@ -1,4 +1,4 @@
-// A front end that follows no order and tells few truths: messages of every kind, changed at random, over memory it scribbles on.
+// A front end that follows no order and tells few truths: messages of every kind, over memory it scribbles on.
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { SystemError } from '../../src/sys/libc.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';

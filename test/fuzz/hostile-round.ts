@@ -1,4 +1,4 @@
-// One round of a hostile driver against our device side: a ring from its birth to its reset, all of it told by one seed.
+// One round of a hostile driver against our device side: a ring from its birth to its reset, all told by one seed.
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore, MaybePromise } from '../../src/devices/blk/block-store.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
@@ -28,19 +28,35 @@ export async function hostileRound(seed: number, image: GuestImage): Promise<num
   const random = new SeededRandom(seed);
   image.fill(random);
   const driver = new HostileDriver(image, random);
-  const queue = new SpiedQueue(image, driver.ring);
   const backing = random.of([blockBacking, blockBacking, blockBacking, heldBacking])(random);
-  // Most rounds run at full speed; in some, each word changes as soon as the device has read it.
-  using _watch = random.oneIn(32) ? watchWords(image, queue, random) : undefined;
-  queue.beforeServe = () => {
-    if (random.oneIn(16)) driver.meddle();
+  const newQueue = (base: number): SpiedQueue => {
+    const started = new SpiedQueue(image, { ...driver.ring, base });
+    started.beforeServe = () => {
+      if (random.oneIn(16)) driver.meddle();
+    };
+    return started;
   };
-  let idle = false;
-  for (let i = 0; i < DRAINS_MAX && drainOnce(queue, backing, driver, random); i++) {
-    const completing = backing.complete(queue, false);
-    if (completing !== undefined) await completing;
+  let queue = newQueue(driver.ring.base);
+  let chains = 0;
+  // Most rounds run at full speed; in some, each word changes as soon as the device has read it.
+  using _watch = random.oneIn(32) ? watchWords(image, () => queue, random) : undefined;
+  for (let i = 0; i < DRAINS_MAX; i++) {
+    const isWhole = drainOnce(queue, backing, driver, random);
+    await backing.complete(queue, false);
     check(queue, backing);
+    if (isWhole && !random.oneIn(16)) continue;
+    // The driver resets its queue, or its machine is stopped and goes on.
+    await comeToRest(queue, backing);
+    chains += queue.popped;
+    if (!isWhole) driver.reset(queue.base);
+    queue = newQueue(queue.base);
   }
+  await comeToRest(queue, backing);
+  return chains + queue.popped;
+}
+
+async function comeToRest(queue: SpiedQueue, backing: Backing): Promise<void> {
+  let idle = false;
   queue.whenIdle(() => {
     idle = true;
   });
@@ -48,10 +64,9 @@ export async function hostileRound(seed: number, image: GuestImage): Promise<num
   for (let i = 0; i < ANSWERS_MAX && queue.inFlight > 0; i++) await backing.complete(queue, true);
   check(queue, backing);
   if (!idle) throw new Violation(`${queue.inFlight} requests never came back`);
-  return queue.popped;
 }
 
-/** Lets the driver act and the device drain; false when the queue is broken, as it must be when the driver broke a MUST. */
+/** Lets the driver act and the device drain; false when the queue broke, as it must when the driver broke a MUST. */
 function drainOnce(queue: SpiedQueue, backing: Backing, driver: HostileDriver, random: SeededRandom): boolean {
   driver.makeAvailable(queue.ring.size - queue.inFlight);
   if (random.oneIn(16)) queue.suppress();

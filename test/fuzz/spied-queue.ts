@@ -143,7 +143,7 @@ export class SpiedQueue extends SplitQueue {
     super.markUsed(chain, usedLength);
   }
 
-  /** After a drain or completions: memory outside what chains in flight name is untouched, and the used ring says what happened. */
+  /** Memory outside what chains in flight name is untouched, and the used ring says what happened. */
   verify(): void {
     for (const { writable } of this.#inFlight.values()) for (const range of writable) this.#image.accept(range);
     this.#image.accept(this.#usedRing);

@@ -1,4 +1,4 @@
-// Hostile front ends, one after the other, by seed: the server outlives each, serves the next and keeps nothing of them.
+// Hostile front ends, by seed: the server outlives each, serves the next and keeps nothing of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
@@ -24,7 +24,7 @@ const SECONDS_EACH = 4;
 /** Sessions between two looks at whether everything is in order. */
 const ROUND = 10;
 
-/** A disk that answers now or later, by chance. `faults` is what went wrong then: guest memory that was no longer there. */
+/** A disk that answers now or later, by chance. `faults`: guest memory that was no longer there. */
 function fickleDisk(random: SeededRandom): { store: BlockStore; faults: unknown[] } {
   const inner = arrayStore(pattern(DISK_BYTES));
   const faults: unknown[] = [];

@@ -15,9 +15,10 @@ DataView.prototype.getUint32 = function (this: DataView, offset: number, littleE
   return word;
 };
 
-/** Until disposed, reads of 32 bits by DataView are followed by a change of those bits; `queue.wordsRead` keeps what was read. */
-export function watchWords(image: GuestImage, queue: SpiedQueue, random: SeededRandom): Disposable {
+/** Until disposed, each word read by DataView changes right afterwards; the queue's `wordsRead` keeps what was read. */
+export function watchWords(image: GuestImage, current: () => SpiedQueue, random: SeededRandom): Disposable {
   watcher = (view, offset, word) => {
+    const queue = current();
     const address = addressOf(image, view, offset);
     // Heads are read with no DataView: there is no telling what they were.
     if (address === undefined || queue.isHead(address)) return;

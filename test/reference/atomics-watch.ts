@@ -1,4 +1,4 @@
-// Lets a test look, or act, right before each atomic access: the points where the other side of a ring could have acted.
+// Lets a test look, or act, right before each atomic access: where the other side of a ring could have acted.
 
 export interface Access {
   readonly kind: 'load' | 'store';
@@ -6,7 +6,7 @@ export interface Access {
   readonly index: number;
 }
 
-/** Until disposed, `before` is called ahead of every `Atomics.load` and `Atomics.store`, but not of those it makes itself. */
+/** Until disposed, `before` is called ahead of every `Atomics.load` and `Atomics.store` but those it makes itself. */
 export function watchAtomics(before: (access: Access) => void): Disposable {
   const { load, store } = Atomics;
   let isInside = false;

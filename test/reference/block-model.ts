@@ -19,7 +19,7 @@ const IOERR = 1;
 const UNSUPP = 2;
 const NOTHING = new Uint8Array(0);
 
-/** What a request does: `readable` is what the device may read, `writableBytes` how much it may write. Changes the disk. */
+/** What a request does: the device may read `readable` and write `writableBytes` bytes. Changes the disk. */
 export function expectRequest(disk: ModelDisk, readable: Uint8Array, writableBytes: number): Expected {
   if (writableBytes === 0) return { usedLength: 0, data: NOTHING, status: undefined };
   const answer = readable.length < 16 ? IOERR : answerTo(disk, readable, writableBytes - 1);

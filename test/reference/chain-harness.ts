@@ -1,4 +1,4 @@
-// One chain at a time from our driver side to our device side, and every byte of memory and disk compared with what the model says.
+// One chain at a time from our driver side to our device side; every byte of memory and disk is held against the model.
 import assert from 'node:assert/strict';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
@@ -74,7 +74,7 @@ export class ChainHarness {
     return new SplitQueue(this.#ring.layout, this.#guest, { features, notify: () => this.#calls++ });
   }
 
-  /** Sends one chain. `stream` is what the device may read, as long as the readable pieces at least. Throws AssertionError. */
+  /** Sends one chain. `stream` is what the device may read, at least as long as the readable pieces. */
   check(pieces: readonly Piece[], indirectFrom: number, stream: Uint8Array): 'served' | 'refused' {
     const { bytes, guestAddress } = this.#memory;
     let at = 0;

@@ -18,7 +18,7 @@ export interface RingWorldOptions {
   /** Whether the device completes requests later, one at a time, or while it drains. */
   readonly later: boolean;
   readonly mode: (typeof DRIVER_MODES)[number];
-  /** Check each call against what the driver had asked when the step began. True unless said; false where it acts meanwhile. */
+  /** Check each call against what the driver asked when the step began. True unless said: it must not act meanwhile. */
   readonly watchCalls?: boolean;
 }
 
@@ -143,7 +143,7 @@ export class RingWorld {
     return this.#options.mode !== 'polls' && this.driver.requestCalls(this.#options.mode === 'second' ? 1 : 0);
   }
 
-  /** Lets everything that was set going come to rest, by notifications alone, and checks that nothing was left behind. */
+  /** Lets everything that was set going come to rest, by notifications alone; nothing may be left behind. */
   settle(): void {
     while (this.kicked || this.#held.length > 0 || this.called) {
       if (this.kicked) this.drain();

@@ -395,7 +395,7 @@ suite('§5.2.6.2 DISCARD and WRITE_ZEROES', () => {
     assert.equal(await statusOf(store, blockRequest.writeZeroes(range)), UNSUPP);
   });
 
-  test('regression: a store that throws for one range while another is pending fails once, and nothing is left behind', async () => {
+  test('regression: a store that throws for one range while another is pending fails its request once', async () => {
     const { promise, reject } = Promise.withResolvers<void>();
     let calls = 0;
     const store = {
@@ -446,7 +446,14 @@ suite('§5.2.6.2 stable writes', () => {
     assert.deepEqual(await askedFor(FLUSH | WCE, 0, zero), ['writeZeroes 0 512 false', 'flush']);
   });
 
-  test('§5.2.6.2 in writethrough mode a write that failed is not flushed, and an async one is flushed after it', async () => {
+  test('§5.2.6.2 in writethrough mode a write past the end is IOERR, and nothing is flushed', async () => {
+    const { store, asked } = spied();
+    for (const request of [{ ...write, sector: SECTORS }, blockRequest.writeZeroes({ sector: SECTORS, sectors: 1 })])
+      assert.equal(await statusOf(store, request, 0n), IOERR);
+    assert.deepEqual(asked, []);
+  });
+
+  test('§5.2.6.2 in writethrough mode an async write is flushed after it, and one that failed is not', async () => {
     const asked: string[] = [];
     const store: BlockStore = {
       sizeBytes: SIZE,

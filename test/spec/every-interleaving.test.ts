@@ -1,4 +1,4 @@
-// The driver acts at every point where the device touches a shared word of the ring: no kick and no call may be lost between them.
+// The driver acts at every point where the device touches a shared word of the ring: no kick and no call may be lost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { every } from '../../src/testing/every.ts';

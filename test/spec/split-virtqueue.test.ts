@@ -1,4 +1,4 @@
-// §2.7 Split Virtqueues, clause by clause: what the device must do, and what it survives when the driver does what it must not.
+// §2.7 Split Virtqueues, clause by clause: what the device must do, and what it survives of a driver that does not.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';

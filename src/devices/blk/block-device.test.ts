@@ -42,6 +42,10 @@ class Held {
   };
 }
 
+function fail(cause: unknown): never {
+  throw cause;
+}
+
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 suite('the usual requests', () => {
@@ -196,16 +200,14 @@ suite('a store that fails', () => {
     return { outcome: [status, usedLength], lines };
   }
   const LINE = 'store shaky: request type 0 at offset 2048 failed: no luck';
-  const fail = (): never => {
-    throw new Error('no luck');
-  };
+  const noLuck = (): never => fail(new Error('no luck'));
 
   test('throwing costs one request, and a line that names store, offset and cause', async () => {
-    assert.deepEqual(await failing(fail), { outcome: [blk.VIRTIO_BLK_S_IOERR, 1], lines: [LINE] });
+    assert.deepEqual(await failing(noLuck), { outcome: [blk.VIRTIO_BLK_S_IOERR, 1], lines: [LINE] });
   });
 
   test('rejecting costs one request, and one line', async () => {
-    assert.deepEqual(await failing(async () => fail()), { outcome: [blk.VIRTIO_BLK_S_IOERR, 1], lines: [LINE] });
+    assert.deepEqual(await failing(async () => noLuck()), { outcome: [blk.VIRTIO_BLK_S_IOERR, 1], lines: [LINE] });
   });
 
   test('throwing what is no Error is told as it is', async () => {
@@ -222,7 +224,7 @@ suite('a store that fails', () => {
       const lines: string[] = [];
       const read = (offset: number, bytes: Uint8Array): Promise<void> => {
         if (calls++ === 0) return held.hold(offset, bytes);
-        if (how === 'throws') fail();
+        if (how === 'throws') noLuck();
         return Promise.reject(new Error('no luck'));
       };
       const loop = new BlockLoopback({ sizeBytes: SIZE, read }, { device: { onError: (line) => lines.push(line) } });
@@ -240,7 +242,7 @@ suite('a store that fails', () => {
 
   test('a failing flush fails the write it makes stable, in writethrough mode', async () => {
     const { store } = recordingStore();
-    const loop = new BlockLoopback({ ...store, flush: fail });
+    const loop = new BlockLoopback({ ...store, flush: noLuck });
     loop.device.activate(blk.VIRTIO_BLK_F_CONFIG_WCE);
     assert.equal((await loop.request(blockRequest.write(0, new Uint8Array(512)))).status, blk.VIRTIO_BLK_S_IOERR);
   });
@@ -325,19 +327,24 @@ suite('what comes next', () => {
     assert.deepEqual(asked, ['prefetch 1536', 'read 1536 512']);
   });
 
-  test('regression: a store that throws when it is told what comes next fails no request', () => {
-    const { store } = recordingStore();
-    const prefetch = (): never => {
-      throw new Error('no luck');
-    };
-    const lines: string[] = [];
-    const loop = new BlockLoopback({ ...store, prefetch }, { device: { onError: (line) => lines.push(line) } });
-    loop.kick([blockRequest.read(1, 512), blockRequest.read(2, 512)]);
-    loop.kick([blockRequest.read(3, 512), blockRequest.read(4, 512)]);
-    assert.equal(lines[0], 'store recorder: prefetch failed: no luck');
-    const statuses = loop.driver.harvest().map(({ status }) => status);
-    assert.deepEqual(statuses, new Array(4).fill(blk.VIRTIO_BLK_S_OK));
-  });
+  for (const [how, prefetch, cause] of [
+    ['throws', () => fail(new Error('no luck')), 'no luck'],
+    ['throws nothing at all', () => fail(undefined), 'undefined'],
+    ['rejects', () => Promise.reject(new Error('no luck')) as unknown as undefined, 'no luck'],
+  ] as const) {
+    test(`regression: a store that ${how} when it is told what comes next fails no request`, async () => {
+      const { store } = recordingStore();
+      const lines: string[] = [];
+      const loop = new BlockLoopback({ ...store, prefetch }, { device: { onError: (line) => lines.push(line) } });
+      loop.kick([blockRequest.read(1, 512), blockRequest.read(2, 512)]);
+      loop.kick([blockRequest.read(3, 512), blockRequest.read(4, 512)]);
+      const statuses = loop.driver.harvest().map(({ status }) => status);
+      assert.deepEqual(statuses, new Array(4).fill(blk.VIRTIO_BLK_S_OK));
+      // An unhandled rejection would end the process.
+      await turn();
+      assert.deepEqual(lines, new Array(2).fill(`store recorder: prefetch failed: ${cause}`));
+    });
+  }
 });
 
 suite('a disk that changes its size', () => {

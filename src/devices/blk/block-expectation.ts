@@ -3,6 +3,7 @@ import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import { BATCH_MAX, type ExpectBatch } from '../../virtio/virtqueue.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
+import { causeOf, isLater } from './store-answer.ts';
 
 /** For `drain`; undefined where the store has no use for it. */
 export function blockExpectation(
@@ -11,6 +12,8 @@ export function blockExpectation(
 ): ExpectBatch | undefined {
   if (store.prefetch === undefined) return undefined;
   const offsets = new Float64Array(BATCH_MAX);
+  const report = (thrown: unknown): void =>
+    onError?.(`store ${store.name ?? 'of this disk'}: prefetch failed: ${causeOf(thrown)}`);
   return (batch, count) => {
     if (count === 1) return; // nothing to overlap with
     const { sizeBytes } = store;
@@ -23,9 +26,10 @@ export function blockExpectation(
       if (offset < sizeBytes) offsets[wanted++] = offset;
     }
     try {
-      store.prefetch?.(offsets, wanted);
+      const answer: unknown = store.prefetch?.(offsets, wanted);
+      if (isLater(answer)) Promise.resolve(answer).catch(report);
     } catch (error) {
-      onError?.(`store ${store.name ?? 'of this disk'}: prefetch failed: ${(error as Error).message ?? error}`);
+      report(error);
     }
   };
 }

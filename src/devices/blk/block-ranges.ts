@@ -42,7 +42,7 @@ function readRanges(data: Segments, discard: boolean, capacityBytes: number): Ra
     const sectors = data.uint32(at + 8);
     const flags = data.uint32(at + 12);
     const unmap = (flags & blk.RANGE_FLAG_UNMAP) !== 0;
-    // "MUST set the status byte to VIRTIO_BLK_S_UNSUPP … if any unknown flag is set", in any range; unmap of a discard too.
+    // "MUST set the status byte to VIRTIO_BLK_S_UNSUPP … if any unknown flag is set": in any range.
     if ((flags & ~blk.RANGE_FLAG_UNMAP) !== 0 || (discard && unmap)) return blk.VIRTIO_BLK_S_UNSUPP;
     isOutside ||= sectors > RANGE_SECTORS_MAX || (sector + sectors) * blk.SECTOR_BYTES > capacityBytes;
     if (sectors > 0) ranges.push({ offset: sector * blk.SECTOR_BYTES, length: sectors * blk.SECTOR_BYTES, unmap });

@@ -6,7 +6,7 @@ import { move, movePieces } from './block-pieces.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
 import * as blk from './spec.ts';
-import { settle } from './store-answer.ts';
+import { causeOf, settle } from './store-answer.ts';
 
 export class BlockRequests {
   capacityBytes: number;
@@ -91,9 +91,9 @@ export class BlockRequests {
   }
 
   #failed(type: number, sector: number, error: unknown): number {
-    const cause = error instanceof Error ? error.message : String(error);
     const store = this.#store.name ?? 'of this disk';
-    this.#onError?.(`store ${store}: request type ${type} at offset ${sector * blk.SECTOR_BYTES} failed: ${cause}`);
+    const place = `request type ${type} at offset ${sector * blk.SECTOR_BYTES}`;
+    this.#onError?.(`store ${store}: ${place} failed: ${causeOf(error)}`);
     return blk.VIRTIO_BLK_S_IOERR;
   }
 }

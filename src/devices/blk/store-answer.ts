@@ -25,3 +25,8 @@ export function inTurn<T>(items: readonly T[], serve: (item: T) => MaybePromise<
     if (isLater(answer)) return Promise.resolve(answer).then(() => inTurn(items, serve, i + 1));
   }
 }
+
+/** What a store threw, in words. */
+export function causeOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
