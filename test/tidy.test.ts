@@ -64,7 +64,7 @@ const HOT_PATH = [
   'src/sys/event-fd.ts',
   'src/sys/event-loop.ts',
   'src/virtio/split-queue.ts',
-  'src/devices/blk/block-device.ts',
+  'src/devices/blk/block-requests.ts',
   'src/stores/mapped-file.ts',
 ];
 const HOT_PATH_LINES = 500;

@@ -79,6 +79,7 @@ export const SIG_BLOCK = 0;
 
 // time.h
 export const CLOCK_MONOTONIC = 1;
+export const CLOCK_THREAD_CPUTIME_ID = 3;
 
 // sys/resource.h
 export const RUSAGE_THREAD = 1;

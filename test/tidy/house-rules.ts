@@ -2,7 +2,7 @@
 import { isCode, isTest, type Rule, roomOf, withoutProse } from './source-file.ts';
 
 const FILE_LINES_MAX = 350;
-const LINE_CHARS_MAX = 120;
+const LINE_CHARS_MAX = 140;
 const BANNED_NAMES = ['utils', 'util', 'common', 'helpers', 'helper', 'types', 'misc'];
 
 const isTidy = (path: string): boolean => path.startsWith('test/tidy');
@@ -65,7 +65,8 @@ const shortFiles: Rule = {
 const narrowLines: Rule = {
   name: `a line has at most ${LINE_CHARS_MAX} characters`,
   appliesTo: isCode,
-  findings: ({ text }) => linesMatching(text, new RegExp(`^.{${LINE_CHARS_MAX + 1}}`)),
+  // Biome keeps code to 120; a sentence in a string is not cut for it, nor here.
+  findings: ({ text }) => linesMatching(text, new RegExp(`^(?!.*['"\`<{].{70}).{${LINE_CHARS_MAX + 1}}`)),
   bad: [{ path: 'src/a.ts', text: `// ${'x'.repeat(LINE_CHARS_MAX)}` }],
   good: [{ path: 'src/a.ts', text: 'x'.repeat(LINE_CHARS_MAX) }],
 };

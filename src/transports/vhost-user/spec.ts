@@ -66,7 +66,7 @@ export const MESSAGE_FDS_MAX = 8;
 export const MEM_SLOTS_MAX = 509;
 /** A configuration space is at most this large: VHOST_USER_MAX_CONFIG_SIZE. */
 export const CONFIG_BYTES_MAX = 256;
-/** The largest payload we know is SET_MEM_TABLE's: 8 + 8 regions of 32. A kilobyte leaves room, and bounds what a liar can ask us to read. */
+/** The largest payload is SET_MEM_TABLE's: 8 + 8 regions of 32. A kilobyte leaves room, and bounds what a liar has us read. */
 export const PAYLOAD_BYTES_MAX = 1024;
 
 const names = new Map<number, string>(Object.entries(Request).map(([name, code]) => [code, name]));
