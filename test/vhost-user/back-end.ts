@@ -1,5 +1,5 @@
 // test/vhost-user: a disk served in the test's own process, and what a front end says to it before its rings run.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlockDeviceOptions } from '../../src/devices/blk/block-config.ts';
@@ -80,9 +80,21 @@ export async function attach(backEnd: Listening, guest: RawGuest, features = FEA
   return { front, ring, [Symbol.dispose]: () => front[Symbol.dispose]() };
 }
 
-/** How many descriptors this process has open, that of the folder it is counted in included. */
+/** How many descriptors this process has open. */
 export function openDescriptors(): number {
-  return readdirSync('/proc/self/fd').length;
+  return descriptorKinds().length;
+}
+
+/** What they are, as in `socket` or `/dev/null`. */
+export function descriptorKinds(): string[] {
+  const kinds = readdirSync('/proc/self/fd').map((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`).replace(/:\[\d+\]$/, '');
+    } catch {
+      return 'the folder itself, which is closed now';
+    }
+  });
+  return kinds.sort();
 }
 
 /** How many pieces of this process's memory are shared files. */

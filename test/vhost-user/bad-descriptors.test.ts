@@ -19,7 +19,7 @@ import { encodeVringState } from '../../src/transports/vhost-user/message.ts';
 import { Request, requestName } from '../../src/transports/vhost-user/spec.ts';
 import { misdeeds } from './misdeeds.ts';
 
-const { endsSession, guest, ring } = misdeeds();
+const { endsSession, guest, ring, leavesNothing } = misdeeds();
 
 /** What is neither an eventfd nor a pipe nor a socket. */
 const odd = {
@@ -112,3 +112,5 @@ for (const [name, message] of [
       fds: eventFds(count),
     });
 }
+
+leavesNothing();

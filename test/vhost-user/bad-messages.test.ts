@@ -1,11 +1,13 @@
 // test/vhost-user: messages that are none, are cut short, have the wrong size or ask for what was not offered.
+import { setTimeout } from 'node:timers/promises';
 import { EventFd } from '../../src/sys/event-fd.ts';
+import type { SystemError } from '../../src/sys/libc.ts';
 import { setU64 } from '../../src/testing/raw-front-end.ts';
 import { encodeConfig, encodeMessage } from '../../src/transports/vhost-user/message.ts';
 import { Request } from '../../src/transports/vhost-user/spec.ts';
 import { misdeeds } from './misdeeds.ts';
 
-const { endsSession } = misdeeds();
+const { endsSession, leavesNothing } = misdeeds();
 
 /** A header that says what it likes. */
 function header(request: number, flags: number, size: number): Uint8Array {
@@ -114,3 +116,24 @@ endsSession('descriptors that come with every byte of a message', /ended: .*desc
   const eight = Array.from({ length: 8 }, () => eventFd.fd);
   for (const byte of message.subarray(0, 19)) front.sendBytes(Uint8Array.of(byte), eight);
 });
+
+endsSession(
+  'it takes no answers',
+  /GET_FEATURES: the front end does not take the answer: sendmsg: E/,
+  async (front) => {
+    const questions = Array.from({ length: 64 }, () => encodeMessage(Request.GET_FEATURES, 0, new Uint8Array(0)));
+    const bytes = Uint8Array.from(questions.flatMap((question) => [...question]));
+    try {
+      for (let i = 0; i < 1000; i++) {
+        front.sendBytes(bytes);
+        await setTimeout(1);
+      }
+    } catch (error) {
+      // The back end has had enough.
+      if ((error as SystemError).code !== 'EPIPE') throw error;
+    }
+    return 'left';
+  },
+);
+
+leavesNothing();

@@ -1,10 +1,18 @@
 // test/vhost-user: regions and rings that cannot be: too long, on top of each other, outside, out of line.
-import { addMemReg, type RawMessage, type RawRegion, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
+import {
+  addMemReg,
+  type RawMessage,
+  type RawRegion,
+  remMemReg,
+  setMemTable,
+  setU64,
+} from '../../src/testing/raw-front-end.ts';
 import { encodeVringAddress, encodeVringState } from '../../src/transports/vhost-user/message.ts';
 import { MEM_SLOTS_MAX, Request } from '../../src/transports/vhost-user/spec.ts';
+import { FEATURES } from './back-end.ts';
 import { misdeeds } from './misdeeds.ts';
 
-const { endsSession, guest, ring } = misdeeds();
+const { endsSession, guest, ring, leavesNothing } = misdeeds();
 
 /** Another view of the guest's memory, which would be fine but for `changes`. */
 const region = (changes: Partial<RawRegion> = {}): RawRegion => ({
@@ -157,8 +165,17 @@ for (const part of PARTS) {
   );
 }
 
+endsSession('a ring outside that SET_FEATURES would start', /SET_VRING_ADDR: usedRing .* is in no region/, (front) => {
+  const messages = ring.start().filter(({ request }) => request !== Request.SET_VRING_ENABLE);
+  for (const message of messages) if (message.request !== Request.SET_VRING_ADDR) front.send(message);
+  front.send(misplaced('usedRing', 1 << 20));
+  front.send(setU64(Request.SET_FEATURES, FEATURES));
+});
+
 endsSession('a ring at 2^64 - 1', /SET_VRING_ADDR: descriptorTable .* is in no region/, (front) => {
   const payload = new Uint8Array(40).fill(0xff, 8);
   for (const message of ring.start()) if (message.request !== Request.SET_VRING_ADDR) front.send(message);
   front.send({ request: Request.SET_VRING_ADDR, payload });
 });
+
+leavesNothing();

@@ -145,6 +145,22 @@ test('a resize that nobody listens to harms nobody', async () => {
   await front.settle();
 });
 
+test('the socket for messages of the back end ends with its session, and nothing is told to nobody', async () => {
+  const device = makeDisk();
+  await using backEnd = serveDevice(device);
+  const front = backEnd.connect();
+  await negotiate(front);
+  using requests = await listenToBackEnd(backEnd, front);
+  front[Symbol.dispose]();
+  await requests.closedByPeer();
+  device.resize(48 * 1024);
+  using next = backEnd.connect();
+  await negotiate(next);
+  device.resize(64 * 1024);
+  await next.settle();
+  assert.deepEqual(backEnd.lines, []);
+});
+
 test('GET_STATUS gives what SET_STATUS set; 0 resets the device, §2.1.2', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();

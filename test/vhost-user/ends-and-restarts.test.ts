@@ -1,4 +1,4 @@
-// test/vhost-user: what comes to its end, or goes on, only when a request in flight is done: outside of any turn of the loop.
+// test/vhost-user: what ends, or goes on, only when a request in flight is done: outside of any turn of the loop.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -11,7 +11,7 @@ import { attach, gatedDisk, serveDisk } from './back-end.ts';
 
 const read = blockRequest.read(0, 512);
 
-test('regression: a ring that restarts when a late request is done is looked at, though no descriptor is readable', async () => {
+test('regression: a ring that restarts when a late request is done is looked at without a kick', async () => {
   const disk = gatedDisk();
   await using backEnd = serveDisk(disk.store);
   using guest = new RawGuest();

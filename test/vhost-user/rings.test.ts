@@ -145,7 +145,7 @@ for (const features of [FEATURES, FLAGS_FEATURES]) {
   });
 }
 
-test('GET_VRING_BASE stops the ring: nothing is written to the guest until it is started where it left off', async () => {
+test('GET_VRING_BASE stops the ring: no guest memory is written until it is started where it left off', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);
@@ -239,7 +239,7 @@ test('regions are added and removed while a ring runs', async () => {
   for (let i = 0; i < 3; i++) {
     assert.equal(await front.acknowledged(addMemReg(more.region)), 0n);
     await assertServes(ring);
-    // "The memory region to be removed is identified by its guest address, user address and size. The mmap offset is ignored."
+    // "… identified by its guest address, user address and size. The mmap offset is ignored."
     assert.equal(await front.acknowledged(remMemReg({ ...more.region, mmapOffset: 12345 })), 0n);
     await assertServes(ring);
   }
@@ -249,7 +249,7 @@ test('regions are added and removed while a ring runs', async () => {
   await assertServes(ring);
 });
 
-test('regression: the region a running ring stands in may be removed and added again, as QEMU does when memory is remapped', async () => {
+test('regression: the region of a running ring may go and come back, as it does when QEMU remaps memory', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);
@@ -324,7 +324,7 @@ function breakRing({ driver: { queue }, kick }: RawRing): void {
   kick.signal();
 }
 
-test('a driver that breaks a MUST loses that queue: its error descriptor is rung, one line is said, the others go on', async () => {
+test('a driver that breaks a MUST loses that queue, for one line and a ring of its error descriptor', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
@@ -369,7 +369,7 @@ test('regression: a broken queue is not tried again when memory changes', async 
   await assertServes(fresh);
 });
 
-test('regression: a pipe for kicks whose writer goes away costs its queue, and does not keep the loop busy', async () => {
+test('regression: a pipe for kicks whose writer goes away costs its queue, and no processor time', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);

@@ -139,7 +139,7 @@ test('the start sequence of newer QEMU, with STATUS and acknowledged ENABLE, run
   await assertServes(ring);
 });
 
-test('the start sequence of User-Mode Linux runs a queue: acknowledged from SET_PROTOCOL_FEATURES on, notifiers first', async () => {
+test('the start sequence of User-Mode Linux runs a queue: all is acknowledged, notifiers come first', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
@@ -228,7 +228,7 @@ test('regression: SET_FEATURES without the protocol bit starts a ring that every
 });
 
 /** What QEMU 7.2 does after it lost its back end while it stopped. */
-test('a start sequence on a fresh connection, without any negotiation but SET_FEATURES, runs a queue where it left off', async () => {
+test('a start sequence on a fresh connection, without negotiation, runs a queue where it left off', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   const ring = guest.ring(0, FEATURES);
@@ -251,7 +251,7 @@ function permuted<T>(messages: readonly T[], below: (count: number) => number): 
   return messages.map(() => left.splice(below(left.length), 1)[0] as T);
 }
 
-/** Starts a ring by messages in this order, and checks that it serves what was there before as well as what comes later. */
+/** Starts a ring by messages in this order, and checks that it serves what was there before and what comes later. */
 async function assertOrderWorks(backEnd: BackEnd, order: (ring: RawRing, guest: RawGuest) => RawMessage[]) {
   using front = backEnd.connect();
   using guest = new RawGuest({ sizeBytes: 256 * 1024 });

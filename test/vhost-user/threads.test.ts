@@ -80,7 +80,7 @@ test('every look at the counts is answered, also when several look at once', asy
   assert.deepEqual(await backEnd.daemon.snapshot(), snapshots[0]);
 });
 
-test('a driver that breaks a MUST loses its queue on whichever thread, for one line, and memory changes do not try it again', async () => {
+test('a driver that breaks a MUST loses its queue on whichever thread, for one line and for good', async () => {
   await using backEnd = await serveByThreads(3);
   using guest = new RawGuest();
   using more = new RawGuest({ guestAddress: 256 << 20 });
@@ -99,10 +99,7 @@ test('a driver that breaks a MUST loses its queue on whichever thread, for one l
   const good = rings[3] as RawRing;
   await assertServes(good, good, 5);
   await setTimeout(20);
-  assert.deepEqual(
-    backEnd.lines.map((line) => line.slice(0, 15)),
-    lines,
-  );
+  assert.deepEqual(backEnd.lines.map((line) => line.slice(0, 15)).sort(), lines);
   for (const ring of rings.slice(0, 3)) {
     assert.equal((await front.ask(ring.getBase)).payload.getUint32(4, true), 0);
     const fresh = guest.ring(ring.index, FEATURES);
@@ -202,7 +199,7 @@ for (const poll of ['auto', 50] as const)
   });
 
 for (const features of [FEATURES, FEATURES & ~VIRTIO_F_EVENT_IDX])
-  test(`requests that come as the loop falls asleep are not lost (${features === FEATURES ? 'EVENT_IDX' : 'flags'})`, async () => {
+  test(`no request is lost as the loop falls asleep (${features === FEATURES ? 'EVENT_IDX' : 'flags'})`, async () => {
     await using backEnd = await serveByThreads(1, { poll: 20 });
     using guest = new RawGuest();
     using front = backEnd.connect();
@@ -225,7 +222,7 @@ for (const features of [FEATURES, FEATURES & ~VIRTIO_F_EVENT_IDX])
     assert.ok(kicks > 10, `${kicks} kicks: it never slept`);
   });
 
-test('threads that cannot open the store say why, to who waits for them to be ready and to who waits for the end', async () => {
+test('threads that cannot open the store say why, to all who wait for them', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-threads-'));
   const { store, description } = openStore('mem:1M');
   const listener = UnixListener.listen(join(folder, 'disk.sock'));
