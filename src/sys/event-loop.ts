@@ -52,8 +52,7 @@ export class EventLoop implements Disposable {
       const pollNs = this.#tasks.length > 0 || this.#pollables.length === 0 ? 0 : (this.#policy?.pollNs() ?? 0);
       if (pollNs > 0) this.#poll(startedMs, pollNs / 1e6);
       if (this.#stopping) return;
-      this.turn(-1);
-      this.#policy?.waited((performance.now() - startedMs) * 1e6, false);
+      this.turn(-1, startedMs);
     }
   }
 
@@ -62,8 +61,9 @@ export class EventLoop implements Disposable {
   }
 
   /** Handles what is there, waiting up to `timeoutMs` for it unless tasks are left; true when tasks are left afterwards. */
-  turn(timeoutMs: number): boolean {
+  turn(timeoutMs: number, idleSinceMs?: number): boolean {
     const count = this.#epoll.wait(this.#tasks.length > 0 ? 0 : timeoutMs);
+    if (idleSinceMs !== undefined) this.#policy?.waited((performance.now() - idleSinceMs) * 1e6, false);
     for (let i = 0; i < count; i++) this.#watches.get(this.#epoll.token(i))?.();
     const tasks = this.#tasks;
     if (tasks.length === 0) return false;

@@ -19,6 +19,12 @@ export class SplitNotification {
     if (!this.#eventIdx) this.#ring.setWantsKicks(false);
   }
 
+  /** The same for longer: the request at `nextAvail`, which was asked for, shall not be told of either. */
+  silence(nextAvail: number): void {
+    if (this.#eventIdx) this.#ring.setAvailEvent((nextAvail - 1) & 0xffff);
+    else this.#ring.setWantsKicks(false);
+  }
+
   /**
    * Asks the driver to notify us of the request at `nextAvail`. True when it is there already, and no notification may come:
    * we store and then load, the driver stores and then loads, each with a full barrier between, so one of us sees the other.

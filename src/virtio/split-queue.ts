@@ -84,7 +84,7 @@ export class SplitQueue implements Virtqueue {
   /** Stops asking for notifications until `rearm`: the ring is being polled. */
   suppress(): void {
     this.#polled = true;
-    this.#notification.disable();
+    this.#notification.silence(this.#nextAvail);
   }
 
   /** Asks for notifications again. True when work arrived meanwhile, for which there will be none. */
