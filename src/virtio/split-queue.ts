@@ -8,8 +8,9 @@ import { type SplitLayout, SplitRing } from './split-ring.ts';
 import type { ExpectBatch, QueueOptions, QueueState, ServeChain, Virtqueue } from './virtqueue.ts';
 import { DRAIN_MAX } from './virtqueue.ts';
 
-/** A batch is published after so many bytes too. */
+/** A batch is published after so many bytes too, and after each request while a store takes so long for one. */
 const BATCH_BYTES = 128 * 1024;
+const SLOW_MS = 0.1;
 
 export class SplitQueue implements Virtqueue {
   readonly counters: QueueCounters;
@@ -25,6 +26,7 @@ export class SplitQueue implements Virtqueue {
   #polled = false;
   #inBatch = false;
   #broken = false;
+  #slowBatches = 0;
   #onIdle: (() => void) | undefined;
 
   constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions) {
@@ -108,15 +110,15 @@ export class SplitQueue implements Virtqueue {
       bytes += chain.readable.totalBytes + chain.writable.totalBytes;
       serve(chain, this);
       this.#inFlight++; // a device that throws has not taken it
-      // The first at once: a driver that sleeps wakes up while the rest is served.
-      if (i === 0 || bytes >= BATCH_BYTES) {
+      if (bytes >= BATCH_BYTES || this.#slowBatches > 1) {
         this.publish();
         bytes = 0;
       }
     }
     this.publish();
     this.#inBatch = false;
-    this.#recordSince(startedMs);
+    const tookMs = this.#recordSince(startedMs);
+    this.#slowBatches = tookMs > popped * SLOW_MS ? this.#slowBatches + 1 : 0;
     if (this.#batch.accusation !== undefined) throw this.#batch.accusation;
     return popped;
   }
@@ -129,8 +131,10 @@ export class SplitQueue implements Virtqueue {
     if (!this.#inBatch) this.#recordSince(chain.poppedAtMs);
   }
 
-  #recordSince(startedMs: number): void {
-    this.#latency?.record(Math.max(1, Math.round((performance.now() - startedMs) * 1e6)));
+  #recordSince(startedMs: number): number {
+    const tookMs = performance.now() - startedMs;
+    this.#latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
+    return tookMs;
   }
 
   publish(): void {
