@@ -12,6 +12,7 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
+  doorbell: async () => (await import('./doorbell.ts')).doorbellCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 

@@ -1,0 +1,27 @@
+// A guest of seven instructions rings a doorbell: KVM counts its rings in an eventfd, and the guest never leaves for them.
+//   node examples/ring-a-doorbell.ts
+import { Kvm } from '../src/kvm/kvm.ts';
+import { getSpecialRegisters, setRegisters, setSpecialRegisters } from '../src/kvm/registers.ts';
+import { EventFd } from '../src/sys/event-fd.ts';
+import { createMemfd } from '../src/sys/memfd.ts';
+
+// Real mode: mov cx, 3; mov dx, 0xe0; again: out dx, al; loop again; mov dx, 0xf4; out dx, al; hlt
+const code = [0xb9, 3, 0, 0xba, 0xe0, 0, 0xee, 0xe2, 0xfd, 0xba, 0xf4, 0, 0xee, 0xf4];
+
+using kvm = Kvm.open();
+using vm = kvm.createVm();
+const memory = vm.memory.add({ guestAddress: 0, sizeBytes: 0x1000, fd: createMemfd('guest', 0x1000) });
+memory.bytes.set(code, 0x100);
+
+using vcpu = vm.createVcpu(0);
+const special = getSpecialRegisters(vcpu.fd);
+Object.assign(special.cs, { base: 0n, selector: 0 });
+setSpecialRegisters(vcpu.fd, special);
+setRegisters(vcpu.fd, { rip: 0x100n });
+
+using bell = EventFd.create();
+using _doorbell = vm.ioeventfds.assign({ bus: 'pio', address: 0xe0, lengthBytes: 1 }, bell);
+
+vcpu.run(); // up to the first exit there is
+console.log(`the guest left: ${vcpu.exits.describe()}`);
+console.log(`the doorbell rang: ${bell.clear()}`);

@@ -1,0 +1,69 @@
+// bench/doorbell: the thread that listens: asleep in epoll, or reading the eventfd over and over.
+import { workerData } from 'node:worker_threads';
+import { type LinkEnd, receiveOn } from '../../daemon/thread-link.ts';
+import { pinThread, threadCpuNs } from '../../sys/cpu.ts';
+import { EventFd } from '../../sys/event-fd.ts';
+import { EventLoop } from '../../sys/event-loop.ts';
+
+/** How a doorbell is listened to. */
+export type ListenerKind = 'nobody' | 'epoll' | 'polling';
+
+export type ListenerCall =
+  | { readonly type: 'listen'; readonly fd: number; readonly kind: ListenerKind }
+  | { readonly type: 'stop' }
+  | { readonly type: 'end' };
+
+export interface Heard {
+  /** How often a count was found that was not 0. */
+  readonly wakes: number;
+  readonly cpuSeconds: number;
+}
+
+export interface ListenerSetup {
+  readonly calls: LinkEnd;
+  readonly cpu: number;
+}
+
+/** Reads before the thread looks whether it is to stop. */
+const POLL_BATCH = 256;
+
+const { calls, cpu } = workerData as ListenerSetup;
+pinThread(0, cpu);
+using loop = new EventLoop();
+let watch: Disposable | undefined;
+let wakes = 0;
+let polled: EventFd | undefined;
+let cpuBeforeNs = threadCpuNs();
+
+receiveOn<ListenerCall>(loop, calls, (call) => {
+  if (call.type === 'end') return loop.stop();
+  if (call.type === 'listen') listen(EventFd.borrow(call.fd), call.kind);
+  else stop();
+  calls.port.postMessage({ wakes, cpuSeconds: (threadCpuNs() - cpuBeforeNs) / 1e9 } satisfies Heard);
+});
+loop.run();
+
+function listen(bell: EventFd, kind: ListenerKind): void {
+  wakes = 0;
+  if (kind === 'epoll') {
+    watch = loop.watch(bell.fd, () => {
+      if (bell.clear()) wakes++;
+    });
+  } else if (kind === 'polling') {
+    polled = bell;
+    poll();
+  }
+  cpuBeforeNs = threadCpuNs();
+}
+
+function stop(): void {
+  watch?.[Symbol.dispose]();
+  watch = undefined;
+  polled = undefined;
+}
+
+function poll(): void {
+  if (polled === undefined) return;
+  for (let i = 0; i < POLL_BATCH; i++) if (polled.clear()) wakes++;
+  loop.afterBatch(poll);
+}

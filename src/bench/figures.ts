@@ -1,0 +1,29 @@
+// bench: figures as people read them, in tables and on charts. Pure.
+import type { Foreign } from './processor-use.ts';
+
+/** 1234 as 1.2k, 1_500_000 as 1.50M. */
+export function formatCount(value: number): string {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
+  return value >= 1e3 ? `${(value / 1e3).toFixed(1)}k` : value.toFixed(0);
+}
+
+/** Three figures or so of a time in µs. */
+export function formatMicros(us: number): string {
+  return us >= 1000 ? us.toFixed(0) : us >= 10 ? us.toFixed(1) : us.toFixed(2);
+}
+
+/** A ratio, as in 1.03x. */
+export function formatTimes(ratio: number): string {
+  return `${ratio.toFixed(ratio >= 10 ? 1 : 2)}x`;
+}
+
+/** How often something happens for 1000 requests, from how often for one. */
+export function formatPerThousand(each: number): string {
+  const value = each * 1000;
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+/** Processors that others used; `!` where a measurement is doubtful for it. */
+export function formatForeign({ share, isTooMuch }: Foreign): string {
+  return `${share.toFixed(2)}${isTooMuch ? ' !' : ''}`;
+}

@@ -1,0 +1,74 @@
+// Ground floor: /dev/kvm: whether it can be used, what it can do, and new virtual machines.
+import { constants as file } from 'node:fs';
+import { O_CLOEXEC } from '../sys/constants.ts';
+import { closeFd, libc, SystemError, systemError } from '../sys/libc.ts';
+import { callScratch } from '../sys/scratch.ts';
+import { CAPABILITIES, type Capability, KVM_API_VERSION } from './constants.ts';
+import { ioctlWithNumber } from './ioctl.ts';
+import { Vm } from './vm.ts';
+
+const ADVICE: { readonly [code: string]: string } = {
+  ENOENT:
+    'is not there: load the module (modprobe kvm_intel or kvm_amd), or enable virtualization in the firmware or the outer VM',
+  EACCES: 'may not be opened: add yourself to its group (sudo usermod -aG kvm $USER) and log in again',
+  EPERM: 'may not be opened here: let this container have the device (--device /dev/kvm)',
+  ENODEV: 'has no driver behind it: load the module (modprobe kvm_intel or kvm_amd)',
+  ENXIO: 'has no driver behind it: load the module (modprobe kvm_intel or kvm_amd)',
+};
+
+export class Kvm implements Disposable {
+  readonly fd: number;
+  /** Bytes of a vCPU's run page. */
+  readonly #runBytes: number;
+
+  private constructor(fd: number, runBytes: number) {
+    this.fd = fd;
+    this.#runBytes = runBytes;
+  }
+
+  /** Opens and checks it. Throws SystemError with one line that says what to do. */
+  static open(path = '/dev/kvm'): Kvm {
+    if (process.arch !== 'x64') throw new SystemError('open', 'ENOTSUP', 'KVM is driven on x86-64 only so far');
+    const fd = openDevice(path);
+    try {
+      const version = apiVersion(fd, path);
+      if (version !== KVM_API_VERSION) {
+        const advice = `${path} speaks version ${version}, not ${KVM_API_VERSION}: this needs Linux 2.6.22 or newer`;
+        throw new SystemError('KVM_GET_API_VERSION', 'EPROTO', advice);
+      }
+      return new Kvm(fd, ioctlWithNumber(fd, 'KVM_GET_VCPU_MMAP_SIZE'));
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
+  /** 0 where it is missing, otherwise 1 or the number the capability stands for. */
+  capability(name: Capability): number {
+    return ioctlWithNumber(this.fd, 'KVM_CHECK_EXTENSION', CAPABILITIES[name]);
+  }
+
+  /** A machine without memory, processors and devices. It outlives this object. Throws SystemError. */
+  createVm(): Vm {
+    return new Vm(
+      ioctlWithNumber(this.fd, 'KVM_CREATE_VM', 0, 'the kernel has no room for another VM'),
+      this.#runBytes,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(this.fd);
+  }
+}
+
+function openDevice(path: string): number {
+  // SAFETY: the path lies in this thread's scratch until the call returns.
+  const fd = libc.open(callScratch.cString(0, path), file.O_RDWR | O_CLOEXEC, 0);
+  if (fd >= 0) return fd;
+  const { code } = systemError('open');
+  throw new SystemError('open', code, `${path} ${ADVICE[code] ?? 'could not be opened'}`);
+}
+
+function apiVersion(fd: number, path: string): number {
+  return ioctlWithNumber(fd, 'KVM_GET_API_VERSION', 0, `${path} is not KVM: name the device of KVM, usually /dev/kvm`);
+}

@@ -1,0 +1,119 @@
+// Ground floor: a thread for a vCPU: it sleeps in KVM_RUN, handles exits, and is stopped, paused and resumed from the main thread.
+import { type MessagePort, Worker } from 'node:worker_threads';
+import type { Vcpu, VcpuHandle } from './vcpu.ts';
+
+/** What runs on the thread: made there by the program, called for every exit but those that the thread itself asked for. */
+export interface VcpuHandler {
+  /** `reason` is KVM_EXIT_…; the rest is in `vcpu.exits`. False ends the thread. */
+  onExit(reason: number): boolean;
+  /** What `VcpuThread.ended` gives, structured-cloneable. Asked when the guest runs no more. */
+  result?(): unknown;
+}
+
+/** A module that exports `vcpuProgram` of this type is a program for a vCPU's thread. */
+export type VcpuProgram = (vcpu: Vcpu, data: never) => VcpuHandler;
+
+export interface VcpuThreadOptions {
+  /** The module with `vcpuProgram`. */
+  readonly program: URL;
+  /** Given to the program, structured-cloned. */
+  readonly data?: unknown;
+  /** Ports in `data`: they move to the thread. */
+  readonly ports?: readonly MessagePort[];
+  /** The processor to stay on. */
+  readonly cpu?: number;
+}
+
+/** The words of `VcpuThreadSetup.control`: the last order, and the last one that was obeyed. An order is a count, times 4, plus what to do. */
+export const ORDER = 0;
+export const OBEYED = 1;
+export const RUN = 0;
+export const PAUSE = 1;
+export const STOP = 2;
+
+export interface VcpuThreadSetup {
+  readonly vcpu: VcpuHandle;
+  readonly program: string;
+  readonly data: unknown;
+  readonly cpu: number | undefined;
+  readonly control: Int32Array<SharedArrayBuffer>;
+}
+
+export type VcpuThreadMessage =
+  | { readonly type: 'ready'; readonly thread: number }
+  | { readonly type: 'ended'; readonly result: unknown };
+
+const WORKER = new URL(`./vcpu-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+
+// A process that ends waits for its threads, and these may sleep for ever.
+const running = new Set<() => void>();
+process.on('exit', () => {
+  for (const end of running) end();
+});
+
+export class VcpuThread {
+  /** What the program's `result` gave, once the thread is gone; rejected with what it threw. */
+  readonly ended: Promise<unknown>;
+  readonly #vcpu: Vcpu;
+  readonly #control = new Int32Array(new SharedArrayBuffer(8));
+  readonly #ready = Promise.withResolvers<number>();
+  #thread: number | undefined;
+
+  /** The vCPU stays the caller's: dispose it after `ended`. */
+  private constructor(vcpu: Vcpu, { program, data, ports = [], cpu }: VcpuThreadOptions) {
+    this.#vcpu = vcpu;
+    const setup: VcpuThreadSetup = { vcpu: vcpu.handle, program: program.href, data, cpu, control: this.#control };
+    const worker = new Worker(WORKER, { workerData: setup, transferList: [...ports] });
+    let result: unknown;
+    worker.on('message', (message: VcpuThreadMessage) => {
+      if (message.type === 'ended') result = message.result;
+      else this.#ready.resolve(message.thread);
+    });
+    const end = (): void => void this.#order(STOP);
+    running.add(end);
+    this.ended = new Promise((resolve, reject) => {
+      worker.once('error', reject);
+      worker.once('exit', () => {
+        running.delete(end);
+        this.#thread = undefined;
+        resolve(result);
+      });
+    });
+    this.ended.catch((error) => this.#ready.reject(error));
+  }
+
+  /** Starts running the guest. Rejected with what the program threw before it ran. */
+  static async start(vcpu: Vcpu, options: VcpuThreadOptions): Promise<VcpuThread> {
+    const thread = new VcpuThread(vcpu, options);
+    thread.#thread = await thread.#ready.promise;
+    return thread;
+  }
+
+  /** Fulfilled when no instruction of the guest runs, and every exit that had begun is handled; or the thread is gone. */
+  async pause(): Promise<void> {
+    const order = this.#order(PAUSE);
+    for (;;) {
+      const obeyed = Atomics.load(this.#control, OBEYED);
+      if (obeyed >= order || this.#thread === undefined) return;
+      await Promise.race([Atomics.waitAsync(this.#control, OBEYED, obeyed).value, this.ended]);
+    }
+  }
+
+  resume(): void {
+    this.#order(RUN);
+  }
+
+  /** Ends the thread; gives what `ended` gives. */
+  stop(): Promise<unknown> {
+    this.#order(STOP);
+    return this.ended;
+  }
+
+  #order(what: number): number {
+    const order = (Math.floor(Atomics.load(this.#control, ORDER) / 4) + 1) * 4 + what;
+    Atomics.store(this.#control, ORDER, order);
+    Atomics.notify(this.#control, ORDER);
+    if (what !== RUN && this.#thread !== undefined) this.#vcpu.kick(this.#thread);
+    return order;
+  }
+}

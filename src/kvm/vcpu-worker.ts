@@ -1,0 +1,51 @@
+// Ground floor: what a vCPU's thread does: run the guest, have its exits handled, obey the main thread in between.
+import { parentPort, workerData } from 'node:worker_threads';
+import { pinThread } from '../sys/cpu.ts';
+import { threadId } from '../sys/signal-fd.ts';
+import { KVM_EXIT_INTR } from './constants.ts';
+import { Vcpu } from './vcpu.ts';
+import {
+  OBEYED,
+  ORDER,
+  RUN,
+  STOP,
+  type VcpuHandler,
+  type VcpuProgram,
+  type VcpuThreadMessage,
+  type VcpuThreadSetup,
+} from './vcpu-thread.ts';
+
+const { vcpu: handle, program, data, cpu, control } = workerData as VcpuThreadSetup;
+if (cpu !== undefined) pinThread(0, cpu);
+using vcpu = Vcpu.borrow(handle);
+const { vcpuProgram } = (await import(program)) as { vcpuProgram: VcpuProgram };
+const handler = vcpuProgram(vcpu, data as never);
+tell({ type: 'ready', thread: threadId() });
+runGuest(vcpu, handler);
+tell({ type: 'ended', result: handler.result?.() });
+
+/** Until the handler has enough, or the main thread wants no more. */
+function runGuest(vcpu: Vcpu, handler: VcpuHandler): void {
+  for (;;) {
+    const reason = vcpu.run();
+    if (reason === KVM_EXIT_INTR) {
+      if (!obey()) return;
+    } else if (!handler.onExit(reason)) return;
+  }
+}
+
+/** Waits while the main thread wants a pause; false when it wants the end. */
+function obey(): boolean {
+  for (;;) {
+    const order = Atomics.load(control, ORDER);
+    if (order % 4 === STOP) return false;
+    Atomics.store(control, OBEYED, order);
+    Atomics.notify(control, OBEYED);
+    if (order % 4 === RUN) return true;
+    Atomics.wait(control, ORDER, order);
+  }
+}
+
+function tell(message: VcpuThreadMessage): void {
+  parentPort?.postMessage(message);
+}

@@ -1,0 +1,102 @@
+// Ground floor: a virtual processor: runs the guest on the calling thread until it needs something from outside.
+import { constants as os } from 'node:os';
+import { makeInterrupting } from '../sys/interrupting-signal.ts';
+import { closeFd, errno, ioctlByValue, systemError } from '../sys/libc.ts';
+import { Mapping } from '../sys/mapping.ts';
+import { signalThread } from '../sys/signal-fd.ts';
+import { IOCTLS, KVM_EXIT_INTR, KVM_MP_STATE_RUNNABLE, KVM_RUN } from './constants.ts';
+import { Exits } from './exits.ts';
+import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
+
+/** A real-time signal, so that it is nobody else's: 34 and less belong to the C library. */
+const KICK_SIGNAL = 40;
+
+const ADVICE: { readonly [code: string]: string } = {
+  EFAULT: 'guest memory lost what stood behind it: a mapping went before its slot, or the host is out of memory',
+  EINVAL: 'the registers contradict each other: look at cr0, cr4, efer and the segments',
+};
+
+const RUN_REQUEST = Number(IOCTLS.KVM_RUN);
+
+/** What it takes to use a vCPU on another thread. Structured-cloneable. */
+export interface VcpuHandle {
+  readonly fd: number;
+  readonly index: number;
+  readonly runBytes: number;
+}
+
+/** One vCPU. Each of its ioctls belongs on the thread that runs it (api.rst 1); `kick` may come from any. */
+export class Vcpu implements Disposable {
+  readonly fd: number;
+  readonly index: number;
+  readonly exits: Exits;
+  readonly #runPage: Mapping;
+  readonly #isOwner: boolean;
+
+  private constructor({ fd, index, runBytes }: VcpuHandle, isOwner: boolean) {
+    this.fd = fd;
+    this.index = index;
+    this.#isOwner = isOwner;
+    this.#runPage = Mapping.ofFile(fd, runBytes);
+    this.exits = new Exits(this.#runPage.bytes);
+    makeInterrupting(KICK_SIGNAL);
+  }
+
+  /** Takes over a descriptor that KVM_CREATE_VCPU gave. */
+  static own(handle: VcpuHandle): Vcpu {
+    return new Vcpu(handle, true);
+  }
+
+  /** Uses a vCPU that another thread made and will dispose of. */
+  static borrow(handle: VcpuHandle): Vcpu {
+    return new Vcpu(handle, false);
+  }
+
+  /** For `borrow`, on another thread. */
+  get handle(): VcpuHandle {
+    return { fd: this.fd, index: this.index, runBytes: this.#runPage.bytes.length };
+  }
+
+  /**
+   * Runs the guest until it exits, and gives the reason (KVM_EXIT_…): look at `exits`. KVM_EXIT_INTR after a kick; what the guest
+   * waited for is complete then. Throws SystemError where the guest cannot go on.
+   */
+  run(): number {
+    // SAFETY: KVM_RUN takes no argument; it writes to the run page, mapped until this is disposed, and to guest memory (MemorySlot).
+    if (ioctlByValue(this.fd, RUN_REQUEST, 0) >= 0) return this.exits.reason;
+    const number = errno();
+    // EAGAIN: a processor that waits for its start-up was woken by something else.
+    if (number !== os.errno.EINTR && number !== os.errno.EAGAIN) {
+      const { code } = systemError('KVM_RUN');
+      throw systemError('KVM_RUN', ADVICE[code] ?? this.exits.describe());
+    }
+    // Whoever kicks says why before he sets the flag, and whoever was kicked clears it before he looks: a full barrier between them.
+    Atomics.store(this.#runPage.bytes, KVM_RUN.immediateExit, 0);
+    return KVM_EXIT_INTR;
+  }
+
+  /** Makes `run` on that thread (its kernel id) return, or return at once when it is next called. Threads that do not run are not hurt. */
+  kick(thread: number): void {
+    Atomics.store(this.#runPage.bytes, KVM_RUN.immediateExit, 1);
+    signalThread(thread, KICK_SIGNAL);
+  }
+
+  /** KVM_MP_STATE_…: with an irqchip, vCPUs other than the first wait for their start-up message. */
+  get multiprocessingState(): number {
+    const memory = zeroedStruct(4);
+    ioctlWithStruct(this.fd, 'KVM_GET_MP_STATE');
+    return memory.getUint32(0, true);
+  }
+
+  /** Has a vCPU run although nobody started it, or woke it from a halt. */
+  makeRunnable(): void {
+    zeroedStruct(4).setUint32(0, KVM_MP_STATE_RUNNABLE, true);
+    ioctlWithStruct(this.fd, 'KVM_SET_MP_STATE');
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#runPage.bytes.length === 0) return;
+    this.#runPage[Symbol.dispose]();
+    if (this.#isOwner) closeFd(this.fd);
+  }
+}

@@ -1,0 +1,125 @@
+// A vCPU on a thread of its own: paused, resumed, stopped, failing, and never in the way of the end.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Kvm } from '../../src/kvm/kvm.ts';
+import { VcpuThread } from '../../src/kvm/vcpu-thread.ts';
+import { Payload } from '../../src/testing/payload.ts';
+import { PayloadGuest } from '../../src/testing/payload-guest.ts';
+import { kvmTest } from './kvm-case.ts';
+import type { SpinData } from './spin-program.ts';
+
+const program = new URL('./spin-program.ts', import.meta.url);
+const COUNTER = 0x3000;
+
+const counting = (): Payload => new Payload().label('again').incrementMemory(COUNTER).jump('again');
+const sleeping = (): Payload => new Payload().label('again').hlt().jump('again');
+const ringing = (): Payload => new Payload().label('again').out(1).jump('again');
+
+async function withThread(
+  kvm: Kvm,
+  payload: Payload,
+  data: SpinData,
+  body: (thread: VcpuThread, counter: () => number) => Promise<void>,
+): Promise<void> {
+  using guest = new PayloadGuest(kvm, payload, { irqchip: true });
+  guest.start();
+  const thread = await VcpuThread.start(guest.vcpu, { program, data });
+  try {
+    await body(thread, () => guest.words[COUNTER / 4] as number);
+  } finally {
+    await thread.stop().catch(() => {});
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !condition(); i++) await pause(2);
+  assert.ok(condition());
+}
+
+kvmTest('a paused guest runs no instruction, and goes on when resumed', async (kvm) => {
+  await withThread(kvm, counting(), { exits: 1 }, async (thread, counter) => {
+    await until(() => counter() > 0);
+    await thread.pause();
+    const before = counter();
+    await pause(20);
+    assert.equal(counter(), before);
+    thread.resume();
+    await until(() => counter() > before);
+  });
+});
+
+kvmTest('pausing and resuming many times in quick succession never misses a pause', async (kvm) => {
+  await withThread(kvm, counting(), { exits: 1 }, async (thread, counter) => {
+    for (let round = 0; round < 300; round++) {
+      await thread.pause();
+      const before = counter();
+      for (let i = 0; i < 20; i++) assert.equal(counter(), before, `round ${round}`);
+      thread.resume();
+      if (round % 3 === 0) await pause(0);
+    }
+  });
+});
+
+kvmTest('a pause that is taken back at once does not wait for ever', async (kvm) => {
+  await withThread(kvm, sleeping(), { exits: 1 }, async (thread) => {
+    for (let round = 0; round < 50; round++) {
+      const paused = thread.pause();
+      thread.resume();
+      await paused;
+    }
+  });
+});
+
+kvmTest('a guest that sleeps in the kernel is stopped', async (kvm) => {
+  await withThread(kvm, sleeping(), { exits: 1 }, async (thread) => {
+    assert.equal(await thread.stop(), 0);
+    assert.equal(await thread.ended, 0);
+    await thread.pause();
+  });
+});
+
+kvmTest('a guest that exits all the time is stopped', async (kvm) => {
+  await withThread(kvm, ringing(), { exits: Number.POSITIVE_INFINITY }, async (thread) => {
+    await pause(10);
+    assert.ok(((await thread.stop()) as number) > 0);
+  });
+});
+
+kvmTest('a program that has enough ends the thread, and its result arrives', async (kvm) => {
+  await withThread(kvm, ringing(), { exits: 1234 }, async (thread) => {
+    assert.equal(await thread.ended, 1234);
+  });
+});
+
+kvmTest('what a program throws rejects: start, if it was before the guest ran, otherwise ended', async (kvm) => {
+  const early = withThread(kvm, ringing(), { exits: 1, failure: 'at the start' }, async () => {});
+  await assert.rejects(early, /no start/);
+  await withThread(kvm, ringing(), { exits: 1, failure: 'at an exit' }, async (thread) => {
+    await assert.rejects(thread.ended, /no exit/);
+  });
+});
+
+kvmTest('an idle guest uses no processor', async (kvm) => {
+  await withThread(kvm, sleeping(), { exits: 1 }, async () => {
+    await pause(50);
+    const before = cpuTicks();
+    await pause(500);
+    assert.ok(cpuTicks() - before <= 5, 'at most 5 of 50 hundredths of a second');
+  });
+});
+
+/** Processor time of this process, in hundredths of a second. */
+function cpuTicks(): number {
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+kvmTest('a process that ends does not wait for a guest that sleeps', () => {
+  const argv = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'asleep.ts')];
+  const { status, signal, stderr } = spawnSync(process.execPath, argv, { timeout: 20_000, killSignal: 'SIGKILL' });
+  assert.deepEqual([status, signal, `${stderr}`], [7, null, '']);
+});
