@@ -11,6 +11,8 @@ const PACKAGES = [
   'busybox-static',
   'e2fsprogs',
   'fdisk',
+  'spin',
+  'gcc',
 ] as const;
 
 /** Peers that must be exercised where they are installed, by the program that shows they are. */
@@ -18,6 +20,7 @@ const PROGRAMS = {
   'user-mode-linux': 'linux.uml',
   qemu: 'qemu-system-x86_64',
   'qemu-storage-daemon': 'qemu-storage-daemon',
+  spin: 'spin',
 } as const;
 
 const INSTALL_TIMEOUT_MS = 600_000;
