@@ -1,6 +1,7 @@
 // bench: what `bench blk` found out: each round of each back end, and what the rounds say together. JSON as it stands.
 import { createHistogram } from 'node:perf_hooks';
 import { countErrors, type LoadErrors, type LoadSpec, newErrors, type QueueResult } from './load/load-spec.ts';
+import type { Machine } from './machine.ts';
 import type { ProcessorUse } from './processor-use.ts';
 import { type Summary, summarize } from './statistics.ts';
 
@@ -56,12 +57,7 @@ export interface CaseResult {
 }
 
 export interface BlkBenchResult {
-  readonly machine: {
-    readonly cpuModel: string;
-    readonly cpus: number;
-    readonly kernel: string;
-    readonly node: string;
-  };
+  readonly machine: Machine;
   readonly diskBytes: number | undefined;
   readonly cases: readonly CaseResult[];
 }

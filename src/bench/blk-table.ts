@@ -2,9 +2,10 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { BackEndResult, BlkBenchResult, CaseResult } from './blk-result.ts';
+import { formatCount, formatForeign, formatMicros } from './figures.ts';
+import { machineLine } from './machine.ts';
+import { FOREIGN_MAX } from './processor-use.ts';
 
-/** From this share of a processor on, somebody else's work makes a measurement doubtful. */
-const FOREIGN_MAX = 0.1;
 /** From this size of a request on, its bytes are what counts. */
 const LARGE_BYTES = 64 * 1024;
 
@@ -28,12 +29,11 @@ const HEAD = [
 
 /** Every case as a table, with what the columns mean at the end. */
 export function formatBlkBench(result: BlkBenchResult): string {
-  const { cpuModel, cpus, kernel, node } = result.machine;
   const footer = [
     'Medians of the rounds; min..max of IOPS, or of GiB/s for large requests. kicks and calls: for 1000 requests.',
     'CPU: processors the back end used, and its seconds for a million requests. ratio: to the best peer.',
     'foreign: processors others used; above 0.10 (!) do not trust the row. switches: times each end lost its own.',
-    `${cpus} x ${cpuModel}, Linux ${kernel}, Node ${node}`,
+    machineLine(result.machine),
   ];
   return [...result.cases.map(formatCase), pc.dim(footer.join('\n'))].join('\n\n');
 }
@@ -60,17 +60,17 @@ function rowOf({ name, rounds, summary }: BackEndResult, one: CaseResult, isFirs
   const backEndSwitches = worst(({ processors }) => processors.backEndInvoluntarySwitches ?? Number.NaN);
   return [
     name,
-    count(summary.requestsPerSecond.median),
+    formatCount(summary.requestsPerSecond.median),
     gibibytes(summary.bytesPerSecond.median),
-    large ? `${gibibytes(min)}..${gibibytes(max)}` : `${count(min)}..${count(max)}`,
-    micros(summary.p50Us.median),
-    micros(summary.p99Us.median),
-    micros(summary.p9999Us.median),
+    large ? `${gibibytes(min)}..${gibibytes(max)}` : `${formatCount(min)}..${formatCount(max)}`,
+    formatMicros(summary.p50Us.median),
+    formatMicros(summary.p99Us.median),
+    formatMicros(summary.p9999Us.median),
     summary.kicksPerThousand.median.toFixed(1),
     summary.callsPerThousand.median.toFixed(1),
     summary.backEndCpus?.median.toFixed(2) ?? '-',
     summary.backEndSecondsPerMillion?.median.toFixed(2) ?? '-',
-    `${foreign.toFixed(2)}${foreign > FOREIGN_MAX ? ' !' : ''}`,
+    formatForeign({ share: foreign, isTooMuch: foreign > FOREIGN_MAX }),
     worst(({ processors }) => processors.loadAverage).toFixed(1),
     `${worst((round) => round.frontEndInvoluntarySwitches)}+${Number.isNaN(backEndSwitches) ? '-' : backEndSwitches}`,
     isFirst && one.ratio !== undefined ? pc.bold(`${one.ratio.toFixed(2)}x`) : name === one.bestPeer ? 'best peer' : '',
@@ -90,15 +90,6 @@ function errorLines(one: CaseResult): string[] {
   });
 }
 
-function count(value: number): string {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
-  return value >= 1e3 ? `${(value / 1e3).toFixed(1)}k` : value.toFixed(0);
-}
-
 function gibibytes(bytes: number): string {
   return (bytes / 2 ** 30).toFixed(2);
-}
-
-function micros(us: number): string {
-  return us >= 1000 ? us.toFixed(0) : us >= 10 ? us.toFixed(1) : us.toFixed(2);
 }

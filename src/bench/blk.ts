@@ -1,5 +1,4 @@
 // bench: `bench blk`: what a block device does under load, alone or against its peers, round by round in turn.
-import { cpus, release } from 'node:os';
 import { type Engine, ourCommand, type ServedData, storageDaemonCommand } from './back-end-commands.ts';
 import { type BackEndCommand, BackEndProcess } from './back-end-process.ts';
 import { BenchDisk } from './bench-disk.ts';
@@ -14,6 +13,7 @@ import {
   summarizeRounds,
 } from './blk-result.ts';
 import { generateLoad } from './load/load-generator.ts';
+import { thisMachine } from './machine.ts';
 import { type ProcessorSample, processorsBetween, sampleProcessors } from './processor-use.ts';
 
 export interface BlkBenchOptions {
@@ -50,13 +50,7 @@ export async function benchBlk(options: BlkBenchOptions): Promise<BlkBenchResult
   using disk = needsDisk ? new BenchDisk(options.diskBytes) : undefined;
   const cases: CaseResult[] = [];
   for (const one of options.cases) cases.push(await measureCase(one, options, disk));
-  const machine = {
-    cpuModel: cpus()[0]?.model ?? 'unknown',
-    cpus: cpus().length,
-    kernel: release(),
-    node: process.version,
-  };
-  return { machine, diskBytes: disk === undefined ? undefined : options.diskBytes, cases };
+  return { machine: thisMachine(), diskBytes: disk === undefined ? undefined : options.diskBytes, cases };
 }
 
 async function measureCase(one: BlkCase, options: BlkBenchOptions, disk: BenchDisk | undefined): Promise<CaseResult> {

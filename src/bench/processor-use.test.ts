@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import {
   allowedProcessors,
   coreOf,
+  disturbanceBetween,
+  foreignOver,
   type ProcessorSample,
   parseCpuList,
   parseProcessSeconds,
@@ -61,4 +63,21 @@ test('what neither side used is foreign', () => {
   const use = processorsBetween(zero, later);
   assert.deepEqual([use.backEnd, use.foreign, use.stolen], [0.75, 0.25, 0.25]);
   assert.equal(processorsBetween(zero, { ...later, backEndSeconds: undefined }).foreign, 0);
+});
+
+test('what the threads of this process did not use is foreign, and so is what another machine took', () => {
+  const from = { ...sampleProcessors(undefined), atMs: 0, ownSeconds: 1, allSeconds: 10, stolenSeconds: 0 };
+  const to = { ...from, atMs: 2000, ownSeconds: 2, allSeconds: 11.5, stolenSeconds: 0.25 };
+  const disturbance = disturbanceBetween(from, to);
+  assert.deepEqual([disturbance.seconds, disturbance.foreignSeconds], [2, 0.75]);
+});
+
+test('foreign time is too much only where it is more than the ticks of so short a time can be wrong by', () => {
+  const over = (rounds: number, seconds: number, foreignSeconds: number) =>
+    foreignOver(Array.from({ length: rounds }, () => ({ seconds, foreignSeconds, loadAverage: 0 })));
+  assert.ok(over(10, 1, 0.15).isTooMuch);
+  assert.ok(!over(10, 1, 0.05).isTooMuch);
+  assert.ok(!over(3, 0.1, 0.025).isTooMuch, 'a quarter of a processor, or two ticks');
+  assert.ok(over(3, 0.1, 0.05).isTooMuch);
+  assert.equal(over(2, 1, -0.02).share, 0);
 });

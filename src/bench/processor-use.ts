@@ -57,6 +57,46 @@ export function processorsBetween(from: ProcessorSample, to: ProcessorSample): P
   };
 }
 
+/** What others did meanwhile, where both sides of the measurement are threads of this process. */
+export interface Disturbance {
+  readonly seconds: number;
+  /** Of processor time, by other processes and by other machines. The kernel counts in ticks: of a short time it says little. */
+  readonly foreignSeconds: number;
+  readonly loadAverage: number;
+}
+
+export function disturbanceBetween(from: ProcessorSample, to: ProcessorSample): Disturbance {
+  const others = to.allSeconds - from.allSeconds - (to.ownSeconds - from.ownSeconds);
+  return {
+    seconds: (to.atMs - from.atMs) / 1000,
+    foreignSeconds: others + to.stolenSeconds - from.stolenSeconds,
+    loadAverage: loadavg()[0] as number,
+  };
+}
+
+/** Others, over several stretches of time. */
+export interface Foreign {
+  /** Processors they used on average: 1 is one of them all the time. */
+  readonly share: number;
+  /** So many that what was measured is in doubt, and more than the kernel's ticks can be wrong by. */
+  readonly isTooMuch: boolean;
+}
+
+/** From this share of a processor on, somebody else's work makes a measurement doubtful. */
+export const FOREIGN_MAX = 0.1;
+
+export function foreignOver(disturbances: readonly Disturbance[]): Foreign {
+  const total = { seconds: 1e-3, foreignSeconds: 0 };
+  for (const { seconds, foreignSeconds } of disturbances) {
+    total.seconds += seconds;
+    total.foreignSeconds += foreignSeconds;
+  }
+  const share = Math.max(0, total.foreignSeconds / total.seconds);
+  // Each stretch can be wrong by a tick at either end.
+  const resolution = (disturbances.length * 2) / TICKS_PER_SECOND / total.seconds;
+  return { share, isTooMuch: share > FOREIGN_MAX + resolution };
+}
+
 /** The processors this process may run on. */
 export function allowedProcessors(): number[] {
   const [, list = '0'] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];

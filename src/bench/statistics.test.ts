@@ -1,7 +1,7 @@
 // bench: what several rounds say together.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { quantile, summarize } from './statistics.ts';
+import { decided, quantile, summarize } from './statistics.ts';
 
 test('the median of an odd count is the middle one, of an even count the mean of the two in the middle', () => {
   assert.equal(summarize([5, 1, 9]).median, 5);
@@ -22,4 +22,11 @@ test('the quantiles of one value are that value', () => {
 
 test('nothing cannot be summarized', () => {
   assert.throws(() => summarize([]), RangeError);
+});
+
+test('ratios decide when they are two percent from one and most rounds agree', () => {
+  assert.ok(decided(summarize([1.04, 1.05, 1.06, 0.99, 1.07])));
+  assert.ok(decided(summarize([0.9, 0.8, 0.95, 1.2, 0.85])));
+  assert.ok(!decided(summarize([1.01, 1.012, 1.015])), 'one percent');
+  assert.ok(!decided(summarize([0.8, 1.3, 0.9, 1.25, 1.1])), 'rounds that do not agree');
 });

@@ -28,3 +28,10 @@ export function summarize(values: readonly number[]): Summary {
     quartiles: [quantile(sorted, 0.25), quantile(sorted, 0.75)],
   };
 }
+
+const RATIO_MIN = 0.02;
+
+/** Whether these ratios say that two things differ: by two percent or more, and most rounds agree on which is better. */
+export function decided({ median, quartiles }: Summary): boolean {
+  return Math.abs(median - 1) >= RATIO_MIN && (quartiles[0] > 1 || quartiles[1] < 1);
+}

@@ -1,5 +1,4 @@
 // Upper floor: `belfry bench`: one subcommand a benchmark.
-import { readdirSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ENGINES, type Engine, STORAGE_DAEMON } from '../bench/back-end-commands.ts';
 import { type BlkBenchOptions, benchBlk } from '../bench/blk.ts';
@@ -7,10 +6,11 @@ import { blkCase, suiteOf } from '../bench/blk-cases.ts';
 import type { BlkBenchResult } from '../bench/blk-result.ts';
 import { formatBlkBench } from '../bench/blk-table.ts';
 import { DEFAULT_LOAD, type LoadSpec, OPERATIONS, type Operation, WAITS, type Wait } from '../bench/load/load-spec.ts';
-import { allowedProcessors, coreOf } from '../bench/processor-use.ts';
+import { chooseProcessors, keepProcessOn } from '../bench/placement.ts';
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { parseSize } from '../stores/size.ts';
-import { pinThread } from '../sys/cpu.ts';
+import { handoffCommand } from './bench-handoff.ts';
+import { notifyCommand } from './bench-notify.ts';
 import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -64,8 +64,8 @@ export function benchCommand(): Command {
     .option('--depth <n>', 'requests in flight on each queue', option.wholeNumber(1, DEPTH_MAX), DEFAULT_LOAD.depth)
     .option('--queues <n>', 'queues, each with a thread', option.wholeNumber(1, QUEUES_MAX), DEFAULT_LOAD.queues)
     .addOption(new Option('--wait <how>', 'how to wait for completions').choices(WAITS).default(DEFAULT_LOAD.wait))
-    .option('--seconds <s>', 'how long to measure', seconds, DEFAULT_LOAD.seconds)
-    .option('--warmup <s>', 'how long to run before that', seconds, DEFAULT_LOAD.warmupSeconds)
+    .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
+    .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
     .option('--rounds <n>', `how often (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
     .option('--size <size>', 'size of the disk in memory', diskBytes, parseSize('1G'))
     .option('--peer-engines <list>', 'aio engines of qemu-storage-daemon', engines, [...ENGINES])
@@ -83,15 +83,17 @@ export function benchCommand(): Command {
     .action(async (flags: BlkFlags) => runBlk(flags));
   return new Command('bench')
     .description('measure, alone or against a peer')
-    .addHelpText('after', '\nExample:\n  belfry bench blk\n')
-    .addCommand(blk);
+    .addHelpText('after', '\nExamples:\n  belfry bench blk\n  belfry bench notify --quick\n')
+    .addCommand(blk)
+    .addCommand(notifyCommand())
+    .addCommand(handoffCommand());
 }
 
 async function runBlk(flags: BlkFlags): Promise<void> {
   const progress = new ProgressLine(process.stderr);
   const signal = interruptSignal();
   const options = { ...blkOptions(flags), signal, onProgress: (line: string) => progress.show(line) };
-  stayOn(options.frontEndCpus);
+  keepProcessOn(options.frontEndCpus[0]);
   let result: BlkBenchResult;
   try {
     result = await benchBlk(options);
@@ -138,20 +140,6 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
   };
 }
 
-/** The back end's processor is the last one: interrupts and other people's work tend to be on the first. */
-function chooseProcessors(): number[] {
-  const all = allowedProcessors();
-  const backEndCpu = all.at(-1) ?? 0;
-  const siblings = coreOf(backEndCpu);
-  return [backEndCpu, ...all.filter((cpu) => !siblings.includes(cpu))];
-}
-
-/** Keeps this process's threads off the back end's processor: its compilers and collectors would be measured too. */
-function stayOn([cpu]: readonly number[]): void {
-  if (cpu === undefined) return;
-  for (const thread of readdirSync('/proc/self/task')) pinThread(Number(thread), cpu);
-}
-
 function blockBytes(text: string): number {
   const bytes = sizeOption(text);
   if (bytes > BLOCK_BYTES_MAX) throw new InvalidArgumentError('It takes a multiple of 512 up to 64M.');
@@ -168,13 +156,6 @@ function sizeOption(text: string): number {
   } catch (error) {
     throw new InvalidArgumentError(`${(error as Error).message}.`);
   }
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !(value > 0 && value <= 86_400))
-    throw new InvalidArgumentError('It takes seconds, up to a day.');
-  return value;
 }
 
 function engines(text: string): Engine[] {

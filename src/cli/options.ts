@@ -40,6 +40,14 @@ export function serial(text: string): string {
   return text;
 }
 
+/** Up to a day. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value <= 86_400))
+    throw new InvalidArgumentError('It takes seconds, up to a day.');
+  return value;
+}
+
 /** `0` or `0,1`: processors. */
 export function cpuList(text: string): readonly number[] {
   const parse = wholeNumber(0, 1023);

@@ -85,7 +85,7 @@ export class CompletionWait implements Completions, Disposable {
 }
 
 /** The count of an eventfd, unread: proc(5), fdinfo. */
-function pendingCount(fd: number): number {
+export function pendingCount(fd: number): number {
   const [, hex = '0'] = /^eventfd-count:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
   return Number.parseInt(hex, 16);
 }

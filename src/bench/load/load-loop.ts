@@ -16,7 +16,7 @@ export interface LoadParts {
   readonly slots: RequestSlots;
   readonly wait: Completions;
   readonly picker: BlockPicker;
-  readonly kick: EventFd;
+  readonly kick: Pick<EventFd, 'signal'>;
   /** Share of requests that write: 0, 1, or both kinds. */
   readonly kind: 'read' | 'write' | 'mixed';
   readonly sectorsPerBlock: number;
@@ -38,10 +38,13 @@ export class LoadLoop {
     this.#latencyNs = new Float64Array(parts.ring.size);
   }
 
-  /** Runs until `performance.now()` says `untilMs`; what is in flight then stays in flight. Throws StallError. */
-  run(untilMs: number): void {
+  /**
+   * Runs until `performance.now()` says `untilMs`, or so many requests came back; what is in flight then stays in flight.
+   * Throws StallError.
+   */
+  run(untilMs: number, requests = Number.POSITIVE_INFINITY): void {
     if (this.#inFlight === 0) this.#fill();
-    for (let nowMs = 0; nowMs < untilMs; ) nowMs = this.#turn(true);
+    for (let nowMs = 0; nowMs < untilMs && this.requests < requests; ) nowMs = this.#turn(true);
   }
 
   /** Takes back what is in flight. Throws StallError. */

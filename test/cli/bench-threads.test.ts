@@ -1,0 +1,101 @@
+// test/cli: `bench notify` and `bench handoff`, small: they end in time, their JSON is whole, their figures agree with each other.
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { HandoffResult } from '../../src/bench/handoff/handoff-result.ts';
+import type { NotifyResult } from '../../src/bench/notify/notify-result.ts';
+import type { Summary } from '../../src/bench/statistics.ts';
+import { belfry, startBelfry, testFolder } from './belfry-process.ts';
+
+const SMALL = ['--quick', '--rounds', '1', '--seconds', '0.02', '--size', '16M'];
+const TIMEOUT_MS = 60_000;
+
+function assertOrdered({ min, quartiles, median, max }: Summary): void {
+  const all = [min, quartiles[0], median, quartiles[1], max];
+  assert.deepEqual(
+    all,
+    all.toSorted((a, b) => a - b),
+  );
+  assert.ok(min > 0, `${min}`);
+}
+
+test('bench notify --quick --json --html measures every variant, none of which loses a kick', async (t) => {
+  const html = join(testFolder(t), 'page.html');
+  const ended = await belfry(['bench', 'notify', ...SMALL, '--json', '--html', html], { timeoutMs: TIMEOUT_MS });
+  assert.deepEqual([ended.code, ended.stderr], [0, '']);
+  const { cases, rounds } = JSON.parse(ended.stdout) as NotifyResult;
+  assert.ok(rounds === 1 && cases.length >= 3, `${cases.length} cases`);
+  for (const { variants, comparisons, load } of cases) {
+    assert.equal(variants.length, 7);
+    assert.equal(comparisons.length, 3);
+    for (const one of variants) {
+      assert.deepEqual([one.errors, one.rounds.length], [0, 1], `${load.name} ${one.doorbell} ${one.poll}`);
+      for (const summary of [one.value, one.deviceCpuUs, one.driverCpuUs]) assertOrdered(summary);
+      if (!one.forgetful) assert.equal(one.lostKicks, 0);
+      assert.equal(one.published !== undefined, one.poll !== 'auto' && !one.forgetful);
+    }
+  }
+  const page = readFileSync(html, 'utf8');
+  assert.ok(page.startsWith('<!doctype html>') && page.endsWith('</html>\n'));
+  assert.equal(page.match(/<svg/g)?.length, 2 * cases.length);
+});
+
+test('bench handoff --quick --json --html measures every design, each of which serves every request', async (t) => {
+  const html = join(testFolder(t), 'page.html');
+  const args = ['bench', 'handoff', ...SMALL, '--requests', '2000', '--json', '--html', html];
+  const ended = await belfry(args, { timeoutMs: TIMEOUT_MS });
+  assert.deepEqual([ended.code, ended.stderr], [0, '']);
+  const { cases } = JSON.parse(ended.stdout) as HandoffResult;
+  assert.deepEqual(
+    cases.map(({ load }) => [load.blockBytes, load.depth]),
+    [
+      [4096, 1],
+      [4096, 8],
+      [4096, 64],
+      [1 << 20, 16],
+    ],
+  );
+  for (const { designs } of cases) {
+    assert.deepEqual(
+      designs.map(({ design, errors }) => [design, errors]),
+      [
+        ['parse', 0],
+        ['wake', 0],
+        ['none', 0],
+      ],
+    );
+    for (const one of designs) {
+      assertOrdered(one.requestsPerSecond);
+      assert.ok(one.p50Us > 0 && one.p50Us <= one.p99Us && one.p99Us <= one.p9999Us);
+    }
+  }
+  assert.equal(readFileSync(html, 'utf8').match(/<svg/g)?.length, 3 * cases.length);
+});
+
+test('bench notify prints a table for people', async () => {
+  const { code, stdout, stderr } = await belfry(['bench', 'notify', ...SMALL], { timeoutMs: TIMEOUT_MS });
+  assert.deepEqual([code, stderr], [0, '']);
+  for (const says of [/4 KiB random reads, depth 64, same core/, /adaptive polling, eventfd/, /#78/, /foreign/])
+    assert.match(stdout, says);
+});
+
+for (const bench of ['notify', 'handoff']) {
+  test(`bench ${bench} ends at Ctrl-C and leaves nothing behind, whatever its threads wait for`, async () => {
+    await using running = startBelfry(['bench', bench, '--size', '16M']);
+    const folders = `/dev/shm/belfry-bench-${running.pid}-*`;
+    while (globSync(folders).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    running.kill('SIGINT');
+    const { code, stderr } = await running.ended;
+    assert.equal(code, 130, stderr);
+    assert.equal(stderr, 'belfry: interrupted; nothing is left behind\n');
+    assert.deepEqual(globSync(folders), []);
+  });
+
+  test(`bench ${bench} --html where there is no folder is refused before anything is measured`, async () => {
+    const { code, stderr } = await belfry(['bench', bench, '--html', '/nowhere/at/all.html']);
+    assert.equal(code, 2);
+    assert.match(stderr, /^belfry: --html \/nowhere\/at\/all\.html: there is no such folder[^\n]*\n$/);
+  });
+}
