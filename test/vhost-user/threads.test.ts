@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { DiskDaemon } from '../../src/daemon/disk-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
@@ -42,6 +42,13 @@ async function assertServes(through: RawRing, back: RawRing, sector: number): Pr
   const [result] = await back.serve(blockRequest.read(sector, 512));
   assert.deepEqual(result?.data, data);
 }
+
+// What the first thread of a process opens for good is no leak.
+before(async () => {
+  await using backEnd = await serveByThreads(2);
+  await backEnd.daemon.signal(SIGTERM);
+  await backEnd.daemon.closed;
+});
 
 for (const threads of [1, 2, 3, 4]) {
   test(`${threads} threads serve one disk through four queues, count together and end together`, async () => {

@@ -20,6 +20,8 @@ const memory = Mapping.ofFile(setup.memory.fd, setup.memory.sizeBytes);
 const device = new BlockDevice(reopenStore(setup.store));
 const call = EventFd.borrow(setup.callFd);
 const stop = new StopWord(setup.stop);
+/** From the start on: an unblocked signal would end the process. */
+const doorbells = { signal: openDoorbell('signal', setup.kickFd), eventfd: openDoorbell('eventfd', setup.kickFd) };
 
 serveJobs<DeviceJob>((job, ready): DeviceCounts => {
   pinThread(0, job.cpu);
@@ -28,7 +30,7 @@ serveJobs<DeviceJob>((job, ready): DeviceCounts => {
     features: ringFeatures(job.eventIdx),
     notify: () => call.signal(),
   });
-  using doorbell = openDoorbell(job.doorbell, setup.kickFd);
+  const doorbell = doorbells[job.doorbell];
   const loop = new DeviceLoop({ queue, device, doorbell, policy, stop, forgetful: job.forgetful });
   const startSeconds = threadSeconds();
   const switches = involuntarySwitches();

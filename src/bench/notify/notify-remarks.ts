@@ -71,7 +71,7 @@ const ASLEEP_WHY: Readonly<Record<Metric, (row: ComparedRow) => string>> = {
     return (
       `#78 has ${formatTimes(publishedGain)}: by Little's law its signal row kept each of ${load.depth} requests for ${deepMs.toFixed(0)} ms, ` +
       `and one alone for ${aloneMs.toFixed(1)} ms: they queued behind something that took ${(deepMs / load.depth).toFixed(1)} ms each, ` +
-      'a hundred times what a signal costs. Both rows here have the same handshake.'
+      'which is not the cost of a signal. Both rows here have the same handshake.'
     );
   },
   bandwidth: ({ load, publishedGain = 0, eventfd }) => {

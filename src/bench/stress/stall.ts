@@ -66,11 +66,14 @@ export function describeStall(kind: Loss | 'progress', snapshot: QueueSnapshot):
     lastKickAgoMs: ago(device.lastSeenMs),
     lastCallAgoMs: ago(device.lastSentMs),
   });
+  const last = (ms: number): string => (ms === 0 ? 'never' : `last ${Math.round(atMs - ms)} ms ago`);
+  const sent = `sent ${driver.sent} kicks (${last(driver.lastSentMs)})`;
+  const seen = `saw ${driver.seen} calls (${last(driver.lastSeenMs)})`;
+  const pending = `${snapshot.kicksPending} kicks, ${snapshot.callsPending} calls`;
   return [
     kind === 'progress' ? 'nothing was done for a minute' : LOSSES[kind],
     `  ${queue}`,
-    `  driver: ${driverSleeps ? 'asleep' : driver.phase}, took up to ${driver.index}, ${driver.inFlight} in flight; ` +
-      `sent ${driver.sent} kicks (last ${ago(driver.lastSentMs) ?? 'never'} ms ago), saw ${driver.seen} calls (last ${ago(driver.lastSeenMs) ?? 'never'} ms ago)`,
-    `  device: ${deviceSleeps ? 'asleep' : device.phase}; pending: ${snapshot.kicksPending} kicks, ${snapshot.callsPending} calls`,
+    `  driver: ${driverSleeps ? 'asleep' : driver.phase}, took up to ${driver.index}, ${driver.inFlight} in flight; ${sent}, ${seen}`,
+    `  device: ${deviceSleeps ? 'asleep' : device.phase}; pending: ${pending}`,
   ].join('\n');
 }
