@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandoffResult } from '../../src/bench/handoff/handoff-result.ts';
 import type { NotifyResult } from '../../src/bench/notify/notify-result.ts';
 import type { Summary } from '../../src/bench/statistics.ts';
@@ -84,8 +85,8 @@ for (const bench of ['notify', 'handoff']) {
   test(`bench ${bench} ends at Ctrl-C and leaves nothing behind, whatever its threads wait for`, async () => {
     await using running = startBelfry(['bench', bench, '--size', '16M']);
     const folders = `/dev/shm/belfry-bench-${running.pid}-*`;
-    while (globSync(folders).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    while (globSync(folders).length === 0) await sleep(20);
+    await sleep(1000);
     running.kill('SIGINT');
     const { code, stderr } = await running.ended;
     assert.equal(code, 130, stderr);

@@ -54,7 +54,8 @@ const DEVICE = new URL(`./device-thread.${EXTENSION}`, import.meta.url);
 const MEMORY_BYTES = 1 << 20;
 /** From one look to the next; far longer than any pause of either side. */
 const LOOK_MS = 200;
-const PROGRESS_MS = 60_000;
+/** So many looks, a minute, without a request done are a failure of their own. */
+const IDLE_LOOKS_MAX = 300;
 
 interface Parts {
   readonly queue: SharedQueue;
@@ -140,12 +141,12 @@ export class StressedQueue implements AsyncDisposable {
     const ended = Promise.race(jobs.map(({ result }) => result)).then(() => 'ended' as const);
     const endMs = Date.now() + timeoutMs;
     let before = this.#look(ring);
-    for (let movedMs = before.atMs; Date.now() < endMs; ) {
+    for (let idleLooks = 1; Date.now() < endMs; idleLooks++) {
       if ((await Promise.race([ended, sleep(LOOK_MS)])) === 'ended') return undefined;
       const now = this.#look(ring);
       const loss = lossBetween(before, now);
-      if (now.driver.done !== before.driver.done) movedMs = now.atMs;
-      const kind = loss ?? (now.atMs - movedMs > PROGRESS_MS ? 'progress' : undefined);
+      if (now.driver.done !== before.driver.done) idleLooks = 0;
+      const kind = loss ?? (idleLooks > IDLE_LOOKS_MAX ? 'progress' : undefined);
       if (kind !== undefined) return { kind, report: describeStall(kind, now) };
       before = now;
     }
