@@ -18,7 +18,6 @@ export const MFD_ALLOW_SEALING = 2;
 // fcntl.h (the O_ values Node exports come from node:fs)
 export const O_CLOEXEC = 0o2000000;
 export const O_NONBLOCK = 0o4000;
-export const F_SETFD = 2;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
@@ -29,7 +28,6 @@ export const F_WRLCK = 1;
 export const F_UNLCK = 2;
 export const F_ADD_SEALS = 1033;
 export const F_SEAL_SHRINK = 2;
-export const FD_CLOEXEC = 1;
 
 // linux/falloc.h
 export const FALLOC_FL_KEEP_SIZE = 1;
@@ -42,11 +40,9 @@ export const SEEK_HOLE = 4;
 
 // linux/fs.h
 export const BLKROGET = 0x125en;
-export const BLKFLSBUF = 0x1261n;
 export const BLKSSZGET = 0x1268n;
 export const BLKPBSZGET = 0x127bn;
 export const BLKDISCARD = 0x1277n;
-export const BLKZEROOUT = 0x127fn;
 export const BLKGETSIZE64 = 0x80081272n;
 
 // linux/magic.h
@@ -57,15 +53,12 @@ export const HUGETLBFS_MAGIC = 0x958458f6;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 0x001;
-export const EPOLLERR = 0x008;
-export const EPOLLHUP = 0x010;
 
 // sys/socket.h
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_SEQPACKET = 5;
 export const SOL_SOCKET = 1;
-export const SO_TYPE = 3;
 export const SO_ACCEPTCONN = 30;
 export const SO_DOMAIN = 39;
 export const SCM_RIGHTS = 1;

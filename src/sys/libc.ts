@@ -18,7 +18,6 @@ export const { functions: libc } = dlopen(null, {
   close: { return: i32, arguments: [i32] },
   clock_gettime: { return: i32, arguments: [i32, ptr] },
   connect: { return: i32, arguments: [i32, ptr, u32] },
-  dup3: { return: i32, arguments: [i32, i32, i32] },
   epoll_create1: { return: i32, arguments: [i32] },
   epoll_ctl: { return: i32, arguments: [i32, i32, i32, ptr] },
   epoll_wait: { return: i32, arguments: [i32, ptr, i32, i32] },

@@ -19,9 +19,6 @@ export const VIRTQ_USED_F_NO_NOTIFY = 1; // the device asks not to be notified
 // §2.7 "Queue Size is always a power of 2. The maximum Queue Size value is 32768."
 export const QUEUE_SIZE_MAX = 32768;
 
-// §2.1 Device status field
-export const VIRTIO_CONFIG_S_DRIVER_OK = 4;
-
 // §5 Device types
 export const VIRTIO_ID_BLOCK = 2;
 
