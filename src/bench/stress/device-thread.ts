@@ -6,7 +6,7 @@ import { EventLoop } from '../../sys/event-loop.ts';
 import { Mapping } from '../../sys/mapping.ts';
 import { DriverMemory } from '../../testing/driver-memory.ts';
 import { SeededRandom } from '../../testing/seeded-random.ts';
-import { QueueRunner } from '../../transports/vhost-user/queue-runner.ts';
+import { QueueRunner } from '../../transports/queue-runner.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import { splitQueueBytes } from '../../virtio/spec.ts';
 import type { SplitLayout } from '../../virtio/split-ring.ts';

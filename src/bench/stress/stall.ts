@@ -1,5 +1,5 @@
 // bench/stress: tells a lost notification from a slow thread, and reports it with the state of both sides. Pure; it repairs nothing.
-import { describeQueue } from '../../transports/vhost-user/queue-report.ts';
+import { describeQueue } from '../../transports/queue-report.ts';
 import type { RingWords } from '../../virtio/split-ring.ts';
 import type { SideState } from './side-words.ts';
 

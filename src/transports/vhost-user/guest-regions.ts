@@ -2,9 +2,9 @@
 import { fstatSync } from 'node:fs';
 import { closeFd } from '../../sys/libc.ts';
 import { splitQueueBytes } from '../../virtio/spec.ts';
+import type { SharedRegion } from '../queue-host.ts';
 import type { MemoryRegionMessage } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
-import type { SharedRegion } from './queue-host.ts';
 import { MEM_SLOTS_MAX } from './spec.ts';
 
 interface Region extends SharedRegion {

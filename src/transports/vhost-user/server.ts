@@ -2,11 +2,11 @@
 import type { EventLoop } from '../../sys/event-loop.ts';
 import type { UnixListener, UnixSocket } from '../../sys/unix-socket.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
+import type { QueueHost } from '../queue-host.ts';
 import { Connection } from './connection.ts';
 import { deviceMessages } from './device-messages.ts';
 import { memoryMessages } from './memory-messages.ts';
 import { ProtocolError } from './protocol-error.ts';
-import type { QueueHost } from './queue-host.ts';
 import { type Handler, Session } from './session.ts';
 import { requestName } from './spec.ts';
 import { vringMessages } from './vring-messages.ts';

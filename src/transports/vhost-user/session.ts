@@ -2,11 +2,11 @@
 import type { UnixSocket } from '../../sys/unix-socket.ts';
 import { unofferedFeatures, type VirtioDevice } from '../../virtio/device.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
+import type { QueueHost, QueueSetup } from '../queue-host.ts';
 import type { Outcome } from './connection.ts';
 import { GuestRegions } from './guest-regions.ts';
 import { encodeMessage, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
-import type { QueueHost, QueueSetup } from './queue-host.ts';
 import * as vu from './spec.ts';
 import { Vring } from './vring.ts';
 

@@ -1,7 +1,7 @@
 // Ground floor: what the front end has said about one ring. Messages may come in any order; this knows when they suffice.
 import type { EventFd } from '../../sys/event-fd.ts';
+import type { QueueSetup } from '../queue-host.ts';
 import type { GuestRegions } from './guest-regions.ts';
-import type { QueueSetup } from './queue-host.ts';
 
 interface RingAddresses {
   readonly descriptorTable: number;

@@ -1,11 +1,11 @@
 // Ground floor: one running queue on its owner thread: a kick, a look or a start drains it; the driver's mistakes end here.
-import { EventFd } from '../../sys/event-fd.ts';
-import type { EventLoop } from '../../sys/event-loop.ts';
-import type { Pollable } from '../../sys/pollable.ts';
-import { TimerFd } from '../../sys/timer-fd.ts';
-import type { VirtioDevice } from '../../virtio/device.ts';
-import type { SplitQueue } from '../../virtio/split-queue.ts';
-import { DRAIN_MAX } from '../../virtio/virtqueue.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import type { EventLoop } from '../sys/event-loop.ts';
+import type { Pollable } from '../sys/pollable.ts';
+import { TimerFd } from '../sys/timer-fd.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import type { SplitQueue } from '../virtio/split-queue.ts';
+import { DRAIN_MAX } from '../virtio/virtqueue.ts';
 
 /** How often a ring is looked at whose front end sends no kicks and that is not being polled anyway. */
 const LOOK_MS = 1;

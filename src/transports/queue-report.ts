@@ -1,6 +1,6 @@
 // Ground floor: a running queue as a person wants to see it when something hangs: what either side says, and how far it got.
-import type { QueueCounters } from '../../virtio/queue-counters.ts';
-import type { QueueState } from '../../virtio/virtqueue.ts';
+import type { QueueCounters } from '../virtio/queue-counters.ts';
+import type { QueueState } from '../virtio/virtqueue.ts';
 
 export interface QueueReport extends QueueState {
   readonly queue: number;

@@ -1,12 +1,12 @@
 // Ground floor: runs a device's queues on this thread and its event loop.
-import { EventFd } from '../../sys/event-fd.ts';
-import type { EventLoop } from '../../sys/event-loop.ts';
-import { Mapping } from '../../sys/mapping.ts';
-import type { VirtioDevice } from '../../virtio/device.ts';
-import { GuestMemory } from '../../virtio/guest-memory.ts';
-import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counters.ts';
-import { splitQueueBytes } from '../../virtio/spec.ts';
-import { SplitQueue } from '../../virtio/split-queue.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import type { EventLoop } from '../sys/event-loop.ts';
+import { Mapping } from '../sys/mapping.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import { GuestMemory } from '../virtio/guest-memory.ts';
+import { newQueueCounters, type QueueCounters } from '../virtio/queue-counters.ts';
+import { splitQueueBytes } from '../virtio/spec.ts';
+import { SplitQueue } from '../virtio/split-queue.ts';
 import type { QueueHost, QueueSetup, SharedRegion } from './queue-host.ts';
 import { type QueueReport, reportOf } from './queue-report.ts';
 import { QueueRunner } from './queue-runner.ts';
