@@ -32,7 +32,8 @@ pinThread(0, cpu);
 using loop = new EventLoop();
 let watch: Disposable | undefined;
 let wakes = 0;
-let polled: EventFd | undefined;
+let heard: EventFd | undefined;
+let isPolling = false;
 let cpuBeforeNs = threadCpuNs();
 
 receiveOn<ListenerCall>(loop, calls, (call) => {
@@ -45,25 +46,27 @@ loop.run();
 
 function listen(bell: EventFd, kind: ListenerKind): void {
   wakes = 0;
-  if (kind === 'epoll') {
-    watch = loop.watch(bell.fd, () => {
-      if (bell.clear()) wakes++;
-    });
-  } else if (kind === 'polling') {
-    polled = bell;
-    poll();
-  }
+  if (kind !== 'nobody') heard = bell;
+  if (kind === 'epoll') watch = loop.watch(bell.fd, look);
+  isPolling = kind === 'polling';
+  poll();
   cpuBeforeNs = threadCpuNs();
 }
 
+/** What rang while this thread had no processor is heard now. */
 function stop(): void {
+  isPolling = false;
   watch?.[Symbol.dispose]();
-  watch = undefined;
-  polled = undefined;
+  look();
+  heard = undefined;
+}
+
+function look(): void {
+  if (heard?.clear()) wakes++;
 }
 
 function poll(): void {
-  if (polled === undefined) return;
-  for (let i = 0; i < POLL_BATCH; i++) if (polled.clear()) wakes++;
+  if (!isPolling) return;
+  for (let i = 0; i < POLL_BATCH; i++) look();
   loop.afterBatch(poll);
 }
