@@ -1,6 +1,6 @@
 // bench: the bare handshake between two threads: each stores its word, then loads the other's. May both loads come too early?
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../sys/thread.ts';
 import { chooseProcessors } from './placement.ts';
 
 export interface LitmusOptions {
@@ -39,7 +39,7 @@ export async function litmus(options: LitmusOptions): Promise<LitmusResult> {
   const startedMs = performance.now();
   const threads = ([0, 1] as const).map((side) => {
     const workerData: LitmusJob = { ...options, side, shared, cpu: (side === 0 ? cpu : otherCpu) as number };
-    return new Worker(program, { workerData });
+    return startThread(program, { workerData });
   });
   try {
     const counts = await Promise.all(threads.map((thread) => once(thread, 'message')));

@@ -1,5 +1,6 @@
 // Ground floor: a thread for a vCPU: it sleeps in KVM_RUN, handles exits, and is stopped, paused and resumed from the main thread.
-import { type MessagePort, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import { startThread } from '../sys/thread.ts';
 import type { Vcpu, VcpuHandle } from './vcpu.ts';
 
 /** What runs on the thread: made there by the program, called for every exit but those that the thread itself asked for. */
@@ -41,7 +42,8 @@ export interface VcpuThreadSetup {
 
 export type VcpuThreadMessage =
   | { readonly type: 'ready'; readonly thread: number }
-  | { readonly type: 'ended'; readonly result: unknown };
+  | { readonly type: 'ended'; readonly result: unknown }
+  | { readonly type: 'failed'; readonly problem: unknown };
 
 const WORKER = new URL(`./vcpu-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
@@ -63,11 +65,11 @@ export class VcpuThread {
   private constructor(vcpu: Vcpu, { program, data, ports = [], cpu }: VcpuThreadOptions) {
     this.#vcpu = vcpu;
     const setup: VcpuThreadSetup = { vcpu: vcpu.handle, program: program.href, data, cpu, control: this.#control };
-    const worker = new Worker(WORKER, { workerData: setup, transferList: [...ports] });
-    let result: unknown;
+    const worker = startThread(WORKER, { workerData: setup, transferList: [...ports] });
+    let last: VcpuThreadMessage | undefined;
     worker.on('message', (message: VcpuThreadMessage) => {
-      if (message.type === 'ended') result = message.result;
-      else this.#ready.resolve(message.thread);
+      last = message;
+      if (message.type === 'ready') this.#ready.resolve(message.thread);
     });
     const end = (): void => void this.#order(STOP);
     running.add(end);
@@ -76,7 +78,8 @@ export class VcpuThread {
       worker.once('exit', () => {
         running.delete(end);
         this.#thread = undefined;
-        resolve(result);
+        if (last?.type === 'failed') reject(last.problem);
+        else resolve(last?.type === 'ended' ? last.result : undefined);
       });
     });
     this.ended.catch((error) => this.#ready.reject(error));

@@ -21,8 +21,13 @@ using vcpu = Vcpu.borrow(handle);
 const { vcpuProgram } = (await import(program)) as { vcpuProgram: VcpuProgram };
 const handler = vcpuProgram(vcpu, data as never);
 tell({ type: 'ready', thread: threadId() });
-runGuest(vcpu, handler);
-tell({ type: 'ended', result: handler.result?.() });
+// Not thrown: an error of the thread's may overtake its messages, and `start` would seem to have failed.
+try {
+  runGuest(vcpu, handler);
+  tell({ type: 'ended', result: handler.result?.() });
+} catch (problem) {
+  tell({ type: 'failed', problem });
+}
 
 /** Until the handler has enough, or the main thread wants no more. */
 function runGuest(vcpu: Vcpu, handler: VcpuHandler): void {

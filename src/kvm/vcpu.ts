@@ -1,7 +1,7 @@
 // Ground floor: a virtual processor: runs the guest on the calling thread until it needs something from outside.
 import { constants as os } from 'node:os';
 import { makeInterrupting } from '../sys/interrupting-signal.ts';
-import { closeFd, errno, ioctlByValue, systemError } from '../sys/libc.ts';
+import { closeFd, errno, ioctlByValue, type SystemError, systemError } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
 import { signalThread } from '../sys/signal-fd.ts';
 import { IOCTLS, KVM_EXIT_INTR, KVM_MP_STATE_RUNNABLE, KVM_RUN } from './constants.ts';
@@ -78,7 +78,12 @@ export class Vcpu implements Disposable {
   /** Makes `run` on that thread (its kernel id) return, or return at once when it is next called. Threads that do not run are not hurt. */
   kick(thread: number): void {
     Atomics.store(this.#runPage.bytes, KVM_RUN.immediateExit, 1);
-    signalThread(thread, KICK_SIGNAL);
+    try {
+      signalThread(thread, KICK_SIGNAL);
+    } catch (error) {
+      // It ended by itself, and nobody has heard of that yet.
+      if ((error as SystemError).code !== 'ESRCH') throw error;
+    }
   }
 
   /** KVM_MP_STATE_…: with an irqchip, vCPUs other than the first wait for their start-up message. */

@@ -103,6 +103,14 @@ kvmTest('what a program throws rejects: start, if it was before the guest ran, o
   });
 });
 
+kvmTest('regression: a thread that ended by itself a moment ago can be stopped', async (kvm) => {
+  await withThread(kvm, ringing(), { exits: 1 }, async (thread) => {
+    // The thread ends meanwhile, and its messages wait.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    assert.equal(await thread.stop(), 1);
+  });
+});
+
 kvmTest('an idle guest uses no processor', async (kvm) => {
   await withThread(kvm, sleeping(), { exits: 1 }, async () => {
     await pause(50);

@@ -1,8 +1,9 @@
 // bench/doorbell: the listening thread, from outside.
 import { once } from 'node:events';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { LinkSender } from '../../daemon/thread-link.ts';
 import { EventFd } from '../../sys/event-fd.ts';
+import { startThread } from '../../sys/thread.ts';
 import type { Heard, ListenerCall, ListenerKind, ListenerSetup } from './listener-worker.ts';
 
 const WORKER = new URL(`./listener-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
@@ -18,7 +19,7 @@ export class Listener implements AsyncDisposable {
     this.#port = port1;
     this.#sender = new LinkSender(port1, this.#wake.fd);
     const workerData: ListenerSetup = { calls: { port: port2, wakeFd: this.#wake.fd }, cpu };
-    const worker = new Worker(WORKER, { workerData, transferList: [port2] });
+    const worker = startThread(WORKER, { workerData, transferList: [port2] });
     this.#ended = once(worker, 'exit');
     // Whoever waits for an answer is told.
     this.#ended.catch(() => {});

@@ -1,5 +1,5 @@
 // bench/load: drives a vhost-user block device: shares memory with it, starts its queues, and a thread for each.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import {
   CONFIG,
   CONFIG_BYTES,
@@ -13,6 +13,7 @@ import {
 import { EventFd } from '../../sys/event-fd.ts';
 import { closeFd } from '../../sys/libc.ts';
 import { createMemfd } from '../../sys/memfd.ts';
+import { startThread } from '../../sys/thread.ts';
 import { VhostUserFrontEnd } from '../../transports/vhost-user/frontend.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
 import type { LoadJob, LoadMessage } from './load-job.ts';
@@ -135,7 +136,7 @@ async function runWorkers(jobs: readonly LoadJob[], target: LoadTarget): Promise
   try {
     return await Promise.all(
       jobs.map((job) => {
-        const worker = new Worker(WORKER, { workerData: job });
+        const worker = startThread(WORKER, { workerData: job });
         workers.push(worker);
         return resultOf(worker, onPhase, target.signal);
       }),

@@ -1,6 +1,7 @@
 // bench/threads: a thread that does one job after the other, as the thread that gives the jobs sees it.
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startThread } from '../../sys/thread.ts';
 
 /** What a thread of `serveJobs` says: that it is up, that it is at its job, what came of it. */
 export type FromBenchThread =
@@ -41,7 +42,7 @@ export class BenchThread<Job, Result> implements AsyncDisposable {
     setup: unknown,
     onDispose?: (thread: number) => void,
   ): Promise<BenchThread<Job, Result>> {
-    const worker = new Worker(program, { workerData: setup });
+    const worker = startThread(program, { workerData: setup });
     const [message] = (await once(worker, 'message')) as [FromBenchThread];
     if (message.type !== 'up') throw new Error(`a thread began with ${message.type}`);
     const { thread } = message;

@@ -1,0 +1,26 @@
+// Cellar: threads that call C end at any moment, and the process lives on.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { startThread } from './thread.ts';
+
+const cpu = new URL('./cpu.ts', import.meta.url);
+/** Calls C until its time is over: at the end V8 is often busy compiling just that. */
+const program = (ms: number): URL =>
+  new URL(`data:text/javascript,
+    import { threadCpuNs } from ${JSON.stringify(cpu.href)};
+    const endMs = performance.now() + ${ms};
+    while (performance.now() < endMs) threadCpuNs();`);
+
+test('regression: a thread that ends while V8 compiles its calls of C does not take the process with it', async () => {
+  for (let ms = 1; ms <= 30; ms += 0.5) {
+    const [code] = await once(startThread(program(ms), {}), 'exit');
+    assert.equal(code, 0, `after ${ms} ms`);
+  }
+});
+
+test('a thread that cannot start says so, and the next one starts', async () => {
+  const broken = startThread(new URL('./no-such-file.ts', import.meta.url), {});
+  await assert.rejects(once(broken, 'exit'), { code: 'MODULE_NOT_FOUND' });
+  assert.deepEqual(await once(startThread(program(0), {}), 'exit'), [0]);
+});
