@@ -1,9 +1,6 @@
 // A guest of seven instructions rings a doorbell: KVM counts its rings in an eventfd, and the guest never leaves for them.
-//   node examples/ring-a-doorbell.ts
-import { Kvm } from '../src/kvm/kvm.ts';
-import { getSpecialRegisters, setRegisters, setSpecialRegisters } from '../src/kvm/registers.ts';
-import { EventFd } from '../src/sys/event-fd.ts';
-import { createMemfd } from '../src/sys/memfd.ts';
+//   node examples/ring-a-doorbell.ts      (in a project of your own: from 'belfry/kvm')
+import { createMemfd, EventFd, getSpecialRegisters, Kvm, setRegisters, setSpecialRegisters } from '../src/kvm/index.ts';
 
 // Real mode: mov cx, 3; mov dx, 0xe0; again: out dx, al; loop again; mov dx, 0xf4; out dx, al; hlt
 const code = [0xb9, 3, 0, 0xba, 0xe0, 0, 0xee, 0xe2, 0xfd, 0xba, 0xf4, 0, 0xee, 0xf4];

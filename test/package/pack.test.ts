@@ -95,14 +95,15 @@ test('the installed command runs and says its version', () => {
   assert.equal(status, 0);
 });
 
-test('both front doors can be imported', () => {
+test('every front door can be imported', () => {
   const program = `import { serve } from 'belfry';
+import { Kvm } from 'belfry/kvm';
 import * as testing from 'belfry/testing';
-console.log(typeof serve, Object.keys(testing).length > 0);`;
+console.log(typeof serve, typeof Kvm.open, Object.keys(testing).length > 0);`;
   writeFileSync(join(user, 'program.js'), program);
   const { status, stdout, stderr } = run(process.execPath, '--disable-warning=ExperimentalWarning', 'program.js');
   assert.equal(stderr, '');
-  assert.equal(stdout, 'function true\n');
+  assert.equal(stdout, 'function function true\n');
   assert.equal(status, 0);
 });
 
