@@ -1,12 +1,10 @@
 // Ground floor: runs a device's queues on this thread and its event loop.
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
-import { Mapping } from '../sys/mapping.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
-import { GuestMemory } from '../virtio/guest-memory.ts';
 import { newQueueCounters, type QueueCounters } from '../virtio/queue-counters.ts';
-import { splitQueueBytes } from '../virtio/spec.ts';
 import { SplitQueue } from '../virtio/split-queue.ts';
+import { MappedMemory } from './mapped-memory.ts';
 import type { QueueHost, QueueSetup, SharedRegion } from './queue-host.ts';
 import { type QueueReport, reportOf } from './queue-report.ts';
 import { QueueRunner } from './queue-runner.ts';
@@ -29,8 +27,7 @@ export class LocalQueueHost implements QueueHost {
   readonly #loop: EventLoop;
   readonly #options: LocalQueueHostOptions;
   readonly #running = new Map<number, Running>();
-  #mappings: Mapping[] = [];
-  #memory = new GuestMemory([]);
+  #memory = new MappedMemory([]);
 
   constructor(device: VirtioDevice, loop: EventLoop, options: LocalQueueHostOptions) {
     this.device = device;
@@ -40,21 +37,13 @@ export class LocalQueueHost implements QueueHost {
   }
 
   setMemory(regions: readonly SharedRegion[], done: (problem?: Error) => void): void {
-    const mappings: Mapping[] = [];
     try {
-      const memory = regions.map(({ fd, mapBytes, mmapOffset, guestAddress, sizeBytes }) => {
-        const mapping = Mapping.ofFile(fd, mapBytes);
-        mappings.push(mapping);
-        mapping.keepPrivate();
-        return { guestAddress, bytes: mapping.bytes.subarray(mmapOffset, mmapOffset + sizeBytes) };
-      });
-      this.#memory = new GuestMemory(memory);
+      const memory = new MappedMemory(regions);
+      this.#memory[Symbol.dispose]();
+      this.#memory = memory;
     } catch (error) {
-      for (const mapping of mappings) mapping[Symbol.dispose]();
       return done(error as Error);
     }
-    for (const mapping of this.#mappings) mapping[Symbol.dispose]();
-    this.#mappings = mappings;
     done();
   }
 
@@ -85,14 +74,7 @@ export class LocalQueueHost implements QueueHost {
   }
 
   #run(index: number, setup: QueueSetup, notify: () => void): QueueRunner {
-    const bytes = splitQueueBytes(setup.size);
-    const layout = {
-      size: setup.size,
-      descriptorTable: this.#memory.slice(setup.descriptorTable, bytes.descriptorTable),
-      availableRing: this.#memory.slice(setup.availableRing, bytes.availableRing),
-      usedRing: this.#memory.slice(setup.usedRing, bytes.usedRing),
-    };
-    const queue = new SplitQueue(layout, this.#memory, {
+    const queue = new SplitQueue(this.#memory.ringAt(setup), this.#memory.guest, {
       features: setup.features,
       base: setup.base,
       notify,

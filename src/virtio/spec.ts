@@ -1,5 +1,15 @@
 // Cellar: the numbers of VIRTIO 1.3 that every device shares.
 
+// §2.1 Device status
+export const DeviceStatus = {
+  ACKNOWLEDGE: 1, // the guest has noticed the device
+  DRIVER: 2, // it knows how to drive it
+  DRIVER_OK: 4, // the driver is ready: from now on queues run
+  FEATURES_OK: 8, // the features are agreed
+  DEVICE_NEEDS_RESET: 64, // the device is in an error only a reset ends
+  FAILED: 128, // the driver gave up
+} as const;
+
 // §6 Reserved feature bits
 export const VIRTIO_F_INDIRECT_DESC = 1n << 28n; // the driver can use descriptors with VIRTQ_DESC_F_INDIRECT
 export const VIRTIO_F_EVENT_IDX = 1n << 29n; // used_event and avail_event say when to notify

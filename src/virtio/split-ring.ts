@@ -59,6 +59,11 @@ export class SplitRing {
     return Atomics.load(this.#used, INDEX);
   }
 
+  /** The head of the used element at an index that was published. */
+  usedHead(index: number): number {
+    return this.#usedElements[2 * (index & this.#mask)] as number;
+  }
+
   /** Fills the used element at an index that is not yet published. */
   setUsed(index: number, head: number, length: number): void {
     const at = 2 * (index & this.#mask);

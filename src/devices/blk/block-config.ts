@@ -9,6 +9,11 @@ export interface BlockDeviceOptions {
   readonly serial?: string;
   /** Logical block size in bytes: a power of two from 512 to 65536. 512 unless said. */
   readonly blockSize?: number;
+  /**
+   * How much one DISCARD or WRITE_ZEROES request may name. `portable`: one range of 16 MiB, which every other implementation takes too, so
+   * that the disk can be handed to one. `wide` unless said.
+   */
+  readonly ranges?: 'wide' | 'portable';
   /** One line for each request that a store failed. */
   readonly onError?: (line: string) => void;
 }
@@ -22,6 +27,7 @@ const SIZE_MAX = 1 << 20;
 /** One request may name so many ranges of so many sectors: enough for a guest, bounded for us. */
 export const RANGES_MAX = 32;
 export const RANGE_SECTORS_MAX = 1 << 22;
+const PORTABLE_RANGE_SECTORS = 1 << 15;
 
 /** The feature bits of a disk on this store. */
 export function blockFeatures(store: BlockStore): bigint {
@@ -47,6 +53,9 @@ export function writeBlockConfig(config: Uint8Array, store: BlockStore, options:
   const blockSize = options.blockSize ?? blk.SECTOR_BYTES;
   const physical = Math.max(blockSize, store.physicalBlockBytes ?? blockSize);
   const features = blockFeatures(store);
+  const isPortable = options.ranges === 'portable';
+  const rangesMax = isPortable ? 1 : RANGES_MAX;
+  const rangeSectorsMax = isPortable ? PORTABLE_RANGE_SECTORS : RANGE_SECTORS_MAX;
   writeCapacity(config, store.sizeBytes);
   view.setUint32(blk.CONFIG.size_max, SIZE_MAX, true);
   view.setUint32(blk.CONFIG.seg_max, SEG_MAX, true);
@@ -56,13 +65,13 @@ export function writeBlockConfig(config: Uint8Array, store: BlockStore, options:
   view.setUint8(blk.CONFIG.writeback, store.flush === undefined ? 0 : 1);
   view.setUint16(blk.CONFIG.num_queues, options.queues ?? QUEUES_DEFAULT, true);
   if ((features & blk.VIRTIO_BLK_F_DISCARD) !== 0n) {
-    view.setUint32(blk.CONFIG.max_discard_sectors, RANGE_SECTORS_MAX, true);
-    view.setUint32(blk.CONFIG.max_discard_seg, RANGES_MAX, true);
+    view.setUint32(blk.CONFIG.max_discard_sectors, rangeSectorsMax, true);
+    view.setUint32(blk.CONFIG.max_discard_seg, rangesMax, true);
     view.setUint32(blk.CONFIG.discard_sector_alignment, physical / blk.SECTOR_BYTES, true);
   }
   if ((features & blk.VIRTIO_BLK_F_WRITE_ZEROES) !== 0n) {
-    view.setUint32(blk.CONFIG.max_write_zeroes_sectors, RANGE_SECTORS_MAX, true);
-    view.setUint32(blk.CONFIG.max_write_zeroes_seg, RANGES_MAX, true);
+    view.setUint32(blk.CONFIG.max_write_zeroes_sectors, rangeSectorsMax, true);
+    view.setUint32(blk.CONFIG.max_write_zeroes_seg, rangesMax, true);
     view.setUint8(blk.CONFIG.write_zeroes_may_unmap, store.discard === undefined ? 0 : 1);
   }
 }

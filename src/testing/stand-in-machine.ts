@@ -1,0 +1,136 @@
+// Upper floor: a machine without KVM for transports in this process: buses, doorbells and interrupts as the kernel would have them.
+import type { EventFd } from '../sys/event-fd.ts';
+import { EventLoop } from '../sys/event-loop.ts';
+import { rideNodeLoop } from '../sys/node-loop.ts';
+import { LocalQueueHost } from '../transports/local-queue-host.ts';
+import type {
+  DoorbellPlace,
+  DoorbellPort,
+  InterruptPort,
+  Transport,
+  TransportOptions,
+} from '../transports/transport.ts';
+import type { MessagePort, MsiMessage } from '../transports/virtio-pci/msix.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import { Bus } from '../vmm/bus.ts';
+import type { RawGuest } from './raw-guest.ts';
+
+export interface StandInOptions {
+  /** The kernel takes no doorbells: every kick leaves the guest. */
+  readonly refusesDoorbells?: boolean;
+}
+
+interface Doorbell {
+  readonly place: DoorbellPlace;
+  readonly eventFd: EventFd;
+}
+
+export class StandInMachine {
+  readonly memory = new Bus();
+  readonly ports = new Bus();
+  /** What transports and hosts said. */
+  readonly lines: string[] = [];
+  /** Messages sent and not taken by `takeMessages`. */
+  #messages: MsiMessage[] = [];
+  /** Who runs queues here, in the order of `optionsFor`. */
+  readonly hosts: LocalQueueHost[] = [];
+  readonly loop = new EventLoop();
+  readonly #ride = rideNodeLoop(this.loop);
+  readonly #doorbells = new Set<Doorbell>();
+  readonly #connected = new Map<EventFd, MsiMessage>();
+  readonly #refusesDoorbells: boolean;
+  #line: EventFd | undefined;
+
+  constructor({ refusesDoorbells = false }: StandInOptions = {}) {
+    this.#refusesDoorbells = refusesDoorbells;
+  }
+
+  /** What a transport for `device` is made with; its queues run on this thread, in the guest's memory. */
+  optionsFor(device: VirtioDevice, guest: RawGuest): TransportOptions {
+    const log = (line: string): void => {
+      this.lines.push(line);
+    };
+    const host = new LocalQueueHost(device, this.loop, { log });
+    this.hosts.push(host);
+    host.setMemory([sharedRegion(guest)], (problem) => {
+      if (problem !== undefined) throw problem;
+    });
+    return { device, host, loop: this.loop, log, doorbells: this.doorbells };
+  }
+
+  readonly doorbells: DoorbellPort = {
+    assign: (place, eventFd) => {
+      if (this.#refusesDoorbells) throw new Error('this kernel has no room for doorbells');
+      const doorbell = { place, eventFd };
+      this.#doorbells.add(doorbell);
+      return { [Symbol.dispose]: () => void this.#doorbells.delete(doorbell) };
+    },
+  };
+
+  /** Where doorbells are now. */
+  get doorbellPlaces(): readonly DoorbellPlace[] {
+    return [...this.#doorbells].map(({ place }) => place);
+  }
+
+  readonly line: InterruptPort = {
+    assign: (eventFd) => {
+      this.#line = eventFd;
+      return { [Symbol.dispose]: () => (this.#line = undefined) };
+    },
+  };
+
+  /** Whether the line was raised since the last time. */
+  takeLine(): boolean {
+    return this.#line?.clear() ?? false;
+  }
+
+  readonly messages: MessagePort = {
+    assign: (_vector, message, eventFd) => {
+      const send = (): void => {
+        if (eventFd.clear()) this.#messages.push(message);
+      };
+      send();
+      this.#connected.set(eventFd, message);
+      return {
+        [Symbol.dispose]: () => {
+          send();
+          this.#connected.delete(eventFd);
+        },
+      };
+    },
+  };
+
+  /** The messages sent since the last time. */
+  takeMessages(): MsiMessage[] {
+    for (const [eventFd, message] of this.#connected) if (eventFd.clear()) this.#messages.push(message);
+    const messages = this.#messages;
+    this.#messages = [];
+    return messages;
+  }
+
+  /** A guest's write to memory where there is none: to a doorbell, or to a device. */
+  write(address: number, sizeBytes: number, value: number): void | Promise<void> {
+    const rung = [...this.#doorbells].find(({ place }) => {
+      if (place.address !== address || (place.lengthBytes !== 0 && place.lengthBytes !== sizeBytes)) return false;
+      return place.value === undefined || place.value === value;
+    });
+    if (rung === undefined) return this.memory.write(address, sizeBytes, value);
+    rung.eventFd.signal();
+  }
+
+  read(address: number, sizeBytes: number): number {
+    return this.memory.read(address, sizeBytes);
+  }
+
+  async close(transport: Transport): Promise<void> {
+    await transport.close();
+    this.#ride[Symbol.dispose]();
+    this.loop[Symbol.dispose]();
+  }
+}
+
+/** As a queue host wants it. */
+export function sharedRegion({ region }: RawGuest) {
+  const { fd, mmapOffset, guestAddress, sizeBytes } = region;
+  return { fd, mmapOffset, guestAddress, sizeBytes, mapBytes: mmapOffset + sizeBytes };
+}

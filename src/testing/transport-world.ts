@@ -1,0 +1,156 @@
+// Upper floor: a disk reached by some transport, its driver, and the guest they share: what the conformance suite works with.
+import assert from 'node:assert/strict';
+import { BlockDevice } from '../devices/blk/block-device.ts';
+import type { BlockStore } from '../devices/blk/block-store.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import { BlockDriver, type BlockResult } from './block-driver.ts';
+import type { BlockRequest } from './block-request.ts';
+import { DriverQueue } from './driver-queue.ts';
+import { eventually } from './raw-front-end.ts';
+import { RawGuest } from './raw-guest.ts';
+import type { TransportDriver } from './transport-driver.ts';
+
+export const DISK_BYTES = 64 * 1024;
+export const QUEUES = 4;
+const GUEST_BYTES = 8 << 20;
+const LOOKS = 20;
+
+/** Makes a transport for the device, in a guest with this memory, and its driver. */
+export type OpenTransport = (device: VirtioDevice, guest: RawGuest) => TransportDriver;
+
+/** A disk, its device, the transport it is reached by, and the guest it is reached from. */
+export class TransportWorld implements AsyncDisposable {
+  readonly disk = new Uint8Array(DISK_BYTES);
+  readonly device: BlockDevice;
+  readonly guest = new RawGuest({ sizeBytes: GUEST_BYTES });
+  readonly driver: TransportDriver;
+  /** What the device was told that the driver accepted. */
+  readonly activated: bigint[] = [];
+  resets = 0;
+  /** While it is set reads wait for it. */
+  #gate: PromiseWithResolvers<void> | undefined;
+  waitingReads = 0;
+
+  constructor(open: OpenTransport) {
+    this.disk.forEach((_, i) => {
+      this.disk[i] = i * 7 + (i >> 8);
+    });
+    this.device = new BlockDevice(this.#store(), { queues: QUEUES });
+    const { activate, reset } = this.device;
+    this.device.activate = (features) => {
+      this.activated.push(features);
+      activate.call(this.device, features);
+    };
+    this.device.reset = () => {
+      this.resets++;
+      reset.call(this.device);
+    };
+    this.driver = open(this.device, this.guest);
+  }
+
+  #store(): BlockStore {
+    const { disk } = this;
+    return {
+      sizeBytes: DISK_BYTES,
+      read: (offset, into) => {
+        const serve = (): void => into.set(disk.subarray(offset, offset + into.length));
+        if (this.#gate === undefined) return serve();
+        this.waitingReads++;
+        return this.#gate.promise.then(serve);
+      },
+      write(offset, from) {
+        disk.set(from, offset);
+      },
+      flush() {},
+    };
+  }
+
+  /** From now on reads wait for `openGate`. */
+  closeGate(): void {
+    this.#gate = Promise.withResolvers();
+  }
+
+  openGate(): void {
+    this.#gate?.resolve();
+    this.#gate = undefined;
+    this.waitingReads = 0;
+  }
+
+  /** §3.1.1 up to the features. Without `features`: all that is offered. */
+  async negotiate(features?: bigint): Promise<bigint> {
+    await this.driver.reset();
+    const accepted = features ?? (await this.driver.offered());
+    if (features !== undefined) await this.driver.offered();
+    assert.ok(await this.driver.accept(accepted), 'what was offered is accepted');
+    return accepted;
+  }
+
+  /** A ring for a queue, described to the device. */
+  async queue(index: number, features: bigint, size = 16): Promise<DrivenQueue> {
+    const ring = new DriverQueue(this.guest.memory, { size, features, indirectMax: 8 });
+    assert.ok(await this.driver.setUp(index, size, ring.addresses), `queue ${index} of ${size} is taken`);
+    return new DrivenQueue(this.driver, index, new BlockDriver(this.guest.memory, ring));
+  }
+
+  /** A device that runs, with one queue or several of this size. */
+  async run(features?: bigint, size = 16, count = 1): Promise<DrivenQueue[]> {
+    const accepted = await this.negotiate(features);
+    const queues: DrivenQueue[] = [];
+    for (let index = 0; index < count; index++) queues.push(await this.queue(index, accepted, size));
+    await this.driver.start();
+    return queues;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.openGate();
+    await this.driver[Symbol.asyncDispose]();
+    this.guest[Symbol.dispose]();
+  }
+}
+
+/** A queue as its driver uses it. */
+export class DrivenQueue {
+  readonly index: number;
+  readonly blocks: BlockDriver;
+  readonly #driver: TransportDriver;
+
+  constructor(driver: TransportDriver, index: number, blocks: BlockDriver) {
+    this.#driver = driver;
+    this.index = index;
+    this.blocks = blocks;
+  }
+
+  get ring(): DriverQueue {
+    return this.blocks.queue;
+  }
+
+  /** Places requests and rings, if the device wants to be told. A ring of fewer than three descriptors takes indirect tables. */
+  submit(...requests: readonly BlockRequest[]): void {
+    for (const request of requests) this.blocks.add(request, this.ring.size < 4 ? { indirectFrom: 0 } : {});
+    this.ring.publish();
+    if (this.ring.needsKick()) this.#driver.kick(this.index);
+  }
+
+  async results(): Promise<BlockResult[]> {
+    const all: BlockResult[] = [];
+    await eventually(`${this.blocks.inFlight} requests of queue ${this.index}`, () => {
+      all.push(...this.blocks.harvest());
+      return this.blocks.inFlight === 0;
+    });
+    return all;
+  }
+
+  async serve(...requests: readonly BlockRequest[]): Promise<BlockResult[]> {
+    this.submit(...requests);
+    return this.results();
+  }
+
+  async interrupted(): Promise<void> {
+    await eventually(`an interrupt of queue ${this.index}`, () => this.#driver.tookUsedInterrupt(this.index));
+  }
+}
+
+/** Lets everything happen that is going to. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < LOOKS; i++) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,69 @@
+// Ground floor: the BARs of a function: how large each is, where the driver has put it, and whether it answers there.
+import type { Registers } from '../registers.ts';
+import type { ConfigSpace } from './config-space.ts';
+import { PCI_COMMAND_MEMORY, PciConfig } from './spec.ts';
+
+/** The memory in which BARs appear. */
+export interface PciMemory {
+  /** Has the registers answer there, until disposed. Throws RangeError where they cannot: the driver chose a bad place. */
+  add(start: number, sizeBytes: number, registers: Registers): Disposable;
+}
+
+interface Bar {
+  readonly index: number;
+  readonly sizeBytes: number;
+  readonly registers: Registers;
+  readonly onMove: ((address: number | undefined) => void) | undefined;
+  address: number | undefined;
+  shown: Disposable | undefined;
+}
+
+export class BarWindows implements Disposable {
+  readonly #config: ConfigSpace;
+  readonly #memory: PciMemory;
+  readonly #say: (line: string) => void;
+  readonly #bars: Bar[] = [];
+
+  constructor(config: ConfigSpace, memory: PciMemory, say: (line: string) => void) {
+    this.#config = config;
+    this.#memory = memory;
+    this.#say = say;
+  }
+
+  /**
+   * A BAR of 32 bits in memory. `sizeBytes` is a power of two: the bits below it are not writable, by which the driver finds the size.
+   * `onMove` is told where it answers from now on, undefined for nowhere.
+   */
+  add(index: number, sizeBytes: number, registers: Registers, onMove?: (address: number | undefined) => void): void {
+    this.#bars.push({ index, sizeBytes, registers, onMove, address: undefined, shown: undefined });
+    const at = PciConfig.bar0 + 4 * index;
+    this.#config.define(at, 4, 0, -sizeBytes >>> 0);
+    this.#config.listen(at, 4, { afterWrite: () => this.update() });
+  }
+
+  /** Shows every BAR where the driver wants it now. */
+  update(): void {
+    const answers = (this.#config.view.getUint16(PciConfig.command, true) & PCI_COMMAND_MEMORY) !== 0;
+    for (const bar of this.#bars) {
+      const wanted = answers ? this.#config.view.getUint32(PciConfig.bar0 + 4 * bar.index, true) : 0;
+      this.#show(bar, wanted === 0 ? undefined : wanted);
+    }
+  }
+
+  #show(bar: Bar, address: number | undefined): void {
+    if (bar.address === address) return;
+    bar.address = address;
+    bar.shown?.[Symbol.dispose]();
+    bar.shown = undefined;
+    try {
+      if (address !== undefined) bar.shown = this.#memory.add(address, bar.sizeBytes, bar.registers);
+    } catch {
+      this.#say(`BAR ${bar.index} answers nowhere: the driver put it where there is no room`);
+    }
+    bar.onMove?.(bar.shown === undefined ? undefined : address);
+  }
+
+  [Symbol.dispose](): void {
+    for (const bar of this.#bars) this.#show(bar, undefined);
+  }
+}

@@ -1,0 +1,64 @@
+// The microVM: a PCI bus: its host bridge, up to 31 functions, and their configuration spaces behind two ports (mechanism #1).
+import type { Registers } from '../transports/registers.ts';
+import { ConfigSpace } from '../transports/virtio-pci/config-space.ts';
+import { PciConfig } from '../transports/virtio-pci/spec.ts';
+import { allOnes } from './bus.ts';
+
+/** The ports from 0xcf8 on: an address, then the word of configuration space it names. */
+export const PCI_PORTS_BYTES = 8;
+const DATA = 4;
+
+// CONFIG_ADDRESS: enable 31, bus 23:16, device 15:11, function 10:8, register 7:2
+const ENABLE = 0x8000_0000;
+const ADDRESS_BITS = 0x80ff_fffc;
+const DEVICES = 32;
+
+const BRIDGE = { vendor: 0x1b36, device: 0x0008, classCode: 0x06_00_00 } as const;
+
+/** Stands on the bus of ports. */
+export class PciBus implements Registers {
+  /** By device number. The bridge is 0. */
+  readonly #functions: (Registers | undefined)[] = [hostBridge()];
+  #address = 0;
+
+  /** Adds a function by its configuration space, and gives its device number. Throws RangeError when the bus is full. */
+  add(config: Registers): number {
+    const free = Array.from({ length: DEVICES }).findIndex((_, device) => this.#functions[device] === undefined);
+    if (free < 0) throw new RangeError(`a PCI bus takes ${DEVICES - 1} devices`);
+    this.#functions[free] = config;
+    return free;
+  }
+
+  read(offset: number, sizeBytes: number): number {
+    // The address is one double word; other accesses there are not for the bus.
+    if (offset < DATA) return offset === 0 && sizeBytes === 4 ? this.#address : allOnes(sizeBytes);
+    const register = this.#register(offset);
+    return this.#function?.read(register, sizeBytes) ?? allOnes(sizeBytes);
+  }
+
+  write(offset: number, sizeBytes: number, value: number): void | Promise<void> {
+    if (offset < DATA) {
+      if (offset === 0 && sizeBytes === 4) this.#address = (value & ADDRESS_BITS) >>> 0;
+      return;
+    }
+    return this.#function?.write(this.#register(offset), sizeBytes, value);
+  }
+
+  get #function(): Registers | undefined {
+    const isHere = this.#address >= ENABLE && (this.#address & 0x00ff_0700) === 0;
+    return isHere ? this.#functions[(this.#address >>> 11) & 31] : undefined;
+  }
+
+  #register(offset: number): number {
+    return (this.#address & 0xfc) + offset - DATA;
+  }
+}
+
+/** The CPU's side of the bus: nothing to set, but guests look for it before they believe that there is a bus. */
+function hostBridge(): ConfigSpace {
+  const config = new ConfigSpace();
+  config.define(PciConfig.vendorId, 2, BRIDGE.vendor);
+  config.define(PciConfig.deviceId, 2, BRIDGE.device);
+  config.define(PciConfig.revisionId, 4, BRIDGE.classCode * 0x100);
+  return config;
+}

@@ -1,0 +1,445 @@
+// test/spec: the driver's session: status, features, and the hand-over of queues from host to host while their driver works.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BlockDevice } from '../../src/devices/blk/block-device.ts';
+import { CONFIG } from '../../src/devices/blk/spec.ts';
+import type { EventFd } from '../../src/sys/event-fd.ts';
+import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts';
+import { blockRequest } from '../../src/testing/block-request.ts';
+import { DriverQueue } from '../../src/testing/driver-queue.ts';
+import { MmioDriver } from '../../src/testing/mmio-driver.ts';
+import { eventually } from '../../src/testing/raw-front-end.ts';
+import { RawGuest } from '../../src/testing/raw-guest.ts';
+import { StandInMachine, type StandInOptions, sharedRegion } from '../../src/testing/stand-in-machine.ts';
+import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
+import type { QueueHost } from '../../src/transports/queue-host.ts';
+import type { DoorbellPort } from '../../src/transports/transport.ts';
+import { VirtioMmio } from '../../src/transports/virtio-mmio/virtio-mmio.ts';
+import { DeviceStatus } from '../../src/virtio/spec.ts';
+import { descriptorKinds } from '../vhost-user/back-end.ts';
+
+const DISK_BYTES = 64 * 1024;
+const SECTOR = 512;
+const QUEUES = 2;
+const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED } = DeviceStatus;
+
+/** A disk behind virtio-mmio, two hosts that can run its queues, and a driver. */
+class World implements AsyncDisposable {
+  readonly disk = new Uint8Array(DISK_BYTES);
+  /** Reads that wait for `gate`, where that is set. */
+  gate: PromiseWithResolvers<void> | undefined;
+  waiting = 0;
+  readonly guest = new RawGuest({ sizeBytes: 4 << 20 });
+  readonly driver: MmioDriver;
+  /** Another device on the same disk, and who runs it. */
+  readonly other = this.#device();
+  readonly host: LocalQueueHost;
+  readonly queues: BlockDriver[] = [];
+
+  constructor(options: StandInOptions = {}) {
+    this.driver = new MmioDriver(this.#device(), this.guest, options);
+    this.host = this.newHost(this.other);
+  }
+
+  newHost(device: BlockDevice): LocalQueueHost {
+    const host = new LocalQueueHost(device, this.driver.machine.loop, { log: () => {} });
+    host.setMemory([sharedRegion(this.guest)], () => {});
+    return host;
+  }
+
+  #device(): BlockDevice {
+    const store = {
+      sizeBytes: DISK_BYTES,
+      read: async (offset: number, into: Uint8Array) => {
+        this.waiting++;
+        await this.gate?.promise;
+        this.waiting--;
+        into.set(this.disk.subarray(offset, offset + into.length));
+      },
+      write: (offset: number, from: Uint8Array) => this.disk.set(from, offset),
+      flush() {},
+    };
+    return new BlockDevice(store, { queues: QUEUES });
+  }
+
+  get session() {
+    return this.driver.transport.session;
+  }
+
+  /** Negotiates, and has its queues run. */
+  async run(): Promise<void> {
+    await this.driver.reset();
+    const features = await this.driver.offered();
+    assert.ok(await this.driver.accept(features));
+    for (let index = 0; index < QUEUES; index++) {
+      const ring = new DriverQueue(this.guest.memory, { size: 16, features });
+      assert.ok(await this.driver.setUp(index, 16, ring.addresses));
+      this.queues[index] = new BlockDriver(this.guest.memory, ring);
+    }
+    await this.driver.start();
+  }
+
+  submit(index: number, sector: number): void {
+    const blocks = this.queues[index] as BlockDriver;
+    blocks.queue.requestCalls();
+    blocks.add(blockRequest.read(sector, SECTOR));
+    blocks.queue.publish();
+    if (blocks.queue.needsKick()) this.driver.kick(index);
+  }
+
+  async results(index: number): Promise<BlockResult[]> {
+    const blocks = this.queues[index] as BlockDriver;
+    const all: BlockResult[] = [];
+    await eventually(`requests of queue ${index}`, () => {
+      all.push(...blocks.harvest());
+      return blocks.inFlight === 0;
+    });
+    return all;
+  }
+
+  async read(index: number, sector = 0): Promise<void> {
+    this.submit(index, sector);
+    const results = await this.results(index);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      [0],
+    );
+  }
+
+  /** Requests served so far by either host. */
+  get served(): { home: number; other: number } {
+    const count = (host: LocalQueueHost): number => host.counters.reduce((sum, { requests }) => sum + requests, 0);
+    return { home: count(this.driver.machine.hosts[0] as LocalQueueHost), other: count(this.host) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.gate?.resolve();
+    this.gate = undefined;
+    await this.driver[Symbol.asyncDispose]();
+    this.host.setMemory([], () => {});
+    this.guest[Symbol.dispose]();
+  }
+}
+
+const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('§2.1.1 a status bit that the driver leaves out stays set', async () => {
+  await using world = new World();
+  await world.run();
+  const running = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
+  assert.equal(world.session.status, running);
+  await world.session.writeStatus(ACKNOWLEDGE);
+  assert.equal(world.session.status, running);
+  await world.read(0);
+  await world.session.writeStatus(FAILED);
+  assert.equal(world.session.status, running | FAILED);
+});
+
+test('§2.1 bits that are not the driver’s cannot be set by it', async () => {
+  await using world = new World();
+  await world.session.writeStatus(0xffff_ff70 | ACKNOWLEDGE);
+  assert.equal(world.session.status, ACKNOWLEDGE);
+});
+
+test('§3.1.1 DRIVER_OK without FEATURES_OK is not set', async () => {
+  await using world = new World();
+  await world.session.writeStatus(ACKNOWLEDGE | DRIVER | DRIVER_OK);
+  assert.equal(world.session.status, ACKNOWLEDGE | DRIVER);
+});
+
+test('§6.1 a driver without VIRTIO_F_VERSION_1 is refused, once in words', async () => {
+  await using world = new World();
+  const features = (await world.driver.offered()) & 0xffff_ffffn;
+  for (let i = 0; i < 3; i++) assert.equal(await world.driver.accept(features), false);
+  assert.equal(world.driver.lines.length, 1);
+  assert.match(world.driver.lines[0] as string, /VERSION_1/);
+});
+
+test('§2.2 features do not change after FEATURES_OK', async () => {
+  await using world = new World();
+  await world.run();
+  const { features } = world.session;
+  world.session.acceptWord(0, 0);
+  assert.equal(world.session.features, features);
+});
+
+test('§2.2.2 a feature beyond bit 63 was not offered either', async () => {
+  await using world = new World();
+  const features = await world.driver.offered();
+  world.session.acceptWord(2, 1);
+  assert.equal(await world.driver.accept(features), false);
+});
+
+test('§2.3 a change between the driver’s look and DRIVER_OK is told with DRIVER_OK', async () => {
+  await using world = new World();
+  await world.driver.reset();
+  assert.ok(await world.driver.accept(await world.driver.offered()));
+  world.session.readConfig(CONFIG.capacity, 4);
+  (world.session.device as BlockDevice).resize(DISK_BYTES / 2);
+  assert.equal(world.driver.tookConfigInterrupt(), false, 'not before');
+  await world.driver.start();
+  assert.equal(world.driver.tookConfigInterrupt(), true);
+});
+
+test('§2.7 a ring that is not aligned is not made ready', async () => {
+  await using world = new World();
+  await world.driver.reset();
+  assert.ok(await world.driver.accept(await world.driver.offered()));
+  const ring = { descriptorTable: 1 << 20, availableRing: (1 << 20) + 4096, usedRing: (1 << 20) + 8192 };
+  for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
+    assert.equal(await world.driver.setUp(0, 16, { ...ring, [part]: ring[part] + 1 }), false, part);
+  assert.equal(await world.driver.setUp(0, 16, ring), true);
+});
+
+test('§2.1.2 a ring outside of memory costs a reset, and is said', async () => {
+  await using world = new World();
+  await world.driver.reset();
+  assert.ok(await world.driver.accept(await world.driver.offered()));
+  const far = 2 ** 60;
+  assert.ok(await world.driver.setUp(0, 16, { descriptorTable: far, availableRing: far, usedRing: far }));
+  await world.driver.start();
+  assert.equal(world.session.status & DEVICE_NEEDS_RESET, DEVICE_NEEDS_RESET);
+  assert.equal(world.driver.tookConfigInterrupt(), true);
+  assert.match(world.driver.lines.join(), /queue 0 does not start: .* not its memory/);
+  await world.run();
+  await world.read(0);
+});
+
+for (const refusesDoorbells of [false, true]) {
+  const kernel = refusesDoorbells ? ', without doorbells' : '';
+
+  test(`lend and reclaim: requests go where the queues are, and none is lost${kernel}`, async () => {
+    await using world = new World({ refusesDoorbells });
+    await world.run();
+    for (let round = 0; round < 5; round++) {
+      for (const index of [0, 1]) await world.read(index, round);
+      await world.session.lend(world.host);
+      const { home } = world.served;
+      for (const index of [0, 1]) await world.read(index, round);
+      assert.deepEqual(world.served, { home, other: 2 * (round + 1) });
+      await world.session.reclaim();
+    }
+    assert.deepEqual(world.served, { home: 10, other: 10 });
+  });
+
+  test(`hand-over under load: what is in flight ends where it began, what waits goes along${kernel}`, async () => {
+    await using world = new World({ refusesDoorbells });
+    await world.run();
+    let done = false;
+    const load = (async () => {
+      let count = 0;
+      for (; !done; count += 8) {
+        for (let i = 0; i < 8; i++) world.submit(i % 2, (count + i) % 64);
+        for (const index of [0, 1]) assert.equal((await world.results(index)).length, 4);
+      }
+      return count;
+    })();
+    for (let round = 0; round < 20; round++) {
+      await (round % 2 === 0 ? world.session.lend(world.host) : world.session.reclaim());
+      for (let i = 0; i < 10; i++) await pause();
+    }
+    done = true;
+    const count = await load;
+    const { home, other } = world.served;
+    assert.equal(home + other, count);
+    assert.ok(home > 0 && other > 0, `${home} and ${other}`);
+  });
+}
+
+test('a request in flight holds the hand-over up, and a kick meanwhile is not lost', async () => {
+  await using world = new World();
+  await world.run();
+  world.gate = Promise.withResolvers();
+  world.submit(0, 1);
+  await eventually('the read', () => world.waiting === 1);
+  let lent = false;
+  const lend = world.session.lend(world.host).then(() => {
+    lent = true;
+  });
+  for (let i = 0; i < 10; i++) await pause();
+  assert.equal(lent, false);
+  world.submit(0, 2);
+  world.gate.resolve();
+  world.gate = undefined;
+  await lend;
+  assert.equal((await world.results(0)).length, 2);
+  assert.deepEqual(world.served, { home: 1, other: 1 });
+});
+
+test('the interrupt status shows used buffers while a queue is on its way', async () => {
+  await using world = new World();
+  await world.run();
+  const lend = world.session.lend(world.host);
+  assert.equal(world.driver.transport.interruptStatus & 1, 1);
+  await lend;
+  assert.equal(world.driver.transport.interruptStatus & 1, 1);
+});
+
+test('queues lent before the driver comes begin with the other host', async () => {
+  await using world = new World();
+  await world.session.lend(world.host);
+  await world.run();
+  await world.read(0);
+  assert.deepEqual(world.served, { home: 0, other: 1 });
+  await world.session.reclaim();
+  await world.read(1);
+  assert.deepEqual(world.served, { home: 1, other: 1 });
+});
+
+test('a reset while lent: both hosts are reset, and the driver begins anew with the same host', async () => {
+  await using world = new World();
+  await world.run();
+  await world.session.lend(world.host);
+  await world.read(0);
+  await world.run();
+  await world.read(0);
+  assert.deepEqual(world.served, { home: 0, other: 2 });
+});
+
+test('a reset asked for during a hand-over waits for it', async () => {
+  await using world = new World();
+  await world.run();
+  const steps: string[] = [];
+  const lend = world.session.lend(world.host).then(() => steps.push('lent'));
+  const reset = world.driver.reset().then(() => steps.push('reset'));
+  await Promise.all([lend, reset]);
+  assert.deepEqual(steps, ['lent', 'reset']);
+  await world.run();
+  await world.read(0);
+});
+
+test('lend while lent goes from one host to the next', async () => {
+  await using world = new World();
+  await world.run();
+  await world.session.lend(world.host);
+  const third = world.newHost(world.other);
+  await world.session.lend(third);
+  await world.read(0);
+  assert.deepEqual(world.served, { home: 0, other: 0 });
+  assert.equal(third.counters[0]?.requests, 1);
+  await world.session.lend(world.host);
+  await world.read(0);
+  assert.deepEqual(world.served, { home: 0, other: 1 });
+  third.setMemory([], () => {});
+});
+
+test('a host that cannot start a queue gets none, and says why', async () => {
+  await using world = new World();
+  await world.run();
+  const refusing: QueueHost = {
+    setMemory: (_regions, done) => done(),
+    start: (index, _setup, done) => done(index === 1 ? new Error('no room for two') : undefined),
+    stop: (_index, done) => done(0, false),
+    setCall: (_index, _fd, done) => done(),
+    activate() {},
+    writeConfig: () => true,
+    reset() {},
+  };
+  await assert.rejects(world.session.lend(refusing), /no room for two/);
+  for (const index of [0, 1]) await world.read(index);
+  assert.deepEqual(world.served, { home: 2, other: 0 });
+});
+
+test('what the driver wrote to the configuration space is told to the next host', async () => {
+  await using world = new World();
+  await world.run();
+  await world.driver.writeConfig(CONFIG.writeback, 1, 0);
+  assert.equal(world.other.config[CONFIG.writeback], 1);
+  await world.session.lend(world.host);
+  assert.equal(world.other.config[CONFIG.writeback], 0);
+});
+
+test('pause keeps the device off memory until resume, and what came meanwhile is served', async () => {
+  await using world = new World();
+  await world.run();
+  await world.session.pause();
+  world.submit(0, 0);
+  for (let i = 0; i < 10; i++) await pause();
+  assert.deepEqual(world.queues[0]?.harvest(), []);
+  await world.session.lend(world.host);
+  await world.session.resume();
+  assert.equal((await world.results(0)).length, 1);
+  assert.deepEqual(world.served, { home: 0, other: 1 });
+});
+
+test('a session leaves no descriptor behind', async () => {
+  const life = async (): Promise<void> => {
+    await using world = new World();
+    await world.run();
+    await world.session.lend(world.host);
+    await world.read(0);
+    await world.run();
+    await world.session.reclaim();
+    await world.read(1);
+    await world.session.lend(world.host);
+  };
+  await life();
+  for (let i = 0; i < 5; i++) await pause();
+  const before = descriptorKinds();
+  await life();
+  for (let i = 0; i < 5; i++) await pause();
+  assert.deepEqual(descriptorKinds(), before);
+});
+
+test('a doorbell that the kernel does not give back still rings, and that is said', async () => {
+  using guest = new RawGuest();
+  const machine = new StandInMachine();
+  let kept: EventFd | undefined;
+  const doorbells: DoorbellPort = {
+    assign(_place, eventFd) {
+      if (kept !== undefined) throw new Error('it is taken');
+      kept = eventFd;
+      return {
+        [Symbol.dispose]() {
+          throw new Error('EFAULT');
+        },
+      };
+    },
+  };
+  const device = new BlockDevice({ sizeBytes: DISK_BYTES, read: (_offset, into) => void into.fill(0) });
+  const options = { ...machine.optionsFor(device, guest), doorbells, address: 0xd000_0000, interrupt: machine.line };
+  const { session, close } = (() => {
+    const mmio = new VirtioMmio(options);
+    return { session: mmio.session, close: () => machine.close(mmio) };
+  })();
+  const features = session.offeredFeatures;
+  const run = async (): Promise<BlockDriver> => {
+    await session.writeStatus(0);
+    for (const select of [0, 1]) session.acceptWord(select, session.offeredWord(select));
+    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    const ring = new DriverQueue(guest.memory, { size: 16, features });
+    const queue = session.queue(0);
+    for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
+      queue?.setAddressWord(part, 0, ring.addresses[part]);
+    if (queue !== undefined) queue.size = 16;
+    await session.setReady(0, true);
+    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    return new BlockDriver(guest.memory, ring);
+  };
+  await run();
+  const again = await run();
+  again.add(blockRequest.read(0, SECTOR));
+  again.queue.publish();
+  for (let i = 0; i < 5; i++) await pause();
+  again.harvest();
+  again.add(blockRequest.read(0, SECTOR));
+  again.queue.publish();
+  kept?.signal();
+  await eventually('the read', () => again.harvest().length === 1);
+  assert.match(machine.lines.join('\n'), /the kernel goes on ringing a doorbell that was given back: EFAULT/);
+  assert.match(machine.lines.join('\n'), /kicks take the slow path, out of the guest: it is taken/);
+  await close();
+});
+
+test('QueueReady can go and come while the others run', async () => {
+  await using world = new World();
+  await world.run();
+  await world.session.setReady(0, false);
+  assert.equal(world.session.queue(0)?.ready, false);
+  await world.read(1);
+  const features = world.session.features;
+  const ring = new DriverQueue(world.guest.memory, { size: 8, features });
+  assert.ok(await world.driver.setUp(0, 8, ring.addresses));
+  world.queues[0] = new BlockDriver(world.guest.memory, ring);
+  await world.read(0);
+});
