@@ -7,7 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { EventFd } from '../../sys/event-fd.ts';
 import { closeFd } from '../../sys/libc.ts';
 import { UnixListener, UnixSocket } from '../../sys/unix-socket.ts';
-import { BackEndError, FrontEndChannel } from './frontend-channel.ts';
+import { BackEndError } from './back-end-error.ts';
+import { FrontEndChannel } from './frontend-channel.ts';
 import { encodeMessage, encodeU64 } from './message.ts';
 import { REPLY, Request } from './spec.ts';
 

@@ -2,24 +2,12 @@
 import { Epoll } from '../../sys/epoll.ts';
 import { closeFd, SystemError } from '../../sys/libc.ts';
 import type { UnixSocket } from '../../sys/unix-socket.ts';
+import { BackEndError } from './back-end-error.ts';
 import { decodeHeader, encodeMessage, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { HEADER_BYTES, REPLY, requestName } from './spec.ts';
 
 const NO_PAYLOAD = new Uint8Array(0);
-
-/** The back end did not do what was asked: it refused, answered something else, went away or stayed silent. */
-export class BackEndError extends Error {
-  readonly code = 'BELFRY_BACK_END';
-  /** The message it was about, as in `SET_MEM_TABLE`. */
-  readonly messageName: string;
-
-  constructor(messageName: string, problem: string) {
-    super(`${messageName}: the back end ${problem}`);
-    this.name = 'BackEndError';
-    this.messageName = messageName;
-  }
-}
 
 export class FrontEndChannel implements Disposable {
   readonly #socket: UnixSocket;

@@ -1,5 +1,6 @@
 // Ground floor: a listening socket and the front ends that come to it, one at a time; the next is served when the first leaves.
 import type { EventLoop } from '../../sys/event-loop.ts';
+import { TimerFd } from '../../sys/timer-fd.ts';
 import type { UnixListener, UnixSocket } from '../../sys/unix-socket.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
 import type { QueueHost } from '../queue-host.ts';
@@ -12,6 +13,9 @@ import { requestName } from './spec.ts';
 import { vringMessages } from './vring-messages.ts';
 
 const handlers: { readonly [request: number]: Handler } = { ...deviceMessages, ...memoryMessages, ...vringMessages };
+
+/** How soon a front end that could not be taken on is looked at again. */
+const RETRY_MS = 1000;
 
 export interface ServerOptions {
   /** One line for each thing a person should know. */
@@ -33,6 +37,10 @@ export class VhostUserServer {
   /** From a front end's coming until nothing is left of its session. */
   #serving = false;
   #closing = false;
+  /** Made while there are descriptors. */
+  readonly #retry = new TimerFd();
+  readonly #retryWatch: Disposable;
+  #hasComplained = false;
 
   constructor(listener: UnixListener, device: VirtioDevice, host: QueueHost, loop: EventLoop, options: ServerOptions) {
     this.#listener = listener;
@@ -40,16 +48,35 @@ export class VhostUserServer {
     this.#host = host;
     this.#loop = loop;
     this.#options = options;
+    this.#retryWatch = loop.watch(this.#retry.fd, () => {
+      if (this.#retry.expirations() > 0) this.#listen();
+    });
     this.#listen();
   }
 
   #listen(): void {
     this.#watch = this.#loop.watch(this.#listener.fd, () => {
-      const socket = this.#listener.accept();
+      const socket = this.#accept();
       if (socket === undefined) return;
       this.#watch?.[Symbol.dispose]();
       this.#serve(socket);
     });
+  }
+
+  /** A client for whom there is no descriptor or memory keeps its place; the socket stays readable meanwhile, and is not looked at. */
+  #accept(): UnixSocket | undefined {
+    try {
+      const socket = this.#listener.accept();
+      this.#hasComplained = false;
+      return socket;
+    } catch (error) {
+      const { message } = error as Error;
+      if (!this.#hasComplained) this.#options.log(`a front end waits: ${message}; tried again every second`);
+      this.#hasComplained = true;
+      this.#watch?.[Symbol.dispose]();
+      this.#retry.set(RETRY_MS);
+      return undefined;
+    }
   }
 
   #serve(socket: UnixSocket): void {
@@ -80,12 +107,15 @@ export class VhostUserServer {
     if (this.#closing) return;
     this.#closing = true;
     this.#watch?.[Symbol.dispose]();
+    this.#retryWatch[Symbol.dispose]();
     if (this.#serving) this.#connection?.close(undefined);
     else this.#finish();
   }
 
   #finish(): void {
     this.#closing = true;
+    this.#retryWatch[Symbol.dispose]();
+    this.#retry[Symbol.dispose]();
     this.#listener[Symbol.dispose]();
     this.#options.onClosed?.();
   }

@@ -1,0 +1,173 @@
+// The microVM: hands a disk from our own device to a back end at a socket and back, while its guest goes on. The requests wait meanwhile.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BlockDevice } from '../devices/blk/block-device.ts';
+import { CONFIG_BYTES } from '../devices/blk/spec.ts';
+import type { EventLoop } from '../sys/event-loop.ts';
+import type { DriverSession } from '../transports/driver-session.ts';
+import type { SharedRegion } from '../transports/queue-host.ts';
+import { BackEnd } from '../transports/vhost-user/back-end.ts';
+import { connectAgain } from '../transports/vhost-user/connect-again.ts';
+import { VhostUserQueueHost } from '../transports/vhost-user/vhost-user-queue-host.ts';
+import { brokenPromise } from './disk-promises.ts';
+import type { LendableImage } from './lendable-image.ts';
+
+export interface HandOverOptions {
+  /** Where a back end listens, or will. */
+  readonly socket: string;
+  readonly device: BlockDevice;
+  readonly image: LendableImage;
+  /** The driver's session with the device, made with an in-process host. */
+  readonly session: DriverSession;
+  /** The guest's memory. */
+  readonly memory: readonly SharedRegion[];
+  readonly loop: EventLoop;
+  /** One line for each thing a person should know. */
+  readonly log: (line: string) => void;
+}
+
+/** `here` our device; `there` the back end; `waiting` for a back end to come; `moving` between them. */
+export type Whereabouts = 'here' | 'moving' | 'waiting' | 'there';
+
+const RETRY_MS = 100;
+
+export class HandOver {
+  readonly #options: HandOverOptions;
+  readonly #host: VhostUserQueueHost;
+  #where: Whereabouts = 'here';
+  #leaving = new AbortController();
+  #backEnd: BackEnd | undefined;
+  #closed = false;
+  #moved: Promise<void> = Promise.resolve();
+
+  /** Throws SystemError where the memory cannot be mapped. */
+  constructor(options: HandOverOptions) {
+    this.#options = options;
+    this.#host = new VhostUserQueueHost(options.device, options.log);
+    this.#host.setMemory(options.memory, (problem) => {
+      if (problem !== undefined) throw problem;
+    });
+    this.#host.onGone = (reason) => {
+      options.log(`${this.#name} comes back: ${reason.message}`);
+      this.#comeBack();
+    };
+  }
+
+  get #name(): string {
+    return this.#options.image.store.name ?? 'the disk';
+  }
+
+  get where(): Whereabouts {
+    return this.#where;
+  }
+
+  /** Fulfilled when what is under way is over: the disk is here, there, or waiting. */
+  get settled(): Promise<void> {
+    return this.#moved;
+  }
+
+  /** What SIGUSR1 does: hands the disk over, or takes it back. */
+  toggle(): void {
+    if (this.#where === 'here') this.#moved = this.#go();
+    else if (this.#where === 'moving') this.#options.log(`${this.#name} is being handed over already`);
+    else this.#comeBack();
+  }
+
+  /** Refuses a back end that will not do before anything is stopped, if it is there already. */
+  async #go(): Promise<void> {
+    const { socket, image, session, loop, log } = this.#options;
+    this.#where = 'moving';
+    this.#leaving = new AbortController();
+    const early = await BackEnd.connect(socket, loop, this.#connecting).catch(() => undefined);
+    const objection = early && this.#objection(early);
+    if (early !== undefined && objection !== undefined) {
+      early[Symbol.dispose]();
+      this.#where = 'here';
+      return log(`${this.#name} stays: the back end at ${socket} is refused: ${objection}`);
+    }
+    try {
+      await session.lend(this.#host);
+      await image.release();
+    } catch (error) {
+      early?.[Symbol.dispose]();
+      await session.reclaim();
+      this.#where = 'here';
+      return log(`${this.#name} stays: ${(error as Error).message}`);
+    }
+    if (early !== undefined) return this.#attach(early);
+    log(`${this.#name} is closed, and its requests wait for a back end at ${socket}`);
+    this.#where = 'waiting';
+    void this.#await();
+  }
+
+  async #await(): Promise<void> {
+    const { socket, loop } = this.#options;
+    const { signal } = this.#leaving;
+    const objection = (backEnd: BackEnd): string | undefined => this.#objection(backEnd);
+    const backEnd = await connectAgain(socket, loop, { ...this.#connecting, signal, objection }).catch(() => undefined);
+    if (backEnd === undefined) return; // somebody does not want to wait any longer
+    this.#where = 'moving';
+    this.#moved = this.#attach(backEnd);
+  }
+
+  get #connecting(): { readonly configBytes: number; readonly log: (line: string) => void } {
+    return { configBytes: CONFIG_BYTES, log: this.#options.log };
+  }
+
+  #objection({ dialogue, config }: BackEnd): string | undefined {
+    const { session, device } = this.#options;
+    const promised = { features: session.offeredFeatures, queues: session.queues.length, config: device.config };
+    return brokenPromise(promised, { features: dialogue.offeredFeatures, queues: dialogue.queueCount ?? 1, config });
+  }
+
+  async #attach(backEnd: BackEnd): Promise<void> {
+    this.#backEnd = backEnd;
+    const { promise, resolve } = Promise.withResolvers<Error | undefined>();
+    this.#host.attach(backEnd, resolve);
+    const problem = await promise;
+    if (problem === undefined) {
+      this.#where = 'there';
+      return this.#options.log(`${this.#name} is served by the back end at ${this.#options.socket}`);
+    }
+    this.#options.log(`${this.#name} comes back: ${problem.message}`);
+    await this.#return();
+  }
+
+  #comeBack(): void {
+    this.#where = 'moving';
+    this.#leaving.abort();
+    this.#moved = this.#return();
+  }
+
+  async #return(): Promise<void> {
+    const { session, log } = this.#options;
+    await new Promise<void>((resolve) => this.#host.detach(resolve));
+    this.#backEnd?.[Symbol.dispose]();
+    this.#backEnd = undefined;
+    await this.#reacquire();
+    if (this.#closed) return;
+    await session.reclaim();
+    this.#where = 'here';
+    log(`${this.#name} is served in-process`);
+  }
+
+  /** The back end may not have let go of the image yet. */
+  async #reacquire(): Promise<void> {
+    const { image, device, log } = this.#options;
+    for (let said = ''; !this.#closed; await sleep(RETRY_MS)) {
+      try {
+        return device.resize(image.reacquire());
+      } catch (error) {
+        const { message } = error as Error;
+        if (message !== said) log(`${this.#name} waits: ${message}`);
+        said = message;
+      }
+    }
+  }
+
+  /** For good, wherever the disk is. The session is closed afterwards. */
+  close(): void {
+    this.#closed = true;
+    this.#leaving.abort();
+    this.#backEnd?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,255 @@
+// test/vhost-user: a machine without processors: memory, a driver's session with a disk, doorbells, and threads that drive its queues.
+import { Worker } from 'node:worker_threads';
+import { planQueue, type QueuePlan } from '../../src/bench/load/queue-plan.ts';
+import { EventFd } from '../../src/sys/event-fd.ts';
+import { EventLoop } from '../../src/sys/event-loop.ts';
+import { closeFd } from '../../src/sys/libc.ts';
+import { Mapping } from '../../src/sys/mapping.ts';
+import { createMemfd } from '../../src/sys/memfd.ts';
+import { rideNodeLoop } from '../../src/sys/node-loop.ts';
+import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts';
+import type { BlockRequest } from '../../src/testing/block-request.ts';
+import { DriverMemory } from '../../src/testing/driver-memory.ts';
+import { DriverQueue, type RingAddresses } from '../../src/testing/driver-queue.ts';
+import { eventually } from '../../src/testing/raw-front-end.ts';
+import { DriverSession } from '../../src/transports/driver-session.ts';
+import type { QueueHost, SharedRegion } from '../../src/transports/queue-host.ts';
+import type { VirtioDevice } from '../../src/virtio/device.ts';
+import { DeviceStatus, VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
+import { COMPLETED, STOP, type Verified, type VerifyingJob } from './verifying-thread.ts';
+
+const GUEST_BASE = 0x4000_0000;
+const BLOCK_BYTES = 4096;
+/** For requests made on this thread. */
+const BY_HAND_BYTES = 1 << 20;
+const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = DeviceStatus;
+
+export interface DrivenDiskOptions {
+  readonly queues?: number;
+  readonly depth?: number;
+}
+
+/** One queue: its eventfds, and what its thread counts. */
+interface Driven {
+  readonly plan: QueuePlan;
+  /** What the driver rings; it takes the place of an address that the kernel watches. */
+  readonly doorbell: EventFd;
+  readonly call: EventFd;
+  readonly words: Int32Array<SharedArrayBuffer>;
+  readonly watch: Disposable;
+}
+
+export class DrivenDisk implements AsyncDisposable {
+  readonly loop = new EventLoop();
+  readonly lines: string[] = [];
+  readonly log = (line: string): void => void this.lines.push(line);
+  readonly memory: SharedRegion;
+  configChanges = 0;
+  readonly #ride = rideNodeLoop(this.loop);
+  readonly #queues: Driven[] = [];
+  readonly #assigned = new Map<number, EventFd>();
+  readonly #workers: Worker[] = [];
+  readonly #mapping: Mapping;
+  readonly #byHand: DriverMemory;
+  #session: DriverSession | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor({ queues = 1, depth = 32 }: DrivenDiskOptions = {}) {
+    const plans: QueuePlan[] = [];
+    for (let i = 0; i < queues; i++) {
+      const needs = { depth, blockBytes: BLOCK_BYTES, segmentBytesMax: BLOCK_BYTES };
+      plans.push(planQueue(plans.at(-1)?.end ?? 0, needs));
+    }
+    const planned = Math.ceil((plans.at(-1) as QueuePlan).end / 4096) * 4096;
+    const sizeBytes = planned + BY_HAND_BYTES;
+    const fd = createMemfd('driven-disk', sizeBytes);
+    this.#mapping = Mapping.ofFile(fd, sizeBytes);
+    this.#byHand = new DriverMemory(this.#mapping.bytes.subarray(planned), GUEST_BASE + planned);
+    this.memory = { fd, mapBytes: sizeBytes, mmapOffset: 0, guestAddress: GUEST_BASE, sizeBytes };
+    plans.forEach((plan, index) => {
+      const doorbell = EventFd.create();
+      const watch = this.loop.watch(doorbell.fd, () => this.#rung(index, doorbell));
+      const words = new Int32Array(new SharedArrayBuffer(8));
+      this.#queues.push({ plan, doorbell, call: EventFd.create(), words, watch });
+    });
+  }
+
+  /** As ioeventfd: the eventfd that is assigned is rung, or the write leaves the guest. */
+  #rung(index: number, doorbell: EventFd): void {
+    if (!doorbell.clear()) return;
+    const assigned = this.#assigned.get(index);
+    if (assigned === undefined) this.#session?.kick(index);
+    else assigned.signal();
+  }
+
+  /** The driver's session with this device, made once. */
+  connect(device: VirtioDevice, host: QueueHost): DriverSession {
+    host.setMemory([this.memory], (problem) => {
+      if (problem !== undefined) throw problem;
+    });
+    this.#session = new DriverSession(device, host, this.loop, {
+      assignDoorbell: (queue, eventFd) => {
+        if (this.#assigned.has(queue)) throw new Error(`the doorbell of queue ${queue} has an eventfd already`);
+        this.#assigned.set(queue, eventFd);
+        return { [Symbol.dispose]: () => void this.#assigned.delete(queue) };
+      },
+      callFd: (queue) => this.#queues[queue]?.call.fd,
+      say: this.log,
+      configChanged: () => this.configChanges++,
+      reset: () => {},
+    });
+    return this.#session;
+  }
+
+  get session(): DriverSession {
+    return this.#session as DriverSession;
+  }
+
+  /** As a driver begins, §3.1.1: everything offered is accepted, but for `without`. */
+  async bringUp(without = 0n, other?: RingAddresses & { readonly size: number }): Promise<void> {
+    const { session } = this;
+    await session.writeStatus(ACKNOWLEDGE);
+    await session.writeStatus(ACKNOWLEDGE | DRIVER);
+    const features = session.offeredFeatures & ~without;
+    for (const select of [0, 1]) session.acceptWord(select, Number((features >> BigInt(32 * select)) & 0xffff_ffffn));
+    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    const rings = other === undefined ? this.#queues.map(({ plan }) => addressesOf(plan)) : [other];
+    for (const [index, ring] of rings.entries()) {
+      const queue = session.queue(index);
+      if (queue === undefined) throw new Error(`the device has no queue ${index}`);
+      queue.size = ring.size;
+      for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
+        queue.setAddressWord(part, 0, ring[part]);
+      await session.setReady(index, true);
+    }
+    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+  }
+
+  /** In place of `bringUp` and `drive`: queue 0, to be driven from here. */
+  async byHand(size = 64): Promise<Hand> {
+    const queue = new DriverQueue(this.#byHand, { size, features: this.session.offeredFeatures });
+    await this.bringUp(0n, { ...queue.addresses, size });
+    const { doorbell } = this.#queues[0] as Driven;
+    return new Hand(new BlockDriver(this.#byHand, queue), doorbell);
+  }
+
+  /** Starts a thread for each queue, which reads and writes and compares until `stop` is called. */
+  drive(seed = 1): Driving {
+    const { capacityBytes } = this;
+    const eventIdx = (this.session.features & VIRTIO_F_EVENT_IDX) !== 0n;
+    const threads = this.#queues.map(({ plan, doorbell, call, words }, queue) => {
+      const job: VerifyingJob = {
+        ...{ plan, queue, queues: this.#queues.length, capacityBytes, eventIdx, seed: seed + queue, words },
+        ...{ memoryFd: this.memory.fd, memoryBytes: this.memory.sizeBytes, guestBase: GUEST_BASE },
+        ...{ kickFd: doorbell.fd, callFd: call.fd },
+      };
+      const worker = new Worker(new URL('./verifying-thread.ts', import.meta.url), { workerData: job });
+      this.#workers.push(worker);
+      return resultOf(worker);
+    });
+    return new Driving(
+      threads,
+      this.#queues.map(({ words }) => words),
+    );
+  }
+
+  get capacityBytes(): number {
+    const { buffer, byteOffset } = this.session.device.config;
+    return Number(new DataView(buffer, byteOffset).getBigUint64(0, true)) * 512;
+  }
+
+  /** As the machine's end. */
+  close(): Promise<void> {
+    this.#closed ??= this.#session?.close() ?? Promise.resolve();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await this.close();
+    for (const { doorbell, call, watch } of this.#queues) {
+      watch[Symbol.dispose]();
+      doorbell[Symbol.dispose]();
+      call[Symbol.dispose]();
+    }
+    this.#mapping[Symbol.dispose]();
+    closeFd(this.memory.fd);
+    this.#ride[Symbol.dispose]();
+    this.loop[Symbol.dispose]();
+  }
+}
+
+/** A queue driven by hand. */
+export class Hand {
+  readonly driver: BlockDriver;
+  readonly #doorbell: EventFd;
+
+  constructor(driver: BlockDriver, doorbell: EventFd) {
+    this.driver = driver;
+    this.#doorbell = doorbell;
+  }
+
+  submit(...requests: readonly BlockRequest[]): void {
+    for (const request of requests) this.driver.add(request);
+    this.driver.queue.publish();
+    if (this.driver.queue.needsKick()) this.#doorbell.signal();
+  }
+
+  /** Waits until everything has come back. */
+  async results(): Promise<BlockResult[]> {
+    const all: BlockResult[] = [];
+    await eventually(`${this.driver.inFlight} requests`, () => {
+      all.push(...this.driver.harvest());
+      return this.driver.inFlight === 0;
+    });
+    return all;
+  }
+
+  async serve(...requests: readonly BlockRequest[]): Promise<BlockResult[]> {
+    this.submit(...requests);
+    return this.results();
+  }
+}
+
+/** Threads at work on a disk's queues. */
+export class Driving {
+  readonly #threads: readonly Promise<Verified>[];
+  readonly #words: readonly Int32Array<SharedArrayBuffer>[];
+
+  constructor(threads: readonly Promise<Verified>[], words: readonly Int32Array<SharedArrayBuffer>[]) {
+    this.#threads = threads;
+    this.#words = words;
+    for (const thread of threads) thread.catch(() => {});
+  }
+
+  #completed(): number[] {
+    return this.#words.map((words) => Atomics.load(words, COMPLETED));
+  }
+
+  /** Waits until every queue got requests back that were not back before. Rejects with what a thread died of. */
+  async progress(): Promise<void> {
+    const before = this.#completed();
+    const isMoving = eventually('every queue goes on', () => this.#completed().every((now, i) => now > before[i]! + 100));
+    await Promise.race([isMoving, ...this.#threads.map((thread) => thread.then(() => isMoving))]);
+  }
+
+  /** Ends them: takes back what is in flight, reads everything that was ever written. */
+  stop(): Promise<Verified[]> {
+    for (const words of this.#words) Atomics.store(words, STOP, 1);
+    return Promise.all(this.#threads);
+  }
+}
+
+function addressesOf(plan: QueuePlan): RingAddresses & { readonly size: number } {
+  const { size } = plan;
+  const at = (offset: number): number => GUEST_BASE + offset;
+  const descriptorTable = at(plan.descriptorTable);
+  return { size, descriptorTable, availableRing: at(plan.availableRing), usedRing: at(plan.usedRing) };
+}
+
+function resultOf(worker: Worker): Promise<Verified> {
+  const { promise, resolve, reject } = Promise.withResolvers<Verified>();
+  worker.once('message', resolve);
+  worker.once('error', reject);
+  return promise;
+}
