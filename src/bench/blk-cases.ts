@@ -10,9 +10,12 @@ export interface BlkCase {
 }
 
 export function blkCase(load: LoadSpec, backEndPolls = false): BlkCase {
-  const { operation, blockBytes, depth, queues, wait } = load;
+  const { operation, blockBytes, depth, queues, wait, rate } = load;
   const many = queues === 1 ? '' : `, ${queues} queues`;
   const waiting = wait === 'poll' ? 'front end polls' : 'front end waits for calls';
+  if (rate === 0) return { name: `no requests${many}`, load, backEndPolls };
+  if (rate !== undefined)
+    return { name: `${operation} ${formatSize(blockBytes)}, ${rate} requests a second${many}`, load, backEndPolls };
   const both = backEndPolls ? 'both sides poll' : waiting;
   return { name: `${operation} ${formatSize(blockBytes)}, depth ${depth}${many}, ${both}`, load, backEndPolls };
 }

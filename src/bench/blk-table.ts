@@ -47,9 +47,8 @@ function formatCase(one: CaseResult): string {
   const elsewhere = backEndCpu === undefined ? 'wherever it is' : `on CPU ${backEndCpu}`;
   const places = `front end on CPU ${frontEndCpus.join(', ')}, back end ${elsewhere}`;
   const rounds = `${one.backEnds[0]?.rounds.length} x ${one.load.seconds} s`;
-  return [pc.bold(one.name), pc.dim(`${rounds}, ${places}`), table.toString(), ...one.missing, ...errorLines(one)].join(
-    '\n',
-  );
+  const notes = [...idleLines(one), ...one.missing, ...errorLines(one)];
+  return [pc.bold(one.name), pc.dim(`${rounds}, ${places}`), table.toString(), ...notes].join('\n');
 }
 
 function rowOf({ name, rounds, summary }: BackEndResult, one: CaseResult, isFirst: boolean): string[] {
@@ -77,6 +76,16 @@ function rowOf({ name, rounds, summary }: BackEndResult, one: CaseResult, isFirs
   ];
 }
 
+/** Where little is asked of a back end, what it costs is a fraction of what the table shows. */
+function idleLines({ load, backEnds }: CaseResult): string[] {
+  if (load.rate === undefined) return [];
+  return backEnds.flatMap(({ name, summary: { backEndCpus } }) => {
+    if (backEndCpus === undefined) return [];
+    const [median, min, max] = [backEndCpus.median, backEndCpus.min, backEndCpus.max].map((cpus) => percent(cpus));
+    return [`${name}: ${median} % of a processor (${min}..${max})`];
+  });
+}
+
 /** One line for each back end with errors: how many of which kind, and the first of them in full. */
 function errorLines(one: CaseResult): string[] {
   return one.backEnds.flatMap(({ name, rounds }) => {
@@ -88,6 +97,10 @@ function errorLines(one: CaseResult): string[] {
       .map(([kind, sum]) => `${sum} ${kind}`);
     return [pc.red(`${name}: errors: ${kinds.join(', ')}; the first: ${first}`)];
   });
+}
+
+function percent(cpus: number): string {
+  return (cpus * 100).toFixed(2);
 }
 
 function gibibytes(bytes: number): string {

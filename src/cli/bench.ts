@@ -25,6 +25,7 @@ interface BlkFlags {
   readonly depth: number;
   readonly queues: number;
   readonly wait: Wait;
+  readonly rate?: number;
   readonly seconds: number;
   readonly warmup: number;
   readonly rounds?: number;
@@ -39,6 +40,7 @@ interface BlkFlags {
 
 const ROUNDS_AGAINST = 5;
 const DEPTH_MAX = 8192;
+const RATE_MAX = 100_000;
 const BLOCK_BYTES_MAX = 64 << 20;
 
 const EXAMPLES = `
@@ -50,6 +52,8 @@ Examples:
   belfry bench blk --op randwrite --depth 32 --wait poll
   belfry bench blk --suite --against qemu-storage-daemon
   belfry bench blk --op verify --seconds 60
+  belfry bench blk --rate 100 --seconds 60 --serve-args '--poll auto'
+  belfry bench blk --rate 0 --seconds 60
   belfry bench blk --socket /tmp/disk.sock --op randread --bs 64k --json
 `;
 
@@ -64,6 +68,11 @@ export function benchCommand(): Command {
     .option('--depth <n>', 'requests in flight on each queue', option.wholeNumber(1, DEPTH_MAX), DEFAULT_LOAD.depth)
     .option('--queues <n>', 'queues, each with a thread', option.wholeNumber(1, QUEUES_MAX), DEFAULT_LOAD.queues)
     .addOption(new Option('--wait <how>', 'how to wait for completions').choices(WAITS).default(DEFAULT_LOAD.wait))
+    .option(
+      '--rate <n>',
+      'requests a second over all queues, made when due; 0: none (default: as many as go)',
+      option.wholeNumber(0, RATE_MAX),
+    )
     .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
     .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
     .option('--rounds <n>', `how often (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
@@ -118,6 +127,7 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
     depth: flags.depth,
     queues: flags.queues,
     wait: flags.wait,
+    ...(flags.rate === undefined ? {} : { rate: flags.rate }),
     seconds: flags.seconds,
     warmupSeconds: flags.warmup,
     eventIdx: flags.eventIdx,
@@ -126,6 +136,9 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
   const against = flags.against !== undefined;
   if (flags.socket !== undefined && flags.serveArgs !== '') {
     throw new UsageError('--serve-args is for a back end that bench starts itself: leave out --socket or --serve-args');
+  }
+  if (flags.rate !== undefined && (flags.suite || flags.op === 'verify' || flags.wait === 'poll')) {
+    throw new UsageError('--rate sleeps until its requests are due: leave out --suite, --op verify and --wait poll');
   }
   const [backEndCpu = 0, ...frontEndCpus] = flags.cpus ?? chooseProcessors();
   return {

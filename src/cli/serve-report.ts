@@ -1,9 +1,10 @@
-// Upper floor: what `serve` prints while it serves: for people, or as JSON lines.
+// Upper floor: what `serve` prints while it serves, for people or as JSON lines: on the terminal, or into a log.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { ServedDisk } from '../daemon/served-disk.ts';
 import { formatSize } from '../stores/size.ts';
 import { describeQueue, type QueueReport } from '../transports/queue-report.ts';
+import type { LogFile } from './log-file.ts';
 import { startLines } from './start-lines.ts';
 
 const REPORT_MS = 60_000;
@@ -15,18 +16,47 @@ export interface ReportStyle {
 
 export class ServeReport {
   readonly #style: ReportStyle;
+  readonly #file: LogFile | undefined;
+  readonly #colors: ReturnType<typeof pc.createColors>;
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
 
-  constructor(style: ReportStyle) {
+  /** @param file takes every line instead of standard output and standard error. */
+  constructor(style: ReportStyle, file?: LogFile) {
     this.#style = style;
+    this.#file = file;
+    this.#colors = file === undefined ? pc : pc.createColors(false);
   }
 
   /** A thing a person should know, quiet or not. */
   readonly log = (line: string): void => {
-    if (this.#style.json) console.log(JSON.stringify({ event: 'log', line }));
-    else console.error(`belfry: ${line}`);
+    if (this.#style.json) this.#event({ event: 'log', line });
+    else this.#problem(line);
   };
+
+  /** Goes on in the file that is now at the path of the log. */
+  reopen(): void {
+    try {
+      this.#file?.reopen();
+    } catch (error) {
+      this.log((error as Error).message);
+    }
+  }
+
+  #event(event: { readonly event: string; readonly [field: string]: unknown }): void {
+    if (this.#file === undefined) console.log(JSON.stringify(event));
+    else this.#file.append(JSON.stringify({ time: now(), ...event }));
+  }
+
+  #problem(line: string): void {
+    if (this.#file === undefined) console.error(`belfry: ${line}`);
+    else this.#file.append(`${now()} ${line}`);
+  }
+
+  #say(line: string): void {
+    if (this.#file === undefined) console.log(line);
+    else this.#file.append(`${now()} ${line}`);
+  }
 
   listening(
     disk: {
@@ -39,14 +69,16 @@ export class ServeReport {
     },
     socket: string | undefined,
   ): void {
-    if (this.#style.json) return console.log(JSON.stringify({ event: 'listening', socket, ...disk }));
+    if (this.#style.json) return this.#event({ event: 'listening', socket, ...disk });
     if (this.#style.quiet) return;
+    const { bold, dim } = this.#colors;
     const place = socket ?? 'an inherited socket';
     const size = `${formatSize(disk.sizeBytes)}${disk.readOnly ? ', read-only' : ''}`;
     const traits = `${size}, ${count(disk.queues, 'queue')}, ${count(disk.threads, 'thread')}, poll ${disk.poll}`;
-    console.log(`Serving ${pc.bold(disk.name)} (${traits}) at ${pc.bold(place)}. Ctrl-C ends it.`);
-    if (socket === undefined) return;
-    for (const { vmm, line } of startLines(socket)) console.log(`  ${pc.dim(vmm.padEnd(16))} ${line}`);
+    this.#say(`Serving ${bold(disk.name)} (${traits}) at ${bold(place)}. Ctrl-C ends it.`);
+    // How to start a VM is for whoever types, not for a log.
+    if (socket === undefined || this.#file !== undefined) return;
+    for (const { vmm, line } of startLines(socket)) this.#say(`  ${dim(vmm.padEnd(16))} ${line}`);
   }
 
   /** One line a minute while there is something to say. */
@@ -62,9 +94,9 @@ export class ServeReport {
 
   /** The state of every queue: what SIGUSR2 asks for. */
   queues(queues: readonly QueueReport[]): void {
-    if (this.#style.json) return console.log(JSON.stringify({ event: 'queues', queues }));
-    if (queues.length === 0) console.error('belfry: no queue runs');
-    for (const queue of queues) console.error(`belfry: ${describeQueue(queue)}`);
+    if (this.#style.json) return this.#event({ event: 'queues', queues });
+    if (queues.length === 0) this.#problem('no queue runs');
+    for (const queue of queues) this.#problem(describeQueue(queue));
   }
 
   /** The line at the end. */
@@ -76,13 +108,17 @@ export class ServeReport {
   #counts(event: 'served' | 'closed', snapshot: DeviceSnapshot, { latency }: ServedDisk): void {
     const p50Us = latency.count === 0 ? 0 : latency.percentile(50) / 1000;
     const p99Us = latency.count === 0 ? 0 : latency.percentile(99) / 1000;
-    if (this.#style.json) return console.log(JSON.stringify({ event, ...snapshot, p50Us, p99Us }));
+    if (this.#style.json) return this.#event({ event, ...snapshot, p50Us, p99Us });
     const { requests, bytesRead, bytesWritten, kicks, calls } = snapshot;
-    console.log(
+    this.#say(
       `${event}: ${count(requests, 'request')}, ${mib(bytesRead)} read, ${mib(bytesWritten)} written, ` +
         `p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs, ${count(kicks, 'kick')}, ${count(calls, 'call')}`,
     );
   }
+}
+
+function now(): string {
+  return new Date().toISOString();
 }
 
 function count(n: number, noun: string): string {

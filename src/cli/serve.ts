@@ -1,5 +1,4 @@
 // Upper floor: `belfry serve blk`: one disk, one socket, until SIGTERM.
-import { constants } from 'node:os';
 import { Command } from 'commander';
 import { DiskDaemon } from '../daemon/disk-daemon.ts';
 import { ModuleDisk } from '../daemon/module-disk.ts';
@@ -12,6 +11,7 @@ import { readOnly } from '../stores/filters/read-only.ts';
 import { type OpenedStore, openStore } from '../stores/open-store.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
 import { isDiskModule, loadDiskModule } from './disk-module.ts';
+import { LogFile } from './log-file.ts';
 import * as option from './options.ts';
 import { ServeReport } from './serve-report.ts';
 import { UsageError } from './usage-error.ts';
@@ -29,17 +29,19 @@ interface ServeFlags {
   readonly cpus?: readonly number[];
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly log?: string;
 }
 
 const EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 
-SIGHUP looks at the size of STORE again. SIGUSR2 prints the state of every queue.
+SIGTERM and Ctrl-C finish what is in flight and end it. SIGHUP looks at the size of STORE again, and opens FILE of --log
+again, as logrotate wants it. SIGUSR2 prints the state of every queue.
 
 Examples:
   belfry serve blk disk.img --socket /tmp/disk.sock
   belfry serve blk mem:1G --socket /tmp/ram.sock --threads 2
-  belfry serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only
+  belfry serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
   systemd-socket-activate -l /run/disk.sock belfry serve blk /dev/vg0/guest
 `;
 
@@ -62,6 +64,7 @@ export function serveCommand(): Command {
     .option('--once', 'end when the first VMM leaves', false)
     .option('--poll <mode>', 'poll before sleeping: off, auto, or microseconds', option.pollMode, 'auto')
     .option('--cpus <list>', 'processors to keep the threads on, e.g. 1 or 2,3', option.cpuList)
+    .option('--log <file>', 'append what would be printed to a file, with the time')
     .option('--json', 'print events as JSON lines', false)
     .option('--quiet', 'print only what went wrong', false)
     .addHelpText('after', EXAMPLES)
@@ -74,7 +77,9 @@ export function serveCommand(): Command {
 
 async function serveBlk(spec: string, flags: ServeFlags): Promise<void> {
   checkFlags(flags);
-  const report = new ServeReport(flags);
+  using file = flags.log === undefined ? undefined : new LogFile(flags.log);
+  const report = new ServeReport(flags, file);
+  process.on('SIGHUP', () => report.reopen());
   const device = { queues: flags.queues, serial: flags.serial, blockSize: flags.blockSize };
   const { once, threads, poll } = flags;
   if (isDiskModule(spec)) {
@@ -93,7 +98,17 @@ async function serveBlk(spec: string, flags: ServeFlags): Promise<void> {
   const { store, description } = openImage(spec, flags.readOnly);
   const cpus = flags.cpus === undefined ? {} : { cpus: flags.cpus };
   const start = (listener: UnixListener): ServedDisk =>
-    new DiskDaemon({ store: description, device, listener, threads, poll, once, log: report.log, ...cpus });
+    new DiskDaemon({
+      store: description,
+      device,
+      listener,
+      threads,
+      poll,
+      once,
+      log: report.log,
+      ownsProcess: true,
+      ...cpus,
+    });
   await run(store, flags, report, start, poll);
   store.close?.();
 }
@@ -109,8 +124,8 @@ async function run(
     throw new UsageError(`--block-size: the disk's ${store.sizeBytes} bytes are not a multiple of ${flags.blockSize}`);
   using listener = openListener(flags);
   const disk = start(listener);
-  const forward = (signal: NodeJS.Signals): void => void disk.signal(constants.signals[signal]).catch(() => {});
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, forward);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => disk.stop());
+  process.on('SIGHUP', () => disk.refresh());
   process.on('SIGUSR2', async () => report.queues(await disk.report()));
   await disk.ready();
   const { queues, threads } = flags;

@@ -2,9 +2,10 @@
 import { constants } from 'node:os';
 import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';
-import { SignalFd } from '../sys/signal-fd.ts';
+import { ProcessSignals } from '../sys/process-signals.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/server.ts';
+import { leaveProcessEnd, type ProcessEnd } from './process-end.ts';
 import { type HostAnswer, type HostCall, RemoteQueueHost } from './remote-queue-host.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { SpreadQueueHost } from './spread-queue-host.ts';
@@ -13,6 +14,8 @@ import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 export interface DeviceThreadSetup extends ServingThreadSetup {
   readonly listenFd: number;
   readonly once: boolean;
+  /** Where SIGTERM and SIGINT are for this disk alone. */
+  readonly processEnd: ProcessEnd | undefined;
   /** The other threads that own queues: where their answers arrive, and what to ring after a call. */
   readonly queueThreads: readonly { readonly answers: LinkEnd; readonly callsWakeFd: number }[];
 }
@@ -28,25 +31,35 @@ const remotes = setup.queueThreads.map(({ answers, callsWakeFd }) => {
   return remote;
 });
 
+/** The other threads first: the main thread takes this one's end for that of all. */
+function finish(): void {
+  let left = remotes.length;
+  if (left === 0) return thread.finish();
+  for (const remote of remotes) remote.finish(() => --left === 0 && thread.finish());
+}
+
 const host = remotes.length === 0 ? thread.host : new SpreadQueueHost([thread.host, ...remotes]);
 const listener = UnixListener.adopt(duplicateFd(setup.listenFd));
-const server = new VhostUserServer(listener, device, host, loop, {
-  log,
-  once: setup.once,
-  onClosed: () => thread.finish(),
-});
+const server = new VhostUserServer(listener, device, host, loop, { log, once: setup.once, onClosed: finish });
 
-const { SIGTERM, SIGINT, SIGHUP } = constants.signals;
-const signals = new SignalFd([SIGTERM, SIGINT, SIGHUP]);
-loop.watch(signals.fd, () => {
-  if (signals.read() !== SIGHUP) return server.close();
+function refresh(): void {
   try {
     for (const remote of remotes) remote.refresh();
     thread.refresh();
   } catch (error) {
     log(`the size of the store could not be read again: ${(error as Error).message}`);
   }
-});
+}
 
-thread.run();
-signals[Symbol.dispose]();
+thread.onOrder = (order) => (order === 'stop' ? server.close() : refresh());
+// The main thread hears them too, and says `stop`: but it may be busy.
+const { SIGTERM, SIGINT } = constants.signals;
+const signals = setup.processEnd === undefined ? undefined : new ProcessSignals([SIGTERM, SIGINT]);
+if (signals !== undefined) loop.watch(signals.fd, () => signals.read() !== undefined && server.close());
+
+try {
+  thread.run();
+  if (setup.processEnd !== undefined) leaveProcessEnd(setup.processEnd);
+} finally {
+  signals?.[Symbol.dispose]();
+}

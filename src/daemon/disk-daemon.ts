@@ -1,15 +1,16 @@
-// Upper floor: a disk served by threads of its own. The main thread starts them, forwards signals, collects what they tell.
+// Upper floor: a disk served by threads of its own. The main thread starts them, gives them orders, collects what they tell.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
-import { signalThread } from '../sys/signal-fd.ts';
+import { startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue-report.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
 import type { PollMode } from './poll-mode.ts';
+import { newProcessEnd, type ProcessEnd, takeProcessEnd } from './process-end.ts';
 import type { QueueThreadSetup } from './queue-thread.ts';
 import type { ServedDisk } from './served-disk.ts';
 import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
@@ -23,6 +24,11 @@ export interface DiskDaemonOptions {
   readonly threads: number;
   readonly poll: PollMode;
   readonly once: boolean;
+  /**
+   * The process is there for this disk: SIGTERM and SIGINT stop it while the main thread is busy too, and then end the process, exit code
+   * 0. Otherwise signals are the caller's business.
+   */
+  readonly ownsProcess?: boolean;
   /** Processors for the threads, in turn. */
   readonly cpus?: readonly number[];
   readonly log: (line: string) => void;
@@ -31,7 +37,7 @@ export interface DiskDaemonOptions {
 interface Thread {
   readonly worker: Worker;
   readonly sender: LinkSender<ToThread>;
-  readonly ready: Promise<number>;
+  readonly ready: Promise<void>;
   readonly closed: Promise<DeviceSnapshot>;
   readonly exited: Promise<void>;
   /** Who asked for a snapshot or a report, in order: a thread answers in that order. */
@@ -45,9 +51,12 @@ export class DiskDaemon implements ServedDisk {
   readonly #eventFds: EventFd[] = [];
   readonly #queueThreads: readonly Thread[];
   readonly #deviceThread: Thread;
+  readonly #processEnd: ProcessEnd | undefined;
+  #ended = false;
 
   constructor(options: DiskDaemonOptions) {
     this.#options = options;
+    this.#processEnd = options.ownsProcess ? newProcessEnd(options.listener.path) : undefined;
     const links = Array.from({ length: options.threads - 1 }, () => {
       const { port1, port2 } = new MessageChannel();
       return { calls: { port: port1, wakeFd: this.#eventFd() }, answers: { port: port2, wakeFd: this.#eventFd() } };
@@ -69,6 +78,7 @@ export class DiskDaemon implements ServedDisk {
         ...common,
         listenFd: options.listener.fd,
         once: options.once,
+        processEnd: this.#processEnd,
         queueThreads: others,
       }),
     );
@@ -101,11 +111,11 @@ export class DiskDaemon implements ServedDisk {
       main: { port: port2, wakeFd },
     };
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./${file}.${extension}`, import.meta.url), {
+    const worker = startThread(new URL(`./${file}.${extension}`, import.meta.url), {
       workerData: setupOf(common),
       transferList: [port2, ...ports],
     });
-    const ready = Promise.withResolvers<number>();
+    const ready = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<DeviceSnapshot>();
     const exited = Promise.withResolvers<void>();
     const thread: Thread = {
@@ -118,7 +128,7 @@ export class DiskDaemon implements ServedDisk {
     };
     const onMessage = (message: FromThread): void => {
       if (message.type === 'log') return log(message.line);
-      if (message.type === 'ready') return ready.resolve(message.thread);
+      if (message.type === 'ready') return ready.resolve();
       if (message.type === 'closed') return closed.resolve(message.snapshot);
       thread.waiting.shift()?.(message);
     };
@@ -150,24 +160,34 @@ export class DiskDaemon implements ServedDisk {
   }
 
   async #whenClosed(): Promise<DeviceSnapshot> {
-    const queueThreads = this.#queueThreads.map(({ closed }) => closed);
     try {
-      const session = await Promise.race([this.#deviceThread.closed, ...queueThreads]);
-      for (const { sender } of this.#queueThreads) sender.send('stop');
-      return addSnapshots([session, ...(await Promise.all(queueThreads))]);
+      const last = await Promise.all(this.#threads.map(({ closed }) => closed));
+      // The device's thread does not wait for ever.
+      if (this.#processEnd !== undefined && !takeProcessEnd(this.#processEnd)) await new Promise(() => {});
+      return addSnapshots(last);
     } catch (error) {
+      if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
       // A disk of which a part is dead would keep its guests waiting, and this process.
-      for (const { sender } of this.#threads) sender.send('stop');
+      this.#order('abandon', this.#threads);
       throw error;
     } finally {
       await Promise.all(this.#threads.map(({ exited }) => exited));
+      this.#ended = true;
       for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
     }
   }
 
-  /** Sends SIGTERM, SIGINT or SIGHUP to the session's thread, where it is one more readable descriptor. */
-  async signal(number: number): Promise<void> {
-    signalThread(await this.#deviceThread.ready, number);
+  #order(order: ToThread, threads: readonly Thread[]): void {
+    // Afterwards the descriptors are closed, and their numbers may be somebody else's.
+    if (!this.#ended) for (const { sender } of threads) sender.send(order);
+  }
+
+  stop(): void {
+    this.#order('stop', [this.#deviceThread]);
+  }
+
+  refresh(): void {
+    this.#order('refresh', [this.#deviceThread]);
   }
 
   /** Has every thread answer a question; one that has ended meanwhile gives `undefined`. */
@@ -175,7 +195,7 @@ export class DiskDaemon implements ServedDisk {
     const answers = this.#threads.map((thread) => {
       const { promise, resolve } = Promise.withResolvers<FromThread>();
       thread.waiting.push(resolve);
-      thread.sender.send(question);
+      this.#order(question, [thread]);
       return Promise.race([promise, thread.exited.then(() => undefined)]);
     });
     return Promise.all(answers);

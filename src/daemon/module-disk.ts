@@ -1,5 +1,4 @@
 // Upper floor: a disk whose store is somebody's TypeScript, served inside Node's loop so that it may be async.
-import { constants } from 'node:os';
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
@@ -25,10 +24,12 @@ export class ModuleDisk implements ServedDisk {
   readonly #store: BlockStore;
   readonly #device: BlockDevice;
   readonly #server: Server;
+  readonly #log: (line: string) => void;
 
   constructor(store: BlockStore, options: ModuleDiskOptions) {
     const { log, once, listener } = options;
     this.#store = store;
+    this.#log = log;
     this.#device = new BlockDevice(store, { ...options.device, onError: log });
     const vhostUser = duplicateFd(listener.fd);
     this.#server = serve(this.#device, { vhostUser, once, log, latency: this.latency });
@@ -50,8 +51,15 @@ export class ModuleDisk implements ServedDisk {
     return this.#server.report();
   }
 
-  async signal(number: number): Promise<void> {
-    if (number !== constants.signals.SIGHUP) this.#server.close();
-    else this.#device.resize(this.#store.refreshSize?.() ?? this.#store.sizeBytes);
+  stop(): void {
+    this.#server.close();
+  }
+
+  refresh(): void {
+    try {
+      this.#device.resize(this.#store.refreshSize?.() ?? this.#store.sizeBytes);
+    } catch (error) {
+      this.#log(`the size of the store could not be read again: ${(error as Error).message}`);
+    }
   }
 }

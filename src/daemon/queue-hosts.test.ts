@@ -134,7 +134,7 @@ function pair(): { remote: RemoteQueueHost; host: FakeHost; calls: HostCall[] } 
   const remote: RemoteQueueHost = new RemoteQueueHost((call) => {
     calls.push(call);
     const copy = structuredClone(call);
-    if (copy.method === 'refresh') return;
+    if (copy.method === 'refresh' || copy.method === 'finish') return;
     serveHostCall(host, copy.method, copy, (answer: HostAnswer) => remote.answered(structuredClone(answer)));
   });
   return { remote, host, calls };

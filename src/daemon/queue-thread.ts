@@ -16,6 +16,9 @@ const thread = new ServingThread(setup);
 const answers = new LinkSender<HostAnswer>(setup.calls.port, setup.answersWakeFd);
 receiveOn<HostCall>(thread.loop, setup.calls, (call) => {
   if (call.method === 'refresh') thread.refresh();
-  else serveHostCall(thread.host, call.method, call, (answer) => answers.send(answer));
+  else if (call.method === 'finish') {
+    thread.finish();
+    answers.send({ id: call.id });
+  } else serveHostCall(thread.host, call.method, call, (answer) => answers.send(answer));
 });
 thread.run();

@@ -4,7 +4,7 @@ import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue-ho
 /** A call as it crosses threads. `id` 0 wants no answer. */
 export interface HostCall {
   readonly id: number;
-  readonly method: HostMethod | 'refresh';
+  readonly method: HostMethod | 'refresh' | 'finish';
   readonly args: readonly unknown[];
 }
 
@@ -71,6 +71,11 @@ export class RemoteQueueHost implements QueueHost {
   /** Has the other thread look at its store's size again. */
   refresh(): void {
     this.#send({ id: 0, method: 'refresh', args: [] });
+  }
+
+  /** Has the other thread flush and end; `done` when it has. Nothing may be asked of it any more. */
+  finish(done: () => void): void {
+    this.#call('finish', [], () => done());
   }
 }
 

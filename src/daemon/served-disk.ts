@@ -14,6 +14,8 @@ export interface ServedDisk {
   snapshot(): Promise<DeviceSnapshot>;
   /** Every queue that runs, as it is now. */
   report(): Promise<readonly QueueReport[]>;
-  /** SIGTERM and SIGINT finish what is in flight, flush and close; SIGHUP looks at the store's size again. */
-  signal(number: number): Promise<void>;
+  /** Finishes what is in flight, flushes and closes: `closed` tells when. Once is enough. */
+  stop(): void;
+  /** Looks at the store's size again; the driver is told if it changed. */
+  refresh(): void;
 }

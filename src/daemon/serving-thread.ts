@@ -6,7 +6,6 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import { reopenStore, type StoreDescription } from '../stores/open-store.ts';
 import { pinThread } from '../sys/cpu.ts';
 import { EventLoop } from '../sys/event-loop.ts';
-import { threadId } from '../sys/signal-fd.ts';
 import { LocalQueueHost } from '../transports/local-queue-host.ts';
 import type { QueueReport } from '../transports/queue-report.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
@@ -24,16 +23,18 @@ export interface ServingThreadSetup {
   readonly main: LinkEnd;
 }
 
-/** `stop` is for queue threads: the session's thread stops by signal, or when its one front end left; or with the others when one died. */
-export type ToThread = 'snapshot' | 'report' | 'stop';
+/** `stop` and `refresh` are for the session's thread, which tells the others. `abandon` ends a thread at once, when another one died. */
+export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'abandon';
 export type FromThread =
-  | { readonly type: 'ready'; readonly thread: number }
+  | { readonly type: 'ready' }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'snapshot'; readonly snapshot: DeviceSnapshot }
   | { readonly type: 'report'; readonly queues: readonly QueueReport[] }
   | { readonly type: 'closed'; readonly snapshot: DeviceSnapshot };
 
 export class ServingThread {
+  /** What the session's thread does about `stop` and `refresh`. */
+  onOrder: ((order: 'stop' | 'refresh') => void) | undefined;
   readonly loop: EventLoop;
   readonly device: BlockDevice;
   readonly host: LocalQueueHost;
@@ -48,9 +49,10 @@ export class ServingThread {
     this.loop = new EventLoop(pollPolicy(setup.poll));
     this.host = new LocalQueueHost(this.device, this.loop, { log: this.log, latency: setup.latency });
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
-      if (message === 'stop') this.finish();
+      if (message === 'abandon') this.finish();
       else if (message === 'report') this.#tell({ type: 'report', queues: this.host.report() });
-      else this.#tell({ type: 'snapshot', snapshot: this.#snapshot() });
+      else if (message === 'snapshot') this.#tell({ type: 'snapshot', snapshot: this.#snapshot() });
+      else this.onOrder?.(message);
     });
   }
 
@@ -74,7 +76,7 @@ export class ServingThread {
 
   /** Serves until `finish`. */
   run(): void {
-    this.#tell({ type: 'ready', thread: threadId() });
+    this.#tell({ type: 'ready' });
     this.loop.run();
     this.loop[Symbol.dispose]();
   }

@@ -9,7 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
@@ -116,8 +116,7 @@ export class DemoDisk implements AsyncDisposable {
   }
 
   async #close(): Promise<DeviceSnapshot> {
-    // There is nobody to signal where it has ended already.
-    await this.#daemon.signal(constants.signals.SIGTERM).catch(() => {});
+    this.#daemon.stop();
     return await this.#daemon.closed;
   }
 

@@ -73,6 +73,8 @@ export const SIG_BLOCK = 0;
 // time.h
 export const CLOCK_MONOTONIC = 1;
 export const CLOCK_THREAD_CPUTIME_ID = 3;
+/** CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of linux/posix-timers.h: the low bits of a thread's clock. */
+export const THREAD_CPU_CLOCK = 6;
 
 // sys/resource.h
 export const RUSAGE_THREAD = 1;

@@ -225,6 +225,26 @@ test('what a watch throws reaches who runs the loop, which can go on', () => {
   loop.run();
 });
 
+test('regression: a task that throws keeps none of the others from being run', () => {
+  using loop = new BoundedLoop();
+  const ran: number[] = [];
+  loop.afterBatch(() => ran.push(1));
+  loop.afterBatch(() => {
+    throw new Error('a mistake of a task');
+  });
+  loop.afterBatch(() => {
+    ran.push(2);
+    loop.afterBatch(() => ran.push(4));
+  });
+  loop.afterBatch(() => ran.push(3));
+  assert.throws(() => loop.turn(0), /a mistake of a task/);
+  assert.deepEqual(ran, [1]);
+  assert.equal(loop.turn(0), true, 'what a task adds is for the next turn');
+  assert.deepEqual(ran, [1, 2, 3]);
+  assert.equal(loop.turn(0), false);
+  assert.deepEqual(ran, [1, 2, 3, 4]);
+});
+
 test('the descriptor of a loop is readable when a turn has something to do', () => {
   using inner = new EventLoop();
   using outer = new BoundedLoop();

@@ -13,7 +13,7 @@ export class EventLoop implements Disposable {
   readonly fd = this.#epoll.fd;
   readonly #watches = new Map<number, () => void>();
   #pollables: Pollable[] = [];
-  #tasks: (() => void)[] = [];
+  readonly #tasks: (() => void)[] = [];
   #nextToken = 1;
   #stopping = false;
   readonly #policy: PollPolicy | undefined;
@@ -65,10 +65,8 @@ export class EventLoop implements Disposable {
     const count = this.#epoll.wait(this.#tasks.length > 0 ? 0 : timeoutMs);
     if (idleSinceMs !== undefined) this.#policy?.waited((performance.now() - idleSinceMs) * 1e6, false);
     for (let i = 0; i < count; i++) this.#watches.get(this.#epoll.token(i))?.();
-    const tasks = this.#tasks;
-    if (tasks.length === 0) return false;
-    this.#tasks = [];
-    for (const task of tasks) task();
+    // One by one: of a task that throws, the others are not to suffer. What they add is for the next turn.
+    for (let left = this.#tasks.length; left > 0; left--) this.#tasks.shift()?.();
     return this.#tasks.length > 0;
   }
 

@@ -1,7 +1,7 @@
 // Images: what is refused and with which line, who may share one, and bytes at offsets.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
@@ -160,4 +160,13 @@ test('the extents of a file are where its data is', () => {
       { start: 9 * 65536, end: 10 * 65536 },
     ],
   );
+});
+
+test('regression: an image that cannot be opened leaves no descriptor open, and closes none', () => {
+  const open = (): string[] => readdirSync('/proc/self/fd').sort();
+  const odd = image('odd-again.img', 1000);
+  const before = open();
+  for (const path of [join(folder, 'missing.img'), folder, odd, '/dev/null'])
+    for (const readOnly of [false, true]) assert.throws(() => ImageFile.open(path, { readOnly }));
+  assert.deepEqual(open(), before);
 });

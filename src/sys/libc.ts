@@ -54,11 +54,13 @@ export const { functions: libc } = dlopen(null, {
   signalfd: { return: i32, arguments: [i32, ptr, i32] },
   sigwaitinfo: { return: i32, arguments: [ptr, ptr] },
   socket: { return: i32, arguments: [i32, i32, i32] },
+  socketpair: { return: i32, arguments: [i32, i32, i32, ptr] },
   tgkill: { return: i32, arguments: [i32, i32, i32] },
   timerfd_create: { return: i32, arguments: [i32, i32] },
   timerfd_settime: { return: i32, arguments: [i32, i32, ptr, ptr] },
   write: { return: i32, arguments: [i32, ptr, u64] },
   __errno_location: { return: ptr, arguments: [] },
+  _exit: { return: 'void', arguments: [i32] },
 });
 
 /** ioctl(2) with a number in place of an address: half a microsecond cheaper without bigints, which counts in KVM_RUN. */

@@ -192,3 +192,15 @@ test('regression: what a handler throws is an uncaught exception like any other,
   assert.match(stderr, /a mistake of a handler/);
   assert.deepEqual({ status, signal }, { status: 1, signal: null });
 });
+
+test('regression: a task that throws keeps none of the others waiting, where uncaught exceptions are caught', () => {
+  const { status, stdout } = run(`
+    process.on('uncaughtException', ({ message }) => console.log(message));
+    for (const name of ['first', 'second']) loop.afterBatch(() => { throw new Error(name + ' mistake'); });
+    loop.afterBatch(() => {
+      console.log('third');
+      ride[Symbol.dispose]();
+    });
+  `);
+  assert.deepEqual({ status, stdout }, { status: 0, stdout: 'first mistake\nsecond mistake\nthird\n' });
+});

@@ -41,7 +41,13 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
   };
   const again = (): void => {
     isAskedFor = false;
-    if (riding && loop.turn(0)) askForTurn();
+    if (!riding) return;
+    let isMoreLeft = true;
+    try {
+      isMoreLeft = loop.turn(0);
+    } finally {
+      if (isMoreLeft) askForTurn();
+    }
   };
   loop.onTask = askForTurn;
   const onReadable = uvLibrary.registerCallback({ arguments: ['pointer', 'int32', 'int32'], return: 'void' }, turn);

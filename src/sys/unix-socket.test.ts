@@ -1,5 +1,6 @@
 // Sockets of the UNIX domain: bytes, descriptors, and who may listen where.
 import assert from 'node:assert/strict';
+import { DynamicLibrary } from 'node:ffi';
 import {
   closeSync,
   existsSync,
@@ -17,8 +18,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { SOL_SOCKET } from './constants.ts';
 import { EventFd } from './event-fd.ts';
 import { closeFd, duplicateFd } from './libc.ts';
+import { Scratch } from './scratch.ts';
 import { SOCKET_PATH_MAX, UnixListener, UnixSocket } from './unix-socket.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'belfry-socket-'));
@@ -142,6 +145,37 @@ test('more descriptors than anybody needs are an error, and none of them stays o
   assert.throws(() => far.receive(new Uint8Array(1), fds), { code: 'EMSGSIZE' });
   for (const fd of fds) closeFd(fd);
   assert.equal(openFds(), before);
+  near[Symbol.dispose]();
+  far[Symbol.dispose]();
+});
+
+test('regression: descriptors are found behind what a socket tells of its peer, as with PassCredentials= of systemd', () => {
+  const SO_PASSCRED = 16;
+  const [near, far] = pair();
+  const one = new Scratch(4);
+  one.view.setInt32(0, 1, true);
+  // SAFETY: setsockopt(2) reads four bytes of a scratch that is disposed below.
+  const { setsockopt } = new DynamicLibrary(null).getFunctions({
+    setsockopt: { return: 'int32', arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'] },
+  });
+  assert.equal(setsockopt(far.fd, SOL_SOCKET, SO_PASSCRED, one.address, 4), 0);
+  one[Symbol.dispose]();
+  for (const count of [0, 1, 3, 64]) {
+    const bells = Array.from({ length: count }, () => EventFd.create());
+    near.send(
+      bytes(3),
+      bells.map(({ fd }) => fd),
+    );
+    const fds: number[] = [];
+    assert.equal(far.receive(new Uint8Array(3), fds), 3);
+    assert.equal(fds.length, count);
+    for (const [i, fd] of fds.entries()) {
+      EventFd.borrow(fd).signal();
+      assert.ok(bells[i]?.clear());
+      closeFd(fd);
+    }
+    for (const bell of bells) bell[Symbol.dispose]();
+  }
   near[Symbol.dispose]();
   far[Symbol.dispose]();
 });

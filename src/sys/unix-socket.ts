@@ -30,7 +30,8 @@ const ADDRESS = 0;
 const MSGHDR = 256;
 const IOVEC = 320;
 const CONTROL = 512;
-const CONTROL_BYTES = 16 + 4 * FDS_MAX;
+/** Room for the descriptors and, before them, what a socket inherited from systemd may be set to tell of its peer. */
+const CONTROL_BYTES = 16 + 4 * FDS_MAX + 1024;
 const PAYLOAD = 4096;
 const PAYLOAD_MAX = 32 * 1024;
 
@@ -51,6 +52,15 @@ function writeAddress(path: string): number {
 
 function newSocket(type = SOCK_STREAM): number {
   return check(libc.socket(AF_UNIX, type | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
+}
+
+/** Walks the control messages up to `end`, each a struct cmsghdr { u64 length; i32 level; i32 type } and its data, aligned to 8. */
+function takeDescriptors(view: DataView, end: number, fds: number[]): void {
+  for (let at = CONTROL, length = 0; at + 16 <= end; at += Math.ceil(length / 8) * 8) {
+    length = Math.max(16, Number(view.getBigUint64(at, true)));
+    if (view.getInt32(at + 8, true) !== SOL_SOCKET || view.getInt32(at + 12, true) !== SCM_RIGHTS) continue;
+    for (let fdAt = at + 16; fdAt + 4 <= at + length; fdAt += 4) fds.push(view.getInt32(fdAt, true));
+  }
 }
 
 /** A connected stream socket. Non-blocking. */
@@ -75,6 +85,13 @@ export class UnixSocket implements Disposable {
     return new UnixSocket(fd);
   }
 
+  /** Two that are connected to each other. socketpair(2). */
+  static pair(): [UnixSocket, UnixSocket] {
+    // SAFETY: int sv[2] in this thread's scratch, read before the next call.
+    check(libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0, callScratch.address), 'socketpair');
+    return [new UnixSocket(callScratch.view.getInt32(0, true)), new UnixSocket(callScratch.view.getInt32(4, true))];
+  }
+
   /**
    * Reads up to `into.length` bytes and the descriptors that came with them, which the caller now owns.
    * @returns bytes read, 0 at the end, undefined when there is nothing now. Throws SystemError.
@@ -87,11 +104,9 @@ export class UnixSocket implements Disposable {
     const result = libc.recvmsg(this.fd, callScratch.address + BigInt(MSGHDR), MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const received = checkOrAgain(result, 'recvmsg');
     if (received === undefined) return undefined;
-    if (Number(view.getBigUint64(MSGHDR + 40, true)) >= 16 && view.getInt32(CONTROL + 12, true) === SCM_RIGHTS) {
-      const end = CONTROL + Number(view.getBigUint64(CONTROL, true));
-      for (let at = CONTROL + 16; at + 4 <= end; at += 4) fds.push(view.getInt32(at, true));
-    }
-    if ((view.getInt32(MSGHDR + 48, true) & MSG_CTRUNC) !== 0)
+    const before = fds.length;
+    takeDescriptors(view, CONTROL + Number(view.getBigUint64(MSGHDR + 40, true)), fds);
+    if ((view.getInt32(MSGHDR + 48, true) & MSG_CTRUNC) !== 0 || fds.length - before > FDS_MAX)
       throw new SystemError('recvmsg', 'EMSGSIZE', 'too many descriptors in a message');
     into.set(callScratch.bytes.subarray(PAYLOAD, PAYLOAD + received));
     return received;
@@ -140,12 +155,13 @@ export class UnixSocket implements Disposable {
 /** A listening socket; removes its file when disposed, if it made one. */
 export class UnixListener implements Disposable {
   readonly fd: number;
-  readonly #path: string | undefined;
+  /** The file it made, which is its to remove. */
+  readonly path: string | undefined;
   #open = true;
 
   private constructor(fd: number, path: string | undefined) {
     this.fd = fd;
-    this.#path = path;
+    this.path = path;
   }
 
   /** Listens at `path`, mode 0600. A socket file nobody listens on is replaced. Throws SystemError: EADDRINUSE, EEXIST, ENOENT, … */
@@ -175,9 +191,10 @@ export class UnixListener implements Disposable {
     return new UnixListener(fd, undefined);
   }
 
-  /** The next client, or undefined when there is none now. */
+  /** The next client, or undefined when there is none now. Throws SystemError EMFILE, ENFILE, ENOMEM: the client waits on. */
   accept(): UnixSocket | undefined {
-    const fd = checkOrAgain(libc.accept4(this.fd, 0n, 0n, O_CLOEXEC | O_NONBLOCK), 'accept4');
+    const result = libc.accept4(this.fd, 0n, 0n, O_CLOEXEC | O_NONBLOCK);
+    const fd = checkOrAgain(result, 'accept4', 'raise the limit of open files (ulimit -n)');
     return fd === undefined ? undefined : new UnixSocket(fd);
   }
 
@@ -185,9 +202,9 @@ export class UnixListener implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     closeFd(this.fd);
-    if (this.#path === undefined) return;
+    if (this.path === undefined) return;
     try {
-      unlinkSync(this.#path);
+      unlinkSync(this.path);
     } catch {
       // Gone already: somebody cleaned up before us.
     }

@@ -64,6 +64,30 @@ for (const wait of ['poll', 'call']) {
   });
 }
 
+test('bench blk --rate makes so many requests and sleeps in between, --rate 0 none, and both tell what that costs', {
+  timeout: 60_000,
+}, async () => {
+  for (const [rate, most] of [
+    ['50', 60],
+    ['0', 0],
+  ] as const) {
+    const { code, out, err } = await start('--rate', rate, '--size', '16M', '--seconds', '1', '--json').ended;
+    assert.equal(code, 0, err + out);
+    const [backEnd] = (JSON.parse(out) as BlkBenchResult).cases[0]?.backEnds ?? [];
+    const requests = backEnd?.rounds[0]?.requests ?? -1;
+    assert.ok(requests <= most && requests >= Math.min(1, most), `${requests} requests`);
+    assert.equal(backEnd?.summary.errors, 0);
+    assert.ok((backEnd?.summary.backEndCpus?.median ?? -1) >= 0);
+  }
+  const { out } = await start('--rate', '0', '--size', '16M', '--seconds', '0.5').ended;
+  assert.match(out, /^no requests\n(?:.*\n)*belfry: \d+\.\d\d % of a processor \(/);
+  for (const other of [['--suite'], ['--op', 'verify'], ['--wait', 'poll']]) {
+    const refused = await start('--rate', '5', ...other).ended;
+    assert.deepEqual([refused.code, refused.out], [2, '']);
+    assert.match(refused.err, /^belfry: --rate sleeps until [^\n]+\n$/);
+  }
+});
+
 test('bench blk leaves neither processes nor files behind after Ctrl-C', { timeout: 60_000 }, async (t) => {
   const { child, ended } = start('--size', '16M', '--seconds', '60');
   t.after(() => child.kill('SIGKILL'));

@@ -1,10 +1,14 @@
 // test/cli: `serve` from its start to its end: the socket it makes or inherits, what it prints, how it is stopped.
 import assert from 'node:assert/strict';
-import { existsSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
+import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
+import { Request } from '../../src/transports/vhost-user/spec.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
 test('serve makes a socket only its owner may use, whatever the umask, and says how to start a VM on it', async (t) => {
@@ -126,4 +130,32 @@ test('serve goes on when nobody reads its output any more', async (t) => {
   const { code, stderr } = await serving.ended;
   assert.deepEqual([code, stderr], [0, '']);
   assert.equal(existsSync(join(cwd, 'sock')), false);
+});
+
+test('serve out of descriptors lets a front end wait, for one line, and takes it on when there are some', async (t) => {
+  const cwd = testFolder(t);
+  await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock', '--json'], { cwd });
+  await serving.says(/listening/);
+  const limit = (most: number): void => {
+    execFileSync('prlimit', ['--pid', String(serving.pid), `--nofile=${most}:`]);
+  };
+  // The lowest free number is the next to be given out.
+  const taken = new Set(readdirSync(`/proc/${serving.pid}/fd`).map(Number));
+  let next = 0;
+  while (taken.has(next)) next++;
+  try {
+    limit(next);
+  } catch {
+    return t.skip('prlimit(1) does not work here');
+  }
+  using front = RawFrontEnd.connect(join(cwd, 'sock'));
+  front.send({ request: Request.GET_FEATURES });
+  await serving.says(/a front end waits: accept4: EMFILE: raise the limit of open files/);
+  await setTimeout(1500);
+  limit(1024);
+  await front.answer(Request.GET_FEATURES);
+  serving.kill('SIGTERM');
+  const { code, stdout } = await serving.ended;
+  assert.equal(code, 0);
+  assert.equal(stdout.match(/front end waits/g)?.length, 1);
 });

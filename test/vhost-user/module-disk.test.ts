@@ -1,7 +1,7 @@
 // test/vhost-user: a disk that is somebody's TypeScript, served inside Node's loop until it is told to end.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ModuleDisk } from '../../src/daemon/module-disk.ts';
@@ -15,8 +15,6 @@ import { encodeConfig } from '../../src/transports/vhost-user/message.ts';
 import { Request } from '../../src/transports/vhost-user/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { attach, DISK_BYTES, gatedDisk } from './back-end.ts';
-
-const { SIGTERM, SIGHUP } = constants.signals;
 
 /** An async disk of 64 KiB that says when it is flushed and closed, and how large it would like to be. */
 function serveModule(): {
@@ -54,8 +52,8 @@ test('SIGTERM: the requests in flight are finished, then the store is flushed an
   const { ring } = attached;
   ring.submit(blockRequest.read(0, 512));
   await eventually('the read', () => gate.waiting === 1);
-  await disk.signal(SIGTERM);
-  await disk.signal(SIGTERM);
+  disk.stop();
+  disk.stop();
   assert.deepEqual(told, []);
   gate.release();
   const { requests, bytesRead } = await disk.closed;
@@ -69,11 +67,11 @@ test('SIGTERM: the requests in flight are finished, then the store is flushed an
 test('SIGHUP: the device takes over the size that the store has now', async () => {
   const { disk, listener, path } = serveModule();
   using front = RawFrontEnd.connect(path);
-  await disk.signal(SIGHUP);
+  disk.refresh();
   const payload = encodeConfig(CONFIG.capacity, new Uint8Array(8));
   const answer = await front.ask({ request: Request.GET_CONFIG, payload });
   assert.equal(answer.payload.getUint32(12, true), DISK_BYTES / 2 / 512);
-  await disk.signal(SIGTERM);
+  disk.stop();
   await disk.closed;
   listener[Symbol.dispose]();
   rmSync(join(path, '..'), { recursive: true });
@@ -82,7 +80,7 @@ test('SIGHUP: the device takes over the size that the store has now', async () =
 test('regression: the listening socket is left to its owner when the disk has ended', async () => {
   const { disk, listener, path } = serveModule();
   const described = readlinkSync(`/proc/self/fd/${listener.fd}`);
-  await disk.signal(SIGTERM);
+  disk.stop();
   await disk.closed;
   assert.equal(readlinkSync(`/proc/self/fd/${listener.fd}`), described);
   listener[Symbol.dispose]();

@@ -1,11 +1,19 @@
 // test/vhost-user: a socket and the front ends that come to it, one after the other, until it is closed.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { EventLoop } from '../../src/sys/event-loop.ts';
+import { SystemError } from '../../src/sys/libc.ts';
+import { rideNodeLoop } from '../../src/sys/node-loop.ts';
+import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
-import { addMemReg, eventually, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
+import { addMemReg, eventually, RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
+import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
+import { VhostUserServer } from '../../src/transports/vhost-user/server.ts';
 import { Request } from '../../src/transports/vhost-user/spec.ts';
 import {
   attach,
@@ -181,6 +189,44 @@ test('sessions leave no descriptor and no mapping behind', async () => {
   for (let i = 0; i < 100; i++) await session();
   await eventually('the last session', () => openDescriptors() <= descriptors + 1);
   assert.equal(sharedMappings(), 1);
+});
+
+test('regression: a front end for whom there is no descriptor waits until there is one, for one line', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-accept-'));
+  const path = join(folder, 'device.sock');
+  using loop = new EventLoop();
+  const device = makeDisk();
+  const lines: string[] = [];
+  const log = (line: string): unknown => lines.push(line);
+  const listener = UnixListener.listen(path);
+  const accept = listener.accept.bind(listener);
+  let looks = 0;
+  listener.accept = () => {
+    if (++looks <= 2) throw new SystemError('accept4', 'EMFILE', 'raise the limit');
+    return accept();
+  };
+  const closed = Promise.withResolvers<void>();
+  const server = new VhostUserServer(listener, device, new LocalQueueHost(device, loop, { log }), loop, {
+    log,
+    onClosed: closed.resolve,
+  });
+  using _ride = rideNodeLoop(loop);
+  {
+    using front = RawFrontEnd.connect(path);
+    await front.settle();
+    // Readable all the time, and looked at once a second.
+    assert.equal(looks, 3);
+    assert.deepEqual(lines, ['a front end waits: accept4: EMFILE: raise the limit; tried again every second']);
+  }
+  {
+    using next = RawFrontEnd.connect(path);
+    await next.settle();
+    looks = 0;
+    server.close();
+  }
+  await closed.promise;
+  assert.equal(lines.length, 1);
+  rmSync(folder, { recursive: true });
 });
 
 test('many front ends that come and go at once are all served', async () => {

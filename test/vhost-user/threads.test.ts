@@ -1,7 +1,7 @@
 // test/vhost-user: sessions of a disk whose queues run on several threads.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -18,8 +18,6 @@ import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { FEATURES, negotiate, openDescriptors, sharedMappings } from './back-end.ts';
 import { serveByThreads, type ThreadedBackEnd } from './threads.ts';
-
-const { SIGTERM, SIGHUP } = constants.signals;
 
 interface Attached extends Disposable {
   readonly front: RawFrontEnd;
@@ -46,7 +44,7 @@ async function assertServes(through: RawRing, back: RawRing, sector: number): Pr
 // What the first thread of a process opens for good is no leak.
 before(async () => {
   await using backEnd = await serveByThreads(2);
-  await backEnd.daemon.signal(SIGTERM);
+  backEnd.daemon.stop();
   await backEnd.daemon.closed;
 });
 
@@ -68,7 +66,7 @@ for (const threads of [1, 2, 3, 4]) {
       }
       await assertServes(rings[0] as RawRing, rings[3] as RawRing, 100);
 
-      await backEnd.daemon.signal(SIGTERM);
+      backEnd.daemon.stop();
       await front.closedByPeer();
       assert.equal((await backEnd.daemon.closed).requests, 34);
       assert.deepEqual(backEnd.lines, []);
@@ -81,7 +79,7 @@ test('every look at the counts is answered, also when several look at once', asy
   await using backEnd = await serveByThreads(2);
   const snapshots = await Promise.all([1, 2, 3].map(() => backEnd.daemon.snapshot()));
   assert.deepEqual(snapshots, [snapshots[0], snapshots[0], snapshots[0]]);
-  await backEnd.daemon.signal(SIGTERM);
+  backEnd.daemon.stop();
   await backEnd.daemon.closed;
   // And after the end.
   assert.deepEqual(await backEnd.daemon.snapshot(), snapshots[0]);
@@ -177,7 +175,7 @@ test('SIGHUP: an image that grew is told to the front end, and every thread serv
     listener[Symbol.dispose]();
     for (const ring of rings) assert.equal((await ring.serve(blockRequest.read(128, 512)))[0]?.status, 1);
     truncateSync(image, 128 * 1024);
-    await backEnd.daemon.signal(SIGHUP);
+    backEnd.daemon.refresh();
     assert.equal((await ours.receive())?.request, BackendRequest.CONFIG_CHANGE_MSG);
     // The other threads are told at the same time, and may be a moment late.
     for (const ring of rings) {
@@ -291,7 +289,7 @@ test('regression: a thread that dies ends the others, and is reported', async ()
 test("regression: the listening socket stays its owner's when the threads have ended", async () => {
   await using backEnd = await serveByThreads(1);
   const described = readlinkSync(`/proc/self/fd/${backEnd.listenFd}`);
-  await backEnd.daemon.signal(SIGTERM);
+  backEnd.daemon.stop();
   await backEnd.daemon.closed;
   assert.equal(readlinkSync(`/proc/self/fd/${backEnd.listenFd}`), described);
 });

@@ -1,6 +1,6 @@
 // test/vhost-user: a disk of memory served by threads of their own, in the test's process.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DiskDaemon, type DiskDaemonOptions } from '../../src/daemon/disk-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
@@ -42,7 +42,7 @@ export async function serveByThreads(
     connect: () => RawFrontEnd.connect(path),
     async [Symbol.asyncDispose]() {
       // A daemon that has ended by itself cannot be told to.
-      await daemon.signal(constants.signals.SIGTERM).catch(() => {});
+      daemon.stop();
       await daemon.closed;
       listener[Symbol.dispose]();
       await store.close?.();

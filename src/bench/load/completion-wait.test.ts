@@ -45,3 +45,16 @@ test('asleep, only a call ends the wait, and nothing used for five seconds is a 
   assert.throws(() => forgotten.next(), /nothing used for 5 s; .*; no call is pending/);
   assert.ok(performance.now() - startedMs >= 4900);
 });
+
+test('a wait with an end gives nothing when it comes, and what is used before that', () => {
+  using call = EventFd.create();
+  using wait = new CompletionWait(ringThatTakes(1e9), 'call', call.fd);
+  const startMs = performance.now();
+  assert.equal(wait.nextBefore(startMs - 1), 0);
+  assert.equal(wait.nextBefore(startMs + 20), 0);
+  assert.ok(performance.now() >= startMs + 20);
+  using used = new CompletionWait(ringThatTakes(1), 'call', call.fd);
+  call.signal();
+  assert.equal(used.nextBefore(performance.now() + 60_000), 1);
+  assert.equal(used.calls, 1);
+});

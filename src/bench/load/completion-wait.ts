@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { Epoll } from '../../sys/epoll.ts';
 import { EventFd } from '../../sys/event-fd.ts';
+import { TimerFd } from '../../sys/timer-fd.ts';
 import type { DriverRing } from './driver-ring.ts';
 import type { Wait } from './load-spec.ts';
+import type { PacedCompletions } from './paced-loop.ts';
 
 const STALL_MS = 5000;
 const LOOKS_BEFORE_CLOCK = 4096;
@@ -24,11 +26,12 @@ export interface Completions {
   resetCalls(): void;
 }
 
-export class CompletionWait implements Completions, Disposable {
+export class CompletionWait implements PacedCompletions, Disposable {
   readonly #ring: DriverRing;
   readonly #polls: boolean;
   readonly #call: EventFd;
   readonly #epoll = new Epoll();
+  #timer: TimerFd | undefined;
   #wakes = 0;
   #callsBefore = 0;
 
@@ -50,6 +53,29 @@ export class CompletionWait implements Completions, Disposable {
 
   next(): number {
     return this.#ring.completed() || (this.#polls ? this.#look() : this.#sleep());
+  }
+
+  /** Asleep, whatever `wait` says. */
+  nextBefore(untilMs: number): number {
+    for (;;) {
+      const count = this.#ring.completed() || this.#ring.rearm();
+      const leftMs = untilMs - performance.now();
+      if (count > 0 || leftMs <= 0) return count;
+      this.#sleepFor(leftMs);
+    }
+  }
+
+  #sleepFor(ms: number): void {
+    if (this.#timer === undefined) {
+      this.#timer = new TimerFd();
+      this.#epoll.add(this.#timer.fd, 1);
+    }
+    // The epoll set's own timeout counts in milliseconds.
+    this.#timer.set(ms);
+    this.#epoll.wait(-1);
+    // The rest of its time is not to disturb who sleeps next.
+    this.#timer.set(0);
+    if (this.#call.clear()) this.#wakes++;
   }
 
   #look(): number {
@@ -85,6 +111,7 @@ export class CompletionWait implements Completions, Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]();
     this.#epoll[Symbol.dispose]();
   }
 }

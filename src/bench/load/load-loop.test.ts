@@ -1,12 +1,13 @@
 // bench/load: the loops against a device in the same thread, honest or not.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { EventFd } from '../../sys/event-fd.ts';
 import { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import { BlockPicker } from './block-picker.ts';
 import { DriverRing } from './driver-ring.ts';
 import { LoadLoop } from './load-loop.ts';
+import { PacedLoop } from './paced-loop.ts';
 import { planQueue } from './queue-plan.ts';
 import { RequestSlots } from './request-slots.ts';
 import { VerifyLoop, type VerifyParts } from './verify-loop.ts';
@@ -158,4 +159,55 @@ test('verify finds a write that went to another block', () => {
   loop.finish();
   assert.ok(loop.errors.data > 0);
   assert.match(loop.errors.first ?? '', /it holds sector 1,/);
+});
+
+/** A paced loop whose time only passes while it waits, and whose device serves at once, or takes so long for each request. */
+function paced(t: TestContext, intervalMs: number, serviceMs = 0): PacedLoop {
+  let nowMs = 1000;
+  t.mock.method(performance, 'now', () => nowMs);
+  const base = parts('read');
+  let doneMs = 0;
+  const next = (): number => {
+    nowMs = Math.max(nowMs, doneMs);
+    doneMs = nowMs + serviceMs;
+    return base.wait.next();
+  };
+  const nextBefore = (untilMs: number): number => {
+    if (Math.max(nowMs, doneMs) <= untilMs) {
+      const count = next();
+      if (count > 0) return count;
+    }
+    nowMs = Math.max(nowMs, untilMs);
+    return 0;
+  };
+  return new PacedLoop({ ...base, wait: { ...base.wait, next, nextBefore }, intervalMs });
+}
+
+test('a paced load makes each request when it is due, and no other', (t) => {
+  const loop = paced(t, 10);
+  loop.run(2000);
+  loop.finish();
+  assert.equal(loop.requests, 99);
+  assert.equal(loop.latency.count, 99);
+  assert.deepEqual(loop.errors, { status: 0, id: 0, length: 0, data: 0, stall: 0 });
+  loop.reset();
+  loop.run(2100);
+  loop.finish();
+  assert.equal(loop.requests, 10, 'it goes on where it was');
+});
+
+test('a paced load of no requests makes none', (t) => {
+  const loop = paced(t, Number.POSITIVE_INFINITY);
+  loop.run(10_000);
+  loop.finish();
+  assert.deepEqual([loop.requests, loop.kicks], [0, 0]);
+});
+
+test('a device that is slower than a paced load is charged for what had to wait', (t) => {
+  const loop = paced(t, 1, 100);
+  loop.run(3000);
+  loop.finish();
+  // Eight slots at a time, every 100 ms; what was due meanwhile counts from when it was due.
+  assert.ok(loop.requests < 200, `${loop.requests} requests`);
+  assert.ok(loop.latency.max > 1e9, `${loop.latency.max} ns at most`);
 });

@@ -17,6 +17,8 @@ export interface LoadSpec {
   /** Queues, each with a thread of its own. */
   readonly queues: number;
   readonly wait: Wait;
+  /** Requests a second over all queues, made when they are due; 0: none at all. Otherwise a queue is kept full. */
+  readonly rate?: number;
   readonly seconds: number;
   /** Time before the measurement starts: page faults and compilers are not what is measured. */
   readonly warmupSeconds: number;

@@ -5,15 +5,16 @@ import { involuntarySwitches, pinThread } from '../../sys/cpu.ts';
 import { EventFd } from '../../sys/event-fd.ts';
 import { Mapping } from '../../sys/mapping.ts';
 import { BlockPicker, type BlockRange, partOf } from './block-picker.ts';
-import { type Completions, CompletionWait, StallError } from './completion-wait.ts';
+import { CompletionWait, StallError } from './completion-wait.ts';
 import { DriverRing } from './driver-ring.ts';
 import type { LoadJob, LoadMessage } from './load-job.ts';
 import { LoadLoop } from './load-loop.ts';
 import type { LoadSpec, QueueResult } from './load-spec.ts';
+import { PacedLoop, type PacedParts } from './paced-loop.ts';
 import { RequestSlots } from './request-slots.ts';
 import { VERIFY_BLOCKS_MAX, VerifyLoop, type VerifyParts } from './verify-loop.ts';
 
-function prepare(job: LoadJob, memory: Mapping, ring: DriverRing, wait: Completions): VerifyParts {
+function prepare(job: LoadJob, memory: Mapping, ring: DriverRing, wait: CompletionWait): VerifyParts & PacedParts {
   const { spec, plan } = job;
   const { operation } = spec;
   const slots = new RequestSlots(memory.bytes, plan, job.guestBase);
@@ -30,6 +31,7 @@ function prepare(job: LoadJob, memory: Mapping, ring: DriverRing, wait: Completi
     kind: operation === 'mixed' ? 'mixed' : operation.endsWith('write') ? 'write' : 'read',
     sectorsPerBlock: spec.blockBytes / SECTOR_BYTES,
     seed: spec.seed,
+    intervalMs: spec.rate === undefined ? 0 : (1000 * spec.queues) / spec.rate,
   };
 }
 
@@ -41,9 +43,14 @@ function blocksOf({ spec, capacityBytes, queue }: LoadJob): BlockRange {
   return { first, count: spec.operation === 'verify' ? Math.min(count, VERIFY_BLOCKS_MAX) : count };
 }
 
+function loopOf(parts: VerifyParts & PacedParts, { operation, rate }: LoadSpec): VerifyLoop | PacedLoop | LoadLoop {
+  if (rate !== undefined) return new PacedLoop(parts);
+  return operation === 'verify' ? new VerifyLoop(parts) : new LoadLoop(parts);
+}
+
 /** Runs the load and gives the part of it that counts. */
-function run(parts: VerifyParts, spec: LoadSpec): QueueResult {
-  const loop = spec.operation === 'verify' ? new VerifyLoop(parts) : new LoadLoop(parts);
+function run(parts: VerifyParts & PacedParts, spec: LoadSpec): QueueResult {
+  const loop = loopOf(parts, spec);
   let startMs = performance.now();
   let switches = involuntarySwitches();
   let counted = { requests: 0, kicks: 0, calls: 0, elapsedMs: 0, involuntarySwitches: 0 };

@@ -1,0 +1,100 @@
+// Signals sent to the process, heard by one thread however busy the others are.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { test } from 'node:test';
+import { EventLoop } from './event-loop.ts';
+import { ProcessSignals } from './process-signals.ts';
+
+const { SIGUSR2, SIGTERM, SIGHUP } = constants.signals;
+
+/** Waits for so many signals. */
+function hear(signals: ProcessSignals, count: number): number[] {
+  using loop = new EventLoop();
+  const heard: number[] = [];
+  loop.watch(signals.fd, () => {
+    for (let next = signals.read(); next !== undefined; next = signals.read()) heard.push(next);
+    if (heard.length >= count) loop.stop();
+  });
+  loop.run();
+  return heard;
+}
+
+test('a signal sent to the process is an event of a loop, read once, and does nothing else', () => {
+  using signals = new ProcessSignals([SIGUSR2, SIGTERM]);
+  assert.equal(signals.read(), undefined);
+  // Unheard, either would end the process.
+  process.kill(process.pid, SIGTERM);
+  assert.deepEqual(hear(signals, 1), [SIGTERM]);
+  process.kill(process.pid, SIGUSR2);
+  process.kill(process.pid, SIGTERM);
+  assert.deepEqual(new Set(hear(signals, 2)), new Set([SIGUSR2, SIGTERM]));
+  assert.equal(signals.read(), undefined);
+});
+
+test("Node's own listener is told as well", async () => {
+  using signals = new ProcessSignals([SIGHUP]);
+  const told = new Promise<string>((resolve) => process.once('SIGHUP', resolve));
+  process.kill(process.pid, SIGHUP);
+  assert.deepEqual(hear(signals, 1), [SIGHUP]);
+  assert.equal(await told, 'SIGHUP');
+});
+
+test('of several who listen, each is told', () => {
+  using one = new ProcessSignals([SIGUSR2]);
+  using other = new ProcessSignals([SIGUSR2, SIGHUP]);
+  process.kill(process.pid, SIGUSR2);
+  assert.deepEqual([hear(one, 1), hear(other, 1)], [[SIGUSR2], [SIGUSR2]]);
+});
+
+test('listening and ending leaves no descriptor and no mapping behind', () => {
+  const holdings = (): number[] => [
+    readdirSync('/proc/self/fd').length,
+    readFileSync('/proc/self/maps', 'utf8').split('\n').length,
+  ];
+  const listen = (): void => new ProcessSignals([SIGUSR2, SIGTERM, SIGHUP])[Symbol.dispose]();
+  for (let i = 0; i < 20; i++) listen();
+  const [fds, maps] = holdings() as [number, number];
+  for (let i = 0; i < 200; i++) listen();
+  const [fdsAfter, mapsAfter] = holdings() as [number, number];
+  assert.equal(fdsAfter, fds);
+  assert.ok(mapsAfter < maps + 100, `${maps} mappings before, ${mapsAfter} after`);
+});
+
+test('a signal that cannot be caught is refused', () => {
+  assert.throws(() => new ProcessSignals([constants.signals.SIGKILL]), { name: 'SystemError', code: 'EINVAL' });
+});
+
+/** A process whose main thread never comes to rest while another thread listens; it ends by itself after ten signals. */
+const BUSY = `
+import { Worker } from 'node:worker_threads';
+const told = new Int32Array(new SharedArrayBuffer(4));
+const worker = new Worker(\`
+  import { workerData } from 'node:worker_threads';
+  const { folder, told } = workerData;
+  const { EventLoop } = await import(folder + 'event-loop.ts');
+  const { ProcessSignals } = await import(folder + 'process-signals.ts');
+  const loop = new EventLoop();
+  const signals = new ProcessSignals([${SIGTERM}]);
+  loop.watch(signals.fd, () => {
+    while (signals.read() !== undefined) if (Atomics.add(told, 0, 1) === 10) loop.stop();
+  });
+  Atomics.store(told, 0, 1);
+  loop.run();
+  signals[Symbol.dispose]();
+\`, { eval: true, workerData: { folder: FOLDER, told } });
+while (Atomics.load(told, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+for (let sent = 1; sent <= 10; sent++) {
+  process.kill(process.pid, 'SIGTERM');
+  while (Atomics.load(told, 0) === sent);
+}
+console.log('heard ' + (Atomics.load(told, 0) - 1));
+`;
+
+test('regression: a thread hears signals while the main thread is busy', () => {
+  const source = BUSY.replace('FOLDER', JSON.stringify(new URL('.', import.meta.url).href));
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'heard 10\n', stderr: '' });
+});

@@ -1,0 +1,36 @@
+// test: a thread that rings an eventfd without end, as a hostile front end or a broken driver may.
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+
+const STORM = `
+import { workerData } from 'node:worker_threads';
+const { EventFd } = await import(workerData.eventFd);
+const bell = EventFd.borrow(workerData.fd);
+for (let i = 1; Atomics.load(workerData.word, 0) === 0; i++) {
+  bell.signal();
+  Atomics.store(workerData.word, 1, i);
+}`;
+
+export interface KickStorm extends AsyncDisposable {
+  /** How often it has rung. */
+  readonly rings: number;
+}
+
+/** Rings `fd`, which stays the caller's, from now until disposed. */
+export async function startKickStorm(fd: number): Promise<KickStorm> {
+  const word = new Int32Array(new SharedArrayBuffer(8));
+  const eventFd = new URL('../src/sys/event-fd.ts', import.meta.url).href;
+  const url = new URL(`data:text/javascript,${encodeURIComponent(STORM)}`);
+  const worker = new Worker(url, { workerData: { fd, word, eventFd } });
+  const exited = once(worker, 'exit');
+  while (Atomics.load(word, 1) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  return {
+    get rings() {
+      return Atomics.load(word, 1);
+    },
+    async [Symbol.asyncDispose]() {
+      Atomics.store(word, 0, 1);
+      await exited;
+    },
+  };
+}
