@@ -47,5 +47,12 @@ export const stages: readonly Stage[] = [
   { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy },
   { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...heavy },
   { name: 'package', what: 'npm pack, installed in an empty folder', files: ['test/package/**/*.test.ts'], ...heavy },
+  {
+    name: 'microvm',
+    what: '`belfry run` and the kernel’s rules, on real KVM code',
+    files: ['test/microvm/*.test.ts', 'test/microvm/bed/*.test.ts'],
+    ...heavy,
+    fileTimeoutMs: 15 * MINUTE_MS,
+  },
   { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy },
 ];

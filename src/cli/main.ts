@@ -10,6 +10,7 @@ const EXIT_USAGE = 2;
 /** Loaded when named, so that none waits for what another needs. */
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  run: async () => (await import('./run.ts')).runCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   doorbell: async () => (await import('./doorbell.ts')).doorbellCommand(),

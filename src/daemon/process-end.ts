@@ -18,7 +18,7 @@ const DEVICE_THREAD = 2;
 
 const LOOK_MS = 2;
 /** Processor time that a main thread with nothing else to do needs by far not before it answers. */
-const BUSY_NS = 15e6;
+const BUSY_NS = 8e6;
 /** A main thread that uses no processor either waits for somebody: for a reader of its output that does not read, say. */
 const STUCK_MS = 5000;
 

@@ -13,15 +13,18 @@ const run = promisify(execFile);
 const PROGRAM_FOLDERS = ['bin', 'sbin', 'usr/bin', 'usr/sbin'];
 const LIBRARY_FOLDERS = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'];
 
-interface Program {
+/** A program to take along. */
+export interface GuestProgram {
   readonly name: string;
   readonly debianPackage: string;
   /** Where the guest has it. */
   readonly guestPath: string;
+  /** Where it is on this machine; looked for when absent. */
+  readonly path?: string;
 }
 
-const BUSYBOX: Program = { name: 'busybox', debianPackage: 'busybox-static', guestPath: 'bin/busybox' };
-const DYNAMIC_PROGRAMS: readonly Program[] = [
+const BUSYBOX: GuestProgram = { name: 'busybox', debianPackage: 'busybox-static', guestPath: 'bin/busybox' };
+const DYNAMIC_PROGRAMS: readonly GuestProgram[] = [
   { name: 'mke2fs', debianPackage: 'e2fsprogs', guestPath: 'sbin/mkfs.ext4' },
   { name: 'e2fsck', debianPackage: 'e2fsprogs', guestPath: 'sbin/e2fsck' },
   { name: 'sfdisk', debianPackage: 'fdisk', guestPath: 'sbin/sfdisk' },
@@ -33,9 +36,22 @@ const DYNAMIC_PROGRAMS: readonly Program[] = [
  * A program the host lacks is downloaded into the cache. Throws `PeerMissingError` when that fails too.
  */
 export async function guestPrograms(options: FetchOptions): Promise<readonly CpioEntry[]> {
-  const entries = [await entry(BUSYBOX.guestPath, await findBusybox(options))];
+  return [await staticBusybox(options), ...(await programsWithLibraries(DYNAMIC_PROGRAMS, options))];
+}
+
+/** A busybox that needs no library, as bin/busybox. Throws `PeerMissingError`. */
+export async function staticBusybox(options: FetchOptions): Promise<CpioEntry> {
+  return await entry(BUSYBOX.guestPath, await findBusybox(options));
+}
+
+/** `programs` and every library they load, each once. Throws `PeerMissingError` when one cannot be had. */
+export async function programsWithLibraries(
+  programs: readonly GuestProgram[],
+  options: FetchOptions,
+): Promise<readonly CpioEntry[]> {
+  const entries: CpioEntry[] = [];
   const libraries = new Map<string, string>();
-  for (const program of DYNAMIC_PROGRAMS) {
+  for (const program of programs) {
     const found = await findProgram(program, options);
     entries.push(await entry(program.guestPath, found.path));
     for (const library of await librariesOf(found)) libraries.set(guestLibraryPath(library), library);
@@ -73,12 +89,13 @@ async function findBusybox(options: FetchOptions): Promise<string> {
   return (await fetchProgram(BUSYBOX, options)).path;
 }
 
-async function findProgram(program: Program, options: FetchOptions): Promise<FoundProgram> {
+async function findProgram(program: GuestProgram, options: FetchOptions): Promise<FoundProgram> {
+  if (program.path !== undefined) return { path: program.path, root: '/' };
   const installed = await findExecutable(program.name);
   return installed === undefined ? fetchProgram(program, options) : { path: installed, root: '/' };
 }
 
-async function fetchProgram(program: Program, options: FetchOptions): Promise<FoundProgram> {
+async function fetchProgram(program: GuestProgram, options: FetchOptions): Promise<FoundProgram> {
   // The C library always comes from the host: it has to match the host's loader.
   const isLibrary = (name: string) => name.startsWith('lib') && !/^lib(c6|gcc|crypt|stdc)/.test(name);
   const root = await unpackedPackage(program.debianPackage, isLibrary, options);

@@ -5,11 +5,10 @@ import type { KernelModule } from './kernel-modules.ts';
 
 const FOLDERS = ['bin', 'sbin', 'lib', 'lib64', 'dev', 'proc', 'sys', 'tmp', 'mnt', 'modules'];
 
-/** What goes into the archive: `programs` from `guestPrograms`, `initScript` from `scenarioScript`. */
+/** What goes into the archive: `files` from `guestPrograms` and others, its `init` among them. */
 export interface InitramfsParts {
-  readonly programs: readonly CpioEntry[];
+  readonly files: readonly CpioEntry[];
   readonly modules: readonly KernelModule[];
-  readonly initScript: string;
 }
 
 /** A newc archive Linux can boot from, not compressed: unpacking costs an emulated guest more than reading. */
@@ -20,11 +19,10 @@ export function guestInitramfs(parts: InitramfsParts): Uint8Array {
   const modules = parts.modules.map(
     (module): CpioEntry => ({ kind: 'file', path: `modules/${module.name}.ko`, mode: 0o644, bytes: module.bytes }),
   );
-  const init: CpioEntry = {
-    kind: 'file',
-    path: 'init',
-    mode: 0o755,
-    bytes: new TextEncoder().encode(parts.initScript),
-  };
-  return newcArchive([...folders, console, ...parts.programs, ...modules, init]);
+  return newcArchive([...folders, console, ...parts.files, ...modules]);
+}
+
+/** A script at `path` ("init") that starts with its own interpreter. */
+export function scriptEntry(path: string, script: string): CpioEntry {
+  return { kind: 'file', path, mode: 0o755, bytes: new TextEncoder().encode(script) };
 }

@@ -9,7 +9,7 @@ import type { GuestPeer } from './guest-peer.ts';
 import type { GuestExit } from './guest-process.ts';
 import { runGuestProcess } from './guest-process.ts';
 import { guestPrograms } from './guest-programs.ts';
-import { guestInitramfs } from './initramfs.ts';
+import { guestInitramfs, scriptEntry } from './initramfs.ts';
 import type { ScenarioName } from './scenario.ts';
 import { scenarioScript } from './scenario.ts';
 
@@ -93,14 +93,9 @@ async function initramfsFor(peer: GuestPeer, run: GuestRun): Promise<Uint8Array>
     partition: run.partition ?? true,
     dataMiB: run.dataMiB ?? DEFAULT_DATA_MIB,
   };
-  return guestInitramfs({
-    programs: await guestPrograms(run),
-    modules: peer.modules,
-    initScript: scenarioScript(
-      scenario,
-      peer.modules.map((module) => module.name),
-    ),
-  });
+  const moduleNames = peer.modules.map((module) => module.name);
+  const init = scriptEntry('init', scenarioScript(scenario, moduleNames));
+  return guestInitramfs({ files: [...(await guestPrograms(run)), init], modules: peer.modules });
 }
 
 async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: string): Promise<GuestReport> {

@@ -15,6 +15,8 @@ export interface BackEndOptions {
   readonly readOnly?: boolean;
   readonly serial?: string;
   readonly blockSizeBytes?: number;
+  /** Whose daemon; what BELFRY_TEST_BACK_END names when absent. */
+  readonly program?: 'belfry' | 'qemu-storage-daemon';
 }
 
 /** A running daemon. Disposing of it kills it; `stop` is the way that is tested. */
@@ -38,11 +40,12 @@ const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 10_000;
 let started = 0;
 
-/** Starts the daemon BELFRY_TEST_BACK_END names (`belfry` when unset) and waits until its socket listens. */
+/** Starts the daemon asked for, or the one BELFRY_TEST_BACK_END names, or `belfry`, and waits until its socket listens. */
 export async function startBackEnd(options: BackEndOptions): Promise<BackEnd> {
   const socketPath = join(options.folder, `disk-${++started}.sock`);
-  const other = process.env.BELFRY_TEST_BACK_END === 'qemu-storage-daemon';
-  const daemon = other ? await storageDaemon(options, socketPath) : ours(options, socketPath);
+  const program = options.program ?? process.env.BELFRY_TEST_BACK_END;
+  const daemon =
+    program === 'qemu-storage-daemon' ? await storageDaemon(options, socketPath) : ours(options, socketPath);
   const child = spawn(daemon.file, daemon.words, { stdio: ['ignore', 'pipe', 'pipe'] });
   const output = collect(child);
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>;

@@ -23,9 +23,12 @@ function problem(): string | undefined {
 
 const skip = problem() ?? false;
 
+// A guest on an emulated processor starts its threads in seconds.
+const TIMEOUT_MS = 120_000;
+
 /** A test of what the kernel does; skipped with the reason where it cannot be asked. */
 export function kvmTest(name: string, body: (kvm: Kvm, t: TestContext) => void | Promise<void>): void {
-  test(name, { skip, timeout: 30_000 }, async (t) => {
+  test(name, { skip, timeout: TIMEOUT_MS }, async (t) => {
     using kvm = Kvm.open();
     await body(kvm, t);
   });

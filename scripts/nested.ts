@@ -1,0 +1,41 @@
+// npm run nested -- COMMAND...: runs a command on this checkout in a Linux with a real kvm-amd, on a processor QEMU emulates.
+import { parseArgs } from 'node:util';
+import { PeerMissingError } from '../src/guests/guest-peer.ts';
+import { runInBed } from '../test/microvm/bed/run-in-bed.ts';
+
+const USAGE = 'npm run nested -- [--seconds N] [--cpus N] [--timing] COMMAND [WORD...]';
+
+async function main(args: string[]): Promise<number> {
+  const first = args.findIndex((word, i) => !word.startsWith('-') && !/^--(seconds|cpus)$/.test(args[i - 1] ?? ''));
+  const { values } = parseArgs({
+    args: first < 0 ? args : args.slice(0, first),
+    options: {
+      seconds: { type: 'string', default: '300' },
+      cpus: { type: 'string', default: '1' },
+      timing: { type: 'boolean', default: false },
+    },
+  });
+  if (first < 0) {
+    console.error(USAGE);
+    return 2;
+  }
+  const report = await runInBed(args.slice(first), {
+    timeoutMs: Number(values.seconds) * 1000,
+    cpus: Number(values.cpus),
+    onLine: console.log,
+    note: console.error,
+  });
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  const { imageMs, bootMs, totalMs } = report;
+  if (values.timing)
+    console.error(`image ${seconds(imageMs)}, boot ${seconds(bootMs)}, all together ${seconds(totalMs)}`);
+  return report.exitCode ?? 1;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof PeerMissingError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

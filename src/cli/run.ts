@@ -1,0 +1,112 @@
+// Upper floor: `belfry run`: boots a Linux kernel in a microVM on this terminal.
+import { totalmem } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { Kvm } from '../kvm/kvm.ts';
+import { parseSize } from '../stores/size.ts';
+import { CPUS_MAX } from '../vmm/address-map.ts';
+import { Machine } from '../vmm/machine.ts';
+import type { MachineExit } from '../vmm/machine-exit.ts';
+import { TerminalConsole } from '../vmm/terminal-console.ts';
+import { TRANSPORTS, type TransportName, virtioSlots } from '../vmm/virtio-slots.ts';
+import * as option from './options.ts';
+import { bytes, millis } from './quantities.ts';
+import { addDisks, type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './run-disks.ts';
+import { UsageError } from './usage-error.ts';
+
+interface RunFlags extends DiskFlags {
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly append: string;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly transport: TransportName;
+  readonly verbose: boolean;
+}
+
+const MEMORY_MIN = 16 * 2 ** 20;
+
+const EXAMPLES = `
+The guest's serial port (ttyS0) is this terminal; Ctrl-A x ends the guest. Memory is given as 512M or 4G.
+
+Disks are vda, vdb, … in the order of the command line. STORE is an image file, a block device, mem:SIZE (a disk of memory), or a
+module whose default export is a disk; STORE:ro refuses writes. A vhost-user back end (belfry serve blk, qemu-storage-daemon, SPDK)
+listens on SOCKET. SIGUSR1 hands the first --disk over to the back end at the --hand-over socket, or takes it back.
+
+Exit code: 0 when the guest powered off, or was ended from outside (Ctrl-A x, SIGTERM); 1 when it failed (triple fault) or asked for a
+reset (a panic, a reboot); the guest's own when it wrote one to I/O port 0xf4: printf '\\003' | dd of=/dev/port bs=1 seek=244
+
+Examples:
+  belfry run --kernel /boot/vmlinuz --initrd /boot/initrd.img
+  belfry run --kernel vmlinuz --append "console=ttyS0 root=/dev/vda1" --disk debian.img --vhost-user /tmp/disk.sock:blk
+  belfry run --kernel vmlinux --initrd root.cpio.gz --append "console=ttyS0 quiet" --cpus 2 --memory 1G
+`;
+
+export function runCommand(): Command {
+  const disks: DiskWord[] = [];
+  const collect = (parse: (text: string) => DiskWord) => (text: string) => void disks.push(parse(text));
+  return new Command('run')
+    .description('boot a Linux kernel in a microVM (needs /dev/kvm)')
+    .requiredOption('--kernel <file>', 'a bzImage (/boot/vmlinuz-…) or an ELF vmlinux, for x86-64')
+    .option('--initrd <file>', 'its initial file system')
+    .option('--append <text>', 'the kernel command line', 'console=ttyS0 panic=-1')
+    .option('--cpus <n>', 'processors', option.wholeNumber(1, CPUS_MAX), 1)
+    .option('--memory <size>', 'memory', memorySize, 512 * 2 ** 20)
+    .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
+    .option('--vhost-user <socket:blk>', "somebody else's disk; may be repeated", collect(vhostUserWord))
+    .addOption(new Option('--transport <name>', 'how the guest finds its disks').choices(TRANSPORTS).default('mmio'))
+    .addOption(
+      new Option('--when-gone <what>', 'what requests do while a back end is gone')
+        .choices(['wait', 'fail'])
+        .default('wait'),
+    )
+    .option('--hand-over <socket>', 'the back end that SIGUSR1 hands the first --disk to')
+    .option('--verbose', 'say how long the start took, and what the guest cost', false)
+    .addHelpText('after', EXAMPLES)
+    .action((flags: RunFlags) => run(flags, disks));
+}
+
+async function run(flags: RunFlags, disks: readonly DiskWord[]): Promise<void> {
+  if (flags.memory > totalmem())
+    throw new UsageError(`--memory: this machine has ${bytes(totalmem())} itself: take less`);
+  const exit = await runMachine(flags, disks);
+  if (exit.how === 'exit') process.exitCode = exit.code;
+  if (exit.how === 'failed') throw new Error(exit.why);
+  if (exit.how === 'reset') throw new Error('the guest asked for a reset: it panicked, or somebody rebooted it');
+}
+
+async function runMachine(flags: RunFlags, disks: readonly DiskWord[]): Promise<MachineExit> {
+  const { kernel, initrd, append, cpus, memory, transport, verbose } = flags;
+  using kvm = Kvm.open();
+  const { stdin: input, stdout: output } = process;
+  const console = new TerminalConsole({ input, output, onLeave: () => machine.stop() });
+  await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => machine.stop());
+  const slots = virtioSlots(machine, transport);
+  const lending = await addDisks(disks, flags, { machine, slots, log: say });
+  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
+  if (input.isTTY) say('Ctrl-A x ends the guest');
+  await machine.boot({ kernel, initrd, commandLine: append });
+  const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
+  if (verbose) say(`first instruction of the guest ${millis(startMs)} after Node`);
+  const exit = await machine.ended;
+  if (verbose) say(`the guest ended (${exit.how}) after ${machine.exits} exits to devices`);
+  return exit;
+}
+
+/** A terminal in raw mode wants to be told to begin at the left. */
+function say(line: string): void {
+  process.stderr.write(`belfry: ${line}${process.stdin.isRaw ? '\r' : ''}\n`);
+}
+
+/** Memory as people write it, in whole pages. */
+function memorySize(text: string): number {
+  let sizeBytes = 0;
+  try {
+    sizeBytes = parseSize(text);
+  } catch {
+    // Said below.
+  }
+  if (sizeBytes < MEMORY_MIN || sizeBytes % 4096 !== 0)
+    throw new InvalidArgumentError('It takes a size of at least 16M, as in 512M or 4G.');
+  return sizeBytes;
+}

@@ -1,0 +1,25 @@
+// The microVM: a device of 8 bits on a bus that is wider: an access of several bytes is that many accesses, as on the real bus.
+import type { Registers } from '../transports/registers.ts';
+
+/** As `Registers`, a byte at a time. */
+export interface ByteRegisters {
+  read(offset: number): number;
+  write(offset: number, value: number): void | Promise<void>;
+}
+
+/** Puts such a device on a bus. */
+export function bytewise(device: ByteRegisters): Registers {
+  return {
+    read(offset, sizeBytes) {
+      let value = 0;
+      for (let i = 0; i < sizeBytes; i++) value += device.read(offset + i) * 2 ** (8 * i);
+      return value;
+    },
+    write(offset, sizeBytes, value) {
+      if (sizeBytes === 1) return device.write(offset, value & 0xff);
+      const waits: (void | Promise<void>)[] = [];
+      for (let i = 0; i < sizeBytes; i++) waits.push(device.write(offset + i, (value >>> (8 * i)) & 0xff));
+      return Promise.all(waits).then(() => {});
+    },
+  };
+}

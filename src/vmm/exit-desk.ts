@@ -1,0 +1,169 @@
+// The microVM: where the exits of all vCPUs arrive, on the main thread: the bus answers, and the vCPU runs on.
+import { EventFd } from '../sys/event-fd.ts';
+import type { EventLoop } from '../sys/event-loop.ts';
+import type { Bus } from './bus.ts';
+import {
+  ADDRESS_HIGH,
+  ADDRESS_LOW,
+  ANSWERED,
+  ASKED,
+  CLOSED,
+  type ExitProgramData,
+  GATE_CLOSED,
+  GATE_OPEN,
+  GATE_SHUT,
+  KIND,
+  MEMORY,
+  type Shortcuts,
+  SIZE_BYTES,
+  STATE,
+  VALUE,
+  WORDS_PER_VCPU,
+  WRITE,
+} from './exit-words.ts';
+import { newPostedWords, type PostedWords, PostedWrites } from './posted-writes.ts';
+
+export interface ExitDeskOptions {
+  readonly ports: Bus;
+  readonly memory: Bus;
+  readonly loop: EventLoop;
+  readonly shortcuts: Shortcuts;
+  /** A device threw: a mistake of ours, which ends the machine. */
+  readonly onFailure: (problem: Error) => void;
+}
+
+export class ExitDesk implements Disposable {
+  /** Exits answered so far. */
+  exits = 0;
+  readonly #options: ExitDeskOptions;
+  readonly #eventFd = EventFd.create();
+  readonly #watch: Disposable;
+  readonly #gate = new Int32Array(new SharedArrayBuffer(4));
+  readonly #vcpus: Int32Array<SharedArrayBuffer>[];
+  readonly #posted: { readonly words: PostedWords; readonly writes: PostedWrites }[];
+  /** Those that wait for a device's promise. */
+  readonly #waiting = new Set<Int32Array<SharedArrayBuffer>>();
+  /** A posted write waits for its device, and everything else for that. */
+  #isHeldUp = false;
+
+  constructor(cpus: number, options: ExitDeskOptions) {
+    this.#options = options;
+    this.#vcpus = Array.from({ length: cpus }, () => new Int32Array(new SharedArrayBuffer(4 * WORDS_PER_VCPU)));
+    this.#posted = this.#vcpus.map(() => {
+      const words = newPostedWords();
+      return { words, writes: new PostedWrites(words) };
+    });
+    this.#watch = options.loop.watch(this.#eventFd.fd, this.#onAsked);
+  }
+
+  /** For the program of vCPU `index`. */
+  programData(index: number): ExitProgramData {
+    const { words: posted } = this.#posted[index]!;
+    const { shortcuts } = this.#options;
+    return { words: this.#vcpus[index]!, eventFd: this.#eventFd.fd, gate: this.#gate, posted, shortcuts };
+  }
+
+  /** Lets the vCPUs run their first instruction. */
+  open(): void {
+    this.#moveGate(GATE_OPEN);
+  }
+
+  #moveGate(to: number): void {
+    Atomics.compareExchange(this.#gate, 0, GATE_SHUT, to);
+    Atomics.notify(this.#gate, 0);
+  }
+
+  /** Threads that still wait for `open` fail. */
+  closeGate(): void {
+    this.#moveGate(GATE_CLOSED);
+  }
+
+  /** No exit is answered any more, and who waits for an answer goes. Each thread has been told to stop. */
+  close(): void {
+    for (const words of this.#vcpus) {
+      Atomics.store(words, STATE, CLOSED);
+      Atomics.notify(words, STATE);
+    }
+    for (const { writes } of this.#posted) writes.discard();
+  }
+
+  readonly #onAsked = (): void => {
+    this.#eventFd.clear();
+    this.#serveAll();
+  };
+
+  #serveAll(): void {
+    for (const words of this.#vcpus) {
+      if (Atomics.load(words, STATE) !== ASKED || this.#waiting.has(words)) continue;
+      // Whatever any vCPU posted before this one asked comes first.
+      if (!this.#takePosted()) return;
+      this.#serve(words);
+    }
+    this.#takePosted();
+  }
+
+  /** False where a device keeps the others waiting; `#serveAll` is called again. */
+  #takePosted(): boolean {
+    for (const { writes } of this.#posted) while (!this.#isHeldUp && writes.take(this.#writePosted));
+    return !this.#isHeldUp;
+  }
+
+  readonly #writePosted = (port: number, sizeBytes: number, value: number): void => {
+    this.exits++;
+    try {
+      const wait = this.#options.ports.write(port, sizeBytes, value);
+      if (wait !== undefined) this.#holdUp(wait);
+    } catch (error) {
+      this.#options.onFailure(error as Error);
+    }
+  };
+
+  #holdUp(wait: Promise<void>): void {
+    this.#isHeldUp = true;
+    wait
+      .catch((error: Error) => this.#options.onFailure(error))
+      .then(() => {
+        this.#isHeldUp = false;
+        this.#serveAll();
+      });
+  }
+
+  #serve(words: Int32Array<SharedArrayBuffer>): void {
+    this.exits++;
+    const kind = words[KIND] as number;
+    const bus = (kind & MEMORY) === 0 ? this.#options.ports : this.#options.memory;
+    const address = (words[ADDRESS_LOW]! >>> 0) + (words[ADDRESS_HIGH]! >>> 0) * 2 ** 32;
+    const sizeBytes = words[SIZE_BYTES]!;
+    try {
+      if ((kind & WRITE) === 0) words[VALUE] = bus.read(address, sizeBytes);
+      else {
+        const wait = bus.write(address, sizeBytes, words[VALUE]! >>> 0);
+        if (wait !== undefined) return this.#answerAfter(words, wait);
+      }
+    } catch (error) {
+      this.#options.onFailure(error as Error);
+    }
+    answer(words);
+  }
+
+  #answerAfter(words: Int32Array<SharedArrayBuffer>, wait: Promise<void>): void {
+    this.#waiting.add(words);
+    wait
+      .catch((error: Error) => this.#options.onFailure(error))
+      .then(() => {
+        this.#waiting.delete(words);
+        answer(words);
+      });
+  }
+
+  /** After the last vCPU's thread ended. */
+  [Symbol.dispose](): void {
+    this.#watch[Symbol.dispose]();
+    this.#eventFd[Symbol.dispose]();
+  }
+}
+
+/** Unless the machine is over meanwhile. */
+function answer(words: Int32Array<SharedArrayBuffer>): void {
+  if (Atomics.compareExchange(words, STATE, ASKED, ANSWERED) === ASKED) Atomics.notify(words, STATE);
+}

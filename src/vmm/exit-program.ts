@@ -1,0 +1,127 @@
+// The microVM: what a vCPU's thread does with an exit: has the main thread answer it, and waits. What cannot be answered ends the guest.
+import { KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN } from '../kvm/constants.ts';
+import type { Exits } from '../kvm/exits.ts';
+import type { Vcpu } from '../kvm/vcpu.ts';
+import type { VcpuHandler } from '../kvm/vcpu-thread.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import {
+  ADDRESS_HIGH,
+  ADDRESS_LOW,
+  ANSWERED,
+  ASK_STATUS,
+  ASKED,
+  type ExitProgramData,
+  type ExitProgramResult,
+  GATE_CLOSED,
+  GATE_SHUT,
+  IDLE,
+  KIND,
+  MEMORY,
+  type Shortcuts,
+  SIZE_BYTES,
+  STATE,
+  VALUE,
+  WRITE,
+} from './exit-words.ts';
+import { PostedWrites } from './posted-writes.ts';
+
+/** For `VcpuThread`. */
+export function vcpuProgram(vcpu: Vcpu, data: ExitProgramData): VcpuHandler {
+  const { exits } = vcpu;
+  const { gate } = data;
+  const asking = new Asking(data, exits);
+  let failure: ExitProgramResult;
+  Atomics.wait(gate, 0, GATE_SHUT);
+  if (Atomics.load(gate, 0) === GATE_CLOSED) throw new Error('the machine was closed before it ran');
+  return {
+    onExit(reason) {
+      if (reason === KVM_EXIT_IO) return asking.ports();
+      if (reason === KVM_EXIT_MMIO) return asking.memory();
+      failure = reason === KVM_EXIT_SHUTDOWN ? 'the guest failed: triple fault' : exits.describe();
+      return false;
+    },
+    result: () => failure,
+  };
+}
+
+/** One access at a time, of 1, 2 or 4 bytes: what is larger, or comes in a row, is asked in pieces. */
+class Asking {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #eventFd: EventFd;
+  readonly #posted: PostedWrites;
+  readonly #shortcuts: Shortcuts;
+  readonly #exits: Exits;
+  readonly #operands: DataView<ArrayBuffer>;
+
+  constructor({ words, eventFd, posted, shortcuts }: ExitProgramData, exits: Exits) {
+    this.#words = words;
+    this.#eventFd = EventFd.borrow(eventFd);
+    this.#posted = new PostedWrites(posted);
+    this.#shortcuts = shortcuts;
+    this.#exits = exits;
+    const { buffer, byteOffset, length } = exits.bytes;
+    this.#operands = new DataView(buffer, byteOffset, length);
+  }
+
+  /** False where the machine is over. */
+  ports(): boolean {
+    const { isOut, port, sizeBytes, count, offset } = this.#exits.io;
+    if (sizeBytes === 1 && count === 1 && this.#isShort(isOut, port, offset)) return true;
+    for (let i = 0; i < count; i++)
+      if (!this.#piece(isOut ? WRITE : 0, port, sizeBytes, offset + i * sizeBytes)) return false;
+    return true;
+  }
+
+  /** True where a byte is written or read without asking. */
+  #isShort(isOut: boolean, port: number, offset: number): boolean {
+    const { start, end, statusPort, status } = this.#shortcuts;
+    if (isOut) {
+      if (port < start || port >= end) return false;
+      if (this.#posted.post(port, 1, this.#operands.getUint8(offset))) this.#eventFd.signal();
+      return true;
+    }
+    const value = port === statusPort ? Atomics.load(status, 0) : ASK_STATUS;
+    if (value === ASK_STATUS) return false;
+    this.#operands.setUint8(offset, value);
+    return true;
+  }
+
+  /** As `ports`. KVM cuts what crosses a page, so that any length up to 8 may come. */
+  memory(): boolean {
+    const { isWrite, address, sizeBytes, offset } = this.#exits.mmio;
+    for (let done = 0; done < sizeBytes; ) {
+      const left = sizeBytes - done;
+      const piece = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      if (!this.#piece(MEMORY | (isWrite ? WRITE : 0), address + done, piece, offset + done)) return false;
+      done += piece;
+    }
+    return true;
+  }
+
+  /** `offset` is where the operand stands in the run page. */
+  #piece(kind: number, address: number, sizeBytes: number, offset: number): boolean {
+    const words = this.#words;
+    words[KIND] = kind;
+    words[SIZE_BYTES] = sizeBytes;
+    words[ADDRESS_LOW] = address;
+    words[ADDRESS_HIGH] = address / 2 ** 32;
+    if ((kind & WRITE) !== 0) words[VALUE] = this.#load(sizeBytes, offset);
+    if (Atomics.compareExchange(words, STATE, IDLE, ASKED) !== IDLE) return false;
+    this.#eventFd.signal();
+    Atomics.wait(words, STATE, ASKED);
+    if (Atomics.compareExchange(words, STATE, ANSWERED, IDLE) !== ANSWERED) return false;
+    if ((kind & WRITE) === 0) this.#store(sizeBytes, offset, words[VALUE] as number);
+    return true;
+  }
+
+  #load(sizeBytes: number, offset: number): number {
+    if (sizeBytes === 1) return this.#operands.getUint8(offset);
+    return sizeBytes === 2 ? this.#operands.getUint16(offset, true) : this.#operands.getUint32(offset, true);
+  }
+
+  #store(sizeBytes: number, offset: number, value: number): void {
+    if (sizeBytes === 1) this.#operands.setUint8(offset, value);
+    else if (sizeBytes === 2) this.#operands.setUint16(offset, value, true);
+    else this.#operands.setUint32(offset, value, true);
+  }
+}

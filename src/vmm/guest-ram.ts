@@ -1,0 +1,58 @@
+// The microVM: the guest's memory: one memfd, in one or two pieces, so that a back end in another process can map it as well.
+import type { MemorySlots } from '../kvm/memory-slots.ts';
+import { closeFd } from '../sys/libc.ts';
+import { createMemfd } from '../sys/memfd.ts';
+import type { SharedRegion } from '../transports/queue-host.ts';
+import { HIGH_MEMORY_START, LOW_MEMORY_END } from './address-map.ts';
+
+const PAGE_BYTES = 4096;
+
+/** Memory as the guest sees it: from 0, and what does not fit below the devices above 4 GiB. Pure. */
+export function memoryPieces(sizeBytes: number): { readonly guestAddress: number; readonly sizeBytes: number }[] {
+  const low = Math.min(sizeBytes, LOW_MEMORY_END);
+  const pieces = [{ guestAddress: 0, sizeBytes: low }];
+  if (sizeBytes > low) pieces.push({ guestAddress: HIGH_MEMORY_START, sizeBytes: sizeBytes - low });
+  return pieces;
+}
+
+export class GuestRam implements Disposable {
+  readonly sizeBytes: number;
+  /** The piece from 0 on: the boot puts everything there. */
+  readonly low: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  readonly #fd: number;
+
+  /** Gives the memory to a VM, whose slots own the mappings from then on. Throws SystemError. */
+  constructor(slots: MemorySlots, sizeBytes: number) {
+    this.sizeBytes = Math.floor(sizeBytes / PAGE_BYTES) * PAGE_BYTES;
+    this.#fd = createMemfd('guest-memory', this.sizeBytes);
+    try {
+      let fileOffset = 0;
+      const mapped = memoryPieces(this.sizeBytes).map((piece) => {
+        const slot = slots.add({ ...piece, fd: this.#fd, fileOffset });
+        fileOffset += piece.sizeBytes;
+        return slot;
+      });
+      this.low = mapped[0]!.bytes;
+      this.view = new DataView(this.low.buffer, this.low.byteOffset, this.low.length);
+    } catch (error) {
+      closeFd(this.#fd);
+      throw error;
+    }
+  }
+
+  /** What whoever runs queues has to map. The descriptor stays ours. */
+  regions(): SharedRegion[] {
+    let mmapOffset = 0;
+    return memoryPieces(this.sizeBytes).map((piece) => {
+      const region = { fd: this.#fd, mapBytes: mmapOffset + piece.sizeBytes, mmapOffset, ...piece };
+      mmapOffset += piece.sizeBytes;
+      return region;
+    });
+  }
+
+  /** After the VM. */
+  [Symbol.dispose](): void {
+    closeFd(this.#fd);
+  }
+}

@@ -1,0 +1,86 @@
+// The microVM: puts a kernel and its initrd into guest memory, or says why that cannot be.
+import { ACPI_TABLES, COMMAND_LINE_MAX, LEGACY_AREA, LOW_MEMORY_END } from './address-map.ts';
+import { type BzImage, isBzImage, parseBzImage } from './bzimage.ts';
+import { ELF_HEAD_BYTES, type ElfSegment, isElf, parseElfKernel } from './elf-kernel.ts';
+import { KernelError, mib } from './kernel-error.ts';
+import { KernelFile } from './kernel-file.ts';
+
+const PAGE_BYTES = 4096;
+/** What a vmlinux does not say about itself: boot.rst's default for initrd_addr_max, and Linux's COMMAND_LINE_SIZE. */
+const INITRD_MAX = 0x7fff_ffff;
+const COMMAND_LINE_DEFAULT_MAX = 2047;
+
+/** What the boot has to know of what was loaded. */
+export interface LoadedKernel {
+  readonly entry: number;
+  /** For boot_params; a vmlinux brings none. */
+  readonly setupHeader: Uint8Array<ArrayBuffer> | undefined;
+  readonly initrd: { readonly address: number; readonly sizeBytes: number } | undefined;
+  /** Bytes, without the zero at its end. */
+  readonly commandLineMax: number;
+}
+
+interface Plan {
+  readonly segments: readonly ElfSegment[];
+  readonly entry: number;
+  /** The first address that is not the kernel's. */
+  readonly end: number;
+  readonly initrdMax: number;
+  readonly commandLineMax: number;
+  readonly setupHeader?: Uint8Array<ArrayBuffer>;
+}
+
+/** `memory` is the guest's from 0 on. Throws KernelError, or SystemError where a file cannot be read. */
+export function loadKernel(memory: Uint8Array<ArrayBuffer>, kernel: string, initrd: string | undefined): LoadedKernel {
+  using file = new KernelFile(kernel, 'kernel');
+  using initrdFile = initrd === undefined ? undefined : new KernelFile(initrd, 'initrd');
+  const plan = planFor(file);
+  checkSegments(plan, kernel, memory.length, initrdFile?.sizeBytes ?? 0);
+  const placed = initrdFile && placeInitrd(plan, initrdFile, memory.length);
+  for (const { fileOffset, fileBytes, loadAddress } of plan.segments)
+    file.readInto(fileOffset, memory.subarray(loadAddress, loadAddress + fileBytes));
+  if (placed !== undefined) initrdFile?.readInto(0, memory.subarray(placed.address, placed.address + placed.sizeBytes));
+  const { entry, setupHeader, commandLineMax } = plan;
+  return { entry, setupHeader, initrd: placed, commandLineMax: Math.min(commandLineMax, COMMAND_LINE_MAX - 1) };
+}
+
+function planFor(file: KernelFile): Plan {
+  const head = file.head(ELF_HEAD_BYTES);
+  if (isBzImage(head)) return planBzImage(parseBzImage(head, file.sizeBytes, file.path));
+  if (!isElf(head))
+    throw new KernelError(`${file.path} is not a kernel: neither a bzImage (/boot/vmlinuz-…) nor an ELF vmlinux`);
+  const { segments, entry } = parseElfKernel(head, file.sizeBytes, file.path);
+  const end = Math.max(...segments.map((one) => one.loadAddress + one.memoryBytes));
+  return { segments, entry, end, initrdMax: INITRD_MAX, commandLineMax: COMMAND_LINE_DEFAULT_MAX };
+}
+
+function planBzImage(image: BzImage): Plan {
+  return { ...image, segments: [image], end: image.loadAddress + image.memoryBytes };
+}
+
+function checkSegments({ segments, end }: Plan, name: string, memoryBytes: number, initrdBytes: number): void {
+  if (segments.some((one) => one.loadAddress < LEGACY_AREA.end))
+    throw new KernelError(`${name} wants to stand below ${mib(ACPI_TABLES.end)}: what the boot needs is there`);
+  const needed = pageUp(end) + pageUp(initrdBytes);
+  if (needed <= memoryBytes) return;
+  const what = initrdBytes === 0 ? 'this kernel needs' : 'kernel and initrd need';
+  if (needed > LOW_MEMORY_END)
+    throw new KernelError(`${what} ${mib(needed)} below the devices, and there are ${mib(LOW_MEMORY_END)}`);
+  throw new KernelError(
+    `${mib(memoryBytes)} of memory are too few: ${what} ${mib(needed)} to start with, and more to run`,
+  );
+}
+
+/** "it is recommended to place it as high as possible" below initrd_addr_max. */
+function placeInitrd({ end, initrdMax }: Plan, { path, sizeBytes }: KernelFile, memoryBytes: number) {
+  if (sizeBytes === 0) throw new KernelError(`the initrd ${path} is empty`);
+  const top = Math.min(memoryBytes, initrdMax + 1);
+  const address = Math.floor((top - sizeBytes) / PAGE_BYTES) * PAGE_BYTES;
+  if (address < end)
+    throw new KernelError(`the initrd ${path} (${mib(sizeBytes)}) does not fit between the kernel and ${mib(top)}`);
+  return { address, sizeBytes };
+}
+
+function pageUp(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}

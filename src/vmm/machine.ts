@@ -1,0 +1,193 @@
+// The microVM: memory, processors, buses and devices put together; started, stopped, and its end told.
+import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
+import type { Kvm } from '../kvm/kvm.ts';
+import { getMsrs, setMsrs } from '../kvm/registers.ts';
+import type { Vcpu } from '../kvm/vcpu.ts';
+import { VcpuThread } from '../kvm/vcpu-thread.ts';
+import type { Vm } from '../kvm/vm.ts';
+import { EventLoop } from '../sys/event-loop.ts';
+import { rideNodeLoop } from '../sys/node-loop.ts';
+import { acpiTables } from './acpi-tables.ts';
+import { ACPI_TABLES } from './address-map.ts';
+import { writeBootParams } from './boot-params.ts';
+import { Bus } from './bus.ts';
+import type { Console } from './console.ts';
+import { ExitDesk } from './exit-desk.ts';
+import type { ExitProgramResult } from './exit-words.ts';
+import { GuestRam } from './guest-ram.ts';
+import { loadKernel } from './load-kernel.ts';
+import { enterLongMode, writeTables } from './long-mode.ts';
+import type { MachineExit } from './machine-exit.ts';
+import { addPlatform, serialShortcuts } from './platform.ts';
+import { cpuidFor } from './processor.ts';
+import type { SerialPort } from './serial-port.ts';
+
+const PROGRAM = new URL(`./exit-program.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+
+const IA32_MISC_ENABLE = 0x1a0;
+const FAST_STRINGS = 1n;
+const IA32_MTRR_DEF_TYPE = 0x2ff;
+/** Enabled, and all memory is write-back. */
+const WRITE_BACK = 0x806n;
+
+export interface MachineOptions {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly console: Console;
+}
+
+/** What a kernel is booted with. */
+export interface BootOptions {
+  readonly kernel: string;
+  readonly initrd: string | undefined;
+  readonly commandLine: string;
+}
+
+/** A device that has to be closed before the machine's memory goes. */
+export interface Closable {
+  close(): void | Promise<void>;
+}
+
+export class Machine implements AsyncDisposable {
+  readonly vm: Vm;
+  readonly ram: GuestRam;
+  readonly ports = new Bus();
+  readonly memory = new Bus();
+  /** Every device runs on it; it rides Node's own. */
+  readonly loop = new EventLoop();
+  readonly #options: MachineOptions;
+  readonly #desk: ExitDesk;
+  readonly #serial: SerialPort;
+  readonly #vcpus: Vcpu[];
+  readonly #threads: Promise<VcpuThread>[];
+  readonly #ended = Promise.withResolvers<MachineExit>();
+  readonly #ride: Disposable;
+  readonly #closables: Closable[] = [];
+  readonly #mmioSlots: number[] = [];
+  #hasPci = false;
+  #isBooted = false;
+
+  /** A machine without kernel and virtio devices; its processors wait. Throws SystemError. */
+  constructor(kvm: Kvm, options: MachineOptions) {
+    this.#options = options;
+    this.vm = kvm.createVm();
+    this.ram = new GuestRam(this.vm.memory, options.memoryBytes);
+    const irqchip = this.vm.createIrqchip();
+    irqchip.createTimer();
+    this.#vcpus = createVcpus(kvm, this.vm, options.cpus);
+    const shortcuts = serialShortcuts();
+    this.#desk = new ExitDesk(options.cpus, {
+      ports: this.ports,
+      memory: this.memory,
+      loop: this.loop,
+      shortcuts,
+      onFailure: (problem) => this.#end({ how: 'failed', why: problem.stack ?? problem.message }),
+    });
+    const { console } = options;
+    const { status } = shortcuts;
+    this.#serial = addPlatform({ ports: this.ports, irqchip, console, end: this.#end, status });
+    this.#ride = rideNodeLoop(this.loop);
+    // They take longer to start than the kernel to load: they wait at the desk's gate.
+    this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index));
+    // Awaited later, by `boot`.
+    for (const thread of this.#threads) thread.catch(() => {});
+  }
+
+  async #startThread(vcpu: Vcpu, index: number): Promise<VcpuThread> {
+    const thread = await VcpuThread.start(vcpu, { program: PROGRAM, data: this.#desk.programData(index) });
+    thread.ended.then(
+      (result) => {
+        const why = result as ExitProgramResult;
+        if (why !== undefined) this.#end({ how: 'failed', why: `${why} (vCPU ${index})` });
+      },
+      (error: Error) => this.#end({ how: 'failed', why: `vCPU ${index}: ${error.message}` }),
+    );
+    return thread;
+  }
+
+  readonly #end = (exit: MachineExit): void => this.#ended.resolve(exit);
+
+  /** Has the ACPI tables describe a virtio-mmio window. Before `boot`. */
+  describeMmio(slot: number): void {
+    this.#mmioSlots.push(slot);
+  }
+
+  /** Has the ACPI tables describe the PCI bridge. Before `boot`. */
+  describePci(): void {
+    this.#hasPci = true;
+  }
+
+  /** Has `closable` closed when no processor runs any more, the latest first. */
+  closeAtEnd(closable: Closable): void {
+    this.#closables.push(closable);
+  }
+
+  /** Loads the kernel and lets the processors go. Throws KernelError or SystemError; the machine can then only be disposed of. */
+  async boot({ kernel, initrd, commandLine }: BootOptions): Promise<void> {
+    const { low, view, sizeBytes } = this.ram;
+    const loaded = loadKernel(low, kernel, initrd);
+    low.set(
+      acpiTables({ cpus: this.#options.cpus, mmioSlots: this.#mmioSlots, hasPci: this.#hasPci }),
+      ACPI_TABLES.start,
+    );
+    writeBootParams(low, loaded, { commandLine, memoryBytes: sizeBytes, rsdp: ACPI_TABLES.start });
+    writeTables(view);
+    enterLongMode(this.#vcpus[0]!.fd, loaded.entry);
+    this.#options.console.start((bytes) => this.#serial.receive(bytes));
+    this.#isBooted = true;
+    this.#desk.open();
+    await Promise.all(this.#threads);
+  }
+
+  /** How it ends, once it has; before that, call `stop`. */
+  get ended(): Promise<MachineExit> {
+    return this.#ended.promise;
+  }
+
+  stop(): void {
+    this.#end({ how: 'stopped' });
+  }
+
+  /** Exits that devices answered so far; a doorbell or an interrupt is none. */
+  get exits(): number {
+    return this.#desk.exits;
+  }
+
+  async #stopThreads(): Promise<void> {
+    this.#desk.closeGate();
+    const started = await Promise.allSettled(this.#threads);
+    const stops = started.map((thread) => (thread.status === 'fulfilled' ? thread.value.stop() : undefined));
+    this.#desk.close();
+    await Promise.allSettled(stops);
+  }
+
+  /** Stops the processors, then closes the devices, then gives the memory back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end({ how: 'stopped' });
+    await this.#stopThreads();
+    for (const closable of this.#closables.reverse()) await closable.close();
+    if (this.#isBooted) this.#options.console.stop();
+    this.#desk[Symbol.dispose]();
+    this.#ride[Symbol.dispose]();
+    for (const vcpu of this.#vcpus) vcpu[Symbol.dispose]();
+    this.vm[Symbol.dispose]();
+    this.ram[Symbol.dispose]();
+    this.loop[Symbol.dispose]();
+  }
+}
+
+function createVcpus(kvm: Kvm, vm: Vm, cpus: number): Vcpu[] {
+  const supported = supportedCpuid(kvm.fd);
+  const hasTscDeadline = kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+  return Array.from({ length: cpus }, (_, index) => {
+    const vcpu = vm.createVcpu(index);
+    setCpuid(vcpu.fd, cpuidFor(supported, { index, cpus, hasTscDeadline }));
+    // As firmware leaves them; Linux says so where it finds them otherwise, and goes slower.
+    const [misc = 0n] = getMsrs(vcpu.fd, [IA32_MISC_ENABLE]);
+    setMsrs(vcpu.fd, [
+      [IA32_MISC_ENABLE, misc | FAST_STRINGS],
+      [IA32_MTRR_DEF_TYPE, WRITE_BACK],
+    ]);
+    return vcpu;
+  });
+}

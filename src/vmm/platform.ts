@@ -1,0 +1,48 @@
+// The microVM: the few devices every PC has, on their ports: serial port, clock, reset line, power; and the port that ends the guest.
+import type { Irqchip } from '../kvm/irqchip.ts';
+import { GSIS, PORTS } from './address-map.ts';
+import type { Bus } from './bus.ts';
+import { bytewise } from './byte-registers.ts';
+import { CmosClock } from './cmos-clock.ts';
+import type { Console } from './console.ts';
+import { ASK_STATUS, type Shortcuts } from './exit-words.ts';
+import { keyboardController } from './keyboard-controller.ts';
+import type { MachineExit } from './machine-exit.ts';
+import { addPowerManagement } from './power-management.ts';
+import { LINE_STATUS, SERIAL_PORT_BYTES, SerialPort } from './serial-port.ts';
+
+export interface PlatformOptions {
+  readonly ports: Bus;
+  readonly irqchip: Irqchip;
+  readonly console: Console;
+  readonly end: (exit: MachineExit) => void;
+  /** The serial port's status for whoever reads it elsewhere. */
+  readonly status: Int32Array<SharedArrayBuffer>;
+}
+
+/** What vCPUs do without asking: most of what a guest does with its serial port. */
+export function serialShortcuts(): Shortcuts {
+  const { serial: start } = PORTS;
+  const status = new Int32Array(new SharedArrayBuffer(4)).fill(ASK_STATUS);
+  return { start, end: start + SERIAL_PORT_BYTES, statusPort: start + LINE_STATUS, status };
+}
+
+/** Gives the serial port: the console's input goes there. */
+export function addPlatform({ ports, irqchip, console, end, status }: PlatformOptions): SerialPort {
+  const reset = (): void => end({ how: 'reset' });
+  const serial = new SerialPort({
+    transmit: (byte) => console.write(byte),
+    interrupt: (isHigh) => irqchip.setLine(GSIS.serial, isHigh),
+    status: (value) => Atomics.store(status, 0, value ?? ASK_STATUS),
+    onRoom: () => console.onRoom(),
+  });
+  ports.add(PORTS.serial, SERIAL_PORT_BYTES, bytewise(serial));
+  ports.add(PORTS.cmos, 2, bytewise(new CmosClock()));
+  ports.add(PORTS.keyboardController, 1, keyboardController(reset));
+  addPowerManagement(ports, { powerOff: () => end({ how: 'power-off' }), reset });
+  ports.add(PORTS.exit, 1, {
+    read: () => 0,
+    write: (_, __, value) => end({ how: 'exit', code: value & 0xff }),
+  });
+  return serial;
+}

@@ -1,0 +1,112 @@
+// The microVM: the guest's serial line on our own standard input and output: a terminal in raw mode, or pipes.
+import type { ReadStream, WriteStream } from 'node:tty';
+import type { Console } from './console.ts';
+
+/** What is written within this time goes out together: a system call for each letter would be most of a boot. */
+const GATHER_MS = 2;
+const GATHER_BYTES = 4096;
+/** Ctrl-A: then x leaves, and another Ctrl-A, or anything else, goes to the guest. */
+const ESCAPE = 0x01;
+const LEAVE = 'x'.charCodeAt(0);
+
+type Input = Pick<ReadStream, 'on' | 'off' | 'pause' | 'resume' | 'setRawMode' | 'isTTY'>;
+type Output = Pick<WriteStream, 'write' | 'once' | 'off' | 'destroyed'>;
+
+export interface TerminalConsoleOptions {
+  readonly input: Input;
+  readonly output: Output;
+  /** Ctrl-A x. */
+  readonly onLeave: () => void;
+}
+
+export class TerminalConsole implements Console {
+  readonly #options: TerminalConsoleOptions;
+  readonly #gathered = new Uint8Array(GATHER_BYTES);
+  #count = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #room: Promise<void> | undefined;
+  #receive: (bytes: Uint8Array) => number = () => 0;
+  #waiting = new Uint8Array(0);
+  #isEscaped = false;
+  #isStarted = false;
+
+  constructor(options: TerminalConsoleOptions) {
+    this.#options = options;
+  }
+
+  start(receive: (bytes: Uint8Array) => number): void {
+    const { input } = this.#options;
+    this.#receive = receive;
+    this.#isStarted = true;
+    if (input.isTTY) input.setRawMode(true);
+    process.on('exit', this.#restore);
+    input.on('data', this.#onData);
+    input.resume();
+  }
+
+  readonly #restore = (): void => {
+    if (this.#options.input.isTTY) this.#options.input.setRawMode(false);
+  };
+
+  readonly #onData = (data: Uint8Array): void => {
+    this.#deliver(this.#options.input.isTTY ? this.#withoutEscapes(data) : data);
+  };
+
+  #withoutEscapes(data: Uint8Array): Uint8Array {
+    return data.filter((byte) => {
+      const isSecond = this.#isEscaped;
+      this.#isEscaped = !isSecond && byte === ESCAPE;
+      if (isSecond && byte === LEAVE) this.#options.onLeave();
+      return !this.#isEscaped && !(isSecond && byte === LEAVE);
+    });
+  }
+
+  /** What the port does not take waits here, and what comes after it waits where it is. */
+  #deliver(data: Uint8Array): void {
+    const all = this.#waiting.length === 0 ? data : Uint8Array.of(...this.#waiting, ...data);
+    this.#waiting = all.slice(this.#receive(all));
+    if (this.#waiting.length > 0) this.#options.input.pause();
+  }
+
+  onRoom(): void {
+    if (this.#waiting.length === 0) return;
+    this.#deliver(new Uint8Array(0));
+    if (this.#waiting.length === 0 && this.#isStarted) this.#options.input.resume();
+  }
+
+  write(byte: number): void | Promise<void> {
+    this.#gathered[this.#count++] = byte;
+    if (this.#count === GATHER_BYTES) this.#flush();
+    else this.#timer ??= setTimeout(this.#flush, GATHER_MS);
+    return this.#room;
+  }
+
+  readonly #flush = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { output } = this.#options;
+    const bytes = this.#gathered.slice(0, this.#count);
+    this.#count = 0;
+    // A reader that is gone takes everything.
+    if (bytes.length === 0 || output.write(bytes) || output.destroyed || this.#room !== undefined) return;
+    this.#room = new Promise((resolve) => {
+      const go = (): void => {
+        this.#room = undefined;
+        for (const event of ['drain', 'close', 'error']) output.off(event, go);
+        resolve();
+      };
+      for (const event of ['drain', 'close', 'error']) output.once(event, go);
+    });
+  };
+
+  stop(): void {
+    this.#flush();
+    if (!this.#isStarted) return;
+    this.#isStarted = false;
+    const { input } = this.#options;
+    input.off('data', this.#onData);
+    input.pause();
+    process.off('exit', this.#restore);
+    this.#restore();
+  }
+}

@@ -1,0 +1,20 @@
+// test/microvm/bed: what the microVMs of the tests boot: a stock Debian kernel and an initramfs for it.
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { findDebianKernel } from '../../../src/guests/debian-kernel.ts';
+import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
+import { guestPrograms } from '../../../src/guests/guest-programs.ts';
+import { guestInitramfs } from '../../../src/guests/initramfs.ts';
+import { guestScripts } from './guest-scripts.ts';
+
+const DRIVERS = ['virtio_mmio', 'virtio_pci', 'virtio_blk', 'ext4'];
+
+/** Writes `vmlinuz` and an `initrd` with the scripts of `guestScripts` into `folder`. Throws `PeerMissingError`. */
+export async function writeGuestFiles(folder: string, options: FetchOptions): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { image, modules } = await findDebianKernel(DRIVERS, options);
+  await copyFile(image, join(folder, 'vmlinuz'));
+  const scripts = guestScripts(modules.map(({ name }) => name));
+  const files = [...(await guestPrograms(options)), ...scripts];
+  await writeFile(join(folder, 'initrd'), guestInitramfs({ files, modules }));
+}

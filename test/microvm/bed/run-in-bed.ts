@@ -1,0 +1,135 @@
+// test/microvm/bed: runs a command in a Linux that has a real kvm-amd, on a processor that QEMU emulates.
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DebianKernel } from '../../../src/guests/debian-kernel.ts';
+import { findDebianKernel } from '../../../src/guests/debian-kernel.ts';
+import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
+import type { GuestCommand } from '../../../src/guests/guest-peer.ts';
+import { PeerMissingError } from '../../../src/guests/guest-peer.ts';
+import { runGuestProcess } from '../../../src/guests/guest-process.ts';
+import { findExecutable, staticBusybox } from '../../../src/guests/guest-programs.ts';
+import { guestInitramfs, scriptEntry } from '../../../src/guests/initramfs.ts';
+import { makeBedImage } from './image.ts';
+import { commandScript, ENDED, outerScript } from './outer-script.ts';
+import { takeTurn } from './turn.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../../..');
+const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd'];
+const MEMORY_MIB = 2048;
+const LISTEN_TIMEOUT_MS = 20_000;
+
+export interface BedOptions extends FetchOptions {
+  /** From the moment QEMU starts. */
+  readonly timeoutMs: number;
+  readonly cpus?: number;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Every line of the command's output and of the outer kernel's console. */
+  readonly onLine: (line: string) => void;
+}
+
+export interface BedReport {
+  /** Exit code of the command; undefined when the bed did not come to its end in time, or died. */
+  readonly exitCode: number | undefined;
+  /** Making the image; from starting QEMU to the command; the whole. */
+  readonly imageMs: number;
+  readonly bootMs: number;
+  readonly totalMs: number;
+}
+
+/**
+ * Runs `command` in the folder of a copy of this checkout, as root, with nothing on standard input.
+ * Its disk is read-only; /tmp, /var/tmp and /dev/shm are in memory. Leaves no process and no file behind.
+ * Throws `PeerMissingError` where QEMU, a kernel or a program for the disk is missing.
+ */
+export async function runInBed(command: readonly string[], options: BedOptions): Promise<BedReport> {
+  const qemu = await findExecutable('qemu-system-x86_64');
+  if (qemu === undefined) throw new PeerMissingError('QEMU is not installed: apt-get install qemu-system-x86');
+  using _turn = await takeTurn(() => options.note?.('waiting for another test bed on this machine to end'));
+  const kernel = await findDebianKernel(MODULES, options);
+  const folder = await mkdtemp(join(tmpdir(), 'belfry-bed-'));
+  try {
+    const begin = performance.now();
+    const image = join(folder, 'disk.img');
+    await mkdir(join(folder, 'root'));
+    await makeBedImage(image, join(folder, 'root'), options);
+    await rm(join(folder, 'root'), { recursive: true });
+    const script = commandScript(command, options.environment ?? {});
+    await writeFile(join(folder, 'initramfs'), await outerInitramfs(kernel, script, options));
+    const imageMs = performance.now() - begin;
+    await using _disk = await serveDisk(image, folder, options);
+    return { ...(await boot(qemu, kernel, folder, options)), imageMs, totalMs: performance.now() - begin };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function outerInitramfs(kernel: DebianKernel, script: string, options: FetchOptions): Promise<Uint8Array> {
+  const { modules } = kernel;
+  const init = scriptEntry('init', outerScript(modules.map(({ name }) => name)));
+  return guestInitramfs({ files: [await staticBusybox(options), init, scriptEntry('command', script)], modules });
+}
+
+/** Our own daemon behind the disk of the bed. */
+async function serveDisk(image: string, folder: string, options: BedOptions): Promise<AsyncDisposable> {
+  const abort = new AbortController();
+  const words = ['serve', 'blk', image, '--read-only', '--once', '--json', '--socket', socketIn(folder)];
+  let isListening = false;
+  const onLine = (line: string): void => {
+    if (line.includes('"listening"')) isListening = true;
+    else if (!line.startsWith('{')) options.onLine(line);
+  };
+  // It ends by itself when QEMU goes; if nobody ever came, by the signal.
+  const ended = runGuestProcess(
+    { file: join(CHECKOUT, 'belfry'), words },
+    { timeoutMs: options.timeoutMs + LISTEN_TIMEOUT_MS, onLine, signal: abort.signal },
+  ).catch(() => {});
+  const deadline = performance.now() + LISTEN_TIMEOUT_MS;
+  while (!isListening && performance.now() < deadline) await Promise.race([sleep(20), ended]);
+  return {
+    async [Symbol.asyncDispose]() {
+      abort.abort();
+      await ended;
+    },
+  };
+}
+
+async function boot(
+  qemu: string,
+  kernel: DebianKernel,
+  folder: string,
+  options: BedOptions,
+): Promise<Pick<BedReport, 'exitCode' | 'bootMs'>> {
+  const begin = performance.now();
+  let bootMs = 0;
+  let exitCode: number | undefined;
+  const onLine = (raw: string): void => {
+    const line = raw.trimEnd();
+    const ended = ENDED.exec(line);
+    if (ended) exitCode = Number(ended[1]);
+    else if (line === 'BELFRY bed up') bootMs = performance.now() - begin;
+    else if (exitCode === undefined) options.onLine(line);
+  };
+  const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
+  const exit = await runGuestProcess(command, { timeoutMs: options.timeoutMs, onLine });
+  if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${options.timeoutMs / 1000} s`);
+  return { exitCode, bootMs };
+}
+
+const socketIn = (folder: string): string => join(folder, 'disk.sock');
+
+function outerCommand(qemu: string, kernelImage: string, folder: string, cpus: number): GuestCommand {
+  return {
+    file: qemu,
+    words: [
+      ...['-accel', 'tcg', '-machine', 'pc', '-cpu', 'max', '-smp', `${cpus}`, '-m', `${MEMORY_MIB}`],
+      ...['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`, '-numa', 'node,memdev=memory'],
+      ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
+      ...['-kernel', kernelImage, '-initrd', join(folder, 'initramfs')],
+      ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
+      ...['-chardev', `socket,id=disk,path=${socketIn(folder)}`],
+      ...['-device', 'vhost-user-blk-pci,chardev=disk'],
+    ],
+  };
+}

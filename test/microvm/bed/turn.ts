@@ -1,0 +1,45 @@
+// test/microvm/bed: a bed keeps a processor busy, so only a few stand on one machine at a time.
+import { once } from 'node:events';
+import { createConnection, createServer, type Socket } from 'node:net';
+
+const PLACES = 2;
+
+// An abstract socket is held by exactly one process and let go by the kernel when that process dies.
+const slotName = (name: string, slot: number): string => `\0belfry-${name}-${slot}`;
+
+async function take(slot: string): Promise<Disposable | undefined> {
+  const waiting = new Set<Socket>();
+  const server = createServer((socket) => void waiting.add(socket.unref().on('error', () => {}))).unref();
+  server.listen(slot);
+  try {
+    await once(server, 'listening');
+  } catch {
+    return undefined;
+  }
+  return {
+    [Symbol.dispose]() {
+      server.close();
+      for (const socket of waiting) socket.destroy();
+    },
+  };
+}
+
+/** Resolves when whoever holds the slot lets go of it. */
+async function freed(slot: string): Promise<void> {
+  const socket = createConnection(slot);
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('close', resolve));
+}
+
+/** Waits until one of the places for `name` is free; `onWait` is told once if that is not at once. */
+export async function takeTurn(onWait: () => void, name = 'bed'): Promise<Disposable> {
+  const slots = Array.from({ length: PLACES }, (_, slot) => slotName(name, slot));
+  for (let isFirst = true; ; isFirst = false) {
+    for (const slot of slots) {
+      const place = await take(slot);
+      if (place !== undefined) return place;
+    }
+    if (isFirst) onWait();
+    await Promise.race(slots.map(freed));
+  }
+}

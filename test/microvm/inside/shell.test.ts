@@ -1,0 +1,41 @@
+// test/microvm/inside: an unmodified Debian kernel, from the first instruction to a shell somebody types at.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { note } from '../inside-report.ts';
+import { MicroVm } from './micro-vm.ts';
+
+const IDLE_MS = 5000;
+
+test('a shell on the serial console answers, the guest idles without work, and its exit code is ours', async () => {
+  const begin = performance.now();
+  await using vm = new MicroVm();
+  const [, kernel] = await vm.shows(/BELFRY up (\S+)\s/);
+  note(`Linux ${kernel} up ${((performance.now() - begin) / 1000).toFixed(1)} s after the command`);
+  const [start] = /first instruction.*/.exec(vm.said) ?? ['it did not say when the guest started'];
+  note(start);
+  vm.type('echo answer=$((6 * 7))');
+  await vm.shows(/answer=42/);
+  const before = vm.processorSeconds();
+  await sleep(IDLE_MS);
+  const share = (vm.processorSeconds() - before) / (IDLE_MS / 1000);
+  note(`an idle guest uses ${(100 * share).toFixed(1)} % of a processor`);
+  assert.ok(share < 0.5, 'nobody waits busily');
+  vm.type('exit 9');
+  const { code, said } = await vm.ended();
+  assert.equal(code, 9, said);
+});
+
+test('a guest that powers itself off ends with 0', async () => {
+  await using vm = new MicroVm({ append: 'belfry.run=true' });
+  const { code, output, said } = await vm.ended();
+  assert.match(output, /BELFRY up/, said);
+  assert.equal(code, 0, said);
+});
+
+test('a guest that panics ends with 1 and a line that says so', async () => {
+  await using vm = new MicroVm({ append: 'rdinit=/there-is-no-such-init root=' });
+  const { code, said } = await vm.ended();
+  assert.equal(code, 1, said);
+  assert.match(said, /^belfry: the guest asked for a reset/m);
+});

@@ -1,0 +1,28 @@
+// test/microvm: the tests of test/microvm/inside, and in a bed those of test/kvm, one by one as they came out.
+import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { PeerMissingError } from '../../src/guests/guest-peer.ts';
+import type { InsideResult } from './inside-report.ts';
+import { runInside } from './run-inside.ts';
+
+const TIMEOUT_MS = 14 * 60_000;
+
+test('on real KVM code', { timeout: TIMEOUT_MS + 30_000 }, async (t) => {
+  const lines: string[] = [];
+  let results: readonly InsideResult[] = [];
+  try {
+    const fetch = process.env.BELFRY_NO_APT !== '1';
+    results = await runInside({ timeoutMs: TIMEOUT_MS, fetch, onProgress: (text) => void lines.push(text) });
+  } catch (error) {
+    if (!(error instanceof PeerMissingError)) throw error;
+    return t.skip(`peer missing: ${error.message}`);
+  }
+  assert.ok(results.length > 0, lines.join('\n'));
+  for (const { file, name, outcome, detail } of results) {
+    const skip = outcome === 'skipped' ? detail : false;
+    await t.test(`${file}: ${name}`, { skip }, () => assert.notEqual(outcome, 'failed', detail));
+  }
+  const peersFile = process.env.BELFRY_PEERS_FILE;
+  if (peersFile) appendFileSync(peersFile, 'qemu\n');
+});

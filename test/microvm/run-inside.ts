@@ -1,0 +1,79 @@
+// test/microvm: runs test files where KVM is real: here, if it is, else in a bed.
+import { globSync, statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FetchOptions } from '../../src/guests/debian-packages.ts';
+import { runGuestProcess } from '../../src/guests/guest-process.ts';
+import { Kvm } from '../../src/kvm/kvm.ts';
+import { writeGuestFiles } from './bed/guest-files.ts';
+import { quoted } from './bed/outer-script.ts';
+import { runInBed } from './bed/run-in-bed.ts';
+import { InsideReport, type InsideResult, insideScript } from './inside-report.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
+const FILE_TIMEOUT_SECONDS = 300;
+
+export interface InsideOptions extends FetchOptions {
+  readonly timeoutMs: number;
+  /** Told as it goes, a few words or lines at a time. */
+  readonly onProgress: (text: string) => void;
+  /** Which of the files, by a part of their path; all when absent. */
+  readonly only?: string;
+}
+
+/**
+ * Runs test/microvm/inside on this machine's KVM if the processor virtualizes, else in a bed, where test/kvm runs as well.
+ * Throws `PeerMissingError` when something for a bed or a guest is missing.
+ */
+export async function runInside(options: InsideOptions): Promise<readonly InsideResult[]> {
+  const isHere = isKvmReal();
+  const folders = isHere ? ['inside'] : ['inside', '../kvm'];
+  const files = folders
+    .flatMap((folder) => globSync(join('test/microvm', folder, '*.test.ts'), { cwd: CHECKOUT }).sort())
+    .filter((file) => file.includes(options.only ?? ''));
+  const report = new InsideReport();
+  const tell = (text: string | undefined): void => {
+    if (text !== undefined) options.onProgress(text);
+  };
+  const onLine = (line: string): void => tell(report.accept(line));
+  await (isHere ? runHere : runThere)(files, onLine, options);
+  tell(report.close());
+  return report.results;
+}
+
+/** A processor that virtualizes, and the right to use it: not a software that answers at /dev/kvm. */
+export function isKvmReal(): boolean {
+  const hasModule = (name: string): boolean => statSync(`/sys/module/${name}`, { throwIfNoEntry: false }) !== undefined;
+  if (hasModule('kvm_pvm') || !(hasModule('kvm_intel') || hasModule('kvm_amd'))) return false;
+  try {
+    Kvm.open()[Symbol.dispose]();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+type Run = (files: readonly string[], onLine: (line: string) => void, options: InsideOptions) => Promise<void>;
+
+const runHere: Run = async (files, onLine, { timeoutMs, onProgress, ...options }) => {
+  onProgress('on this machine');
+  const folder = await mkdtemp(join(tmpdir(), 'belfry-microvm-'));
+  try {
+    await writeGuestFiles(folder, options);
+    const script = `cd ${quoted(CHECKOUT)}\n${insideScript(process.execPath, files, FILE_TIMEOUT_SECONDS)}`;
+    const environment = { BELFRY_GUEST_FILES: folder };
+    await runGuestProcess({ file: '/bin/sh', words: ['-c', script], environment }, { timeoutMs, onLine });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+};
+
+const runThere: Run = async (files, onLine, options) => {
+  options.onProgress('in a Linux with kvm-amd, on a processor QEMU emulates');
+  const environment = { BELFRY_GUEST_FILES: '/boot' };
+  const script = insideScript('node', files, FILE_TIMEOUT_SECONDS);
+  const { imageMs, bootMs, totalMs } = await runInBed(['sh', '-c', script], { ...options, environment, onLine });
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  options.onProgress(`disk made in ${seconds(imageMs)}, booted in ${seconds(bootMs)}, all in ${seconds(totalMs)}`);
+};
