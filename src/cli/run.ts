@@ -7,10 +7,10 @@ import { CPUS_MAX } from '../vmm/address-map.ts';
 import { Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/machine-exit.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
-import { TRANSPORTS, type TransportName, virtioSlots } from '../vmm/virtio-slots.ts';
+import { TRANSPORTS, type TransportName } from '../vmm/transport-name.ts';
+import { type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './disk-words.ts';
 import * as option from './options.ts';
 import { bytes, millis } from './quantities.ts';
-import { addDisks, type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './run-disks.ts';
 import { UsageError } from './usage-error.ts';
 
 interface RunFlags extends DiskFlags {
@@ -50,7 +50,7 @@ export function runCommand(): Command {
     .option('--initrd <file>', 'its initial file system')
     .option('--append <text>', 'the kernel command line', 'console=ttyS0 panic=-1')
     .option('--cpus <n>', 'processors', option.wholeNumber(1, CPUS_MAX), 1)
-    .option('--memory <size>', 'memory', memorySize, 512 * 2 ** 20)
+    .addOption(new Option('--memory <size>', 'memory').argParser(memorySize).default(512 * 2 ** 20, '512M'))
     .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
     .option('--vhost-user <socket:blk>', "somebody else's disk; may be repeated", collect(vhostUserWord))
     .addOption(new Option('--transport <name>', 'how the guest finds its disks').choices(TRANSPORTS).default('mmio'))
@@ -75,15 +75,13 @@ async function run(flags: RunFlags, disks: readonly DiskWord[]): Promise<void> {
 }
 
 async function runMachine(flags: RunFlags, disks: readonly DiskWord[]): Promise<MachineExit> {
-  const { kernel, initrd, append, cpus, memory, transport, verbose } = flags;
+  const { kernel, initrd, append, cpus, memory, verbose } = flags;
   using kvm = Kvm.open();
   const { stdin: input, stdout: output } = process;
   const console = new TerminalConsole({ input, output, onLeave: () => machine.stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => machine.stop());
-  const slots = virtioSlots(machine, transport);
-  const lending = await addDisks(disks, flags, { machine, slots, log: say });
-  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
+  if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
   if (input.isTTY) say('Ctrl-A x ends the guest');
   await machine.boot({ kernel, initrd, commandLine: append });
   const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
@@ -93,9 +91,15 @@ async function runMachine(flags: RunFlags, disks: readonly DiskWord[]): Promise<
   return exit;
 }
 
-/** A terminal in raw mode wants to be told to begin at the left. */
+/** Loads what it needs when it is needed: the threads of the processors start meanwhile. */
+async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
+  const { addDisks } = await import('./run-disks.ts');
+  const lending = await addDisks(disks, flags, machine, say);
+  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
+}
+
 function say(line: string): void {
-  process.stderr.write(`belfry: ${line}${process.stdin.isRaw ? '\r' : ''}\n`);
+  process.stderr.write(`belfry: ${line}\n`);
 }
 
 /** Memory as people write it, in whole pages. */

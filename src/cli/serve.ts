@@ -122,10 +122,13 @@ async function run(
 ): Promise<void> {
   if (store.sizeBytes % flags.blockSize !== 0)
     throw new UsageError(`--block-size: the disk's ${store.sizeBytes} bytes are not a multiple of ${flags.blockSize}`);
+  // Before there is a socket, or who stopped it now would leave it behind.
+  let started: ServedDisk | undefined;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => started?.stop());
+  process.on('SIGHUP', () => started?.refresh());
   using listener = openListener(flags);
   const disk = start(listener);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => disk.stop());
-  process.on('SIGHUP', () => disk.refresh());
+  started = disk;
   process.on('SIGUSR2', async () => report.queues(await disk.report()));
   await disk.ready();
   const { queues, threads } = flags;

@@ -5,7 +5,7 @@ import { duplicateFd } from '../sys/libc.ts';
 import { ProcessSignals } from '../sys/process-signals.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/server.ts';
-import { leaveProcessEnd, type ProcessEnd } from './process-end.ts';
+import { leaveProcessEnd, mainThreadNs, type ProcessEnd } from './process-end.ts';
 import { type HostAnswer, type HostCall, RemoteQueueHost } from './remote-queue-host.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { SpreadQueueHost } from './spread-queue-host.ts';
@@ -54,12 +54,17 @@ function refresh(): void {
 thread.onOrder = (order) => (order === 'stop' ? server.close() : refresh());
 // The main thread hears them too, and says `stop`: but it may be busy.
 const { SIGTERM, SIGINT } = constants.signals;
-const signals = setup.processEnd === undefined ? undefined : new ProcessSignals([SIGTERM, SIGINT]);
-if (signals !== undefined) loop.watch(signals.fd, () => signals.read() !== undefined && server.close());
-
-try {
-  thread.run();
-  if (setup.processEnd !== undefined) leaveProcessEnd(setup.processEnd);
-} finally {
-  signals?.[Symbol.dispose]();
+const { processEnd } = setup;
+let toldAtNs: number | undefined;
+function listenTo(signals: ProcessSignals, end: ProcessEnd): void {
+  loop.watch(signals.fd, () => {
+    if (signals.read() === undefined) return;
+    toldAtNs ??= mainThreadNs(end);
+    server.close();
+  });
 }
+
+using signals = processEnd && new ProcessSignals([SIGTERM, SIGINT]);
+if (processEnd !== undefined && signals !== undefined) listenTo(signals, processEnd);
+thread.run();
+if (processEnd !== undefined) leaveProcessEnd(processEnd, toldAtNs);

@@ -183,6 +183,7 @@ export class DiskDaemon implements ServedDisk {
   }
 
   stop(): void {
+    if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
     this.#order('stop', [this.#deviceThread]);
   }
 

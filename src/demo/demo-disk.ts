@@ -28,16 +28,6 @@ export interface DemoDiskOptions {
   readonly log: (line: string) => void;
 }
 
-/** Ctrl-C, noticed by the device's thread: its signalfd may read a signal before Node's handler gets to see it. */
-export class DiskClosedError extends Error {
-  readonly code = 'BELFRY_DISK_CLOSED';
-
-  constructor() {
-    super('the disk was closed by a signal');
-    this.name = 'DiskClosedError';
-  }
-}
-
 const MEMORY_FOLDER = '/dev/shm';
 const QUEUES = 16;
 const STAT_BLOCK_BYTES = 512;
@@ -46,7 +36,7 @@ export class DemoDisk implements AsyncDisposable {
   readonly path: string;
   readonly socket: string;
   readonly isInMemory: boolean;
-  /** Aborted when serving ends before `stop`, with the reason: DiskClosedError, or what went wrong. */
+  /** Aborted when serving fails, with the reason. */
   readonly ended: AbortSignal;
   readonly #daemon: DiskDaemon;
   readonly #resources: DisposableStack;
@@ -62,10 +52,7 @@ export class DemoDisk implements AsyncDisposable {
     this.#daemon = daemon;
     this.#resources = resources;
     const end = new AbortController();
-    daemon.closed.then(
-      () => end.abort(new DiskClosedError()),
-      (error) => end.abort(error),
-    );
+    daemon.closed.catch((error) => end.abort(error));
     this.ended = end.signal;
   }
 

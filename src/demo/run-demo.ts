@@ -66,7 +66,7 @@ const SLACK_BYTES = 64 * MIB;
 /**
  * Runs the demo; a guest that fails makes a result that says so. Leaves nothing behind but what `keep` asks for and
  * what was fetched into the cache folder. Throws PeerMissingError for a guest asked for by name, RangeError for a disk
- * that fits nowhere, DiskClosedError where the disk is closed under the guest, and the signal's reason.
+ * that fits nowhere, what made serving fail, and the signal's reason.
  */
 export async function runDemo(options: DemoOptions, audience: Audience): Promise<DemoResult> {
   for (const name of options.guest === undefined ? GUEST_NAMES : [options.guest]) {

@@ -1,7 +1,7 @@
 // Ground floor: what a vCPU's thread does: run the guest, have its exits handled, obey the main thread in between.
 import { parentPort, workerData } from 'node:worker_threads';
 import { pinThread } from '../sys/cpu.ts';
-import { threadId } from '../sys/signal-fd.ts';
+import { threadId } from '../sys/thread-signal.ts';
 import { KVM_EXIT_INTR } from './constants.ts';
 import { Vcpu } from './vcpu.ts';
 import {

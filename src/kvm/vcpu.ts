@@ -3,7 +3,7 @@ import { constants as os } from 'node:os';
 import { makeInterrupting } from '../sys/interrupting-signal.ts';
 import { closeFd, errno, ioctlByValue, type SystemError, systemError } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
-import { signalThread } from '../sys/signal-fd.ts';
+import { signalThread } from '../sys/thread-signal.ts';
 import { IOCTLS, KVM_EXIT_INTR, KVM_MP_STATE_RUNNABLE, KVM_RUN } from './constants.ts';
 import { Exits } from './exits.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';

@@ -49,7 +49,7 @@ export const BLKGETSIZE64 = 0x80081272n;
 export const TMPFS_MAGIC = 0x01021994;
 export const HUGETLBFS_MAGIC = 0x958458f6;
 
-// sys/eventfd.h, sys/epoll.h, sys/signalfd.h, sys/timerfd.h: their CLOEXEC and NONBLOCK are the O_ values
+// sys/eventfd.h, sys/epoll.h, sys/timerfd.h: their CLOEXEC and NONBLOCK are the O_ values
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 0x001;

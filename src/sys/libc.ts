@@ -51,7 +51,6 @@ export const { functions: libc } = dlopen(null, {
   sched_setaffinity: { return: i32, arguments: [i32, u64, ptr] },
   sendmsg: { return: i32, arguments: [i32, ptr, i32] },
   signal: { return: ptr, arguments: [i32, ptr] },
-  signalfd: { return: i32, arguments: [i32, ptr, i32] },
   sigwaitinfo: { return: i32, arguments: [ptr, ptr] },
   socket: { return: i32, arguments: [i32, i32, i32] },
   socketpair: { return: i32, arguments: [i32, i32, i32, ptr] },

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { test } from 'node:test';
-import { signalThread, threadId } from './signal-fd.ts';
 import { SignalWait } from './signal-wait.ts';
+import { signalThread, threadId } from './thread-signal.ts';
 
 const { SIGUSR2, SIGHUP } = constants.signals;
 
@@ -18,4 +18,8 @@ test('a signal sent before the wait is there, and several of them are one', () =
   const taken = [signals.wait(), signals.wait()].toSorted();
   assert.deepEqual(taken, [SIGHUP, SIGUSR2].toSorted());
   assert.match(pending(), /^0+$/);
+});
+
+test('a thread that does not exist cannot be sent a signal', () => {
+  assert.throws(() => signalThread(2 ** 22, SIGUSR2), { name: 'SystemError', code: 'ESRCH' });
 });

@@ -1,7 +1,7 @@
 // Cellar: sigwaitinfo(2): sleeps until this thread has a signal. A signal that is pending already is not queued again.
 import { checkOrAgain, libc } from './libc.ts';
 import { Scratch } from './scratch.ts';
-import { blockSignals } from './signal-fd.ts';
+import { blockSignals } from './thread-signal.ts';
 
 export class SignalWait implements Disposable {
   readonly #set = new Scratch(128);

@@ -60,6 +60,17 @@ test('bytes arrive in order, in pieces as small as they are read', () => {
   far[Symbol.dispose]();
 });
 
+test('a pair is two ends of one connection', () => {
+  const [near, far] = UnixSocket.pair();
+  near.send(bytes(3));
+  const into = new Uint8Array(4);
+  assert.equal(far.receive(into, []), 3);
+  assert.equal(far.receive(into, []), undefined, 'it does not block');
+  far[Symbol.dispose]();
+  assert.equal(near.receive(into, []), 0);
+  near[Symbol.dispose]();
+});
+
 test('a long message is sent whole and received in several reads', () => {
   const [near, far] = pair();
   const long = bytes(28 * 1024);

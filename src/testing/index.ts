@@ -12,5 +12,9 @@ export {
   type RingAddresses,
 } from './driver-queue.ts';
 export { every } from './every.ts';
+export type { RawGuest } from './raw-guest.ts';
 export { SeededRandom } from './seeded-random.ts';
 export { type StoreConformanceOptions, storeConformance } from './store-conformance.ts';
+export { transportConformance } from './transport-conformance.ts';
+export type { TransportDriver } from './transport-driver.ts';
+export type { OpenTransport } from './transport-world.ts';

@@ -18,6 +18,8 @@ import type { RawGuest } from './raw-guest.ts';
 export interface StandInOptions {
   /** The kernel takes no doorbells: every kick leaves the guest. */
   readonly refusesDoorbells?: boolean;
+  /** In place of the machine's own. */
+  readonly doorbells?: DoorbellPort;
 }
 
 interface Doorbell {
@@ -38,11 +40,11 @@ export class StandInMachine {
   readonly #ride = rideNodeLoop(this.loop);
   readonly #doorbells = new Set<Doorbell>();
   readonly #connected = new Map<EventFd, MsiMessage>();
-  readonly #refusesDoorbells: boolean;
+  readonly #options: StandInOptions;
   #line: EventFd | undefined;
 
-  constructor({ refusesDoorbells = false }: StandInOptions = {}) {
-    this.#refusesDoorbells = refusesDoorbells;
+  constructor(options: StandInOptions = {}) {
+    this.#options = options;
   }
 
   /** What a transport for `device` is made with; its queues run on this thread, in the guest's memory. */
@@ -55,12 +57,12 @@ export class StandInMachine {
     host.setMemory([sharedRegion(guest)], (problem) => {
       if (problem !== undefined) throw problem;
     });
-    return { device, host, loop: this.loop, log, doorbells: this.doorbells };
+    return { device, host, loop: this.loop, log, doorbells: this.#options.doorbells ?? this.#doorbellPort };
   }
 
-  readonly doorbells: DoorbellPort = {
+  readonly #doorbellPort: DoorbellPort = {
     assign: (place, eventFd) => {
-      if (this.#refusesDoorbells) throw new Error('this kernel has no room for doorbells');
+      if (this.#options.refusesDoorbells) throw new Error('this kernel has no room for doorbells');
       const doorbell = { place, eventFd };
       this.#doorbells.add(doorbell);
       return { [Symbol.dispose]: () => void this.#doorbells.delete(doorbell) };

@@ -25,6 +25,7 @@ import type { EventLoop } from '../sys/event-loop.ts';
 import { unofferedFeatures, type VirtioDevice } from '../virtio/device.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
 import type { QueueHost } from './queue-host.ts';
+import { sayOnce } from './say-once.ts';
 import { type QueueLines, TransportQueue } from './transport-queue.ts';
 
 /** What the transport does for its session. */
@@ -68,7 +69,8 @@ export class DriverSession {
   #changedSinceRead = false;
   #turn: Promise<void> = Promise.resolve();
   #resetting: Promise<void> | undefined;
-  readonly #said = new Set<string>();
+  /** What the driver did wrong. */
+  readonly #accuse: (line: string) => void;
 
   constructor(
     device: VirtioDevice,
@@ -80,6 +82,7 @@ export class DriverSession {
     this.device = device;
     this.#home = this.#host = host;
     this.#lines = lines;
+    this.#accuse = sayOnce(lines.say);
     this.#paused = options.paused ?? false;
     this.offeredFeatures = device.features | (options.ringFeatures ?? RING_FEATURES);
     this.#errors = EventFd.create();
@@ -117,11 +120,11 @@ export class DriverSession {
   #acceptFeatures(): boolean {
     const extra = unofferedFeatures(this.#features, this.offeredFeatures);
     if (extra !== 0n || this.#unknownFeatures) {
-      this.#sayOnce('the driver accepted features that were not offered: refused');
+      this.#accuse('the driver accepted features that were not offered: refused');
       return false;
     }
     if ((this.#features & VIRTIO_F_VERSION_1) === 0n) {
-      this.#sayOnce('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
+      this.#accuse('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
       return false;
     }
     this.#host.activate(this.#features);
@@ -163,7 +166,7 @@ export class DriverSession {
     if (queue === undefined || this.#resetting !== undefined || queue.ready === ready) return;
     if (!ready) return this.#inTurn(() => queue.reset());
     const problem = queue.makeReady();
-    if (problem !== undefined) this.#sayOnce(`queue ${index} is not made ready: ${problem}`);
+    if (problem !== undefined) this.#accuse(`queue ${index} is not made ready: ${problem}`);
     else return this.#inTurn(() => this.#startQueue(queue));
   }
 
@@ -175,7 +178,7 @@ export class DriverSession {
     if (!queue.ready || queue.runs || this.#paused || (this.#status & DRIVER_OK) === 0) return;
     const problem = await queue.start(this.#features);
     if (problem === undefined) return;
-    this.#lines.say(`queue ${queue.index} does not start: ${problem.message}`);
+    this.#accuse(`queue ${queue.index} does not start: ${problem.message}`);
     this.#needsReset();
   }
 
@@ -299,12 +302,6 @@ export class DriverSession {
     const done = this.#turn.then(step);
     this.#turn = done.catch(() => {});
     return done;
-  }
-
-  /** A guest must not be able to fill a log. */
-  #sayOnce(line: string): void {
-    if (!this.#said.has(line)) this.#lines.say(line);
-    this.#said.add(line);
   }
 
   /** Ends it as a reset does, and gives everything back. */

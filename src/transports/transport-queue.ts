@@ -182,8 +182,10 @@ export class TransportQueue {
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
     if (this.#broken) resolve(undefined);
     else {
-      this.#host.start(this.index, this.#setup(kick.eventFd.fd), (problem) => {
+      const setup = this.#setup(kick.eventFd.fd);
+      this.#host.start(this.index, setup, (problem) => {
         this.#runs = problem === undefined;
+        if (this.#lines.callFd(this.index) !== setup.callFd) this.changeCall();
         resolve(problem);
       });
     }

@@ -55,6 +55,9 @@ for (const memoryBytes of [2 ** 24, LOW_MEMORY_END, LOW_MEMORY_END + 4096, 2 ** 
     const ram = map.filter(({ type }) => type === 1);
     assert.ok(ram.every(({ start, end }) => end <= LOW_MEMORY_END || start >= HIGH_MEMORY_START));
     const hole = 0x10_0000 - 0x9_fc00;
-    assert.equal(ram.reduce((sum, { start, end }) => sum + end - start, 0), memoryBytes - hole);
+    assert.equal(
+      ram.reduce((sum, { start, end }) => sum + end - start, 0),
+      memoryBytes - hole,
+    );
   });
 }

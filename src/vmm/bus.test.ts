@@ -104,7 +104,10 @@ test('whatever comes and goes, each address is answered by whoever was put there
         }
         const cells = model.slice(one.start, one.start + one.sizeBytes);
         const add = (): Disposable => bus.add(one.start, one.sizeBytes, { read: () => id, write: () => {} });
-        if (cells.some((owner) => owner !== undefined)) return assert.throws(add, RangeError);
+        if (cells.some((owner) => owner !== undefined)) {
+          assert.throws(add, RangeError);
+          return;
+        }
         placed.push({ id, gone: add() });
         model.fill(id, one.start, one.start + one.sizeBytes);
       });

@@ -63,13 +63,15 @@ export function isBzImage(head: Uint8Array<ArrayBuffer>): boolean {
 /** Reads the setup header. `isBzImage(head)` holds. Throws KernelError. */
 export function parseBzImage(head: Uint8Array<ArrayBuffer>, fileSize: number, name: string): BzImage {
   const view = viewOf(head);
+  if (head.length < FIELD.initSize + 4) throw new KernelError(`${name} ends in the middle of its header`);
   const version = view.getUint16(FIELD.version, true);
   if (version < VERSION_MIN) {
     const spoken = `${version >> 8}.${`${version & 0xff}`.padStart(2, '0')}`;
     throw new KernelError(`${name} speaks boot protocol ${spoken}: this needs 2.12 or newer, Linux 3.8`);
   }
   const end = FIELD.magic + view.getUint8(FIELD.jumpLength);
-  if (end < FIELD.initSize + 4 || head.length < end) throw new KernelError(`${name} ends in the middle of its header`);
+  if (end < FIELD.initSize + 4 || head.length < end)
+    throw new KernelError(`${name} has a header that ends at ${end}: the file is damaged`);
   if ((view.getUint16(FIELD.xloadFlags, true) & XLF_KERNEL_64) === 0)
     throw new KernelError(`${name} is a 32-bit kernel: take one for x86-64`);
   if ((view.getUint8(FIELD.loadFlags) & LOADED_HIGH) === 0)

@@ -63,8 +63,8 @@ export function parseElfKernel(head: Uint8Array<ArrayBuffer>, fileSize: number, 
   if (view.getUint16(HEADER.programHeaderBytes, true) !== SEGMENT.sizeBytes || count === 0 || count > SEGMENTS_MAX)
     throw damaged(`has ${count} program headers of another size than 56 bytes, or too many`);
   if (start + count * SEGMENT.sizeBytes > head.length) throw damaged('has its program headers beyond its end');
-  const entryVirtual = Number(view.getBigUint64(HEADER.entry, true));
-  let entry = entryVirtual;
+  const named = view.getBigUint64(HEADER.entry, true);
+  let entry = Number(named);
   const segments: ElfSegment[] = [];
   for (let at = start; at < start + count * SEGMENT.sizeBytes; at += SEGMENT.sizeBytes) {
     if (view.getUint32(at + SEGMENT.type, true) !== PT_LOAD) continue;
@@ -73,11 +73,11 @@ export function parseElfKernel(head: Uint8Array<ArrayBuffer>, fileSize: number, 
     if (segment.fileBytes > segment.memoryBytes) throw damaged('has a segment with more in the file than in memory');
     if (segment.fileOffset + segment.fileBytes > fileSize) throw damaged('has a segment beyond its end');
     segments.push(segment);
-    // Linux names its entry by guest address; others name it as their own code would.
-    const inside = entryVirtual - Number(view.getBigUint64(at + SEGMENT.virtual, true));
+    // Linux names its entry by guest address; others name it as their own code would. Those need all 64 bits.
+    const inside = Number(named - view.getBigUint64(at + SEGMENT.virtual, true));
     if (inside >= 0 && inside < segment.memoryBytes) entry = segment.loadAddress + inside;
   }
-  const holds = segments.some((one) => entry >= one.loadAddress && entry < one.loadAddress + one.memoryBytes);
+  const holds = segments.some((one) => entry >= one.loadAddress && entry - one.loadAddress < one.memoryBytes);
   if (!holds) throw new KernelError(`${name} has no segment that holds its entry: it is no kernel`);
   return { segments, entry };
 }

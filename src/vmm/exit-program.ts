@@ -108,7 +108,8 @@ class Asking {
     if ((kind & WRITE) !== 0) words[VALUE] = this.#load(sizeBytes, offset);
     if (Atomics.compareExchange(words, STATE, IDLE, ASKED) !== IDLE) return false;
     this.#eventFd.signal();
-    Atomics.wait(words, STATE, ASKED);
+    // What wakes us may be the late notice of an answer that we had seen without waiting.
+    while (Atomics.load(words, STATE) === ASKED) Atomics.wait(words, STATE, ASKED);
     if (Atomics.compareExchange(words, STATE, ANSWERED, IDLE) !== ANSWERED) return false;
     if ((kind & WRITE) === 0) this.#store(sizeBytes, offset, words[VALUE] as number);
     return true;

@@ -30,26 +30,18 @@ export type Whereabouts = 'here' | 'moving' | 'waiting' | 'there';
 
 const RETRY_MS = 100;
 
-export class HandOver {
+export class HandOver implements Disposable {
   readonly #options: HandOverOptions;
-  readonly #host: VhostUserQueueHost;
+  /** While the disk is not here; each time a new one, that knows nothing of what was before. */
+  #host: VhostUserQueueHost | undefined;
   #where: Whereabouts = 'here';
   #leaving = new AbortController();
   #backEnd: BackEnd | undefined;
   #closed = false;
   #moved: Promise<void> = Promise.resolve();
 
-  /** Throws SystemError where the memory cannot be mapped. */
   constructor(options: HandOverOptions) {
     this.#options = options;
-    this.#host = new VhostUserQueueHost(options.device, options.log);
-    this.#host.setMemory(options.memory, (problem) => {
-      if (problem !== undefined) throw problem;
-    });
-    this.#host.onGone = (reason) => {
-      options.log(`${this.#name} comes back: ${reason.message}`);
-      this.#comeBack();
-    };
   }
 
   get #name(): string {
@@ -79,19 +71,18 @@ export class HandOver {
     this.#leaving = new AbortController();
     const early = await BackEnd.connect(socket, loop, this.#connecting).catch(() => undefined);
     const objection = early && this.#objection(early);
-    if (early !== undefined && objection !== undefined) {
-      early[Symbol.dispose]();
-      this.#where = 'here';
-      return log(`${this.#name} stays: the back end at ${socket} is refused: ${objection}`);
+    if (objection !== undefined || this.#closed) {
+      early?.[Symbol.dispose]();
+      return this.#stay(`the back end at ${socket} is refused: ${objection}`);
     }
     try {
+      this.#host = await this.#makeHost();
       await session.lend(this.#host);
       await image.release();
     } catch (error) {
       early?.[Symbol.dispose]();
-      await session.reclaim();
-      this.#where = 'here';
-      return log(`${this.#name} stays: ${(error as Error).message}`);
+      await this.#settle();
+      return this.#stay((error as Error).message);
     }
     if (early !== undefined) return this.#attach(early);
     log(`${this.#name} is closed, and its requests wait for a back end at ${socket}`);
@@ -99,12 +90,31 @@ export class HandOver {
     void this.#await();
   }
 
+  #stay(why: string): void {
+    this.#where = 'here';
+    this.#options.log(`${this.#name} stays: ${why}`);
+  }
+
+  async #makeHost(): Promise<VhostUserQueueHost> {
+    const { device, memory, log } = this.#options;
+    const host = new VhostUserQueueHost(device, (line) => log(`${this.#name}: ${line}`));
+    host.onGone = (reason) => {
+      log(`${this.#name} comes back: ${reason.message}`);
+      this.#comeBack();
+    };
+    const { promise, resolve } = Promise.withResolvers<Error | undefined>();
+    host.setMemory(memory, resolve);
+    const problem = await promise;
+    if (problem !== undefined) throw problem;
+    return host;
+  }
+
   async #await(): Promise<void> {
     const { socket, loop } = this.#options;
     const { signal } = this.#leaving;
     const objection = (backEnd: BackEnd): string | undefined => this.#objection(backEnd);
     const backEnd = await connectAgain(socket, loop, { ...this.#connecting, signal, objection }).catch(() => undefined);
-    if (backEnd === undefined) return; // somebody does not want to wait any longer
+    if (backEnd === undefined) return; // it is not waited for any more
     this.#where = 'moving';
     this.#moved = this.#attach(backEnd);
   }
@@ -122,7 +132,7 @@ export class HandOver {
   async #attach(backEnd: BackEnd): Promise<void> {
     this.#backEnd = backEnd;
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
-    this.#host.attach(backEnd, resolve);
+    this.#host?.attach(backEnd, resolve);
     const problem = await promise;
     if (problem === undefined) {
       this.#where = 'there';
@@ -139,15 +149,21 @@ export class HandOver {
   }
 
   async #return(): Promise<void> {
-    const { session, log } = this.#options;
-    await new Promise<void>((resolve) => this.#host.detach(resolve));
+    await new Promise<void>((resolve) => this.#host?.detach(resolve));
     this.#backEnd?.[Symbol.dispose]();
     this.#backEnd = undefined;
     await this.#reacquire();
     if (this.#closed) return;
-    await session.reclaim();
+    await this.#settle();
     this.#where = 'here';
-    log(`${this.#name} is served in-process`);
+    this.#options.log(`${this.#name} is served in-process`);
+  }
+
+  /** Our own device has the queues again. */
+  async #settle(): Promise<void> {
+    await this.#options.session.reclaim();
+    this.#host?.[Symbol.dispose]();
+    this.#host = undefined;
   }
 
   /** The back end may not have let go of the image yet. */
@@ -164,10 +180,15 @@ export class HandOver {
     }
   }
 
-  /** For good, wherever the disk is. The session is closed afterwards. */
-  close(): void {
+  /** For good, wherever the disk is. Before the session is closed. */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#leaving.abort();
-    this.#backEnd?.[Symbol.dispose]();
+    await this.#host?.leave();
+  }
+
+  /** Gives the guest's memory back, after the session is closed. */
+  [Symbol.dispose](): void {
+    this.#host?.[Symbol.dispose]();
   }
 }

@@ -25,12 +25,16 @@ interface InProcess {
 /** The store is closed when the machine ends. */
 export function addStoreDisk(store: BlockStore, surroundings: DiskSurroundings): void {
   surroundings.machine.closeAtEnd({ close: () => store.close?.() });
-  plugStore(store, surroundings);
+  plugStore(store, 'wide', surroundings);
 }
 
-function plugStore(store: BlockStore, { machine, slots, log }: DiskSurroundings): InProcess {
+function plugStore(
+  store: BlockStore,
+  ranges: 'wide' | 'portable',
+  { machine, slots, log }: DiskSurroundings,
+): InProcess {
   const say = (line: string): void => log(`${store.name ?? 'disk'}: ${line}`);
-  const device = new BlockDevice(store, { onError: say });
+  const device = new BlockDevice(store, { queues: machine.cpus, ranges, onError: say });
   const host = new LocalQueueHost(device, machine.loop, { log: say });
   giveMemory(host, machine);
   return { device, transport: slots.plug({ device, host, log: say }) };
@@ -40,7 +44,8 @@ function plugStore(store: BlockStore, { machine, slots, log }: DiskSurroundings)
 export function addLendableDisk(image: LendableImage, socket: string, surroundings: DiskSurroundings): HandOver {
   const { machine, log } = surroundings;
   machine.closeAtEnd({ close: () => image.close() });
-  const { device, transport } = plugStore(image.store, surroundings);
+  machine.closeAtEnd({ close: () => handOver[Symbol.dispose]() });
+  const { device, transport } = plugStore(image.store, 'portable', surroundings);
   const { session } = transport;
   const memory = machine.ram.regions();
   const handOver = new HandOver({ socket, device, image, session, memory, loop: machine.loop, log });
@@ -55,10 +60,11 @@ export async function addVhostUserDisk(
 ): Promise<void> {
   const memory = machine.ram.regions();
   const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });
-  machine.closeAtEnd(disk);
+  machine.closeAtEnd({ close: () => disk[Symbol.dispose]() });
   const { device, host } = disk;
   const { session } = slots.plug({ device, host, log: (line) => log(`${socket}: ${line}`) });
   disk.serve(session);
+  machine.closeAtEnd(disk);
 }
 
 function giveMemory(host: QueueHost, machine: Machine): void {

@@ -71,7 +71,6 @@ export class Machine implements AsyncDisposable {
   constructor(kvm: Kvm, options: MachineOptions) {
     this.#options = options;
     this.vm = kvm.createVm();
-    this.ram = new GuestRam(this.vm.memory, options.memoryBytes);
     const irqchip = this.vm.createIrqchip();
     irqchip.createTimer();
     this.#vcpus = createVcpus(kvm, this.vm, options.cpus);
@@ -85,12 +84,24 @@ export class Machine implements AsyncDisposable {
     });
     const { console } = options;
     const { status } = shortcuts;
-    this.#serial = addPlatform({ ports: this.ports, irqchip, console, end: this.#end, status });
-    this.#ride = rideNodeLoop(this.loop);
-    // They take longer to start than the kernel to load: they wait at the desk's gate.
+    const setLine = (gsi: number, isHigh: boolean): void => irqchip.setLine(gsi, isHigh);
+    this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
+    // They take longer to start than all that follows: they wait at the desk's gate.
     this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index));
     // Awaited later, by `boot`.
     for (const thread of this.#threads) thread.catch(() => {});
+    this.ram = this.#createRam();
+    this.#ride = rideNodeLoop(this.loop);
+  }
+
+  #createRam(): GuestRam {
+    try {
+      return new GuestRam(this.vm.memory, this.#options.memoryBytes);
+    } catch (error) {
+      // Nobody can dispose of a machine that never was: its threads have to end by themselves.
+      this.#desk.closeGate();
+      throw error;
+    }
   }
 
   async #startThread(vcpu: Vcpu, index: number): Promise<VcpuThread> {
@@ -106,6 +117,10 @@ export class Machine implements AsyncDisposable {
   }
 
   readonly #end = (exit: MachineExit): void => this.#ended.resolve(exit);
+
+  get cpus(): number {
+    return this.#options.cpus;
+  }
 
   /** Has the ACPI tables describe a virtio-mmio window. Before `boot`. */
   describeMmio(slot: number): void {
@@ -165,8 +180,8 @@ export class Machine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end({ how: 'stopped' });
     await this.#stopThreads();
-    for (const closable of this.#closables.reverse()) await closable.close();
     if (this.#isBooted) this.#options.console.stop();
+    for (const closable of this.#closables.reverse()) await closable.close();
     this.#desk[Symbol.dispose]();
     this.#ride[Symbol.dispose]();
     for (const vcpu of this.#vcpus) vcpu[Symbol.dispose]();

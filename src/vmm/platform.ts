@@ -1,5 +1,4 @@
 // The microVM: the few devices every PC has, on their ports: serial port, clock, reset line, power; and the port that ends the guest.
-import type { Irqchip } from '../kvm/irqchip.ts';
 import { GSIS, PORTS } from './address-map.ts';
 import type { Bus } from './bus.ts';
 import { bytewise } from './byte-registers.ts';
@@ -13,7 +12,8 @@ import { LINE_STATUS, SERIAL_PORT_BYTES, SerialPort } from './serial-port.ts';
 
 export interface PlatformOptions {
   readonly ports: Bus;
-  readonly irqchip: Irqchip;
+  /** Raises or lowers an interrupt line. */
+  readonly setLine: (gsi: number, isHigh: boolean) => void;
   readonly console: Console;
   readonly end: (exit: MachineExit) => void;
   /** The serial port's status for whoever reads it elsewhere. */
@@ -28,11 +28,11 @@ export function serialShortcuts(): Shortcuts {
 }
 
 /** Gives the serial port: the console's input goes there. */
-export function addPlatform({ ports, irqchip, console, end, status }: PlatformOptions): SerialPort {
+export function addPlatform({ ports, setLine, console, end, status }: PlatformOptions): SerialPort {
   const reset = (): void => end({ how: 'reset' });
   const serial = new SerialPort({
     transmit: (byte) => console.write(byte),
-    interrupt: (isHigh) => irqchip.setLine(GSIS.serial, isHigh),
+    interrupt: (isHigh) => setLine(GSIS.serial, isHigh),
     status: (value) => Atomics.store(status, 0, value ?? ASK_STATUS),
     onRoom: () => console.onRoom(),
   });

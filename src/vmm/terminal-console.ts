@@ -41,6 +41,8 @@ export class TerminalConsole implements Console {
     if (input.isTTY) input.setRawMode(true);
     process.on('exit', this.#restore);
     input.on('data', this.#onData);
+    // A terminal that is gone types no more: no reason to end the guest.
+    input.on('error', () => {});
     input.resume();
   }
 
@@ -63,7 +65,9 @@ export class TerminalConsole implements Console {
 
   /** What the port does not take waits here, and what comes after it waits where it is. */
   #deliver(data: Uint8Array): void {
-    const all = this.#waiting.length === 0 ? data : Uint8Array.of(...this.#waiting, ...data);
+    const all = new Uint8Array(this.#waiting.length + data.length);
+    all.set(this.#waiting);
+    all.set(data, this.#waiting.length);
     this.#waiting = all.slice(this.#receive(all));
     if (this.#waiting.length > 0) this.#options.input.pause();
   }

@@ -1,4 +1,5 @@
 // The microVM: a disk that is anybody's back end, which may go and return; meanwhile its requests wait, or fail, as the user chose.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { CONFIG, CONFIG_BYTES, SECTOR_BYTES, VIRTIO_BLK_F_CONFIG_WCE } from '../devices/blk/spec.ts';
@@ -23,26 +24,29 @@ export interface VhostUserDiskOptions {
   readonly log: (line: string) => void;
 }
 
-export class VhostUserDisk {
+/** After a back end that was there and would not do what it was asked. */
+const RETRY_MS = 200;
+
+export class VhostUserDisk implements Disposable {
   /** What a session is made with. */
   readonly device: VhostUserDevice;
   readonly host: VhostUserQueueHost;
   readonly #options: VhostUserDiskOptions;
   readonly #closing = new AbortController();
-  #backEnd: BackEnd;
   #session: DriverSession | undefined;
   #failing: LocalQueueHost | undefined;
 
   private constructor(backEnd: BackEnd, options: VhostUserDiskOptions) {
     this.#options = options;
-    this.#backEnd = backEnd;
     this.device = new VhostUserDevice(backEnd, {
       type: VIRTIO_ID_BLOCK,
       isWritable: (offset, sizeBytes, features) =>
         offset === CONFIG.writeback && sizeBytes === 1 && (features & VIRTIO_BLK_F_CONFIG_WCE) !== 0n,
     });
     this.host = new VhostUserQueueHost(this.device, (line) => options.log(`${options.socket}: ${line}`));
-    this.host.onGone = (reason) => void this.#awaitReturn(reason);
+    this.host.onGone = (reason) => {
+      this.#awaitReturn(reason).catch((error: Error) => options.log(`${options.socket}: ${error.message}`));
+    };
   }
 
   /** Rejects with SystemError (nobody listens), or BackEndError (what listens there will not do). */
@@ -52,13 +56,15 @@ export class VhostUserDisk {
       configBytes: CONFIG_BYTES,
       log: (line) => log(`${socket}: ${line}`),
     });
+    let disk: VhostUserDisk | undefined;
     try {
-      const disk = new VhostUserDisk(backEnd, options);
+      disk = new VhostUserDisk(backEnd, options);
       await setMemory(disk.host, options.memory);
       await disk.#attach(backEnd);
       return disk;
     } catch (error) {
       backEnd[Symbol.dispose]();
+      disk?.[Symbol.dispose]();
       throw error;
     }
   }
@@ -69,7 +75,6 @@ export class VhostUserDisk {
   }
 
   async #attach(backEnd: BackEnd): Promise<void> {
-    this.#backEnd = backEnd;
     backEnd.onConfigChange = () => this.device.update(backEnd.config);
     const { promise, resolve } = Promise.withResolvers<Error | undefined>();
     this.host.attach(backEnd, resolve);
@@ -91,22 +96,20 @@ export class VhostUserDisk {
     const { socket, loop, log } = this.#options;
     const { signal } = this.#closing;
     const objection = (backEnd: BackEnd): string | undefined => this.device.difference(backEnd);
-    for (;;) {
-      const options = {
-        configBytes: CONFIG_BYTES,
-        log: (line: string) => log(`${socket}: ${line}`),
-        signal,
-        objection,
-      };
+    const options = { configBytes: CONFIG_BYTES, log: (line: string) => log(`${socket}: ${line}`), signal, objection };
+    for (let said = ''; ; ) {
       const backEnd = await connectAgain(socket, loop, options).catch(() => undefined);
       if (backEnd === undefined) return true;
       try {
         await this.#attach(backEnd);
         return false;
       } catch (error) {
-        log(`${socket}: ${(error as Error).message}`);
         backEnd[Symbol.dispose]();
+        const { message } = error as Error;
+        if (message !== said) log(`${socket}: ${message}`);
+        said = message;
       }
+      await sleep(RETRY_MS);
     }
   }
 
@@ -120,10 +123,16 @@ export class VhostUserDisk {
     return this.#session;
   }
 
-  /** Leaves the back end for good. The session is closed first, or its last requests are given up. */
-  close(): void {
+  /** Leaves the back end for good, also one that does not answer. Before the session is closed. */
+  async close(): Promise<void> {
     this.#closing.abort();
-    this.#backEnd[Symbol.dispose]();
+    await this.host.leave();
+  }
+
+  /** Gives the guest's memory back, after the session is closed. */
+  [Symbol.dispose](): void {
+    this.host[Symbol.dispose]();
+    this.#failing?.setMemory([], () => {});
   }
 }
 

@@ -10,10 +10,8 @@ import type { VirtioDevice } from '../virtio/device.ts';
 import { GSIS, PCI_WINDOW, PORTS, VIRTIO_MMIO } from './address-map.ts';
 import type { Machine } from './machine.ts';
 import { PCI_PORTS_BYTES, PciBus } from './pci-bus.ts';
+import type { TransportName } from './transport-name.ts';
 import { doorbellsOf, lineOf, MessageGsis } from './virtio-lines.ts';
-
-export const TRANSPORTS = ['mmio', 'pci'] as const;
-export type TransportName = (typeof TRANSPORTS)[number];
 
 /** A device, and who runs its queues. */
 export interface Plugged {

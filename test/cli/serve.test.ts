@@ -41,6 +41,19 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   }
 }
 
+test('regression: SIGTERM while serve starts leaves no socket behind', async (t) => {
+  const cwd = testFolder(t);
+  for (const delayMs of [0, 2, 10, 30]) {
+    await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
+    while (!existsSync(join(cwd, 'sock'))) await setTimeout(1);
+    await setTimeout(delayMs);
+    serving.kill('SIGTERM');
+    const { code, stderr } = await serving.ended;
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.equal(existsSync(join(cwd, 'sock')), false);
+  }
+});
+
 test('serve --json prints one JSON object a line, --quiet prints nothing', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock', '--json'], { cwd });

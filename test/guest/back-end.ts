@@ -17,6 +17,8 @@ export interface BackEndOptions {
   readonly blockSizeBytes?: number;
   /** Whose daemon; what BELFRY_TEST_BACK_END names when absent. */
   readonly program?: 'belfry' | 'qemu-storage-daemon';
+  /** One of its own in `folder` when absent. */
+  readonly socketPath?: string;
 }
 
 /** A running daemon. Disposing of it kills it; `stop` is the way that is tested. */
@@ -42,7 +44,7 @@ let started = 0;
 
 /** Starts the daemon asked for, or the one BELFRY_TEST_BACK_END names, or `belfry`, and waits until its socket listens. */
 export async function startBackEnd(options: BackEndOptions): Promise<BackEnd> {
-  const socketPath = join(options.folder, `disk-${++started}.sock`);
+  const socketPath = options.socketPath ?? join(options.folder, `disk-${++started}.sock`);
   const program = options.program ?? process.env.BELFRY_TEST_BACK_END;
   const daemon =
     program === 'qemu-storage-daemon' ? await storageDaemon(options, socketPath) : ours(options, socketPath);

@@ -12,7 +12,7 @@ import { Kvm } from '../../src/kvm/kvm.ts';
 import type { SystemError } from '../../src/sys/libc.ts';
 
 /** Why there is no KVM to test with, if there is none. */
-function problem(): string | undefined {
+export function kvmProblem(): string | undefined {
   try {
     Kvm.open()[Symbol.dispose]();
     return undefined;
@@ -21,7 +21,7 @@ function problem(): string | undefined {
   }
 }
 
-const skip = problem() ?? false;
+const skip = kvmProblem() ?? false;
 
 // A guest on an emulated processor starts its threads in seconds.
 const TIMEOUT_MS = 120_000;

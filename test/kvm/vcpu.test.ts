@@ -11,7 +11,7 @@ import {
   setRegisters,
   setSpecialRegisters,
 } from '../../src/kvm/registers.ts';
-import { threadId } from '../../src/sys/signal-fd.ts';
+import { threadId } from '../../src/sys/thread-signal.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
 import { kvmTest } from './kvm-case.ts';

@@ -3,19 +3,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { CONFIG } from '../../src/devices/blk/spec.ts';
-import type { EventFd } from '../../src/sys/event-fd.ts';
+import { EventFd } from '../../src/sys/event-fd.ts';
 import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { MmioDriver } from '../../src/testing/mmio-driver.ts';
+import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
+
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { StandInMachine, type StandInOptions, sharedRegion } from '../../src/testing/stand-in-machine.ts';
+import { type StandInOptions, sharedRegion } from '../../src/testing/stand-in-machine.ts';
 import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
 import type { QueueHost } from '../../src/transports/queue-host.ts';
 import type { DoorbellPort } from '../../src/transports/transport.ts';
-import { VirtioMmio } from '../../src/transports/virtio-mmio/virtio-mmio.ts';
-import { DeviceStatus } from '../../src/virtio/spec.ts';
+import { CommonConfig } from '../../src/transports/virtio-pci/spec.ts';
+import { DeviceStatus, VIRTQ_DESC_F_NEXT } from '../../src/virtio/spec.ts';
 import { descriptorKinds } from '../vhost-user/back-end.ts';
 
 const DISK_BYTES = 64 * 1024;
@@ -119,6 +121,29 @@ class World implements AsyncDisposable {
     this.host.setMemory([], () => {});
     this.guest[Symbol.dispose]();
   }
+}
+
+/** One that takes everything and does nothing. */
+function idleHost(): QueueHost {
+  return {
+    setMemory: (_regions, done) => done(),
+    start: (_index, _setup, done) => done(),
+    stop: (_index, done) => done(0, false),
+    setCall: (_index, _fd, done) => done(),
+    activate() {},
+    writeConfig: () => true,
+    reset() {},
+  };
+}
+
+/** Has queue 0 find a chain that never ends. */
+async function breakQueue(world: World): Promise<void> {
+  const { queue } = world.queues[0] as BlockDriver;
+  queue.writeDescriptor(0, world.guest.region.guestAddress, 16, VIRTQ_DESC_F_NEXT, 0);
+  queue.available[2] = 0;
+  queue.available[1] = (queue.available[1] as number) + 1;
+  world.driver.kick(0);
+  await eventually('the queue to break', () => (world.session.status & DEVICE_NEEDS_RESET) !== 0);
 }
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -269,10 +294,47 @@ test('a request in flight holds the hand-over up, and a kick meanwhile is not lo
 test('the interrupt status shows used buffers while a queue is on its way', async () => {
   await using world = new World();
   await world.run();
-  const lend = world.session.lend(world.host);
+  const starts: (() => void)[] = [];
+  const lend = world.session.lend({ ...idleHost(), start: (_index, _setup, done) => void starts.push(done) });
+  await eventually('the start', () => starts.length === QUEUES);
+  assert.equal(
+    world.session.queues.some(({ runs }) => runs),
+    false,
+  );
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
+  for (const done of starts) done();
   await lend;
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
+});
+
+test('an interrupt that moves while a host starts the queue is told to it after', async () => {
+  using guest = new RawGuest();
+  const device = new BlockDevice({ sizeBytes: DISK_BYTES, read: (_offset, into) => void into.fill(0) }, { queues: 1 });
+  await using driver = new PciDriver(device, guest);
+  assert.ok(await driver.accept(await driver.offered()));
+  const ring = new DriverQueue(guest.memory, { size: 16 });
+  assert.ok(await driver.setUp(0, 16, ring.addresses));
+  await driver.start();
+  const starts: (() => void)[] = [];
+  const calls: (number | undefined)[] = [];
+  const lend = driver.transport.session.lend({
+    ...idleHost(),
+    start(_index, { callFd }, done) {
+      calls.push(callFd);
+      starts.push(done);
+    },
+    setCall: (_index, callFd, done) => {
+      calls.push(callFd);
+      done();
+    },
+  });
+  await eventually('the start', () => starts.length === 1);
+  driver.write(CommonConfig.queue_msix_vector, 0, 2);
+  assert.equal(calls.length, 1, 'not before it has started');
+  starts[0]?.();
+  await lend;
+  assert.equal(calls.length, 2);
+  assert.notEqual(calls[1], calls[0]);
 });
 
 test('queues lent before the driver comes begin with the other host', async () => {
@@ -294,6 +356,81 @@ test('a reset while lent: both hosts are reset, and the driver begins anew with 
   await world.run();
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 2 });
+});
+
+test('a reset while lent resets both devices, and what was written before it is not told to the next host', async () => {
+  await using world = new World();
+  const resets: string[] = [];
+  const home = world.session.device as BlockDevice;
+  for (const [name, device] of Object.entries({ home, other: world.other })) {
+    const reset = device.reset.bind(device);
+    device.reset = () => {
+      resets.push(name);
+      reset();
+    };
+  }
+  await world.run();
+  await world.driver.writeConfig(CONFIG.writeback, 1, 0);
+  await world.session.lend(world.host);
+  resets.splice(0);
+  await world.run();
+  assert.deepEqual(resets, ['home', 'other']);
+  await world.session.reclaim();
+  await world.session.lend(world.host);
+  assert.equal(world.other.config[CONFIG.writeback], 1);
+});
+
+test('§2.1.2 a queue that broke is not given to the next host; the others are', async () => {
+  await using world = new World();
+  await world.run();
+  await breakQueue(world);
+  await world.session.lend(world.host);
+  assert.deepEqual(
+    world.host.report().map(({ queue }) => queue),
+    [1],
+  );
+  await world.read(1);
+  await world.run();
+  await world.read(0);
+});
+
+test('§2.1.2 DEVICE_NEEDS_RESET is told once, and what a host had to say before a reset is not told after', async () => {
+  await using world = new World();
+  await world.run();
+  const errFds: number[] = [];
+  await world.session.lend({
+    ...idleHost(),
+    start(_index, { errFd }, done) {
+      errFds.push(errFd as number);
+      done();
+    },
+    stop(_index, done) {
+      EventFd.borrow(errFds[0] as number).signal();
+      done(0, true);
+    },
+  });
+  await pause();
+  world.driver.tookConfigInterrupt();
+  for (let i = 0; i < 3; i++) {
+    EventFd.borrow(errFds[0] as number).signal();
+    for (let turns = 0; turns < 5; turns++) await pause();
+    assert.equal(world.driver.tookConfigInterrupt(), i === 0);
+  }
+  await world.driver.reset();
+  await world.driver.accept(await world.driver.offered());
+  for (let turns = 0; turns < 5; turns++) await pause();
+  assert.equal(world.session.status & DEVICE_NEEDS_RESET, 0);
+});
+
+test('a device that may not touch memory begins when it may', async () => {
+  await using world = new World();
+  await world.session.pause();
+  await world.run();
+  world.submit(0, 0);
+  for (let i = 0; i < 10; i++) await pause();
+  assert.deepEqual(world.queues[0]?.harvest(), []);
+  await world.session.resume();
+  assert.equal((await world.results(0)).length, 1);
 });
 
 test('a reset asked for during a hand-over waits for it', async () => {
@@ -327,13 +464,8 @@ test('a host that cannot start a queue gets none, and says why', async () => {
   await using world = new World();
   await world.run();
   const refusing: QueueHost = {
-    setMemory: (_regions, done) => done(),
+    ...idleHost(),
     start: (index, _setup, done) => done(index === 1 ? new Error('no room for two') : undefined),
-    stop: (_index, done) => done(0, false),
-    setCall: (_index, _fd, done) => done(),
-    activate() {},
-    writeConfig: () => true,
-    reset() {},
   };
   await assert.rejects(world.session.lend(refusing), /no room for two/);
   for (const index of [0, 1]) await world.read(index);
@@ -382,13 +514,11 @@ test('a session leaves no descriptor behind', async () => {
 });
 
 test('a doorbell that the kernel does not give back still rings, and that is said', async () => {
-  using guest = new RawGuest();
-  const machine = new StandInMachine();
-  let kept: EventFd | undefined;
+  const kept: EventFd[] = [];
   const doorbells: DoorbellPort = {
     assign(_place, eventFd) {
-      if (kept !== undefined) throw new Error('it is taken');
-      kept = eventFd;
+      if (kept.length > 0) throw new Error('it is taken');
+      kept.push(eventFd);
       return {
         [Symbol.dispose]() {
           throw new Error('EFAULT');
@@ -396,39 +526,18 @@ test('a doorbell that the kernel does not give back still rings, and that is sai
       };
     },
   };
-  const device = new BlockDevice({ sizeBytes: DISK_BYTES, read: (_offset, into) => void into.fill(0) });
-  const options = { ...machine.optionsFor(device, guest), doorbells, address: 0xd000_0000, interrupt: machine.line };
-  const { session, close } = (() => {
-    const mmio = new VirtioMmio(options);
-    return { session: mmio.session, close: () => machine.close(mmio) };
-  })();
-  const features = session.offeredFeatures;
-  const run = async (): Promise<BlockDriver> => {
-    await session.writeStatus(0);
-    for (const select of [0, 1]) session.acceptWord(select, session.offeredWord(select));
-    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    const ring = new DriverQueue(guest.memory, { size: 16, features });
-    const queue = session.queue(0);
-    for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
-      queue?.setAddressWord(part, 0, ring.addresses[part]);
-    if (queue !== undefined) queue.size = 16;
-    await session.setReady(0, true);
-    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
-    return new BlockDriver(guest.memory, ring);
-  };
-  await run();
-  const again = await run();
-  again.add(blockRequest.read(0, SECTOR));
-  again.queue.publish();
-  for (let i = 0; i < 5; i++) await pause();
-  again.harvest();
-  again.add(blockRequest.read(0, SECTOR));
-  again.queue.publish();
-  kept?.signal();
-  await eventually('the read', () => again.harvest().length === 1);
-  assert.match(machine.lines.join('\n'), /the kernel goes on ringing a doorbell that was given back: EFAULT/);
-  assert.match(machine.lines.join('\n'), /kicks take the slow path, out of the guest: it is taken/);
-  await close();
+  await using world = new World({ doorbells });
+  await world.run();
+  await world.run();
+  await world.read(0);
+  const blocks = world.queues[0] as BlockDriver;
+  blocks.add(blockRequest.read(0, SECTOR));
+  blocks.queue.publish();
+  kept[0]?.signal();
+  assert.equal((await world.results(0)).length, 1);
+  const said = world.driver.lines.join('\n');
+  assert.match(said, /queue 0: the kernel goes on ringing a doorbell that was given back: EFAULT/);
+  assert.match(said, /queue 0: kicks take the slow path, out of the guest: it is taken/);
 });
 
 test('QueueReady can go and come while the others run', async () => {

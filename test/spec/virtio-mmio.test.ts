@@ -132,7 +132,9 @@ test('§4.2.2.2 a ready queue keeps its size and its addresses', async () => {
   world.driver.write(Reg.QueueSel, 0);
   for (const register of [Reg.QueueSize, Reg.QueueDescLow, Reg.QueueDriverLow, Reg.QueueDeviceLow])
     world.driver.write(register, 32);
-  assert.equal(world.driver.transport.session.queue(0)?.size, 16);
+  const queue = world.driver.transport.session.queue(0);
+  assert.equal(queue?.size, 16);
+  assert.equal(queue?.addressWord('descriptorTable', 0), blocks.queue.addresses.descriptorTable);
   assert.equal(await readsBack(blocks, () => world.driver.kick(0)), 1);
 });
 

@@ -229,7 +229,9 @@ export class Driving {
   /** Waits until every queue got requests back that were not back before. Rejects with what a thread died of. */
   async progress(): Promise<void> {
     const before = this.#completed();
-    const isMoving = eventually('every queue goes on', () => this.#completed().every((now, i) => now > before[i]! + 100));
+    const isMoving = eventually('every queue goes on', () =>
+      this.#completed().every((now, i) => now > before[i]! + 100),
+    );
     await Promise.race([isMoving, ...this.#threads.map((thread) => thread.then(() => isMoving))]);
   }
 

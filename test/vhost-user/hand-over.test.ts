@@ -1,9 +1,10 @@
-// vhost-user: the exam of the host-notifier machine: a disk goes from our device to a back end and back while its driver keeps I/O in flight.
+// vhost-user: the exam of the host-notifier machine: a disk goes to a back end and back while its driver keeps I/O in flight.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { ourCommand, storageDaemonCommand } from '../../src/bench/back-end-commands.ts';
 import { type BackEndCommand, BackEndProcess } from '../../src/bench/back-end-process.ts';
 import { BenchDisk } from '../../src/bench/bench-disk.ts';
@@ -11,7 +12,9 @@ import { countErrors } from '../../src/bench/load/load-spec.ts';
 import { allowedProcessors } from '../../src/bench/processor-use.ts';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { type Server, serve } from '../../src/serve.ts';
+import { memory } from '../../src/stores/memory.ts';
 import { openStore } from '../../src/stores/open-store.ts';
+import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
@@ -36,8 +39,8 @@ class Exam extends DrivenDisk {
     const device = new BlockDevice(this.image.store, { queues: QUEUES, onError: this.log, ranges: 'portable' });
     this.socket = socket ?? this.socket;
     const session = this.connect(device, new LocalQueueHost(device, this.loop, { log: this.log }));
-    const { image, loop, log, memory } = this;
-    this.handOver = new HandOver({ socket: this.socket, device, image, session, memory: [memory], loop, log });
+    const { image, loop, log } = this;
+    this.handOver = new HandOver({ socket: this.socket, device, image, session, memory: [this.memory], loop, log });
   }
 
   async begin(): Promise<Driving> {
@@ -52,7 +55,9 @@ class Exam extends DrivenDisk {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    this.handOver.close();
+    await this.handOver.close();
+    await this.close();
+    this.handOver[Symbol.dispose]();
     await super[Symbol.asyncDispose]();
     await this.image.close();
     this.file[Symbol.dispose]();
@@ -118,5 +123,98 @@ test(`to ${PEER}, back, to belfry serve, and back`, { skip, timeout: 100_000 }, 
     await exam.reaches('here');
     await driving.progress();
   }
+  assertIntact(await driving.stop(), t);
+});
+
+test('a back end that is killed in mid-flight gives the disk back, and nothing is lost', {
+  timeout: 100_000,
+}, async (t) => {
+  await using exam = new Exam();
+  const ours = ourCommand({ folder: exam.file.folder, disk: exam.file.path, queues: QUEUES }, false, []);
+  const driving = await exam.begin();
+  for (let round = 0; round < 5; round++) {
+    exam.handOver.toggle();
+    await exam.reaches('waiting');
+    await using backEnd = await startBackEnd(exam, ours);
+    await exam.reaches('there');
+    await driving.progress();
+    process.kill(backEnd.pid, 'SIGKILL');
+    await exam.reaches('here');
+    await driving.progress();
+  }
+  assertIntact(await driving.stop(), t);
+});
+
+test('a back end that will not do is refused before anything is stopped', async (t) => {
+  await using exam = new Exam();
+  const store = memory(DISK_BYTES / 2);
+  await using _other = serve(new BlockDevice(store, { queues: QUEUES }), { vhostUser: exam.socket, log: exam.log });
+  const driving = await exam.begin();
+  exam.handOver.toggle();
+  await exam.handOver.settled;
+  assert.equal(exam.handOver.where, 'here');
+  assert.deepEqual(exam.lines.length, 1);
+  assert.match(exam.lines[0] as string, /stays: the back end at .* is refused: its disk has 8192 sectors/);
+  await driving.progress();
+  assertIntact(await driving.stop(), t);
+});
+
+test('a hand-over that nobody comes for is taken back, and the requests of the time between are served', async (t) => {
+  await using exam = new Exam();
+  const driving = await exam.begin();
+  exam.handOver.toggle();
+  exam.handOver.toggle();
+  await exam.reaches('waiting');
+  assert.match(exam.lines[0] as string, /is being handed over already$/);
+  exam.handOver.toggle();
+  await exam.reaches('here');
+  await driving.progress();
+  assertIntact(await driving.stop(), t);
+});
+
+test('a driver that resets the device while the disk is elsewhere finds it there, and back here', async () => {
+  await using exam = new Exam();
+  const hand = await exam.byHand();
+  await hand.serve(blockRequest.write(1, new Uint8Array(512).fill(1)));
+  exam.handOver.toggle();
+  await exam.reaches('waiting');
+  const server = serveImage(exam);
+  await exam.reaches('there');
+  await hand.serve(blockRequest.write(2, new Uint8Array(512).fill(2)));
+  await exam.session.writeStatus(0);
+  const anew = await exam.byHand();
+  const results = await anew.serve(blockRequest.read(1, 512), blockRequest.read(2, 512), blockRequest.flush());
+  assert.deepEqual(
+    results.map(({ data, status }) => [status, data[0]]),
+    [
+      [0, 1],
+      [0, 2],
+      [0, undefined],
+    ],
+  );
+  await server.close();
+  server.closeImage();
+  await exam.reaches('here');
+  const [result] = await anew.serve(blockRequest.read(2, 512));
+  assert.equal(result?.data[0], 2);
+});
+
+test('an image that somebody else keeps is waited for, and that is said once', async (t) => {
+  await using exam = new Exam();
+  const driving = await exam.begin();
+  exam.handOver.toggle();
+  await exam.reaches('waiting');
+  const server = serveImage(exam);
+  await exam.reaches('there');
+  exam.handOver.toggle();
+  const isInUse = (line: string): boolean => line.includes(' is in use');
+  await eventually('the image is missed', () => exam.lines.some(isInUse));
+  await setTimeout(300);
+  assert.equal(exam.handOver.where, 'moving');
+  assert.equal(exam.lines.filter(isInUse).length, 1);
+  await server.close();
+  server.closeImage();
+  await exam.reaches('here');
+  await driving.progress();
   assertIntact(await driving.stop(), t);
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { DiskDaemon } from '../../src/daemon/disk-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
+import { EventFd } from '../../src/sys/event-fd.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually, RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
@@ -59,19 +60,19 @@ test('regression: a disk is asked, and reached, before its threads have started,
 });
 
 test('regression: a disk that has ended is asked in vain, and rings nobody else’s descriptors', async () => {
-  const { daemon, ...rest } = startingDaemon(2);
+  const starting = startingDaemon(2);
+  const { daemon } = starting;
   daemon.stop();
   await daemon.closed;
   // Whoever opens something now gets the numbers that were its threads'.
-  const bells = Array.from({ length: 16 }, () => UnixListener.listen(`${rest.path}-${Math.random()}`));
-  for (let i = 0; i < 16; i++) {
-    daemon.stop();
-    daemon.refresh();
-  }
+  const bells = Array.from({ length: 32 }, () => EventFd.create());
+  daemon.stop();
+  daemon.refresh();
   assert.deepEqual(await daemon.report(), []);
   assert.equal((await daemon.snapshot()).requests, 0);
+  assert.ok(bells.every((bell) => !bell.clear()));
   for (const bell of bells) bell[Symbol.dispose]();
-  rmSync(join(rest.path, '..'), { recursive: true });
+  await starting[Symbol.asyncDispose]();
 });
 
 test('regression: what the driver set up before is replaced by what it sets up now, and not added to', async () => {

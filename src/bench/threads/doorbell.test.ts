@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { EventFd } from '../../sys/event-fd.ts';
-import { threadId } from '../../sys/signal-fd.ts';
+import { threadId } from '../../sys/thread-signal.ts';
 import { DOORBELLS, openDoorbell, ringerOf, sleepsUnrung } from './doorbell.ts';
 
 for (const kind of DOORBELLS) {

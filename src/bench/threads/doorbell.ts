@@ -2,8 +2,8 @@
 import { constants } from 'node:os';
 import { Epoll } from '../../sys/epoll.ts';
 import { EventFd } from '../../sys/event-fd.ts';
-import { signalThread } from '../../sys/signal-fd.ts';
 import { SignalWait } from '../../sys/signal-wait.ts';
+import { signalThread } from '../../sys/thread-signal.ts';
 
 /** As hvisor-tool did it before and after its change #78. */
 export const DOORBELLS = ['signal', 'eventfd'] as const;

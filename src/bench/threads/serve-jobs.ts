@@ -1,6 +1,6 @@
 // bench/threads: the life of a thread that does one job after the other.
 import { parentPort } from 'node:worker_threads';
-import { threadId } from '../../sys/signal-fd.ts';
+import { threadId } from '../../sys/thread-signal.ts';
 import type { FromBenchThread } from './bench-thread.ts';
 
 /** Does each job that arrives with `work`, which calls `ready` when it begins to serve. What it throws ends the thread. */

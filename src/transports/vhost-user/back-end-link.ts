@@ -1,6 +1,6 @@
 // Ground floor: carries a front end's dialogues over a socket inside an event loop: one after the other, and nobody blocks.
 import type { EventLoop } from '../../sys/event-loop.ts';
-import { closeFd } from '../../sys/libc.ts';
+import { closeFd, SystemError } from '../../sys/libc.ts';
 import { TimerFd } from '../../sys/timer-fd.ts';
 import type { UnixSocket } from '../../sys/unix-socket.ts';
 import { BackEndError } from './back-end-error.ts';
@@ -144,5 +144,6 @@ export class BackEndLink implements Disposable {
 }
 
 function why(problem: Error | undefined): string {
-  return problem === undefined ? 'closed the connection' : `was given up (${problem.message})`;
+  const hasLeft = problem instanceof SystemError && ['EPIPE', 'ECONNRESET'].includes(problem.code);
+  return problem === undefined || hasLeft ? 'closed the connection' : `was given up (${problem.message})`;
 }

@@ -57,7 +57,9 @@ export class BackEnd implements Disposable {
     const { timeoutMs = TIMEOUT_MS } = options;
     const { promise, resolve, reject } = Promise.withResolvers<BackEnd>();
     const timer = setTimeout(() => {
-      reject(new BackEndError('connection', `did not introduce itself in ${timeoutMs} ms: does it serve somebody else?`));
+      reject(
+        new BackEndError('connection', `did not introduce itself in ${timeoutMs} ms: does it serve somebody else?`),
+      );
     }, timeoutMs);
     backEnd.carry(backEnd.#introduction(), (problem) => (problem ? reject(problem) : resolve(backEnd)));
     try {

@@ -17,9 +17,12 @@ export interface ConnectAgainOptions extends BackEndOptions {
 export async function connectAgain(path: string, loop: EventLoop, options: ConnectAgainOptions): Promise<BackEnd> {
   const { signal, objection, log } = options;
   const said = new Set<string>();
+  let latest = '';
+  // What one that is just leaving answers is no news; what comes twice is.
   const sayOnce = (line: string): void => {
-    if (!said.has(line)) log(line);
-    said.add(line);
+    if (line === latest && !said.has(line)) log(line);
+    if (line === latest) said.add(line);
+    latest = line;
   };
   for (let delayMs = FIRST_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_MS)) {
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-// Ground floor: what a VMM says to a vhost-user back end, in the order it says it. Who carries the messages, and waits, is another's business.
+// Ground floor: what a VMM says to a vhost-user back end, in the order it says it. Others carry the messages, and wait.
 import { splitQueueBytes } from '../../virtio/spec.ts';
 import { BackEndError } from './back-end-error.ts';
 import {
@@ -64,6 +64,7 @@ export class FrontEndDialogue {
   readonly #wanted: bigint;
   /** The device's features, transport bits included. */
   offeredFeatures = 0n;
+  offeredProtocolFeatures = 0n;
   /** The protocol features in use: offered and wanted. */
   protocolFeatures = 0n;
   /** How many queues the back end says it has; undefined when it does not say. */
@@ -79,11 +80,18 @@ export class FrontEndDialogue {
   *negotiate(): Dialogue<void> {
     this.offeredFeatures = yield* this.#askU64(Request.GET_FEATURES);
     if ((this.offeredFeatures & vu.F_PROTOCOL_FEATURES) !== 0n) {
-      this.protocolFeatures = (yield* this.#askU64(Request.GET_PROTOCOL_FEATURES)) & this.#wanted;
+      this.offeredProtocolFeatures = yield* this.#askU64(Request.GET_PROTOCOL_FEATURES);
+      this.protocolFeatures = this.offeredProtocolFeatures & this.#wanted;
       yield* this.#say(Request.SET_PROTOCOL_FEATURES, encodeU64(this.protocolFeatures));
     }
     if (this.uses(vu.PROTOCOL_F_MQ)) this.queueCount = Number(yield* this.#askU64(Request.GET_QUEUE_NUM));
     yield* this.#command(Request.SET_OWNER);
+  }
+
+  /** Whether QEMU's libvhost-user answers, which alone offers these two whatever its device is. */
+  get isLibvhostUser(): boolean {
+    const both = vu.PROTOCOL_F_BACKEND_SEND_FD | vu.PROTOCOL_F_HOST_NOTIFIER;
+    return (this.offeredProtocolFeatures & both) === both;
   }
 
   uses(protocolFeature: bigint): boolean {
@@ -114,10 +122,7 @@ export class FrontEndDialogue {
 
   /** Accepts features; the transport's own bit is added where it was offered. */
   *setFeatures(features: bigint): Dialogue<void> {
-    yield* this.#command(
-      Request.SET_FEATURES,
-      encodeU64(features | (this.offeredFeatures & vu.F_PROTOCOL_FEATURES)),
-    );
+    yield* this.#command(Request.SET_FEATURES, encodeU64(features | (this.offeredFeatures & vu.F_PROTOCOL_FEATURES)));
   }
 
   /** Shares memory in place of what was shared before, all of it at once, while no queue runs. */
@@ -160,9 +165,13 @@ export class FrontEndDialogue {
     yield* this.#command(Request.SET_VRING_ADDR, address);
     if (queue.errFd !== undefined) yield* this.#eventFd(Request.SET_VRING_ERR, index, queue.errFd);
     yield* this.setCall(index, queue.callFd);
-    yield* this.#eventFd(Request.SET_VRING_KICK, index, queue.kickFd);
+    yield* this.setKick(index, queue.kickFd);
     // Without the protocol features a ring "starts directly in the enabled state".
     if ((this.offeredFeatures & vu.F_PROTOCOL_FEATURES) !== 0n) yield* this.enableQueue(index, true);
+  }
+
+  *setKick(index: number, kickFd: number | undefined): Dialogue<void> {
+    yield* this.#eventFd(Request.SET_VRING_KICK, index, kickFd);
   }
 
   *setCall(index: number, callFd: number | undefined): Dialogue<void> {

@@ -7,8 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { closeFd } from '../../sys/libc.ts';
 import { createMemfd } from '../../sys/memfd.ts';
 import { UnixListener, UnixSocket } from '../../sys/unix-socket.ts';
-import { VhostUserFrontEnd } from './frontend.ts';
 import { BackEndError } from './back-end-error.ts';
+import { VhostUserFrontEnd } from './frontend.ts';
 import { decodeHeader, encodeConfig, encodeMessage, encodeU64, encodeVringState } from './message.ts';
 import * as spec from './spec.ts';
 

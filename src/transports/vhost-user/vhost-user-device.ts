@@ -31,7 +31,10 @@ export class VhostUserDevice implements VirtioDevice {
     const { offeredFeatures, queueCount } = backEnd.dialogue;
     const missing = RING_FEATURES & ~offeredFeatures;
     if (missing !== 0n)
-      throw new BackEndError('GET_FEATURES', `does not offer the feature bits 0x${missing.toString(16)}, which are needed`);
+      throw new BackEndError(
+        'GET_FEATURES',
+        `does not offer the feature bits 0x${missing.toString(16)}, which are needed`,
+      );
     this.type = options.type;
     this.features = offeredFeatures & DEVICE_FEATURES;
     this.queueSizes = Array.from({ length: queueCount ?? 1 }, () => QUEUE_SIZE_MAX);

@@ -12,6 +12,8 @@ import type { Dialogue, FrontEndDialogue } from './front-end-dialogue.ts';
 /** How often the ring of a queue that was stopped is looked at, and when its user is told why it takes so long. */
 const LOOK_MS = 1;
 const SLOW_MS = 1000;
+/** Without EVENT_IDX a back end does not tell what it took: one that finishes nothing for so long has finished it all. */
+const STEADY_MS = 20;
 
 interface Running {
   setup: QueueSetup;
@@ -23,7 +25,7 @@ interface Running {
   parking: (() => void)[] | undefined;
 }
 
-export class VhostUserQueueHost implements QueueHost {
+export class VhostUserQueueHost implements QueueHost, Disposable {
   /** The back end went away by itself; requests wait until `attach`. */
   onGone: ((reason: Error) => void) | undefined;
   readonly #device: VirtioDevice;
@@ -84,7 +86,8 @@ export class VhostUserQueueHost implements QueueHost {
       this.#baseOf(index, queue);
       throw refusal;
     }
-    // The last thing its predecessor finished was perhaps not told.
+    // Its predecessor may have heard a kick that it did not live to serve, and not told of what it finished last.
+    ringOnce(queue.setup.kickFd);
     ringOnce(queue.setup.callFd);
   }
 
@@ -114,6 +117,17 @@ export class VhostUserQueueHost implements QueueHost {
     parked();
   }
 
+  /** Leaves the back end for good: in an orderly way if it stops its queues within a second, else as it is. */
+  async leave(): Promise<void> {
+    const backEnd = this.#backEnd;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, SLOW_MS);
+    this.detach(resolve);
+    await promise;
+    clearTimeout(timer);
+    backEnd?.[Symbol.dispose]();
+  }
+
   /** When `done` is called no back end runs the queue, and `base` is known if it stopped in an orderly way. */
   #park(index: number, queue: Running, done: () => void): void {
     if (queue.parking !== undefined) return void queue.parking.push(done);
@@ -126,10 +140,36 @@ export class VhostUserQueueHost implements QueueHost {
       queue.parking = undefined;
       for (const one of waiting) one();
     };
-    backEnd.carry(backEnd.dialogue.stopQueue(index), (problem, base) => {
-      if (base !== undefined) return this.#whenFinished(index, queue.ring, base, backEnd, conclude);
-      if (backEnd.gone === undefined) this.#giveUp(backEnd, problem as Error);
-      conclude(undefined);
+    this.#quieten(index, queue, backEnd, () => {
+      backEnd.carry(backEnd.dialogue.stopQueue(index), (problem, base) => {
+        if (base === undefined) {
+          if (backEnd.gone === undefined) this.#giveUp(backEnd, problem as Error);
+          return conclude(undefined);
+        }
+        // One may answer while requests that it took are in flight. Their number is in the ring: nobody else may serve it before.
+        this.#until(
+          index,
+          backEnd,
+          () => queue.ring.usedIndex() === base,
+          (isSo) => conclude(isSo ? base : undefined),
+        );
+      });
+    });
+  }
+
+  /**
+   * libvhost-user (of QEMU 7.2) closes its call eventfd with GET_VRING_BASE, and gives up on the next request it finishes: the others in
+   * flight are lost. It is given a kick eventfd that nobody rings, and asked when it has finished what it took, as avail_event tells.
+   */
+  #quieten(index: number, queue: Running, backEnd: BackEnd, then: () => void): void {
+    const { ring, setup } = queue;
+    const hasEventIdx = (setup.features & VIRTIO_F_EVENT_IDX) !== 0n;
+    if (!backEnd.dialogue.isLibvhostUser) return then();
+    const silent = EventFd.create();
+    backEnd.carry(backEnd.dialogue.setKick(index, silent.fd), () => {
+      silent[Symbol.dispose]();
+      const isQuiet = hasEventIdx ? () => ring.words().availEvent === ring.usedIndex() : steady(() => ring.usedIndex());
+      this.#until(index, backEnd, () => isQuiet() || ring.usedIndex() === ring.availableIndex(), then);
     });
   }
 
@@ -139,22 +179,13 @@ export class VhostUserQueueHost implements QueueHost {
     backEnd.onGone?.(problem);
   }
 
-  /**
-   * A back end may answer while requests that it took are still in flight; each adds to the used ring when it is done. Their number is in
-   * the ring, so it is waited for: nobody else may serve this ring, or use this memory, before that.
-   */
-  #whenFinished(
-    index: number,
-    ring: SplitRing,
-    base: number,
-    backEnd: BackEnd,
-    done: (base: number | undefined) => void,
-  ): void {
+  /** Looks until it is so, or until the back end is gone, which it then says. */
+  #until(index: number, backEnd: BackEnd, isSo: () => boolean, done: (isSo: boolean) => void): void {
     const startedMs = performance.now();
     let isTold = false;
     const look = (): void => {
-      if (ring.usedIndex() === base) return done(base);
-      if (backEnd.gone !== undefined) return done(undefined);
+      if (isSo()) return done(true);
+      if (backEnd.gone !== undefined) return done(false);
       if (!isTold && performance.now() - startedMs > SLOW_MS) {
         this.#log(`queue ${index} waits for requests that its back end has in flight`);
         isTold = true;
@@ -242,6 +273,11 @@ export class VhostUserQueueHost implements QueueHost {
     this.#backEnd?.refreshConfig();
   }
 
+  /** Gives the guest's memory back. No queue runs. */
+  [Symbol.dispose](): void {
+    this.#memory[Symbol.dispose]();
+  }
+
   readonly #report = (problem?: Error): void => {
     if (problem !== undefined) this.#log(problem.message);
   };
@@ -252,6 +288,18 @@ export class VhostUserQueueHost implements QueueHost {
     if (backEnd === undefined) return done();
     backEnd.carry(say(backEnd.dialogue), (problem) => done(backEnd.gone === undefined ? problem : undefined));
   }
+}
+
+/** Tells whether a value has not changed for a while. */
+function steady(read: () => number): () => boolean {
+  let latest = Number.NaN;
+  let sinceMs = 0;
+  return () => {
+    const value = read();
+    if (value !== latest) sinceMs = performance.now();
+    latest = value;
+    return performance.now() - sinceMs > STEADY_MS;
+  };
 }
 
 function ringOnce(fd: number | undefined): void {

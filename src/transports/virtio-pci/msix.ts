@@ -12,8 +12,8 @@ export interface MsiMessage {
 /** The message interrupts of one function, in the kernel. */
 export interface MessagePort {
   /**
-   * Has a ring of the eventfd send the message, until disposed; what is counted already sends it once. The same vector comes again and
-   * again with the same message: whoever keeps a route keeps it. Throws SystemError.
+   * Has a ring of the eventfd send the message, until disposed, which leaves it empty; what is counted already sends it once. The same
+   * vector comes again and again with the same message: whoever keeps a route keeps it. Throws SystemError.
    */
   assign(vector: number, message: MsiMessage, eventFd: EventFd): Disposable;
 }
@@ -93,8 +93,6 @@ export class Msix implements Registers, Disposable {
     vector.pending = false;
     try {
       vector.sending = this.#port.assign(index, this.#message(index), vector.eventFd);
-      // What was counted has been sent, and KVM leaves the count: without this it would be pending again when it is masked.
-      vector.eventFd.clear();
     } catch (problem) {
       this.#say(`MSI-X vector ${index} stays masked: ${(problem as Error).message}`);
     }

@@ -3,6 +3,7 @@ import { EventFd } from '../../sys/event-fd.ts';
 import { VIRTIO_ID_BLOCK } from '../../virtio/spec.ts';
 import { DriverSession } from '../driver-session.ts';
 import type { Registers } from '../registers.ts';
+import { sayOnce } from '../say-once.ts';
 import type { Transport, TransportOptions } from '../transport.ts';
 import { BarWindows, type PciMemory } from './bar-windows.ts';
 import { CommonRegisters } from './common-config.ts';
@@ -26,8 +27,6 @@ export class VirtioPci implements Transport {
   readonly session: DriverSession;
   /** Its configuration space: what the bus shows. */
   readonly config = new ConfigSpace();
-  readonly #log: (line: string) => void;
-  readonly #said = new Set<string>();
   readonly #msix: Msix;
   readonly #common: CommonRegisters;
   readonly #doorbells: PciDoorbells;
@@ -42,9 +41,8 @@ export class VirtioPci implements Transport {
   /** Throws SystemError when there are no eventfds left. */
   constructor(options: VirtioPciOptions) {
     const { device, host, loop, log, doorbells, memory, messages } = options;
-    this.#log = log;
     const vectors = Math.min(device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
-    const say = (line: string): void => this.#sayOnce(line);
+    const say = sayOnce(log);
     this.#msix = new Msix(vectors, messages, say);
     this.#doorbells = new PciDoorbells(doorbells, say);
     const lines = {
@@ -176,12 +174,6 @@ export class VirtioPci implements Transport {
     this.#isr.clear();
     this.#isrQueue = this.#isrConfig = false;
     this.#common.reset();
-  }
-
-  /** A guest must not be able to fill a log. */
-  #sayOnce(line: string): void {
-    if (!this.#said.has(line)) this.#log(line);
-    this.#said.add(line);
   }
 
   async close(): Promise<void> {

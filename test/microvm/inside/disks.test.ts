@@ -1,22 +1,12 @@
 // test/microvm/inside: a disk of ours in the process and one behind qemu-storage-daemon, on each transport, by a stock kernel.
 import assert from 'node:assert/strict';
-import { truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ConsoleParser } from '../../../src/guests/console-parser.ts';
 import { startBackEnd } from '../../guest/back-end.ts';
 import { checkFromHost, testFolder } from '../../guest/guest-case.ts';
 import { note } from '../inside-report.ts';
+import { DISK_BYTES, makeDisk } from './disk-image.ts';
 import { MicroVm } from './micro-vm.ts';
-
-const DISK_BYTES = 64 * 2 ** 20;
-
-async function makeDisk(folder: string, name: string): Promise<string> {
-  const path = join(folder, name);
-  await writeFile(path, '');
-  await truncate(path, DISK_BYTES);
-  return path;
-}
 
 async function twoDisks(t: TestContext, transport: string): Promise<void> {
   const folder = await testFolder(t, '/dev/shm');
@@ -26,12 +16,12 @@ async function twoDisks(t: TestContext, transport: string): Promise<void> {
   const disks = ['--disk', ours, '--vhost-user', `${daemon.socketPath}:blk`];
   const words = ['--transport', transport, '--memory', '256M', ...disks];
   await using vm = new MicroVm({ words, append: 'rdinit=/disks' });
-  const { code, output, said } = await vm.ended();
+  const { code, everything } = await vm.ended();
   const parser = new ConsoleParser();
-  for (const line of output.split('\n')) parser.accept(line.trimEnd());
+  for (const line of vm.console.text.split('\n')) parser.accept(line.trimEnd());
   for (const { name } of parser.disks) note(`${transport} ${name}: ${stepsOf(parser, name)}`);
-  assert.equal(parser.outcome, 'ok', said);
-  assert.equal(code, 0, said);
+  assert.equal(parser.outcome, 'ok', everything);
+  assert.equal(code, 0, everything);
   const facts = parser.disks.map(({ sizeBytes, readOnly }) => ({ sizeBytes, readOnly }));
   assert.deepEqual(facts, Array(2).fill({ sizeBytes: DISK_BYTES, readOnly: false }));
   assert.equal(parser.disks[1]?.serial, daemon.serial);

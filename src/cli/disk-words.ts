@@ -1,0 +1,32 @@
+// Upper floor: the disks of `belfry run` as they are typed: --disk and --vhost-user.
+import { InvalidArgumentError } from 'commander';
+import type { TransportName } from '../vmm/transport-name.ts';
+
+export type DiskWord =
+  | { readonly kind: 'store'; readonly spec: string; readonly isReadOnly: boolean }
+  | { readonly kind: 'vhost-user'; readonly socket: string };
+
+const READ_ONLY = ':ro';
+const BLOCK = ':blk';
+
+/** `STORE`, or `STORE:ro`. */
+export function storeWord(text: string): DiskWord {
+  const isReadOnly = text.endsWith(READ_ONLY);
+  const spec = isReadOnly ? text.slice(0, -READ_ONLY.length) : text;
+  if (spec === '') throw new InvalidArgumentError('It takes an image file, a block device, mem:SIZE or a module.');
+  return { kind: 'store', spec, isReadOnly };
+}
+
+/** `SOCKET:blk`. */
+export function vhostUserWord(text: string): DiskWord {
+  if (!text.endsWith(BLOCK) || text === BLOCK) throw new InvalidArgumentError('It takes SOCKET:blk.');
+  return { kind: 'vhost-user', socket: text.slice(0, -BLOCK.length) };
+}
+
+export interface DiskFlags {
+  readonly transport: TransportName;
+  /** The socket that the first --disk can go to. */
+  readonly handOver?: string;
+  /** What becomes of requests while a back end is gone. */
+  readonly whenGone: 'wait' | 'fail';
+}

@@ -1,0 +1,41 @@
+// The microVM: a vCPU's side of the desk, with a thread of the test's in the main thread's place.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { KVM_EXIT_IO } from '../kvm/constants.ts';
+import type { Vcpu } from '../kvm/vcpu.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import { vcpuProgram } from './exit-program.ts';
+import { ANSWERED, ASKED, GATE_OPEN, STATE, VALUE, WORDS_PER_VCPU } from './exit-words.ts';
+import { newPostedWords } from './posted-writes.ts';
+
+const shared = (words: number) => new Int32Array(new SharedArrayBuffer(4 * words));
+
+/** An `in` of one byte from port 0x40. */
+const PORT_READ = { isOut: false, port: 0x40, sizeBytes: 1, count: 1, offset: 8 };
+
+// Answers the first question with 42, but wakes whoever waits a few times before that.
+const DESK = `
+  const { workerData: words } = require('node:worker_threads');
+  const pause = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  while (Atomics.load(words, ${STATE}) !== ${ASKED}) pause(1);
+  for (let i = 0; i < 5; i++) { pause(10); Atomics.notify(words, ${STATE}); }
+  words[${VALUE}] = 42;
+  Atomics.store(words, ${STATE}, ${ANSWERED});
+  Atomics.notify(words, ${STATE});
+`;
+
+test('regression: a notice that comes late, of an answer seen long ago, does not end the guest', async () => {
+  using eventFd = EventFd.create();
+  const [words, gate, status] = [shared(WORDS_PER_VCPU), shared(1), shared(1)];
+  gate[0] = GATE_OPEN;
+  const bytes = new Uint8Array(16);
+  const shortcuts = { start: 0, end: 0, statusPort: 0, status };
+  const data = { words, eventFd: eventFd.fd, gate, posted: newPostedWords(), shortcuts };
+  const handler = vcpuProgram({ exits: { io: PORT_READ, bytes } } as unknown as Vcpu, data);
+  const desk = new Worker(DESK, { eval: true, workerData: words });
+  const ended = new Promise((resolve) => desk.once('exit', resolve));
+  assert.equal(handler.onExit(KVM_EXIT_IO), true);
+  assert.equal(bytes[PORT_READ.offset], 42);
+  await ended;
+});

@@ -1,0 +1,59 @@
+// Power off, reset and the timer, as ACPI has a kernel use them.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PORTS } from './address-map.ts';
+import { Bus } from './bus.ts';
+import { SLEEP_TYPE_S5 } from './dsdt.ts';
+import { addPowerManagement, RESET_VALUE } from './power-management.ts';
+
+const SLEEP_ENABLE = 1 << 13;
+
+function ports(): { readonly bus: Bus; readonly done: string[] } {
+  const bus = new Bus();
+  const done: string[] = [];
+  addPowerManagement(bus, { powerOff: () => done.push('power-off'), reset: () => done.push('reset') });
+  return { bus, done };
+}
+
+test('SLP_EN with the sleep type of S5 powers off, and no other value does', () => {
+  const { bus, done } = ports();
+  for (let type = 0; type < 8; type++) {
+    if (type !== SLEEP_TYPE_S5) bus.write(PORTS.pmControl, 2, (type << 10) | SLEEP_ENABLE);
+  }
+  bus.write(PORTS.pmControl, 2, SLEEP_TYPE_S5 << 10);
+  assert.deepEqual(done, []);
+  bus.write(PORTS.pmControl, 2, (SLEEP_TYPE_S5 << 10) | SLEEP_ENABLE);
+  assert.deepEqual(done, ['power-off']);
+});
+
+test('the sleep type may be written before, and a byte at a time', () => {
+  const { bus, done } = ports();
+  bus.write(PORTS.pmControl, 2, SLEEP_TYPE_S5 << 10);
+  assert.equal(bus.read(PORTS.pmControl, 2), (SLEEP_TYPE_S5 << 10) | 1, 'SCI_EN is set, SLP_EN reads as zero');
+  bus.write(PORTS.pmControl + 1, 1, (SLEEP_TYPE_S5 << 2) | (SLEEP_ENABLE >> 8));
+  assert.deepEqual(done, ['power-off']);
+});
+
+test('no event is ever pending, and what is enabled can be read back', () => {
+  const { bus } = ports();
+  bus.write(PORTS.pmEvent, 2, 0xffff);
+  bus.write(PORTS.pmEvent + 2, 2, 0x0120);
+  assert.equal(bus.read(PORTS.pmEvent, 4), 0x0120_0000);
+});
+
+test('the reset register takes its value alone', () => {
+  const { bus, done } = ports();
+  bus.write(PORTS.reset, 1, 0);
+  assert.deepEqual(done, []);
+  bus.write(PORTS.reset, 1, RESET_VALUE);
+  assert.deepEqual(done, ['reset']);
+});
+
+test('the timer has 24 bits and goes on', async () => {
+  const { bus } = ports();
+  const before = bus.read(PORTS.pmTimer, 4);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const passed = (bus.read(PORTS.pmTimer, 4) - before) & 0xff_ffff;
+  assert.ok(passed >= 0.004 * 3_579_545, `${passed} ticks in 5 ms`);
+  assert.ok(before <= 0xff_ffff);
+});

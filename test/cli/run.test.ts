@@ -1,0 +1,250 @@
+// `belfry run` from its command line: a kernel of a few instructions from start to end, its terminal, and what is refused in one line.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Payload } from '../../src/testing/payload.ts';
+import { bzImageKernel, elfKernel, KERNEL_ORIGIN } from '../../src/testing/payload-kernel.ts';
+import { kvmProblem } from '../kvm/kvm-case.ts';
+import { belfry, type Ended, startBelfry, testFolder } from './belfry-process.ts';
+
+const FAILURE = 1;
+const USAGE = 2;
+const SERIAL = 0x3f8;
+
+const onKvm = { skip: kvmProblem() ?? false };
+
+const out = (payload: Payload, port: number, value: number, sizeBytes: 1 | 2 = 1): Payload =>
+  payload.set('edx', port).set('eax', value).out(sizeBytes);
+
+function saying(text: string): Payload {
+  const payload = new Payload('long', KERNEL_ORIGIN);
+  for (const letter of text) out(payload, SERIAL, letter.charCodeAt(0));
+  return payload;
+}
+
+const sleeping = (payload: Payload): Payload => payload.label('sleep').hlt().jump('sleep');
+const poweringOff = (payload: Payload): Payload => sleeping(out(payload, 0x604, 0x3400, 2));
+
+/** Writes a kernel into a folder of its own, and gives the folder. */
+function folderWith(t: TestContext, payload: Payload, format = elfKernel): string {
+  const folder = testFolder(t);
+  writeFileSync(join(folder, 'kernel'), format(payload));
+  return folder;
+}
+
+function assertRefused({ code, stdout, stderr }: Ended, expected: number, what: RegExp): void {
+  assert.match(stderr, what);
+  assert.match(stderr, /^belfry: [^\n]*\n$/, 'one line');
+  assert.deepEqual([code, stdout], [expected, '']);
+}
+
+for (const format of [elfKernel, bzImageKernel]) {
+  test(
+    `run boots a kernel of ${format.name}, shows what it says, and ends with 0 when it powers off`,
+    onKvm,
+    async (t) => {
+      const cwd = folderWith(t, poweringOff(saying('Hello\n')), format);
+      const { code, stdout, stderr } = await belfry(['run', '--kernel', 'kernel'], { cwd });
+      assert.deepEqual([code, stdout, stderr], [0, 'Hello\n', '']);
+    },
+  );
+}
+
+test('run ends with the code that the guest wrote to the exit port', onKvm, async (t) => {
+  const cwd = folderWith(t, sleeping(out(saying(''), 0xf4, 77)));
+  assert.equal((await belfry(['run', '--kernel', 'kernel'], { cwd })).code, 77);
+});
+
+test('run ends with 1 and one line when the guest triple-faults', onKvm, async (t) => {
+  const cwd = folderWith(t, saying('oh').undefinedInstruction());
+  const { code, stdout, stderr } = await belfry(['run', '--kernel', 'kernel'], { cwd });
+  assert.deepEqual([code, stdout, stderr], [FAILURE, 'oh', 'belfry: the guest failed: triple fault (vCPU 0)\n']);
+});
+
+test('run ends with 1 and one line when the guest asks for a reset', onKvm, async (t) => {
+  const cwd = folderWith(t, sleeping(out(saying(''), 0x64, 0xfe)));
+  const { code, stderr } = await belfry(['run', '--kernel', 'kernel'], { cwd });
+  assert.deepEqual([code, stderr.match(/asked for a reset/)?.length], [FAILURE, 1]);
+});
+
+test('run ends with 0 on SIGTERM, and everything the guest said is there', onKvm, async (t) => {
+  const cwd = folderWith(t, sleeping(saying('Hello\n')));
+  await using run = startBelfry(['run', '--kernel', 'kernel', '--cpus', '2'], { cwd });
+  await run.says(/Hello/);
+  run.kill('SIGTERM');
+  const { code, stderr } = await run.ended;
+  assert.deepEqual([code, stderr], [0, '']);
+});
+
+test('run goes on although nobody reads any more what the guest says', onKvm, async (t) => {
+  const chatter = saying('Hello\n').set('ecx', 20_000).label('again').out(1).decrement('ecx').jumpIfNotZero('again');
+  const cwd = folderWith(t, poweringOff(chatter));
+  await using run = startBelfry(['run', '--kernel', 'kernel'], { cwd });
+  await run.says(/Hello/);
+  run.stopReading();
+  const { code, stderr } = await run.ended;
+  assert.deepEqual([code, stderr], [0, '']);
+});
+
+test('run --verbose says how long the start took, and how the guest ended', onKvm, async (t) => {
+  const cwd = folderWith(t, poweringOff(saying('')));
+  const { stderr } = await belfry(['run', '--kernel', 'kernel', '--verbose'], { cwd });
+  assert.match(
+    stderr,
+    /^belfry: first instruction of the guest .* after Node\nbelfry: the guest ended \(power-off\) after 1 exits? /,
+  );
+});
+
+for (const transport of ['mmio', 'pci']) {
+  test(`run takes disks of every kind on ${transport}, and closes them`, onKvm, async (t) => {
+    const cwd = folderWith(t, poweringOff(saying('ok')));
+    writeFileSync(join(cwd, 'image'), new Uint8Array(1 << 20));
+    const disk = 'export default { sizeBytes: 512, read() {}, close() { console.error("closed"); } };';
+    writeFileSync(join(cwd, 'disk.ts'), disk);
+    await using served = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
+    await served.says(/Serving/);
+    const disks = ['--disk', 'image', '--disk', 'mem:1M:ro', '--vhost-user', 'sock:blk', '--disk', './disk.ts'];
+    const { code, stdout, stderr } = await belfry(['run', '--kernel', 'kernel', '--transport', transport, ...disks], {
+      cwd,
+    });
+    assert.deepEqual([code, stdout, stderr], [0, 'ok', 'closed\n']);
+  });
+}
+
+/** Runs a shell command on a terminal of its own, types `typed` when it has said `cue`, and gives what it showed. */
+async function onTerminal(command: string, cwd: string, cue: RegExp, typed: string): Promise<string> {
+  const child = spawn('script', ['-qec', command, '/dev/null'], { cwd, stdio: 'pipe' });
+  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+  let shown = '';
+  let hasTyped = false;
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    shown += text;
+    if (hasTyped || !cue.test(shown)) return;
+    hasTyped = true;
+    child.stdin.write(typed);
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+  return shown;
+}
+
+const hasScript = spawnSync('script', ['--version']).status === 0;
+const onTerminals = { skip: onKvm.skip || (hasScript ? false : 'script(1) is not installed') };
+
+const RUN = [
+  process.execPath,
+  '--disable-warning=ExperimentalWarning',
+  join(import.meta.dirname, '../../bin/belfry.ts'),
+];
+const MODES = 'stty -a | grep -o -- "-*icanon"';
+
+const terminals: readonly [string, kernel: Payload, typed: string, shows: RegExp][] = [
+  ['Ctrl-A x', sleeping(saying('Up')), '\x01x', /icanon[\s\S]*Ctrl-A x ends the guest[\s\S]*Up[\s\S]*code 0\s+icanon/],
+  ['power off', poweringOff(saying('Up')), '', /icanon[\s\S]*Up[\s\S]*code 0\s+icanon/],
+  [
+    'a triple fault',
+    saying('Up').undefinedInstruction(),
+    '',
+    /icanon[\s\S]*Up[\s\S]*triple fault[\s\S]*code 1\s+icanon/,
+  ],
+];
+
+for (const [name, kernel, typed, shows] of terminals) {
+  test(`run gives the terminal back as it was after ${name}`, onTerminals, async (t) => {
+    const cwd = folderWith(t, kernel);
+    const command = `${MODES}; ${RUN.join(' ')} run --kernel kernel; echo code $?; ${MODES}`;
+    assert.match(await onTerminal(command, cwd, /Up/, typed), shows);
+  });
+}
+
+const small = ['--memory', '16M'];
+const kernels: readonly [string, args: readonly string[], code: number, RegExp][] = [
+  ['a kernel that is not there', ['--kernel', 'nowhere'], FAILURE, /the kernel nowhere does not exist/],
+  ['a kernel that is none', ['--kernel', 'text'], FAILURE, /text is not a kernel: neither a bzImage .* vmlinux/],
+  ['a folder for a kernel', ['--kernel', '.'], FAILURE, /the kernel \. is not a regular file/],
+  ['a device for a kernel', ['--kernel', '/dev/null'], FAILURE, /\/dev\/null is not a regular file/],
+  ['a kernel cut off', ['--kernel', 'short'], FAILURE, /short is cut off/],
+  [
+    'an initrd that is not there',
+    ['--kernel', 'kernel', '--initrd', 'none'],
+    FAILURE,
+    /the initrd none does not exist/,
+  ],
+  ['an empty initrd', ['--kernel', 'kernel', '--initrd', 'empty'], FAILURE, /the initrd empty is empty/],
+  [
+    'an initrd that does not fit',
+    ['--kernel', 'kernel', '--initrd', 'large', ...small],
+    FAILURE,
+    /16 MiB .* too few: .* 20 MiB/,
+  ],
+  [
+    'a command line that is too long',
+    ['--kernel', 'kernel', '--append', 'x'.repeat(3000)],
+    FAILURE,
+    /3000 bytes, .* 2047/,
+  ],
+  ['a disk that is not there', ['--kernel', 'kernel', '--disk', 'none'], FAILURE, /none does not exist/],
+  ['a disk of an odd size', ['--kernel', 'kernel', '--disk', 'mem:1000'], USAGE, /--disk mem:1000: .*multiple of 512/],
+  ['a socket nobody listens on', ['--kernel', 'kernel', '--vhost-user', 'none:blk'], FAILURE, /none/],
+  [
+    'more disks than virtio-mmio takes',
+    ['--kernel', 'kernel', ...Array.from({ length: 18 }, () => ['--disk', 'mem:1M']).flat()],
+    FAILURE,
+    /takes 17 devices/,
+  ],
+];
+
+for (const [name, args, code, what] of kernels) {
+  test(`run refuses ${name}`, onKvm, async (t) => {
+    const cwd = folderWith(t, poweringOff(saying('')));
+    writeFileSync(join(cwd, 'text'), '#!/bin/sh\n'.repeat(1000));
+    writeFileSync(join(cwd, 'short'), bzImageKernel(saying('')).subarray(0, 1024));
+    writeFileSync(join(cwd, 'empty'), '');
+    writeFileSync(join(cwd, 'large'), new Uint8Array(17 << 20));
+    assertRefused(await belfry(['run', ...args], { cwd }), code, what);
+  });
+}
+
+const words: readonly [string, args: readonly string[], RegExp][] = [
+  ['no kernel', [], /required option '--kernel/],
+  ['no processor', ['--kernel', 'k', '--cpus', '0'], /--cpus .* from 1 to 254/],
+  ['memory in words', ['--kernel', 'k', '--memory', 'lots'], /--memory .*at least 16M/],
+  ['too little memory', ['--kernel', 'k', '--memory', '1M'], /--memory .*at least 16M/],
+  ['more memory than there is', ['--kernel', 'k', '--memory', '1000T'], /--memory: this machine has .* itself/],
+  ['an unknown transport', ['--kernel', 'k', '--transport', 'isa'], /--transport .* mmio, pci/],
+  ['a back end of another kind', ['--kernel', 'k', '--vhost-user', 'sock:net'], /--vhost-user .* SOCKET:blk/],
+  ['a back end without a socket', ['--kernel', 'k', '--vhost-user', ':blk'], /--vhost-user .* SOCKET:blk/],
+  ['a disk without a name', ['--kernel', 'k', '--disk', ':ro'], /--disk .*image file/],
+  ['a word too many', ['kernel', '--kernel', 'k'], /too many arguments/],
+];
+
+for (const [name, args, what] of words) {
+  test(`run refuses ${name}`, async () => assertRefused(await belfry(['run', ...args]), USAGE, what));
+}
+
+const lends: readonly [string, args: readonly string[], RegExp][] = [
+  ['nothing', [], /--hand-over is for a --disk, and there is none/],
+  ['a disk of memory', ['--disk', 'mem:1M'], /mem:1M cannot be handed over/],
+  ['a disk that refuses writes', ['--disk', 'image:ro'], /image cannot be handed over/],
+];
+
+for (const [name, args, what] of lends) {
+  test(`run refuses to hand over ${name}`, onKvm, async (t) => {
+    const cwd = folderWith(t, poweringOff(saying('')));
+    assertRefused(await belfry(['run', '--kernel', 'kernel', '--hand-over', 'sock', ...args], { cwd }), USAGE, what);
+  });
+}
+
+test('run says which right is missing, and what gives it', onKvm, async (t) => {
+  if (process.getuid?.() !== 0 || spawnSync('setpriv', ['--reuid=65534', 'test', '-r', RUN[2] as string]).status !== 0)
+    return t.skip('this needs root, setpriv and a checkout that everybody may read');
+  if (spawnSync('setpriv', ['--reuid=65534', '--clear-groups', 'test', '-w', '/dev/kvm']).status === 0)
+    return t.skip('everybody may use /dev/kvm here');
+  const cwd = folderWith(t, poweringOff(saying('')));
+  chmodSync(cwd, 0o755);
+  const before = ['setpriv', '--reuid=65534', '--clear-groups'];
+  const ended = await belfry(['run', '--kernel', 'kernel'], { cwd, before, env: { NODE_COMPILE_CACHE: cwd } });
+  assertRefused(ended, FAILURE, /\/dev\/kvm may not be opened: add yourself to its group/);
+});
