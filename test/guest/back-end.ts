@@ -38,7 +38,7 @@ interface Daemon {
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const DEFAULT_SERIAL = 'belfry-guest-test';
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 let started = 0;
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { ioctlWithStruct, zeroedStruct } from '../../src/kvm/ioctl.ts';
+import type { IoEventFd } from '../../src/kvm/ioeventfd.ts';
 import type { Kvm } from '../../src/kvm/kvm.ts';
 import type { Vm } from '../../src/kvm/vm.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -21,7 +22,7 @@ import * as pci from '../../src/transports/virtio-pci/spec.ts';
 import { VirtioPci } from '../../src/transports/virtio-pci/virtio-pci.ts';
 import { GSIS, PORTS } from '../../src/vmm/address-map.ts';
 import { PCI_PORTS_BYTES, PciBus } from '../../src/vmm/pci-bus.ts';
-import { lineOf, MessageGsis } from '../../src/vmm/virtio-lines.ts';
+import { doorbellsOf, lineOf, MessageGsis } from '../../src/vmm/virtio-lines.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 import { kvmTest, refusal } from './kvm-case.ts';
 import { VirtioGuest, type Write } from './virtio-guest.ts';
@@ -266,6 +267,21 @@ kvmTest(
     assert.equal(commits, 0, 'masking alone writes no routes');
   },
 );
+
+kvmTest('a kernel that takes no doorbell of any length gets one of the 2 bytes that a notification has', (kvm) => {
+  using vm = kvm.createVm();
+  using eventFd = EventFd.create();
+  const lengthsOf = (): number[] => {
+    const doorbells = doorbellsOf(vm);
+    return ([0, 4] as const).map((lengthBytes) => {
+      using assigned = doorbells.assign({ address: WINDOW, lengthBytes }, eventFd) as IoEventFd;
+      return assigned.doorbell.lengthBytes;
+    });
+  };
+  assert.deepEqual(lengthsOf(), [0, 4]);
+  vm.capability = () => 0;
+  assert.deepEqual(lengthsOf(), [2, 4]);
+});
 
 kvmTest('regression: a message that the kernel refuses does not stay in the routing table', (kvm) => {
   using vm = kvm.createVm();

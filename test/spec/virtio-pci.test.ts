@@ -11,6 +11,7 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
+import type { DoorbellPort } from '../../src/transports/transport.ts';
 import * as pci from '../../src/transports/virtio-pci/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import { PCI_WINDOW } from '../../src/vmm/address-map.ts';
@@ -116,6 +117,23 @@ test('a BAR answers where it is put, while memory is enabled, and its doorbells 
   world.driver.command(MEMORY_AND_DMA);
   assert.equal(doorbell(), moved + pci.Bar0.notify);
   await readsBack(blocks, () => world.driver.kick(0));
+});
+
+test('an access that leaves a BAR where it is leaves its doorbells alone', async () => {
+  let assigned = 0;
+  const doorbells: DoorbellPort = {
+    assign() {
+      assigned++;
+      return { [Symbol.dispose]() {} };
+    },
+  };
+  await using world = makeWorld({ doorbells });
+  await world.run();
+  const before = assigned;
+  world.driver.writePci(pci.PciConfig.bar0, world.driver.barAddress(0));
+  world.driver.writePci(pci.PciConfig.bar0 + 4, PCI_WINDOW.start + 0x80_0000);
+  world.driver.command(MEMORY_AND_DMA);
+  assert.equal(assigned, before);
 });
 
 test('a BAR put where another device is answers nowhere, says so once, and comes back elsewhere', async () => {
@@ -334,6 +352,16 @@ test('§4.1.4.5.1 ISR status shows queue and configuration interrupts, and readi
   assert.equal(world.driver.readPci(pci.PciConfig.status, 2) & 8, 0);
 });
 
+test('§2.4 a reset clears the ISR status', async () => {
+  await using world = makeWorld();
+  world.driver.controlMsix(0);
+  const blocks = await world.run();
+  await readsBack(blocks, () => world.driver.kick(0));
+  world.device.resize(DISK_BYTES / 2);
+  await world.driver.reset();
+  assert.equal(world.driver.machine.read(world.driver.addressOf(pci.VIRTIO_PCI_CAP_ISR_CFG), 1), 0);
+});
+
 test('§4.1.4.5.1 with MSI-X a configuration change sets its ISR bit as well, and the status of the function nothing', async () => {
   await using world = makeWorld();
   await world.run();
@@ -341,6 +369,32 @@ test('§4.1.4.5.1 with MSI-X a configuration change sets its ISR bit as well, an
   assert.equal(world.driver.readPci(pci.PciConfig.status, 2) & 8, 0);
   assert.equal(world.driver.tookConfigInterrupt(), true);
   assert.equal(world.driver.machine.read(world.driver.addressOf(pci.VIRTIO_PCI_CAP_ISR_CFG), 1), pci.ISR_CONFIG);
+});
+
+test('§4.1.5.1.2.1 a queue’s interrupts go where its vector leads, and nowhere else, while it runs', async () => {
+  await using world = makeWorld();
+  const blocks = await world.run();
+  const came = async (): Promise<readonly number[]> => {
+    await settle();
+    const vectors = [0, 1, 2, 3];
+    for (const vector of vectors) world.driver.took(vector);
+    await readsBack(blocks, () => world.driver.kick(0));
+    await settle();
+    return vectors.filter((vector) => world.driver.took(vector));
+  };
+  world.driver.write(Field.queue_select, 0, 2);
+  for (const vector of [1, 3, 0, 2]) {
+    world.driver.write(Field.queue_msix_vector, vector, 2);
+    assert.deepEqual(await came(), [vector]);
+  }
+  world.driver.write(Field.queue_msix_vector, pci.VIRTIO_MSI_NO_VECTOR, 2);
+  assert.deepEqual(await came(), []);
+  world.driver.write(Field.queue_msix_vector, 1, 2);
+  world.driver.controlMsix(0);
+  assert.deepEqual(await came(), []);
+  assert.equal(world.driver.machine.read(world.driver.addressOf(pci.VIRTIO_PCI_CAP_ISR_CFG), 1), pci.ISR_QUEUE);
+  world.driver.controlMsix(pci.MSIX_CONTROL_ENABLE);
+  assert.deepEqual(await came(), [1]);
 });
 
 test('§4.1.4.9.1 pci_cfg_data is a window into the BAR, also while that answers nowhere', async () => {
@@ -361,7 +415,7 @@ test('§4.1.4.9.1 pci_cfg_data is a window into the BAR, also while that answers
   assert.equal(world.driver.readPci(capability + data), 3);
   for (const [at, bytes] of [
     [Field.num_queues, 3],
-    [Field.num_queues + 1, 2],
+    [pci.Bar0.device + CONFIG.blk_size + 1, 2],
     [pci.BAR0_BYTES, 4],
   ] as const) {
     aim(at, bytes);

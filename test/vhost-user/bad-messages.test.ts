@@ -16,7 +16,7 @@ function header(request: number, flags: number, size: number): Uint8Array {
   return bytes;
 }
 
-for (const request of [0, 19, 31, 99, 0xffff_ffff])
+for (const request of [0, 19, 33, 99, 0xffff_ffff])
   endsSession(`message ${request}`, new RegExp(`message ${request}: not a message this back end knows`), { request });
 
 for (const flags of [0, 2, 3])

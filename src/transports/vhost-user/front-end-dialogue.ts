@@ -2,11 +2,14 @@
 import { splitQueueBytes } from '../../virtio/spec.ts';
 import { BackEndError } from './back-end-error.ts';
 import {
+  decodeInflight,
   encodeConfig,
+  encodeInflight,
   encodeRegion,
   encodeU64,
   encodeVringAddress,
   encodeVringState,
+  type InflightMessage,
   type MemoryRegionMessage,
   type Message,
   REGION_BYTES,
@@ -193,6 +196,23 @@ export class FrontEndDialogue {
   /** Back to the beginning, where the back end can be told so. No queue runs. */
   *resetDevice(): Dialogue<void> {
     if (this.uses(vu.PROTOCOL_F_RESET_DEVICE)) yield* this.#command(Request.RESET_DEVICE);
+  }
+
+  /** Asks for memory to note requests in flight in, for rings up to `queueSize`. Its descriptor is the caller's. */
+  *getInflight(queues: number, queueSize: number): Dialogue<InflightMessage & { readonly fd: number }> {
+    const asked = encodeInflight({ mmapSize: 0, mmapOffset: 0, queues, queueSize });
+    const { payload, fds } = yield* this.#ask(Request.GET_INFLIGHT_FD, asked);
+    const inflight = decodeInflight(payload);
+    const fd = fds[0];
+    if (inflight === undefined || fd === undefined || fds.length > 1)
+      throw new BackEndError('GET_INFLIGHT_FD', `answered ${payload.byteLength} bytes and ${fds.length} descriptors`);
+    fds.length = 0;
+    return { ...inflight, fd };
+  }
+
+  /** Gives the back end what it, or its predecessor, noted. Before any queue starts. */
+  *setInflight({ fd, ...inflight }: InflightMessage & { readonly fd: number }): Dialogue<void> {
+    yield* this.#command(Request.SET_INFLIGHT_FD, encodeInflight(inflight), [fd]);
   }
 
   #require(feature: bigint, name: string): void {

@@ -130,3 +130,35 @@ export function encodeConfig(offset: number, bytes: Uint8Array, flags = 0): Uint
   all.set(bytes, 12);
   return all;
 }
+
+/** Memory in which a back end notes the requests it took; it comes from one back end and goes to the next. */
+export interface InflightMessage {
+  readonly mmapSize: number;
+  readonly mmapOffset: number;
+  readonly queues: number;
+  readonly queueSize: number;
+}
+
+/** { u64 mmap size, mmap offset; u16 queues, queue size } and the padding that its C struct has. */
+const INFLIGHT_BYTES = 24;
+
+export function encodeInflight({ mmapSize, mmapOffset, queues, queueSize }: InflightMessage): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(INFLIGHT_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(mmapSize), true);
+  view.setBigUint64(8, BigInt(mmapOffset), true);
+  view.setUint16(16, queues, true);
+  view.setUint16(18, queueSize, true);
+  return bytes;
+}
+
+/** Undefined where the payload is too short to be one. */
+export function decodeInflight(payload: DataView): InflightMessage | undefined {
+  if (payload.byteLength < INFLIGHT_BYTES - 4) return undefined;
+  return {
+    mmapSize: Number(payload.getBigUint64(0, true)),
+    mmapOffset: Number(payload.getBigUint64(8, true)),
+    queues: payload.getUint16(16, true),
+    queueSize: payload.getUint16(18, true),
+  };
+}

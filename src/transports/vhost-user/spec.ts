@@ -30,6 +30,8 @@ export const Request = {
   SET_BACKEND_REQ_FD: 21,
   GET_CONFIG: 24,
   SET_CONFIG: 25,
+  GET_INFLIGHT_FD: 31,
+  SET_INFLIGHT_FD: 32,
   RESET_DEVICE: 34,
   GET_MAX_MEM_SLOTS: 36,
   ADD_MEM_REG: 37,
@@ -52,6 +54,7 @@ export const PROTOCOL_F_BACKEND_REQ = 1n << 5n;
 export const PROTOCOL_F_CONFIG = 1n << 9n;
 export const PROTOCOL_F_BACKEND_SEND_FD = 1n << 10n;
 export const PROTOCOL_F_HOST_NOTIFIER = 1n << 11n;
+export const PROTOCOL_F_INFLIGHT_SHMFD = 1n << 12n;
 export const PROTOCOL_F_RESET_DEVICE = 1n << 13n;
 export const PROTOCOL_F_CONFIGURE_MEM_SLOTS = 1n << 15n;
 export const PROTOCOL_F_STATUS = 1n << 16n;

@@ -8,6 +8,7 @@ import type { QueueHost, QueueSetup, SharedRegion } from '../queue-host.ts';
 import { resumeIndex } from '../resume-index.ts';
 import type { BackEnd } from './back-end.ts';
 import type { Dialogue, FrontEndDialogue } from './front-end-dialogue.ts';
+import { InflightNotes } from './inflight-notes.ts';
 
 /** How often the ring of a queue that was stopped is looked at, and when its user is told why it takes so long. */
 const LOOK_MS = 1;
@@ -37,11 +38,13 @@ export class VhostUserQueueHost implements QueueHost, Disposable {
   #features: bigint | undefined;
   /** What the driver wrote to the configuration space, by offset. */
   readonly #written = new Map<number, Uint8Array>();
+  readonly #inflight: InflightNotes;
 
   /** @param device what the driver sees: it judges its writes to the configuration space. Its queues run in the back end. */
   constructor(device: VirtioDevice, log: (line: string) => void) {
     this.#device = device;
     this.#log = log;
+    this.#inflight = new InflightNotes(device.queueSizes);
   }
 
   /** The back end that runs the queues, if there is one. */
@@ -69,12 +72,16 @@ export class VhostUserQueueHost implements QueueHost, Disposable {
     if (this.#regions.length > 0) yield* dialogue.shareMemory(this.#regions);
     if (this.#features !== undefined) yield* dialogue.setFeatures(this.#features);
     for (const [offset, bytes] of this.#written) yield* dialogue.writeConfig(offset, bytes);
+    const isInOrder = running.every(([, { base }]) => base !== undefined);
+    yield* this.#inflight.share(dialogue, isInOrder);
     for (const [index, queue] of running) yield* this.#startQueue(dialogue, index, queue);
   }
 
   *#startQueue(dialogue: FrontEndDialogue, index: number, queue: Running): Dialogue<void> {
     // While this waited its turn, the queue may have been stopped, or all of them taken elsewhere.
     if (this.#running.get(index) !== queue || this.#backEnd?.dialogue !== dialogue) return;
+    // A back end that was given its predecessor's notes finds out by itself what is unfinished, from the used index on.
+    if (this.#inflight.isShared && !queue.broken) queue.base ??= queue.ring.usedIndex();
     const base = this.#baseOf(index, queue);
     if (base === undefined) return;
     queue.setup = { ...queue.setup, base };
@@ -270,11 +277,13 @@ export class VhostUserQueueHost implements QueueHost, Disposable {
     this.#features = undefined;
     this.#written.clear();
     this.#tell((dialogue) => dialogue.resetDevice(), this.#report);
+    this.#tell((dialogue) => this.#inflight.share(dialogue, true), this.#report);
     this.#backEnd?.refreshConfig();
   }
 
   /** Gives the guest's memory back. No queue runs. */
   [Symbol.dispose](): void {
+    this.#inflight[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
 

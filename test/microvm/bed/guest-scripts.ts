@@ -44,7 +44,7 @@ const CHURN = `#!/bin/busybox sh
 disk=$1 round=0
 failed() { echo "BELFRY churn failed: $1"; exit 1; }
 mkfs.ext4 -q -F $disk && mount -t ext4 $disk /mnt && mkdir /tmp/sums || failed mkfs
-while [ ! -e /tmp/stop ]; do dd if=$disk of=/dev/null bs=4k count=256 iflag=direct 2>/dev/null; done &
+while [ ! -e /tmp/stop ]; do dd if=$disk of=/dev/null bs=4k count=256 iflag=direct 2>/dev/null; usleep 20000; done &
 while [ ! -e /tmp/stop ]; do
   round=$((round + 1)) file=file-$((round % 8))
   dd if=/dev/urandom of=/tmp/$file bs=64k count=4 2>/dev/null
