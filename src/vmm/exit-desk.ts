@@ -21,7 +21,7 @@ import {
   WORDS_PER_VCPU,
   WRITE,
 } from './exit-words.ts';
-import { newPostedWords, type PostedWords, PostedWrites } from './posted-writes.ts';
+import { newPostedWords, POSTED_MAX, type PostedWords, PostedWrites } from './posted-writes.ts';
 
 export interface ExitDeskOptions {
   readonly ports: Bus;
@@ -92,19 +92,22 @@ export class ExitDesk implements Disposable {
     this.#serveAll();
   };
 
-  #serveAll(): void {
+  readonly #serveAll = (): void => {
     for (const words of this.#vcpus) {
       if (Atomics.load(words, STATE) !== ASKED || this.#waiting.has(words)) continue;
       // Whatever any vCPU posted before this one asked comes first.
       if (!this.#takePosted()) return;
       this.#serve(words);
     }
-    this.#takePosted();
-  }
+    // A guest that never stops posting must not keep the loop from everybody else.
+    const isMoreLeft = this.#takePosted() && this.#posted.some(({ writes }) => !writes.isEmpty);
+    if (isMoreLeft) this.#options.loop.afterBatch(this.#serveAll);
+  };
 
-  /** False where a device keeps the others waiting; `#serveAll` is called again. */
+  /** All that is there now. False where a device keeps the others waiting; `#serveAll` is called again then. */
   #takePosted(): boolean {
-    for (const { writes } of this.#posted) while (!this.#isHeldUp && writes.take(this.#writePosted));
+    for (const { writes } of this.#posted)
+      for (let left = POSTED_MAX; left > 0 && !this.#isHeldUp && writes.take(this.#writePosted); left--);
     return !this.#isHeldUp;
   }
 

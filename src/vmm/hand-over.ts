@@ -28,7 +28,8 @@ export interface HandOverOptions {
 /** `here` our device; `there` the back end; `waiting` for a back end to come; `moving` between them. */
 export type Whereabouts = 'here' | 'moving' | 'waiting' | 'there';
 
-const RETRY_MS = 100;
+const RETRY_MS = 50;
+const TELLING_TRY = 6;
 
 export class HandOver implements Disposable {
   readonly #options: HandOverOptions;
@@ -166,17 +167,16 @@ export class HandOver implements Disposable {
     this.#host = undefined;
   }
 
-  /** The back end may not have let go of the image yet. */
+  /** The back end may not have let go of the image yet. If that lasts, it is said. */
   async #reacquire(): Promise<void> {
     const { image, device, log } = this.#options;
-    for (let said = ''; !this.#closed; await sleep(RETRY_MS)) {
+    for (let tries = 1; !this.#closed; tries++) {
       try {
         return device.resize(image.reacquire());
       } catch (error) {
-        const { message } = error as Error;
-        if (message !== said) log(`${this.#name} waits: ${message}`);
-        said = message;
+        if (tries === TELLING_TRY) log(`${this.#name} waits: ${(error as Error).message}`);
       }
+      await sleep(RETRY_MS);
     }
   }
 

@@ -80,7 +80,7 @@ export class Machine implements AsyncDisposable {
       memory: this.memory,
       loop: this.loop,
       shortcuts,
-      onFailure: (problem) => this.#end({ how: 'failed', why: problem.stack ?? problem.message }),
+      onFailure: (problem) => this.#end({ how: 'failed', why: `a device failed: ${problem.message}` }),
     });
     const { console } = options;
     const { status } = shortcuts;

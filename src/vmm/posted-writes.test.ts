@@ -68,3 +68,12 @@ test('what is discarded does not arrive', () => {
   assert.deepEqual([take(), taken], [false, []]);
   assert.equal(vcpu.post(1, 1, 1), true);
 });
+
+test('a ring knows whether it is empty', () => {
+  const { vcpu, device, take } = ring();
+  assert.ok(device.isEmpty);
+  vcpu.post(1, 1, 1);
+  assert.ok(!device.isEmpty);
+  take();
+  assert.ok(device.isEmpty);
+});

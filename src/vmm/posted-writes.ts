@@ -3,10 +3,11 @@
 const HEAD = 0;
 const TAIL = 1;
 const ENTRIES = 2;
-const CAPACITY = 1024;
+/** How many a ring holds. */
+export const POSTED_MAX = 1024;
 const ENTRY_WORDS = 2;
 
-const WORDS = ENTRIES + CAPACITY * ENTRY_WORDS;
+const WORDS = ENTRIES + POSTED_MAX * ENTRY_WORDS;
 
 export type PostedWords = Int32Array<SharedArrayBuffer>;
 
@@ -27,8 +28,9 @@ export class PostedWrites {
   post(port: number, sizeBytes: number, value: number): boolean {
     const words = this.#words;
     const head = words[HEAD] as number;
-    for (let tail = this.#tail(); ((head - tail) | 0) >= CAPACITY; tail = this.#tail()) Atomics.wait(words, TAIL, tail);
-    const at = ENTRIES + (head & (CAPACITY - 1)) * ENTRY_WORDS;
+    for (let tail = this.#tail(); ((head - tail) | 0) >= POSTED_MAX; tail = this.#tail())
+      Atomics.wait(words, TAIL, tail);
+    const at = ENTRIES + (head & (POSTED_MAX - 1)) * ENTRY_WORDS;
     words[at] = (sizeBytes << 16) | port;
     words[at + 1] = value;
     Atomics.store(words, HEAD, (head + 1) | 0);
@@ -45,12 +47,16 @@ export class PostedWrites {
     const words = this.#words;
     const tail = words[TAIL] as number;
     if (Atomics.load(words, HEAD) === tail) return false;
-    const at = ENTRIES + (tail & (CAPACITY - 1)) * ENTRY_WORDS;
+    const at = ENTRIES + (tail & (POSTED_MAX - 1)) * ENTRY_WORDS;
     const [where, value] = [words[at] as number, words[at + 1] as number];
     write(where & 0xffff, where >>> 16, value >>> 0);
     Atomics.store(words, TAIL, (tail + 1) | 0);
     Atomics.notify(words, TAIL);
     return true;
+  }
+
+  get isEmpty(): boolean {
+    return Atomics.load(this.#words, HEAD) === this.#tail();
   }
 
   /** The device's side: forgets what is there, and lets a vCPU go that waits for room. */

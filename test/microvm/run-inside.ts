@@ -23,21 +23,30 @@ export interface InsideOptions extends FetchOptions {
 }
 
 /**
- * Runs test/microvm/inside on this machine's KVM if the processor virtualizes, else in a bed, where test/kvm runs as well.
+ * Runs test/microvm/inside on this machine's KVM if the processor virtualizes, else in a bed, with test/kvm in another beside it.
  * Throws `PeerMissingError` when something for a bed or a guest is missing.
  */
 export async function runInside(options: InsideOptions): Promise<readonly InsideResult[]> {
   const isHere = isKvmReal();
-  const folders = isHere ? ['inside'] : ['inside', '../kvm'];
-  const files = folders
-    .flatMap((folder) => globSync(join('test/microvm', folder, '*.test.ts'), { cwd: CHECKOUT }).sort())
-    .filter((file) => file.includes(options.only ?? ''));
+  const groups = (isHere ? ['inside'] : ['inside', '../kvm']).map((folder) =>
+    globSync(join('test/microvm', folder, '*.test.ts'), { cwd: CHECKOUT })
+      .filter((file) => file.includes(options.only ?? ''))
+      .sort(),
+  );
+  options.onProgress(isHere ? 'on this machine' : 'in a Linux with kvm-amd, on a processor QEMU emulates');
+  const run = isHere ? runHere : runThere;
+  const results = await Promise.all(
+    groups.filter(({ length }) => length > 0).map((files) => runFiles(run, files, options)),
+  );
+  return results.flat();
+}
+
+async function runFiles(run: Run, files: readonly string[], options: InsideOptions): Promise<readonly InsideResult[]> {
   const report = new InsideReport();
   const tell = (text: string | undefined): void => {
     if (text !== undefined) options.onProgress(text);
   };
-  const onLine = (line: string): void => tell(report.accept(line));
-  await (isHere ? runHere : runThere)(files, onLine, options);
+  await run(files, (line) => tell(report.accept(line)), options);
   tell(report.close());
   return report.results;
 }
@@ -56,8 +65,7 @@ export function isKvmReal(): boolean {
 
 type Run = (files: readonly string[], onLine: (line: string) => void, options: InsideOptions) => Promise<void>;
 
-const runHere: Run = async (files, onLine, { timeoutMs, onProgress, ...options }) => {
-  onProgress('on this machine');
+const runHere: Run = async (files, onLine, { timeoutMs, ...options }) => {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-microvm-'));
   try {
     await writeGuestFiles(folder, options);
@@ -70,7 +78,6 @@ const runHere: Run = async (files, onLine, { timeoutMs, onProgress, ...options }
 };
 
 const runThere: Run = async (files, onLine, options) => {
-  options.onProgress('in a Linux with kvm-amd, on a processor QEMU emulates');
   const environment = { BELFRY_GUEST_FILES: '/boot' };
   const script = insideScript('node', files, FILE_TIMEOUT_SECONDS);
   const { imageMs, bootMs, totalMs } = await runInBed(['sh', '-c', script], { ...options, environment, onLine });

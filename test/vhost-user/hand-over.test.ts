@@ -17,9 +17,11 @@ import { openStore } from '../../src/stores/open-store.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
+import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/session.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
 import { LendableImage } from '../../src/vmm/lendable-image.ts';
 import { DrivenDisk, type Driving } from './driven-disk.ts';
+import { ScriptedBackEnd } from './scripted-back-end.ts';
 import type { Verified } from './verifying-thread.ts';
 
 const PEER = 'qemu-storage-daemon';
@@ -218,3 +220,25 @@ test('an image that somebody else keeps is waited for, and that is said once', a
   await driving.progress();
   assertIntact(await driving.stop(), t);
 });
+
+for (const [verb, act] of [
+  ['dies at', 'leavesAt'],
+  ['refuses', 'refuses'],
+] as const) {
+  for (const name of ['SET_FEATURES', 'ADD_MEM_REG', 'SET_VRING_NUM', 'SET_VRING_KICK', 'SET_VRING_ENABLE']) {
+    test(`a back end that ${verb} ${name} while it is given the disk does not get it, and nothing is lost`, async (t) => {
+      await using exam = new Exam();
+      const { features, config } = exam.session.device;
+      using backEnd = new ScriptedBackEnd(exam.loop, exam.socket, {
+        ...{ features, config, queues: QUEUES, protocolFeatures: PROTOCOL_FEATURES, [act]: name },
+      });
+      const driving = await exam.begin();
+      exam.handOver.toggle();
+      await eventually('it comes back', () => exam.lines.at(-1)?.endsWith('is served in-process') === true);
+      assert.ok(backEnd.said.includes(name));
+      assert.match(exam.lines[0] as string, new RegExp(`comes back: .*${act === 'refuses' ? name : 'closed'}`));
+      await driving.progress();
+      assertIntact(await driving.stop(), t);
+    });
+  }
+}

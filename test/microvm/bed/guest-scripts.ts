@@ -11,7 +11,7 @@ import { exitProgram } from './exit-program.ts';
  * `/disks`: `format-write-verify` of the guests room on two disks.
  */
 export function guestScripts(moduleNames: readonly string[]): readonly CpioEntry[] {
-  const twoDisks = { name: 'format-write-verify', disks: 2, partition: false, dataMiB: 2 } as const;
+  const twoDisks = { name: 'format-write-verify', disks: 2, partition: false, dataMiB: 1 } as const;
   const exit: CpioEntry = { kind: 'file', path: 'bin/exit-machine', mode: 0o755, bytes: exitProgram() };
   return [
     scriptEntry('init', shellScript(moduleNames)),

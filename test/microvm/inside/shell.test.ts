@@ -26,13 +26,6 @@ test('a shell on the serial console answers, the guest idles without work, and i
   assert.equal(code, 9, everything);
 });
 
-test('a guest that powers itself off ends with 0', async () => {
-  await using vm = new MicroVm({ append: 'belfry.run=true' });
-  await vm.shows(/BELFRY up/);
-  const { code, everything } = await vm.ended();
-  assert.equal(code, 0, everything);
-});
-
 test('a guest that panics ends with 1 and a line that says so', async () => {
   await using vm = new MicroVm({ append: 'rdinit=/there-is-no-such-init root=' });
   await vm.says(/^belfry: the guest asked for a reset/m);
