@@ -1,0 +1,37 @@
+// Upper floor: what `serve` says of what it served.
+import assert from 'node:assert/strict';
+import { createHistogram } from 'node:perf_hooks';
+import { test } from 'node:test';
+import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
+import type { ServedDisk } from '../daemon/served-disk.ts';
+import { ServeReport } from './serve-report.ts';
+
+const disk = { latency: createHistogram() } as unknown as ServedDisk;
+const snapshot = (requests: number, kicks: number, calls: number): DeviceSnapshot => ({
+  requests,
+  batches: requests,
+  bytesRead: 0,
+  bytesWritten: 0,
+  kicks,
+  calls,
+});
+
+for (const [requests, kicks, calls, expected] of [
+  [1000, 1, 250, '1 kick (99.9 % saved), 250 calls (75.0 % saved)'],
+  [100_000, 1, 0, '1 kick (99.9 % saved), 0 calls (100.0 % saved)'],
+  [10, 12, 10, '12 kicks (0.0 % saved), 10 calls (0.0 % saved)'],
+  [0, 3, 1, '3 kicks, 1 call'],
+] as const) {
+  test(`of ${requests} requests with ${kicks} kicks and ${calls} calls it says how many rings were saved`, (t) => {
+    const print = t.mock.method(console, 'log', () => {});
+    new ServeReport({ json: false, quiet: false }).closed(snapshot(requests, kicks, calls), disk);
+    assert.ok(`${print.mock.calls[0]?.arguments}`.endsWith(expected), `${print.mock.calls[0]?.arguments}`);
+  });
+}
+
+test('as JSON the rings saved are numbers', (t) => {
+  const print = t.mock.method(console, 'log', () => {});
+  new ServeReport({ json: true, quiet: false }).closed(snapshot(10, 12, 4), disk);
+  const { kicksSaved, callsSaved } = JSON.parse(`${print.mock.calls[0]?.arguments}`);
+  assert.deepEqual([kicksSaved, callsSaved], [0, 6]);
+});
