@@ -1,10 +1,11 @@
 // Upper floor: opens the disks of `belfry run` and puts them into its machine, in the order of the command line.
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
+import { SystemError } from '../sys/libc.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
 import { LendableImage } from '../vmm/lendable-image.ts';
 import type { Machine } from '../vmm/machine.ts';
-import { addLendableDisk, addStoreDisk, addVhostUserDisk } from '../vmm/machine-disks.ts';
+import { addLendableDisk, addStoreDisk, addVhostUserDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
 import { isDiskModule, loadDiskModule } from './disk-module.ts';
 import type { DiskFlags, DiskWord } from './disk-words.ts';
@@ -21,11 +22,24 @@ export async function addDisks(
   let lending: HandOver | undefined;
   const surroundings = { machine, slots: virtioSlots(machine, transport), log };
   for (const word of words) {
-    if (word.kind === 'vhost-user') await addVhostUserDisk({ socket: word.socket, whenGone }, surroundings);
+    if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
     else if (word === lent) lending = addLendableDisk(openLendable(word.spec), handOver as string, surroundings);
     else addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
   }
   return lending;
+}
+
+async function addBackEnd(
+  where: Parameters<typeof addVhostUserDisk>[0],
+  surroundings: DiskSurroundings,
+): Promise<void> {
+  try {
+    await addVhostUserDisk(where, surroundings);
+  } catch (error) {
+    const { syscall, code } = error as SystemError;
+    if (syscall !== 'connect') throw error;
+    throw new SystemError('connect', code, `${where.socket}: no back end listens there: start it first`);
+  }
 }
 
 function lendable(words: readonly DiskWord[]): DiskWord {

@@ -78,9 +78,16 @@ async function runMachine(flags: RunFlags, disks: readonly DiskWord[]): Promise<
   const { kernel, initrd, append, cpus, memory, verbose } = flags;
   using kvm = Kvm.open();
   const { stdin: input, stdout: output } = process;
-  const console = new TerminalConsole({ input, output, onLeave: () => machine.stop() });
+  const console = new TerminalConsole({ input, output, onLeave: () => stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console });
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => machine.stop());
+  let isStopping = false;
+  const stop = (): void => {
+    // Devices are closed in order; whoever asks twice does not want to wait for them.
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    machine.stop();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
   if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
   if (input.isTTY) say('Ctrl-A x ends the guest');
   await machine.boot({ kernel, initrd, commandLine: append });

@@ -187,7 +187,12 @@ const kernels: readonly [string, args: readonly string[], code: number, RegExp][
   ],
   ['a disk that is not there', ['--kernel', 'kernel', '--disk', 'none'], FAILURE, /none does not exist/],
   ['a disk of an odd size', ['--kernel', 'kernel', '--disk', 'mem:1000'], USAGE, /--disk mem:1000: .*multiple of 512/],
-  ['a socket nobody listens on', ['--kernel', 'kernel', '--vhost-user', 'none:blk'], FAILURE, /none/],
+  [
+    'a socket nobody listens on',
+    ['--kernel', 'kernel', '--vhost-user', 'none:blk'],
+    FAILURE,
+    /ENOENT: none: no back end listens there: start it/,
+  ],
   [
     'more disks than virtio-mmio takes',
     ['--kernel', 'kernel', ...Array.from({ length: 18 }, () => ['--disk', 'mem:1M']).flat()],

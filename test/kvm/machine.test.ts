@@ -306,6 +306,15 @@ kvmTest('a machine that is given up before it boots, or cannot boot, leaves noth
   assert.equal(readdirSync('/proc/self/fd').length, before);
 });
 
+kvmTest('memory that cannot be had is refused at once, and no thread is left waiting', async (kvm) => {
+  const options = { cpus: 1, memoryBytes: 2 ** 51, console: new CollectingConsole() };
+  assert.throws(() => new Machine(kvm, options), /ENOMEM|EINVAL|EFBIG/);
+  const threads = (): number => readdirSync('/proc/self/task').length;
+  const before = threads();
+  for (let i = 0; i < 200 && threads() >= before; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(threads() < before, 'the thread of its processor is still there');
+});
+
 function newMachine(kvm: Kvm): Machine {
   return new Machine(kvm, { cpus: 2, memoryBytes: MEMORY_BYTES, console: new CollectingConsole() });
 }
