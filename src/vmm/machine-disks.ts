@@ -3,6 +3,7 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { LocalQueueHost } from '../transports/local-queue-host.ts';
 import type { QueueHost } from '../transports/queue-host.ts';
+import { sayOnce } from '../transports/say-once.ts';
 import type { Transport } from '../transports/transport.ts';
 import { HandOver } from './hand-over.ts';
 import type { LendableImage } from './lendable-image.ts';
@@ -35,7 +36,7 @@ function plugStore(
 ): InProcess {
   const say = (line: string): void => log(`${store.name ?? 'disk'}: ${line}`);
   const device = new BlockDevice(store, { queues: machine.cpus, ranges, onError: say });
-  const host = new LocalQueueHost(device, machine.loop, { log: say });
+  const host = new LocalQueueHost(device, machine.loop, { log: sayOnce(say) });
   giveMemory(host, machine);
   return { device, transport: slots.plug({ device, host, log: say }) };
 }
