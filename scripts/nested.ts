@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { PeerMissingError } from '../src/guests/guest-peer.ts';
 import { runInBed } from '../test/microvm/bed/run-in-bed.ts';
+import { abortedBySignals } from './aborted-by-signals.ts';
 
 const USAGE = 'npm run nested -- [--seconds N] [--cpus N] [--timing] COMMAND [WORD...]';
 
@@ -24,6 +25,7 @@ async function main(args: string[]): Promise<number> {
     cpus: Number(values.cpus),
     onLine: console.log,
     note: console.error,
+    signal: abortedBySignals(),
   });
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
   const { imageMs, bootMs, totalMs } = report;
@@ -35,7 +37,7 @@ async function main(args: string[]): Promise<number> {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof PeerMissingError)) throw error;
-  console.error(error.message);
+  if (!(error instanceof PeerMissingError || (error as Error).name === 'AbortError')) throw error;
+  console.error((error as Error).message);
   process.exitCode = 1;
 }

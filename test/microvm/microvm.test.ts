@@ -13,7 +13,8 @@ test('on real KVM code', { timeout: TIMEOUT_MS + 30_000 }, async (t) => {
   let results: readonly InsideResult[] = [];
   try {
     const fetch = process.env.BELFRY_NO_APT !== '1';
-    results = await runInside({ timeoutMs: TIMEOUT_MS, fetch, onProgress: (text) => void lines.push(text) });
+    const onProgress = (text: string): void => void lines.push(text);
+    results = await runInside({ timeoutMs: TIMEOUT_MS, fetch, onProgress, signal: t.signal });
   } catch (error) {
     if (!(error instanceof PeerMissingError)) throw error;
     return t.skip(`peer missing: ${error.message}`);

@@ -1,54 +1,21 @@
 // test/spec: virtio-mmio register by register, VIRTIO 1.3 §4.2.2: what each reads, what each takes, and when it does not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { CONFIG } from '../../src/devices/blk/spec.ts';
-import { BlockDriver } from '../../src/testing/block-driver.ts';
+import type { BlockDriver } from '../../src/testing/block-driver.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
-import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { MmioDriver } from '../../src/testing/mmio-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
 import { MMIO_BYTES, MmioRegister as Reg } from '../../src/transports/virtio-mmio/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
-import { arrayStore, pattern } from '../reference/array-store.ts';
+import { DISK_BYTES, type DrivenDevice, driveDevice, QUEUES } from './driven-device.ts';
 
-const DISK_BYTES = 64 * 1024;
-const QUEUES = 3;
 const { DRIVER_OK } = DeviceStatus;
 
-interface World extends AsyncDisposable {
-  readonly device: BlockDevice;
-  readonly driver: MmioDriver;
-  readonly guest: RawGuest;
-  /** Has queue 0 run. */
-  run(): Promise<BlockDriver>;
-}
-
-function makeWorld(options: StandInOptions = {}): World {
-  const device = new BlockDevice(arrayStore(pattern(DISK_BYTES)), { queues: QUEUES });
-  const guest = new RawGuest();
-  const driver = new MmioDriver(device, guest, options);
-  return {
-    device,
-    driver,
-    guest,
-    async run() {
-      await driver.reset();
-      const features = await driver.offered();
-      assert.ok(await driver.accept(features));
-      const ring = new DriverQueue(guest.memory, { size: 16, features });
-      assert.ok(await driver.setUp(0, 16, ring.addresses));
-      await driver.start();
-      return new BlockDriver(guest.memory, ring);
-    },
-    async [Symbol.asyncDispose]() {
-      await driver[Symbol.asyncDispose]();
-      guest[Symbol.dispose]();
-    },
-  };
+function makeWorld(options: StandInOptions = {}): DrivenDevice<MmioDriver> {
+  return driveDevice((device, guest) => new MmioDriver(device, guest, options));
 }
 
 /** Places a read and rings by whatever `ring` does; gives what comes back. */

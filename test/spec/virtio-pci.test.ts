@@ -1,57 +1,24 @@
 // test/spec: virtio-pci structure by structure, VIRTIO 1.3 §4.1: the function, its BARs, its capabilities, the common configuration.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { CONFIG } from '../../src/devices/blk/spec.ts';
-import { BlockDriver } from '../../src/testing/block-driver.ts';
+import type { BlockDriver } from '../../src/testing/block-driver.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
-import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { type FoundStructure, PciDriver } from '../../src/testing/pci-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
 import type { DoorbellPort } from '../../src/transports/transport.ts';
 import * as pci from '../../src/transports/virtio-pci/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import { PCI_WINDOW } from '../../src/vmm/address-map.ts';
-import { arrayStore, pattern } from '../reference/array-store.ts';
+import { DISK_BYTES, type DrivenDevice, driveDevice, QUEUES } from './driven-device.ts';
 
-const DISK_BYTES = 64 * 1024;
-const QUEUES = 3;
 const { CommonConfig: Field } = pci;
 const MEMORY_AND_DMA = pci.PCI_COMMAND_MEMORY | pci.PCI_COMMAND_DMA;
 
-interface World extends AsyncDisposable {
-  readonly device: BlockDevice;
-  readonly driver: PciDriver;
-  readonly guest: RawGuest;
-  /** Has queue 0 run. */
-  run(): Promise<BlockDriver>;
-}
-
-function makeWorld(options: StandInOptions = {}): World {
-  const device = new BlockDevice(arrayStore(pattern(DISK_BYTES)), { queues: QUEUES });
-  const guest = new RawGuest();
-  const driver = new PciDriver(device, guest, options);
-  return {
-    device,
-    driver,
-    guest,
-    async run() {
-      await driver.reset();
-      const features = await driver.offered();
-      assert.ok(await driver.accept(features));
-      const ring = new DriverQueue(guest.memory, { size: 16, features });
-      assert.ok(await driver.setUp(0, 16, ring.addresses));
-      await driver.start();
-      return new BlockDriver(guest.memory, ring);
-    },
-    async [Symbol.asyncDispose]() {
-      await driver[Symbol.asyncDispose]();
-      guest[Symbol.dispose]();
-    },
-  };
+function makeWorld(options: StandInOptions = {}): DrivenDevice<PciDriver> {
+  return driveDevice((device, guest) => new PciDriver(device, guest, options));
 }
 
 /** Places a read, rings, and waits for what comes back. */

@@ -3,6 +3,9 @@
 /** The line that ends the console of a bed that came to its end, with the exit code of the command. */
 export const ENDED = /^BELFRY bed ended ([0-9]+)$/;
 
+/** The line that says that the command begins. */
+export const UP = 'BELFRY bed up';
+
 /** Loads the modules, moves onto the disk and runs `script` of `commandScript`, which is at /command in the archive. */
 export function outerScript(moduleNames: readonly string[]): string {
   return [HEAD, ...moduleNames.map((name) => `insmod /modules/${name}.ko`), TAIL, ''].join('\n');
@@ -44,7 +47,7 @@ ip link set lo up
 export NODE_COMPILE_CACHE=/compiled NODE_COMPILE_CACHE_PORTABLE=1
 stty -opost </dev/console
 cd /belfry
-echo BELFRY bed up`;
+echo ${UP}`;
 
 const FINISH = `echo "BELFRY bed ended $?"
 dmesg -n 1

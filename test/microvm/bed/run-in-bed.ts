@@ -1,4 +1,5 @@
 // test/microvm/bed: runs a command in a Linux that has a real kvm-amd, on a processor that QEMU emulates.
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,7 @@ import { runGuestProcess } from '../../../src/guests/guest-process.ts';
 import { findExecutable, staticBusybox } from '../../../src/guests/guest-programs.ts';
 import { guestInitramfs, scriptEntry } from '../../../src/guests/initramfs.ts';
 import { makeBedImage } from './image.ts';
-import { commandScript, ENDED, outerScript } from './outer-script.ts';
+import { commandScript, ENDED, outerScript, UP } from './outer-script.ts';
 import { takeTurn } from './turn.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../../..');
@@ -80,13 +81,21 @@ async function serveDisk(image: string, folder: string, options: BedOptions): Pr
     if (line.includes('"listening"')) isListening = true;
     else if (!line.startsWith('{')) options.onLine(line);
   };
-  // It ends by itself when QEMU goes; if nobody ever came, by the signal.
+  // It ends by itself when QEMU goes; if nobody ever came, by the abort.
   const ended = runGuestProcess(
     { file: join(CHECKOUT, 'belfry'), words },
     { timeoutMs: options.timeoutMs + LISTEN_TIMEOUT_MS, onLine, signal: abort.signal },
   ).catch(() => {});
   const deadline = performance.now() + LISTEN_TIMEOUT_MS;
-  while (!isListening && performance.now() < deadline) await Promise.race([sleep(20), ended]);
+  let isOver = false;
+  void ended.then(() => {
+    isOver = true;
+  });
+  while (!isListening && !isOver && performance.now() < deadline) await sleep(20);
+  if (!isListening) {
+    abort.abort();
+    throw new Error(`belfry serve did not offer the disk of the test bed within ${LISTEN_TIMEOUT_MS / 1000} s`);
+  }
   return {
     async [Symbol.asyncDispose]() {
       abort.abort();
@@ -108,11 +117,15 @@ async function boot(
     const line = raw.trimEnd();
     const ended = ENDED.exec(line);
     if (ended) exitCode = Number(ended[1]);
-    else if (line === 'BELFRY bed up') bootMs = performance.now() - begin;
-    else if (exitCode === undefined) options.onLine(line);
+    else if (line === UP) {
+      bootMs = performance.now() - begin;
+      // Everybody who needs them has them open: should we be killed, nothing is left.
+      rmSync(folder, { recursive: true });
+    } else if (exitCode === undefined) options.onLine(line.replaceAll(join(folder, 'root'), ''));
   };
   const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
-  const exit = await runGuestProcess(command, { timeoutMs: options.timeoutMs, onLine });
+  const { timeoutMs, signal } = options;
+  const exit = await runGuestProcess(command, { timeoutMs, onLine, ...(signal && { signal }) });
   if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${options.timeoutMs / 1000} s`);
   return { exitCode, bootMs };
 }
