@@ -4,7 +4,7 @@ import { appendFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { PeerMissingError } from '../../src/guests/guest-peer.ts';
 import type { InsideResult } from './inside-report.ts';
-import { runInside } from './run-inside.ts';
+import { isKvmReal, runInside } from './run-inside.ts';
 
 const TIMEOUT_MS = 14 * 60_000;
 
@@ -25,5 +25,5 @@ test('on real KVM code', { timeout: TIMEOUT_MS + 30_000 }, async (t) => {
     await t.test(`${file}: ${name}`, { skip }, () => assert.notEqual(outcome, 'failed', detail));
   }
   const peersFile = process.env.BELFRY_PEERS_FILE;
-  if (peersFile) appendFileSync(peersFile, 'qemu\n');
+  if (peersFile) appendFileSync(peersFile, `${isKvmReal() ? '' : 'qemu\n'}qemu-storage-daemon\n`);
 });

@@ -12,6 +12,9 @@ import { runInBed } from './bed/run-in-bed.ts';
 import { InsideReport, type InsideResult, insideScript } from './inside-report.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
+/** Test files that make no sense elsewhere, and are no stage's own. */
+const MICROVM = 'test/microvm/inside/*.ts';
+const KVM = 'test/kvm/*.test.ts';
 const FILE_TIMEOUT_SECONDS = 300;
 
 export interface InsideOptions extends FetchOptions {
@@ -28,8 +31,8 @@ export interface InsideOptions extends FetchOptions {
  */
 export async function runInside(options: InsideOptions): Promise<readonly InsideResult[]> {
   const isHere = isKvmReal();
-  const groups = (isHere ? ['inside'] : ['inside', '../kvm']).map((folder) =>
-    globSync(join('test/microvm', folder, '*.test.ts'), { cwd: CHECKOUT })
+  const groups = (isHere ? [MICROVM] : [MICROVM, KVM]).map((glob) =>
+    globSync(glob, { cwd: CHECKOUT })
       .filter((file) => file.includes(options.only ?? ''))
       .sort(),
   );
@@ -71,7 +74,8 @@ const runHere: Run = async (files, onLine, { timeoutMs, ...options }) => {
     await writeGuestFiles(folder, options);
     const script = `cd ${quoted(CHECKOUT)}\n${insideScript(process.execPath, files, FILE_TIMEOUT_SECONDS)}`;
     const environment = { BELFRY_GUEST_FILES: folder };
-    await runGuestProcess({ file: '/bin/sh', words: ['-c', script], environment }, { timeoutMs, onLine });
+    const command = { file: '/bin/sh', words: ['-c', script], environment };
+    await runGuestProcess(command, { timeoutMs, onLine, ...(options.signal && { signal: options.signal }) });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -85,7 +85,7 @@ const COMPILED = 'src/{cli,kvm,vmm,bench,sys,transports,daemon,guests}/**/*.ts';
 const LOAD_ALL = `
   import { globSync } from 'node:fs';
   import { resolve } from 'node:path';
-  for (const file of globSync('{${COMPILED},test/{kvm,microvm,guest}/**/*.ts}'))
+  for (const file of globSync('{${COMPILED},test/{kvm,microvm,guest}/*.ts}'))
     if (!file.endsWith('.test.ts')) await import(resolve(file)).catch(() => {});
   process.exit();
 `;

@@ -1,5 +1,4 @@
 // test/microvm/bed: runs a command in a Linux that has a real kvm-amd, on a processor that QEMU emulates.
-import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,11 +116,8 @@ async function boot(
     const line = raw.trimEnd();
     const ended = ENDED.exec(line);
     if (ended) exitCode = Number(ended[1]);
-    else if (line === UP) {
-      bootMs = performance.now() - begin;
-      // Everybody who needs them has them open: should we be killed, nothing is left.
-      rmSync(folder, { recursive: true });
-    } else if (exitCode === undefined) options.onLine(line.replaceAll(join(folder, 'root'), ''));
+    else if (line === UP) bootMs = performance.now() - begin;
+    else if (exitCode === undefined) options.onLine(line.replaceAll(join(folder, 'root'), ''));
   };
   const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
   const { timeoutMs, signal } = options;

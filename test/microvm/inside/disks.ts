@@ -4,9 +4,9 @@ import { type TestContext, test } from 'node:test';
 import { ConsoleParser } from '../../../src/guests/console-parser.ts';
 import { startBackEnd } from '../../guest/back-end.ts';
 import { checkFromHost, testFolder } from '../../guest/guest-case.ts';
+import { DISK_BYTES, makeDisk } from '../disk-image.ts';
 import { note } from '../inside-report.ts';
-import { DISK_BYTES, makeDisk } from './disk-image.ts';
-import { MicroVm } from './micro-vm.ts';
+import { MicroVm } from '../micro-vm.ts';
 
 async function twoDisks(t: TestContext, transport: string): Promise<void> {
   const folder = await testFolder(t, '/dev/shm');

@@ -1,4 +1,4 @@
-// test/microvm/inside: what a program printed so far, and waiting for what it is to print next.
+// test/microvm: what a program printed so far, and waiting for what it is to print next.
 import assert from 'node:assert/strict';
 import type { Readable } from 'node:stream';
 

@@ -1,4 +1,4 @@
-// test/microvm/inside: `belfry run` as a person uses it: started from a command line, typed to, read from.
+// test/microvm: `belfry run` as a person uses it: started from a command line, typed to, read from.
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { Transcript } from './transcript.ts';
 
-const BELFRY = join(import.meta.dirname, '../../../bin/belfry.ts');
+const BELFRY = join(import.meta.dirname, '../../bin/belfry.ts');
 const FOLDER = process.env.BELFRY_GUEST_FILES ?? '/boot';
 const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off panic=-1';
 /** For one thing to happen; an emulated guest boots in ten seconds on a quiet machine. */

@@ -1,4 +1,4 @@
-// test/microvm/inside: an empty image for a disk of a microVM.
+// test/microvm: an empty image for a disk of a microVM.
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { note } from '../inside-report.ts';
-import { MicroVm } from './micro-vm.ts';
+import { MicroVm } from '../micro-vm.ts';
 
 const IDLE_MS = 5000;
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type BackEndOptions, startBackEnd } from '../../guest/back-end.ts';
 import { checkFromHost, testFolder } from '../../guest/guest-case.ts';
+import { makeDisk } from '../disk-image.ts';
 import { note } from '../inside-report.ts';
-import { makeDisk } from './disk-image.ts';
-import { MicroVm } from './micro-vm.ts';
+import { MicroVm } from '../micro-vm.ts';
 
 /** Waits until the guest has written and compared `count` times more. */
 async function rounds(vm: MicroVm, count: number): Promise<void> {
