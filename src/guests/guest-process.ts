@@ -9,6 +9,8 @@ export interface GuestProcessOptions {
   /** Every line of its standard output and standard error, without the line end. */
   readonly onLine: (line: string) => void;
   readonly signal?: AbortSignal;
+  /** Told its process id, which is that of its group. */
+  readonly onStart?: (pid: number) => void;
 }
 
 export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'timed-out' };
@@ -27,6 +29,7 @@ export async function runGuestProcess(command: GuestCommand, options: GuestProce
     env: { ...process.env, ...command.environment },
   });
   const leash = child.pid === undefined ? undefined : leashOn(child.pid);
+  if (child.pid !== undefined) options.onStart?.(child.pid);
   const kill = (): void => killGroup(child.pid);
   let timedOut = false;
   const timer = setTimeout(() => {

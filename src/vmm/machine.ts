@@ -108,8 +108,9 @@ export class Machine implements AsyncDisposable {
     const thread = await VcpuThread.start(vcpu, { program: PROGRAM, data: this.#desk.programData(index) });
     thread.ended.then(
       (result) => {
-        const why = result as ExitProgramResult;
-        if (why !== undefined) this.#end({ how: 'failed', why: `${why} (vCPU ${index})` });
+        // Of an end that was wanted somebody has told already, and only the first word counts.
+        const why = (result as ExitProgramResult) ?? 'its thread ended by itself';
+        this.#end({ how: 'failed', why: `${why} (vCPU ${index})` });
       },
       (error: Error) => this.#end({ how: 'failed', why: `vCPU ${index}: ${error.message}` }),
     );

@@ -64,3 +64,18 @@ test('the script runs every file, whatever becomes of the others, and says how e
     ...['BELFRY file b.test.ts', 'BELFRY exit 1'],
   ]);
 });
+
+test('a file that is given up is as if it had not begun, and those before it stay', () => {
+  const report = new InsideReport();
+  const lines = [
+    ...['BELFRY file a.test.ts', record('started', 'one'), record('passed', 'one'), 'BELFRY exit 0'],
+    ...['BELFRY file b.test.ts', record('started', 'two'), record('passed', 'two'), record('started', 'three')],
+  ];
+  for (const line of lines) report.accept(line);
+  report.abandon();
+  report.close();
+  assert.deepEqual(
+    report.results.map(({ file, name }) => [file, name]),
+    [['a.test.ts', 'one']],
+  );
+});

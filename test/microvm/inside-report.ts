@@ -61,6 +61,12 @@ export class InsideReport {
     return this.#file === '' ? undefined : this.#end(undefined);
   }
 
+  /** The file that was being run is to be run again: what came of it is forgotten. Which files are done is in `results`. */
+  abandon(): void {
+    this.#results.length = this.#file === '' ? this.#results.length : this.#ended;
+    this.#file = '';
+  }
+
   #begin(file: string): void {
     this.#file = file;
     this.#open = [];

@@ -6,6 +6,10 @@ export const ENDED = /^BELFRY bed ended ([0-9]+)$/;
 /** The line that says that the command begins. */
 export const UP = 'BELFRY bed up';
 
+/** A line that comes every few seconds for as long as the bed lives, whatever its command does. */
+export const BEAT = 'BELFRY beat';
+const BEAT_SECONDS = 5;
+
 /** Loads the modules, moves onto the disk and runs `script` of `commandScript`, which is at /command in the archive. */
 export function outerScript(moduleNames: readonly string[]): string {
   return [HEAD, ...moduleNames.map((name) => `insmod /modules/${name}.ko`), TAIL, ''].join('\n');
@@ -47,6 +51,7 @@ ip link set lo up
 export NODE_COMPILE_CACHE=/compiled NODE_COMPILE_CACHE_PORTABLE=1
 stty -opost </dev/console
 cd /belfry
+while sleep ${BEAT_SECONDS}; do echo ${BEAT}; done &
 echo ${UP}`;
 
 const FINISH = `echo "BELFRY bed ended $?"

@@ -2,7 +2,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DebianKernel } from '../../../src/guests/debian-kernel.ts';
 import { findDebianKernel } from '../../../src/guests/debian-kernel.ts';
 import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
@@ -11,14 +10,17 @@ import { PeerMissingError } from '../../../src/guests/guest-peer.ts';
 import { runGuestProcess } from '../../../src/guests/guest-process.ts';
 import { findExecutable, staticBusybox } from '../../../src/guests/guest-programs.ts';
 import { guestInitramfs, scriptEntry } from '../../../src/guests/initramfs.ts';
+import { describeQueue } from '../../../src/transports/queue-report.ts';
+import { BedDisk, type DiskState } from './bed-disk.ts';
 import { makeBedImage } from './image.ts';
-import { commandScript, ENDED, outerScript, UP } from './outer-script.ts';
+import { BEAT, commandScript, ENDED, outerScript, UP } from './outer-script.ts';
 import { takeTurn } from './turn.ts';
 
-const CHECKOUT = join(import.meta.dirname, '../../..');
 const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd'];
 const MEMORY_MIB = 2048;
-const LISTEN_TIMEOUT_MS = 20_000;
+const SILENCE_MS = 90_000;
+/** Longer than the bed by what starting QEMU may take. */
+const DISK_GRACE_MS = 20_000;
 
 export interface BedOptions extends FetchOptions {
   /** From the moment QEMU starts. */
@@ -41,7 +43,7 @@ export interface BedReport {
 /**
  * Runs `command` in the folder of a copy of this checkout, as root, with nothing on standard input.
  * Its disk is read-only; /tmp, /var/tmp and /dev/shm are in memory. Leaves no process and no file behind.
- * Throws `PeerMissingError` where QEMU, a kernel or a program for the disk is missing.
+ * Throws `PeerMissingError` where QEMU, a kernel or a program for the disk is missing, SilentBedError when it stands still.
  */
 export async function runInBed(command: readonly string[], options: BedOptions): Promise<BedReport> {
   const qemu = await findExecutable('qemu-system-x86_64');
@@ -58,8 +60,10 @@ export async function runInBed(command: readonly string[], options: BedOptions):
     const script = commandScript(command, options.environment ?? {});
     await writeFile(join(folder, 'initramfs'), await outerInitramfs(kernel, script, options));
     const imageMs = performance.now() - begin;
-    await using _disk = await serveDisk(image, folder, options);
-    return { ...(await boot(qemu, kernel, folder, options)), imageMs, totalMs: performance.now() - begin };
+    const { timeoutMs, onLine } = options;
+    const served = { image, socket: socketIn(folder), timeoutMs: timeoutMs + DISK_GRACE_MS, onLine };
+    await using disk = await BedDisk.serve(served);
+    return { ...(await boot(qemu, kernel, { folder, disk }, options)), imageMs, totalMs: performance.now() - begin };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -71,49 +75,32 @@ async function outerInitramfs(kernel: DebianKernel, script: string, options: Fet
   return guestInitramfs({ files: [await staticBusybox(options), init, scriptEntry('command', script)], modules });
 }
 
-/** Our own daemon behind the disk of the bed. */
-async function serveDisk(image: string, folder: string, options: BedOptions): Promise<AsyncDisposable> {
-  const abort = new AbortController();
-  const words = ['serve', 'blk', image, '--read-only', '--once', '--json', '--socket', socketIn(folder)];
-  let isListening = false;
-  const onLine = (line: string): void => {
-    if (line.includes('"listening"')) isListening = true;
-    else if (!line.startsWith('{')) options.onLine(line);
-  };
-  // It ends by itself when QEMU goes; if nobody ever came, by the abort.
-  const ended = runGuestProcess(
-    { file: join(CHECKOUT, 'belfry'), words },
-    { timeoutMs: options.timeoutMs + LISTEN_TIMEOUT_MS, onLine, signal: abort.signal },
-  ).catch(() => {});
-  const deadline = performance.now() + LISTEN_TIMEOUT_MS;
-  let isOver = false;
-  void ended.then(() => {
-    isOver = true;
-  });
-  while (!isListening && !isOver && performance.now() < deadline) await sleep(20);
-  if (!isListening) {
-    abort.abort();
-    throw new Error(`belfry serve did not offer the disk of the test bed within ${LISTEN_TIMEOUT_MS / 1000} s`);
+/** Nothing came from the bed for a while, not even its beat. */
+export class SilentBedError extends Error {
+  /** How the queues of its disk stood. */
+  readonly disk: DiskState;
+
+  constructor(disk: DiskState) {
+    const queues = disk === undefined ? ['its disk does not answer either'] : disk.map(describeQueue);
+    super([`the test bed has said nothing for ${SILENCE_MS / 1000} s`, ...queues].join('; '));
+    this.disk = disk;
   }
-  return {
-    async [Symbol.asyncDispose]() {
-      abort.abort();
-      await ended;
-    },
-  };
 }
 
 async function boot(
   qemu: string,
   kernel: DebianKernel,
-  folder: string,
+  { folder, disk }: { readonly folder: string; readonly disk: BedDisk },
   options: BedOptions,
 ): Promise<Pick<BedReport, 'exitCode' | 'bootMs'>> {
   const begin = performance.now();
+  let heardMs = begin;
   let bootMs = 0;
   let exitCode: number | undefined;
   const onLine = (raw: string): void => {
     const line = raw.trimEnd();
+    heardMs = performance.now();
+    if (line === BEAT) return;
     const ended = ENDED.exec(line);
     if (ended) exitCode = Number(ended[1]);
     else if (line === UP) bootMs = performance.now() - begin;
@@ -121,8 +108,19 @@ async function boot(
   };
   const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
   const { timeoutMs, signal } = options;
-  const exit = await runGuestProcess(command, { timeoutMs, onLine, ...(signal && { signal }) });
-  if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${options.timeoutMs / 1000} s`);
+  const silent = new AbortController();
+  const watch = setInterval(async () => {
+    if (performance.now() - heardMs < SILENCE_MS) return;
+    clearInterval(watch);
+    silent.abort(new SilentBedError(await disk.state()));
+  }, 1000);
+  const stop = signal === undefined ? silent.signal : AbortSignal.any([signal, silent.signal]);
+  try {
+    const exit = await runGuestProcess(command, { timeoutMs, onLine, signal: stop });
+    if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${timeoutMs / 1000} s`);
+  } finally {
+    clearInterval(watch);
+  }
   return { exitCode, bootMs };
 }
 

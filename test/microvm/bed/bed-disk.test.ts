@@ -1,0 +1,22 @@
+// test/microvm/bed: when the disk of a bed that says nothing is to blame for it.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { QueueReport } from '../../../src/transports/queue-report.ts';
+import { owesNothing } from './bed-disk.ts';
+
+const idle = { broken: false, availableIndex: 7, usedIndex: 7, usedEvent: 7 } as QueueReport;
+
+const states: readonly (readonly [string, readonly QueueReport[] | undefined, boolean])[] = [
+  ['all was used, and the driver saw it', [idle, idle], true],
+  ['a request waits', [idle, { ...idle, availableIndex: 8 }], false],
+  ['a request was used, and the driver does not know', [{ ...idle, usedEvent: 6 }], false],
+  ['a queue is broken', [{ ...idle, broken: true }], false],
+  ['no queue runs', [], false],
+  ['it does not answer', undefined, false],
+];
+
+for (const [what, state, expected] of states) {
+  test(`${what}: ${expected ? 'it owes nothing' : 'it may be to blame'}`, () => {
+    assert.equal(owesNothing(state), expected);
+  });
+}
