@@ -1,5 +1,7 @@
 // bench: the command lines of what is measured: our own daemon, and qemu-storage-daemon with each of its engines.
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { moduleBeside } from '../sys/thread.ts';
 import type { BackEndCommand } from './back-end-process.ts';
 
 export const ENGINES = ['threads', 'io_uring', 'native'] as const;
@@ -20,8 +22,7 @@ export interface ServedData {
 /** `belfry serve blk` of this checkout or package. */
 export function ourCommand(data: ServedData, poll: boolean, serveArgs: readonly string[]): BackEndCommand {
   const socket = join(data.folder, 'belfry.sock');
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = join(import.meta.dirname, `../../bin/belfry.${extension}`);
+  const program = fileURLToPath(moduleBeside('../../bin/belfry', import.meta.url));
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', program];
   const serve = ['serve', 'blk', data.disk, '--socket', socket, '--queues', String(data.queues), '--quiet'];
   const polling = poll ? ['--poll', String(POLL_US)] : [];

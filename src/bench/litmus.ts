@@ -1,6 +1,6 @@
 // bench: the bare handshake between two threads: each stores its word, then loads the other's. May both loads come too early?
 import { once } from 'node:events';
-import { startThread } from '../sys/thread.ts';
+import { moduleBeside, startThread } from '../sys/thread.ts';
 import { chooseProcessors } from './placement.ts';
 
 export interface LitmusOptions {
@@ -34,8 +34,7 @@ export const SHARED_WORDS = LINE_WORDS * (2 + 4 * CHUNK_ROUNDS);
 export async function litmus(options: LitmusOptions): Promise<LitmusResult> {
   const shared = new SharedArrayBuffer(4 * SHARED_WORDS);
   const [cpu, otherCpu = cpu] = chooseProcessors();
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = new URL(`./litmus-thread.${extension}`, import.meta.url);
+  const program = moduleBeside('./litmus-thread', import.meta.url);
   const startedMs = performance.now();
   const threads = ([0, 1] as const).map((side) => {
     const workerData: LitmusJob = { ...options, side, shared, cpu: (side === 0 ? cpu : otherCpu) as number };

@@ -4,7 +4,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } f
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
-import { startThread } from '../sys/thread.ts';
+import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue-report.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
@@ -110,8 +110,7 @@ export class DiskDaemon implements ServedDisk {
       latency: this.latency,
       main: { port: port2, wakeFd },
     };
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = startThread(new URL(`./${file}.${extension}`, import.meta.url), {
+    const worker = startThread(moduleBeside(`./${file}`, import.meta.url), {
       workerData: setupOf(common),
       transferList: [port2, ...ports],
     });

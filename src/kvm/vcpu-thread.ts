@@ -1,6 +1,6 @@
 // Ground floor: a thread for a vCPU: it sleeps in KVM_RUN, handles exits, and is stopped, paused and resumed from the main thread.
 import type { MessagePort } from 'node:worker_threads';
-import { startThread } from '../sys/thread.ts';
+import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { Vcpu, VcpuHandle } from './vcpu.ts';
 
 /** What runs on the thread: made there by the program, called for every exit but those that the thread itself asked for. */
@@ -45,7 +45,7 @@ export type VcpuThreadMessage =
   | { readonly type: 'ended'; readonly result: unknown }
   | { readonly type: 'failed'; readonly problem: unknown };
 
-const WORKER = new URL(`./vcpu-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const WORKER = moduleBeside('./vcpu-worker', import.meta.url);
 
 // A process that ends waits for its threads, and these may sleep for ever.
 const running = new Set<() => void>();

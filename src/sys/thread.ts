@@ -24,3 +24,8 @@ export function startThread(file: URL, options: WorkerOptions): Worker {
   worker.once('exit', onStarted);
   return worker;
 }
+
+/** The module `name` beside the one whose `import.meta.url` is given: its source in a checkout, its compiled form in a package. */
+export function moduleBeside(name: string, importer: string): URL {
+  return new URL(`${name}.${importer.endsWith('.ts') ? 'ts' : 'js'}`, importer);
+}

@@ -7,6 +7,7 @@ import { VcpuThread } from '../kvm/vcpu-thread.ts';
 import type { Vm } from '../kvm/vm.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
+import { moduleBeside } from '../sys/thread.ts';
 import { acpiTables } from './acpi-tables.ts';
 import { ACPI_TABLES } from './address-map.ts';
 import { writeBootParams } from './boot-params.ts';
@@ -22,7 +23,7 @@ import { addPlatform, serialShortcuts } from './platform.ts';
 import { cpuidFor } from './processor.ts';
 import type { SerialPort } from './serial-port.ts';
 
-const PROGRAM = new URL(`./exit-program.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const PROGRAM = moduleBeside('./exit-program', import.meta.url);
 
 const IA32_MISC_ENABLE = 0x1a0;
 const FAST_STRINGS = 1n;

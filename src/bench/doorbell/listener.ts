@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { LinkSender } from '../../daemon/thread-link.ts';
 import { EventFd } from '../../sys/event-fd.ts';
-import { startThread } from '../../sys/thread.ts';
+import { moduleBeside, startThread } from '../../sys/thread.ts';
 import type { Heard, ListenerCall, ListenerKind, ListenerSetup } from './listener-worker.ts';
 
-const WORKER = new URL(`./listener-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const WORKER = moduleBeside('./listener-worker', import.meta.url);
 
 export class Listener implements AsyncDisposable {
   readonly #wake = EventFd.create();

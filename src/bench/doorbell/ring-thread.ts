@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { VcpuThread } from '../../kvm/vcpu-thread.ts';
 import { EventFd } from '../../sys/event-fd.ts';
+import { moduleBeside } from '../../sys/thread.ts';
 import type { PayloadGuest } from '../../testing/payload-guest.ts';
 import type { RingRun, RingSetup } from './ring-program.ts';
 
-const PROGRAM = new URL(`./ring-program.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const PROGRAM = moduleBeside('./ring-program', import.meta.url);
 
 export class RingThread implements AsyncDisposable {
   readonly bell: EventFd;

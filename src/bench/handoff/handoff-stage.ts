@@ -1,4 +1,6 @@
 // bench/handoff: driver, dispatcher and worker on threads of their own, and all they share; one round of one design at a time.
+
+import { moduleBeside } from '../../sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
 import type { BenchStore } from '../threads/bench-store.ts';
@@ -11,10 +13,9 @@ import type { Design, HandoffCounts, HandoffJob, HandoffSetup } from './handoff-
 import { type HandoffMeasurement, handoffMeasurement } from './handoff-result.ts';
 import { RequestQueue } from './request-queue.ts';
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const DISPATCHER = new URL(`./dispatcher-thread.${EXTENSION}`, import.meta.url);
-const WORKER = new URL(`./worker-thread.${EXTENSION}`, import.meta.url);
-const DRIVER = new URL(`../threads/driver-thread.${EXTENSION}`, import.meta.url);
+const DISPATCHER = moduleBeside('./dispatcher-thread', import.meta.url);
+const WORKER = moduleBeside('./worker-thread', import.meta.url);
+const DRIVER = moduleBeside('../threads/driver-thread', import.meta.url);
 
 export interface HandoffCpus {
   readonly worker: number;

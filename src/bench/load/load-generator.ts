@@ -13,7 +13,7 @@ import {
 import { EventFd } from '../../sys/event-fd.ts';
 import { closeFd } from '../../sys/libc.ts';
 import { createMemfd } from '../../sys/memfd.ts';
-import { startThread } from '../../sys/thread.ts';
+import { moduleBeside, startThread } from '../../sys/thread.ts';
 import { VhostUserFrontEnd } from '../../transports/vhost-user/frontend.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
 import type { LoadJob, LoadMessage } from './load-job.ts';
@@ -32,7 +32,7 @@ export interface LoadTarget {
 }
 
 /** The threads' program, beside this file in a checkout as in the package. */
-const WORKER = new URL(`./load-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const WORKER = moduleBeside('./load-worker', import.meta.url);
 /** Where the device sees the shared memory. */
 const GUEST_BASE = 0x4000_0000;
 /** Without a size_max of the device's, a descriptor may cover any request. */

@@ -1,4 +1,6 @@
 // bench/notify: driver and device on threads of their own, and all they share; one round of one variant at a time.
+
+import { moduleBeside } from '../../sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
 import type { BenchStore } from '../threads/bench-store.ts';
@@ -11,9 +13,8 @@ import type { DeviceCounts, DeviceJob, DeviceSetup } from './device-job.ts';
 import { LOADS, type NotifyLoad, type NotifyVariant, pollMode } from './notify-cases.ts';
 import { type NotifyRound, notifyRound, type Placement } from './notify-result.ts';
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const DEVICE = new URL(`./device-thread.${EXTENSION}`, import.meta.url);
-const DRIVER = new URL(`../threads/driver-thread.${EXTENSION}`, import.meta.url);
+const DEVICE = moduleBeside('./device-thread', import.meta.url);
+const DRIVER = moduleBeside('../threads/driver-thread', import.meta.url);
 /** Much longer than a wake-up, much shorter than a round. */
 const NUDGE_AFTER_MS = 10;
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventFd } from '../../sys/event-fd.ts';
+import { moduleBeside } from '../../sys/thread.ts';
 import { DriverMemory } from '../../testing/driver-memory.ts';
 import { DriverQueue } from '../../testing/driver-queue.ts';
 import { SplitRing } from '../../virtio/split-ring.ts';
@@ -48,9 +49,8 @@ export interface EpisodeEnd {
   readonly stall: Stall | undefined;
 }
 
-const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-const DRIVER = new URL(`./driver-thread.${EXTENSION}`, import.meta.url);
-const DEVICE = new URL(`./device-thread.${EXTENSION}`, import.meta.url);
+const DRIVER = moduleBeside('./driver-thread', import.meta.url);
+const DEVICE = moduleBeside('./device-thread', import.meta.url);
 const MEMORY_BYTES = 1 << 20;
 /** From one look to the next; far longer than any pause of either side. */
 const LOOK_MS = 200;
