@@ -9,7 +9,7 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../virtio/spec.ts';
-import type { SplitLayout } from '../virtio/split-ring.ts';
+import { type RingAddresses, type SplitLayout, splitLayoutAt } from '../virtio/split-ring.ts';
 import type { DriverMemory } from './driver-memory.ts';
 
 /** One element of a buffer: what one descriptor names. */
@@ -29,13 +29,6 @@ export interface DriverQueueOptions {
   readonly start?: number;
   /** Descriptors in each indirect table; 0 unless said: then there are none. */
   readonly indirectMax?: number;
-}
-
-/** Guest addresses of the three parts of a ring. */
-export interface RingAddresses {
-  readonly descriptorTable: number;
-  readonly availableRing: number;
-  readonly usedRing: number;
 }
 
 /** The device broke a MUST. */
@@ -79,7 +72,7 @@ export class DriverQueue {
     const { size, features = 0n, start = 0, indirectMax = 0 } = options;
     this.size = size;
     this.addresses = allocateRing(memory, size);
-    this.layout = ringAt(memory, size, this.addresses);
+    this.layout = splitLayoutAt(memory, size, this.addresses);
     const { descriptorTable, availableRing, usedRing } = this.layout;
     this.descriptors = new Uint32Array(descriptorTable.buffer, descriptorTable.byteOffset, WORDS * size);
     this.available = new Uint16Array(availableRing.buffer, availableRing.byteOffset, availableRing.length / 2);
@@ -246,16 +239,6 @@ function allocateRing(memory: DriverMemory, size: number): RingAddresses {
     descriptorTable: memory.allocate(bytes.descriptorTable),
     availableRing: memory.allocate(bytes.availableRing),
     usedRing: memory.allocate(bytes.usedRing),
-  };
-}
-
-function ringAt(memory: DriverMemory, size: number, addresses: RingAddresses): SplitLayout {
-  const bytes = splitQueueBytes(size);
-  return {
-    size,
-    descriptorTable: memory.slice(addresses.descriptorTable, bytes.descriptorTable),
-    availableRing: memory.slice(addresses.availableRing, bytes.availableRing),
-    usedRing: memory.slice(addresses.usedRing, bytes.usedRing),
   };
 }
 

@@ -1,4 +1,6 @@
 // Upper floor: what `belfry/testing` exports: the driver side of everything, to test stores, devices and transports.
+
+export type { RingAddresses } from '../virtio/split-ring.ts';
 export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
 export { BlockLoopback, type BlockLoopbackOptions } from './block-loopback.ts';
 export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } from './block-request.ts';
@@ -9,7 +11,6 @@ export {
   type DriverBuffer,
   DriverQueue,
   type DriverQueueOptions,
-  type RingAddresses,
 } from './driver-queue.ts';
 export { every } from './every.ts';
 export type { RawGuest } from './raw-guest.ts';

@@ -8,7 +8,7 @@ import {
 import { VirtioMmio } from '../transports/virtio-mmio/virtio-mmio.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { DeviceStatus } from '../virtio/spec.ts';
-import type { RingAddresses } from './driver-queue.ts';
+import type { RingAddresses } from '../virtio/split-ring.ts';
 import type { RawGuest } from './raw-guest.ts';
 import { StandInMachine, type StandInOptions } from './stand-in-machine.ts';
 import type { TransportDriver } from './transport-driver.ts';

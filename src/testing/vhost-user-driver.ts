@@ -10,7 +10,7 @@ import { PROTOCOL_FEATURES } from '../transports/vhost-user/session.ts';
 import { F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/spec.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { QUEUE_SIZE_MAX } from '../virtio/spec.ts';
-import type { RingAddresses } from './driver-queue.ts';
+import type { RingAddresses } from '../virtio/split-ring.ts';
 import { RawFrontEnd, type RawMessage, setMemTable, setU64 } from './raw-front-end.ts';
 import type { RawGuest } from './raw-guest.ts';
 import type { TransportDriver } from './transport-driver.ts';

@@ -1,8 +1,7 @@
 // Ground floor: guest memory mapped from its descriptors, and the rings that stand in it.
 import { Mapping } from '../sys/mapping.ts';
 import { GuestMemory } from '../virtio/guest-memory.ts';
-import { splitQueueBytes } from '../virtio/spec.ts';
-import type { SplitLayout } from '../virtio/split-ring.ts';
+import { type SplitLayout, splitLayoutAt } from '../virtio/split-ring.ts';
 import type { QueueSetup, SharedRegion } from './queue-host.ts';
 
 export class MappedMemory implements Disposable {
@@ -26,14 +25,8 @@ export class MappedMemory implements Disposable {
   }
 
   /** Throws DriverError where a part of the ring is not in the guest's memory. */
-  ringAt({ size, descriptorTable, availableRing, usedRing }: QueueSetup): SplitLayout {
-    const bytes = splitQueueBytes(size);
-    return {
-      size,
-      descriptorTable: this.guest.slice(descriptorTable, bytes.descriptorTable),
-      availableRing: this.guest.slice(availableRing, bytes.availableRing),
-      usedRing: this.guest.slice(usedRing, bytes.usedRing),
-    };
+  ringAt(setup: QueueSetup): SplitLayout {
+    return splitLayoutAt(this.guest, setup.size, setup);
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 // Cellar: the words of a split virtqueue in shared memory (§2.7): each accessor is one read or one write, in the order it is called.
-import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from './spec.ts';
+import { splitQueueBytes, VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from './spec.ts';
 
 /** The three parts of the ring in guest memory, each `splitQueueBytes(size)` long and aligned as §2.7 says. */
 export interface SplitLayout {
@@ -7,6 +7,28 @@ export interface SplitLayout {
   readonly descriptorTable: Uint8Array<ArrayBuffer>;
   readonly availableRing: Uint8Array<ArrayBuffer>;
   readonly usedRing: Uint8Array<ArrayBuffer>;
+}
+
+/** Addresses of the three parts of a ring; whose, says who has them. */
+export interface RingAddresses {
+  readonly descriptorTable: number;
+  readonly availableRing: number;
+  readonly usedRing: number;
+}
+
+/** Finds a ring of `size` in memory. Throws what `slice` throws where a part is not in it. */
+export function splitLayoutAt(
+  memory: { slice(address: number, length: number): Uint8Array<ArrayBuffer> },
+  size: number,
+  { descriptorTable, availableRing, usedRing }: RingAddresses,
+): SplitLayout {
+  const bytes = splitQueueBytes(size);
+  return {
+    size,
+    descriptorTable: memory.slice(descriptorTable, bytes.descriptorTable),
+    availableRing: memory.slice(availableRing, bytes.availableRing),
+    usedRing: memory.slice(usedRing, bytes.usedRing),
+  };
 }
 
 /** What stands in the shared memory of a ring, beside its entries. */

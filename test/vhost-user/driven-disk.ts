@@ -10,12 +10,13 @@ import { rideNodeLoop } from '../../src/sys/node-loop.ts';
 import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts';
 import type { BlockRequest } from '../../src/testing/block-request.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
-import { DriverQueue, type RingAddresses } from '../../src/testing/driver-queue.ts';
+import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { DriverSession } from '../../src/transports/driver-session.ts';
 import type { QueueHost, SharedRegion } from '../../src/transports/queue-host.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
+import type { RingAddresses } from '../../src/virtio/split-ring.ts';
 import { COMPLETED, STOP, type Verified, type VerifyingJob } from './verifying-thread.ts';
 
 const GUEST_BASE = 0x4000_0000;

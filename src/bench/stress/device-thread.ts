@@ -8,8 +8,7 @@ import { DriverMemory } from '../../testing/driver-memory.ts';
 import { SeededRandom } from '../../testing/seeded-random.ts';
 import { QueueRunner } from '../../transports/queue-runner.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
-import { splitQueueBytes } from '../../virtio/spec.ts';
-import type { SplitLayout } from '../../virtio/split-ring.ts';
+import { splitLayoutAt } from '../../virtio/split-ring.ts';
 import type { QueueOptions } from '../../virtio/virtqueue.ts';
 import { GUEST_BASE } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
@@ -38,7 +37,13 @@ serveJobs<StressJob>((job, ready): DeviceStressCounts => {
     },
   };
   const guest = new GuestMemory([memory]);
-  const queue = new PausingQueue(layoutOf(job), guest, options, pauses, job.mutation === 'device-forgets');
+  const queue = new PausingQueue(
+    splitLayoutAt(memory, job.size, job.addresses),
+    guest,
+    options,
+    pauses,
+    job.mutation === 'device-forgets',
+  );
   words.at(job.start, 0, 0);
   const device = new StressDevice({ queue, loop, random, pauses, words });
   let problem: Error | undefined;
@@ -55,13 +60,3 @@ serveJobs<StressJob>((job, ready): DeviceStressCounts => {
   if (problem !== undefined) throw problem;
   return { batches: queue.counters.batches, kicksSeen: queue.counters.kicks };
 });
-
-function layoutOf({ size, addresses }: StressJob): SplitLayout {
-  const bytes = splitQueueBytes(size);
-  return {
-    size,
-    descriptorTable: memory.slice(addresses.descriptorTable, bytes.descriptorTable),
-    availableRing: memory.slice(addresses.availableRing, bytes.availableRing),
-    usedRing: memory.slice(addresses.usedRing, bytes.usedRing),
-  };
-}

@@ -1,13 +1,8 @@
 // Ground floor: what the front end has said about one ring. Messages may come in any order; this knows when they suffice.
 import type { EventFd } from '../../sys/event-fd.ts';
+import type { RingAddresses } from '../../virtio/split-ring.ts';
 import type { QueueSetup } from '../queue-host.ts';
 import type { GuestRegions } from './guest-regions.ts';
-
-interface RingAddresses {
-  readonly descriptorTable: number;
-  readonly availableRing: number;
-  readonly usedRing: number;
-}
 
 export class Vring {
   size = 0;
