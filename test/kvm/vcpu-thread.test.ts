@@ -131,3 +131,17 @@ kvmTest('a process that ends does not wait for a guest that sleeps', () => {
   const { status, signal, stderr } = spawnSync(process.execPath, argv, { timeout: 20_000, killSignal: 'SIGKILL' });
   assert.deepEqual([status, signal, `${stderr}`], [7, null, '']);
 });
+
+kvmTest('regression: the loop of exits does not stay behind in the code of a lesser compiler', () => {
+  const EXITS = 60_000;
+  const argv = [
+    '--disable-warning=ExperimentalWarning',
+    '--trace-opt',
+    join(import.meta.dirname, 'ringing.ts'),
+    `${EXITS}`,
+  ];
+  const { stdout } = spawnSync(process.execPath, argv, { timeout: 60_000, encoding: 'utf8', maxBuffer: 2 ** 28 });
+  assert.ok(stdout.includes(`\n${EXITS} exits\n`), stdout.slice(-500));
+  const compiled = stdout.split('\n').filter((line) => line.includes('<JSFunction runSlice '));
+  assert.match(compiled.join('\n'), /completed compiling .*target TURBOFAN/);
+});

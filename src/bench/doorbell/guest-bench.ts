@@ -25,7 +25,7 @@ export interface BenchPlace {
 const RUN_MS = 2.5;
 const TRIES_PER_RUN = 4;
 /** Until the exit loop's machine code is as good as it gets: C's is so from the beginning. */
-const WARM_UP_RINGS = 20_000;
+const WARM_UP_RINGS = 60_000;
 const CALIBRATION_RINGS = 250;
 const CALIBRATION_RUNS = 4;
 

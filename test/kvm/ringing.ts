@@ -1,0 +1,13 @@
+// test/kvm: a process of its own whose guest exits as often as the first word says, each time for a ring of an eventfd; then it ends.
+
+import { EMPTY_LOOP, RING_PATHS, ringPayload } from '../../src/bench/doorbell/ring-paths.ts';
+import { RingThread } from '../../src/bench/doorbell/ring-thread.ts';
+import { Kvm } from '../../src/kvm/kvm.ts';
+import { PayloadGuest } from '../../src/testing/payload-guest.ts';
+
+const path = RING_PATHS.find(({ key }) => key === 'exit-pio') ?? EMPTY_LOOP;
+using kvm = Kvm.open();
+const guest = new PayloadGuest(kvm, ringPayload(path), { irqchip: true });
+await using thread = await RingThread.start(guest, 0, () => {});
+const { exits } = await thread.run(Number(process.argv[2]));
+console.log(`${exits} exits`);
