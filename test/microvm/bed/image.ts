@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { compileYardstick } from '../../../src/bench/doorbell/yardstick.ts';
 import type { CpioEntry } from '../../../src/guests/cpio.ts';
 import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
 import { PeerMissingError } from '../../../src/guests/guest-peer.ts';
@@ -45,6 +46,8 @@ export async function makeBedImage(path: string, scratch: string, options: Fetch
   await writeEntries(scratch, [busybox, ...(await programsWithLibraries(PROGRAMS, options))]);
   await linkApplets(scratch);
   await writeFile(join(scratch, 'bin/belfry'), START_BELFRY, { mode: 0o755 });
+  // For `belfry doorbell`, which does without where there is no compiler.
+  await compileYardstick(join(scratch, 'bin/yardstick'), ['-static']).catch(() => {});
   await writeFile(join(scratch, 'etc/passwd'), 'root:x:0:0:root:/tmp:/bin/sh\n');
   await copyCheckout(join(scratch, 'belfry'));
   await warmCompileCache(scratch);

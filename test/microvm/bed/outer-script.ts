@@ -48,7 +48,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 ip link set lo up
-export NODE_COMPILE_CACHE=/compiled NODE_COMPILE_CACHE_PORTABLE=1
+export NODE_COMPILE_CACHE=/compiled NODE_COMPILE_CACHE_PORTABLE=1 BELFRY_YARDSTICK=/bin/yardstick
 stty -opost </dev/console
 cd /belfry
 while sleep ${BEAT_SECONDS}; do echo ${BEAT}; done &

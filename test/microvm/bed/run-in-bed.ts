@@ -12,6 +12,7 @@ import { findExecutable, staticBusybox } from '../../../src/guests/guest-program
 import { guestInitramfs, scriptEntry } from '../../../src/guests/initramfs.ts';
 import { describeQueue } from '../../../src/transports/queue-report.ts';
 import { BedDisk, type DiskState } from './bed-disk.ts';
+import { askMonitor } from './bed-monitor.ts';
 import { makeBedImage } from './image.ts';
 import { BEAT, commandScript, ENDED, outerScript, UP } from './outer-script.ts';
 import { takeTurn } from './turn.ts';
@@ -80,9 +81,9 @@ export class SilentBedError extends Error {
   /** How the queues of its disk stood. */
   readonly disk: DiskState;
 
-  constructor(disk: DiskState) {
+  constructor(disk: DiskState, machine: string) {
     const queues = disk === undefined ? ['its disk does not answer either'] : disk.map(describeQueue);
-    super([`the test bed has said nothing for ${SILENCE_MS / 1000} s`, ...queues].join('; '));
+    super(`${[`the test bed has said nothing for ${SILENCE_MS / 1000} s`, ...queues].join('; ')}\n${machine}`);
     this.disk = disk;
   }
 }
@@ -112,7 +113,7 @@ async function boot(
   const watch = setInterval(async () => {
     if (performance.now() - heardMs < SILENCE_MS) return;
     clearInterval(watch);
-    silent.abort(new SilentBedError(await disk.state()));
+    silent.abort(new SilentBedError(await disk.state(), await askMonitor(monitorIn(folder))));
   }, 1000);
   const stop = signal === undefined ? silent.signal : AbortSignal.any([signal, silent.signal]);
   try {
@@ -125,6 +126,7 @@ async function boot(
 }
 
 const socketIn = (folder: string): string => join(folder, 'disk.sock');
+const monitorIn = (folder: string): string => join(folder, 'monitor.sock');
 
 function outerCommand(qemu: string, kernelImage: string, folder: string, cpus: number): GuestCommand {
   return {
@@ -133,8 +135,9 @@ function outerCommand(qemu: string, kernelImage: string, folder: string, cpus: n
       ...['-accel', 'tcg', '-machine', 'pc', '-cpu', 'max', '-smp', `${cpus}`, '-m', `${MEMORY_MIB}`],
       ...['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`, '-numa', 'node,memdev=memory'],
       ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
+      ...['-qmp', `unix:${monitorIn(folder)},server=on,wait=off`],
       ...['-kernel', kernelImage, '-initrd', join(folder, 'initramfs')],
-      ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
+      ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off nokaslr'],
       ...['-chardev', `socket,id=disk,path=${socketIn(folder)}`],
       ...['-device', 'vhost-user-blk-pci,chardev=disk'],
     ],
