@@ -1,6 +1,5 @@
 // Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
 import { InvalidArgumentError } from 'commander';
-import { POLL_MAX_US, type PollMode } from '../daemon/poll-mode.ts';
 import { formatSize, parseSize } from '../stores/size.ts';
 
 /** An option that takes a whole number from `least` to `most`. */
@@ -12,16 +11,6 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
     }
     return value;
   };
-}
-
-/** `off`, `auto`, or microseconds up to a second. */
-export function pollMode(text: string): PollMode {
-  if (text === 'off' || text === 'auto') return text;
-  const us = Number(text);
-  if (text.trim() === '' || !Number.isFinite(us) || us < 0 || us > POLL_MAX_US) {
-    throw new InvalidArgumentError(`It takes off, auto, or microseconds up to ${POLL_MAX_US}.`);
-  }
-  return us;
 }
 
 /** A power of two from 512 to 65536. */

@@ -3,9 +3,9 @@ import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
-import { LendableImage } from '../vmm/lendable-image.ts';
 import type { Machine } from '../vmm/machine.ts';
-import { addLendableDisk, addStoreDisk, addVhostUserDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
+import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
+import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
 import { isDiskModule, loadDiskModule } from './disk-module.ts';
 import type { DiskFlags, DiskWord } from './disk-words.ts';
@@ -20,19 +20,20 @@ export async function addDisks(
 ): Promise<HandOver | undefined> {
   const lent = handOver === undefined ? undefined : lendable(words);
   let lending: HandOver | undefined;
-  const surroundings = { machine, slots: virtioSlots(machine, transport), log };
+  const surroundings = { machine, slots: await virtioSlots(machine, transport), log };
   for (const word of words) {
     if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
-    else if (word === lent) lending = addLendableDisk(openLendable(word.spec), handOver as string, surroundings);
+    else if (word === lent) lending = await addLent(word.spec, handOver as string, surroundings);
     else addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
   }
   return lending;
 }
 
 async function addBackEnd(
-  where: Parameters<typeof addVhostUserDisk>[0],
+  where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
   surroundings: DiskSurroundings,
 ): Promise<void> {
+  const { addVhostUserDisk } = await import('../vmm/back-end-disk.ts');
   try {
     await addVhostUserDisk(where, surroundings);
   } catch (error) {
@@ -53,8 +54,10 @@ function lendable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-function openLendable(spec: string): LendableImage {
-  return new LendableImage(() => openStore(spec).store);
+async function addLent(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
+  const { LendableImage } = await import('../vmm/lendable-image.ts');
+  const { addLendableDisk } = await import('../vmm/lent-disk.ts');
+  return addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
 }
 
 async function openDisk(spec: string, isReadOnly: boolean) {

@@ -1,19 +1,16 @@
 // Upper floor: `belfry run`: boots a Linux kernel in a microVM on this terminal.
 import { totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { Kvm } from '../kvm/kvm.ts';
 import { parseSize } from '../stores/size.ts';
 import { CPUS_MAX } from '../vmm/address-map.ts';
-import { Machine } from '../vmm/machine.ts';
-import type { MachineExit } from '../vmm/machine-exit.ts';
-import { TerminalConsole } from '../vmm/terminal-console.ts';
+import { processorThreads } from '../vmm/processor-threads.ts';
 import { TRANSPORTS, type TransportName } from '../vmm/transport-name.ts';
 import { type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './disk-words.ts';
 import * as option from './options.ts';
-import { bytes, millis } from './quantities.ts';
+import { bytes } from './quantities.ts';
 import { UsageError } from './usage-error.ts';
 
-interface RunFlags extends DiskFlags {
+export interface RunFlags extends DiskFlags {
   readonly kernel: string;
   readonly initrd?: string;
   readonly append: string;
@@ -68,45 +65,13 @@ export function runCommand(): Command {
 async function run(flags: RunFlags, disks: readonly DiskWord[]): Promise<void> {
   if (flags.memory > totalmem())
     throw new UsageError(`--memory: this machine has ${bytes(totalmem())} itself: take less`);
-  const exit = await runMachine(flags, disks);
+  const threads = processorThreads(flags.cpus);
+  // Loaded while they start.
+  const { runMachine } = await import('./run-machine.ts');
+  const exit = await runMachine(flags, disks, threads);
   if (exit.how === 'exit') process.exitCode = exit.code;
   if (exit.how === 'failed') throw new Error(exit.why);
   if (exit.how === 'reset') throw new Error('the guest asked for a reset: it panicked, or somebody rebooted it');
-}
-
-async function runMachine(flags: RunFlags, disks: readonly DiskWord[]): Promise<MachineExit> {
-  const { kernel, initrd, append, cpus, memory, verbose } = flags;
-  using kvm = Kvm.open();
-  const { stdin: input, stdout: output } = process;
-  const console = new TerminalConsole({ input, output, onLeave: () => stop() });
-  await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console });
-  let isStopping = false;
-  const stop = (): void => {
-    // Devices are closed in order; whoever asks twice does not want to wait for them.
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    machine.stop();
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
-  if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
-  if (input.isTTY) say('Ctrl-A x ends the guest');
-  await machine.boot({ kernel, initrd, commandLine: append });
-  const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
-  if (verbose) say(`first instruction of the guest ${millis(startMs)} after Node`);
-  const exit = await machine.ended;
-  if (verbose) say(`the guest ended (${exit.how}) after ${machine.exits} exits to devices`);
-  return exit;
-}
-
-/** Loads what it needs when it is needed: the threads of the processors start meanwhile. */
-async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
-  const { addDisks } = await import('./run-disks.ts');
-  const lending = await addDisks(disks, flags, machine, say);
-  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
-}
-
-function say(line: string): void {
-  process.stderr.write(`belfry: ${line}\n`);
 }
 
 /** Memory as people write it, in whole pages. */

@@ -13,6 +13,7 @@ import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
 import { isDiskModule, loadDiskModule } from './disk-module.ts';
 import { LogFile } from './log-file.ts';
 import * as option from './options.ts';
+import { pollMode } from './poll-option.ts';
 import { ServeReport } from './serve-report.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -62,7 +63,7 @@ export function serveCommand(): Command {
     .option('--serial <text>', 'serial number the guest reads', option.serial, 'belfry')
     .option('--block-size <bytes>', 'logical block size', option.blockSize, 512)
     .option('--once', 'end when the first VMM leaves', false)
-    .option('--poll <mode>', 'poll before sleeping: off, auto, or microseconds', option.pollMode, 'auto')
+    .option('--poll <mode>', 'poll before sleeping: off, auto, or microseconds', pollMode, 'auto')
     .option('--cpus <list>', 'processors to keep the threads on, e.g. 1 or 2,3', option.cpuList)
     .option('--log <file>', 'append what would be printed to a file, with the time')
     .option('--json', 'print events as JSON lines', false)

@@ -1,7 +1,8 @@
 // Ground floor: a thread for a vCPU: it sleeps in KVM_RUN, handles exits, and is stopped, paused and resumed from the main thread.
 import type { MessagePort } from 'node:worker_threads';
-import { moduleBeside, startThread } from '../sys/thread.ts';
-import type { Vcpu, VcpuHandle } from './vcpu.ts';
+import { SpareThread } from './spare-thread.ts';
+import type { Vcpu } from './vcpu.ts';
+import { OBEYED, ORDER, PAUSE, RUN, STOP, type VcpuThreadMessage, type VcpuThreadSetup } from './vcpu-words.ts';
 
 /** What runs on the thread: made there by the program, called for every exit but those that the thread itself asked for. */
 export interface VcpuHandler {
@@ -15,8 +16,8 @@ export interface VcpuHandler {
 export type VcpuProgram = (vcpu: Vcpu, data: never) => VcpuHandler;
 
 export interface VcpuThreadOptions {
-  /** The module with `vcpuProgram`. */
-  readonly program: URL;
+  /** The module with `vcpuProgram`, or a thread that has begun to load it. */
+  readonly program: URL | SpareThread;
   /** Given to the program, structured-cloned. */
   readonly data?: unknown;
   /** Ports in `data`: they move to the thread. */
@@ -24,28 +25,6 @@ export interface VcpuThreadOptions {
   /** The processor to stay on. */
   readonly cpu?: number;
 }
-
-/** The words of `VcpuThreadSetup.control`: the last order, and the last one that was obeyed. An order is a count, times 4, plus what to do. */
-export const ORDER = 0;
-export const OBEYED = 1;
-export const RUN = 0;
-export const PAUSE = 1;
-export const STOP = 2;
-
-export interface VcpuThreadSetup {
-  readonly vcpu: VcpuHandle;
-  readonly program: string;
-  readonly data: unknown;
-  readonly cpu: number | undefined;
-  readonly control: Int32Array<SharedArrayBuffer>;
-}
-
-export type VcpuThreadMessage =
-  | { readonly type: 'ready'; readonly thread: number }
-  | { readonly type: 'ended'; readonly result: unknown }
-  | { readonly type: 'failed'; readonly problem: unknown };
-
-const WORKER = moduleBeside('./vcpu-worker', import.meta.url);
 
 // A process that ends waits for its threads, and these may sleep for ever.
 const running = new Set<() => void>();
@@ -64,8 +43,8 @@ export class VcpuThread {
   /** The vCPU stays the caller's: dispose it after `ended`. */
   private constructor(vcpu: Vcpu, { program, data, ports = [], cpu }: VcpuThreadOptions) {
     this.#vcpu = vcpu;
-    const setup: VcpuThreadSetup = { vcpu: vcpu.handle, program: program.href, data, cpu, control: this.#control };
-    const worker = startThread(WORKER, { workerData: setup, transferList: [...ports] });
+    const setup: VcpuThreadSetup = { vcpu: vcpu.handle, data, cpu, control: this.#control };
+    const worker = (program instanceof SpareThread ? program : new SpareThread(program)).take(setup, ports);
     let last: VcpuThreadMessage | undefined;
     worker.on('message', (message: VcpuThreadMessage) => {
       last = message;

@@ -1,27 +1,25 @@
 // Ground floor: what a vCPU's thread does: run the guest, have its exits handled, obey the main thread in between.
-import { parentPort, workerData } from 'node:worker_threads';
+import { once } from 'node:events';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { pinThread } from '../sys/cpu.ts';
 import { threadId } from '../sys/thread-signal.ts';
 import { KVM_EXIT_INTR } from './constants.ts';
 import { Vcpu } from './vcpu.ts';
-import {
-  OBEYED,
-  ORDER,
-  RUN,
-  STOP,
-  type VcpuHandler,
-  type VcpuProgram,
-  type VcpuThreadMessage,
-  type VcpuThreadSetup,
-} from './vcpu-thread.ts';
+import type { VcpuHandler, VcpuProgram } from './vcpu-thread.ts';
+import { OBEYED, ORDER, RUN, STOP, type VcpuThreadMessage, type VcpuThreadSetup } from './vcpu-words.ts';
 
 /** Few enough for many slices to begin, enough for beginning one to cost nothing. */
 const SLICE_EXITS = 64;
 
-const { vcpu: handle, program, data, cpu, control } = workerData as VcpuThreadSetup;
+const main = parentPort as MessagePort;
+const isTaken = once(main, 'message') as Promise<[VcpuThreadSetup]>;
+const loading = import(workerData as string) as Promise<{ vcpuProgram: VcpuProgram }>;
+// Thrown below, when there is somebody to hear it.
+loading.catch(() => {});
+const [{ vcpu: handle, data, cpu, control }] = await isTaken;
 if (cpu !== undefined) pinThread(0, cpu);
 using vcpu = Vcpu.borrow(handle);
-const { vcpuProgram } = (await import(program)) as { vcpuProgram: VcpuProgram };
+const { vcpuProgram } = await loading;
 const handler = vcpuProgram(vcpu, data as never);
 tell({ type: 'ready', thread: threadId() });
 // Not thrown: an error of the thread's may overtake its messages, and `start` would seem to have failed.
@@ -64,5 +62,5 @@ function obey(): boolean {
 }
 
 function tell(message: VcpuThreadMessage): void {
-  parentPort?.postMessage(message);
+  main.postMessage(message);
 }

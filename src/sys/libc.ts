@@ -2,7 +2,6 @@
 
 import { DynamicLibrary, dlopen, toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';
-import { setFlagsFromString } from 'node:v8';
 import { F_DUPFD_CLOEXEC } from './constants.ts';
 
 /** A fixed-width register argument. 32-bit declarations of 64-bit parameters are used where the value always fits: they cost no bigint. */
@@ -11,10 +10,6 @@ const u32 = 'uint32';
 const i64 = 'int64';
 const u64 = 'uint64';
 const ptr = 'pointer';
-
-// Node checks the arguments of a C function in JavaScript, a function for each. A loop that makes two such calls is more than V8 inlines
-// by default, and what it does not inline goes through a generic call of C: half a microsecond each.
-setFlagsFromString('--max-inlined-bytecode-size-cumulative=4000');
 
 // SAFETY: these are symbols of the running process, which outlive it; each signature is that of the man page it is named after.
 export const { functions: libc } = dlopen(null, {
@@ -66,6 +61,11 @@ export const { functions: libc } = dlopen(null, {
   __errno_location: { return: ptr, arguments: [] },
   _exit: { return: 'void', arguments: [i32] },
 });
+
+// Node checks the arguments of a C function in JavaScript, a function for each. A loop that makes two such calls is more than V8 inlines
+// by default, and what it does not inline goes through a generic call of C: half a microsecond each. A flag holds for all threads.
+if (libc.gettid() === process.pid)
+  process.getBuiltinModule('node:v8').setFlagsFromString('--max-inlined-bytecode-size-cumulative=4000');
 
 /** ioctl(2) with a number in place of an address: half a microsecond cheaper without bigints, which counts in KVM_RUN. */
 // SAFETY: as above; a library has one signature for a symbol, so this is the same one opened once more.

@@ -4,6 +4,7 @@ import { closeFd } from '../sys/libc.ts';
 import { createMemfd } from '../sys/memfd.ts';
 import type { SharedRegion } from '../transports/queue-host.ts';
 import { HIGH_MEMORY_START, LOW_MEMORY_END } from './address-map.ts';
+import type { LowMemory } from './load-kernel.ts';
 
 const PAGE_BYTES = 4096;
 
@@ -21,6 +22,11 @@ export class GuestRam implements Disposable {
   readonly low: Uint8Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
   readonly #fd: number;
+
+  /** That piece as a file, whose offsets are guest addresses. */
+  get lowFile(): LowMemory {
+    return { fd: this.#fd, sizeBytes: this.low.length };
+  }
 
   /** Gives the memory to a VM, whose slots own the mappings from then on. Throws SystemError. */
   constructor(slots: MemorySlots, sizeBytes: number) {

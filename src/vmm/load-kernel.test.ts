@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
+import { closeFd } from '../sys/libc.ts';
+import { Mapping } from '../sys/mapping.ts';
+import { createMemfd } from '../sys/memfd.ts';
 import { Payload } from '../testing/payload.ts';
 import { bzImageKernel, elfKernel, KERNEL_ORIGIN } from '../testing/payload-kernel.ts';
 import { KernelError } from './kernel-error.ts';
-import { loadKernel } from './load-kernel.ts';
+import { type LowMemory, loadKernel } from './load-kernel.ts';
 
 const MIB = 2 ** 20;
 const code = (): Payload => new Payload('long', KERNEL_ORIGIN).nop().hlt();
@@ -18,6 +21,17 @@ function fileOf(t: TestContext, bytes: Uint8Array, name = 'kernel'): string {
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(join(folder, name), bytes);
   return join(folder, name);
+}
+
+/** Memory as `loadKernel` wants it, and its bytes. */
+function memoryOf(t: TestContext, sizeBytes: number): LowMemory & { readonly bytes: Uint8Array } {
+  const fd = createMemfd('kernel-test', sizeBytes);
+  const mapping = Mapping.ofFile(fd, sizeBytes);
+  t.after(() => {
+    mapping[Symbol.dispose]();
+    closeFd(fd);
+  });
+  return { fd, sizeBytes, bytes: mapping.bytes };
 }
 
 function changed(bytes: Uint8Array<ArrayBuffer>, change: (view: DataView<ArrayBuffer>) => void): Uint8Array {
@@ -30,10 +44,10 @@ for (const [name, image] of [
   ['a bzImage', bzImageKernel],
 ] as const) {
   test(`${name} stands where it wants to, and is entered at its first instruction`, (t) => {
-    const memory = new Uint8Array(4 * MIB);
+    const memory = memoryOf(t, 4 * MIB);
     const loaded = loadKernel(memory, fileOf(t, image(code())), undefined);
     assert.equal(loaded.entry, KERNEL_ORIGIN);
-    assert.deepEqual([...memory.subarray(KERNEL_ORIGIN, KERNEL_ORIGIN + 3)], [0x90, 0xf4, 0]);
+    assert.deepEqual([...memory.bytes.subarray(KERNEL_ORIGIN, KERNEL_ORIGIN + 3)], [0x90, 0xf4, 0]);
     assert.equal(loaded.initrd, undefined);
     assert.equal(loaded.commandLineMax, 2047);
   });
@@ -41,7 +55,7 @@ for (const [name, image] of [
   test(`${name} that is cut off before its last instruction is refused wherever that is`, (t) => {
     const whole = image(code());
     const path = fileOf(t, whole);
-    const memory = new Uint8Array(4 * MIB);
+    const memory = memoryOf(t, 4 * MIB);
     for (let length = 0; length < whole.length; length += length < 0x270 ? 1 : 97) {
       writeFileSync(path, whole.subarray(0, length));
       assert.throws(() => loadKernel(memory, path, undefined), KernelError, `${length} bytes`);
@@ -51,7 +65,7 @@ for (const [name, image] of [
   test(`${name} with any bytes changed is loaded or refused, and never anything else`, (t) => {
     const whole = image(code());
     const path = fileOf(t, whole);
-    const memory = new Uint8Array(4 * MIB);
+    const memory = memoryOf(t, 4 * MIB);
     const damage = fc.array(fc.tuple(fc.nat(0x300), fc.nat(255)), { minLength: 1, maxLength: 12 });
     fc.assert(
       fc.property(damage, (changes) => {
@@ -70,18 +84,18 @@ for (const [name, image] of [
 }
 
 test('the initrd ends where memory ends, on a whole page', (t) => {
-  const memory = new Uint8Array(8 * MIB);
+  const memory = memoryOf(t, 8 * MIB);
   const initrd = fileOf(t, new Uint8Array(5000).fill(7), 'initrd');
   const { initrd: placed } = loadKernel(memory, fileOf(t, bzImageKernel(code())), initrd);
   assert.deepEqual(placed, { address: 8 * MIB - 8192, sizeBytes: 5000 });
-  assert.equal(memory[8 * MIB - 8192], 7);
-  assert.equal(memory[8 * MIB - 8192 + 5000], 0);
+  assert.equal(memory.bytes[8 * MIB - 8192], 7);
+  assert.equal(memory.bytes[8 * MIB - 8192 + 5000], 0);
 });
 
 test('the initrd stays below what the kernel can reach', (t) => {
   const kernel = changed(bzImageKernel(code()), (view) => view.setUint32(0x22c, 5 * MIB - 1, true));
   const initrd = fileOf(t, new Uint8Array(4096), 'initrd');
-  const { initrd: placed } = loadKernel(new Uint8Array(8 * MIB), fileOf(t, kernel), initrd);
+  const { initrd: placed } = loadKernel(memoryOf(t, 8 * MIB), fileOf(t, kernel), initrd);
   assert.equal(placed?.address, 5 * MIB - 4096);
 });
 
@@ -99,7 +113,7 @@ for (const [name, change, what] of refusals) {
   test(`${name} is refused`, (t) => {
     const path = fileOf(t, change(bzImageKernel(code())));
     assert.throws(
-      () => loadKernel(new Uint8Array(64 * MIB), path, undefined),
+      () => loadKernel(memoryOf(t, 64 * MIB), path, undefined),
       (error: Error) => {
         assert.ok(error instanceof KernelError);
         assert.match(error.message, what);
@@ -125,7 +139,7 @@ const elfRefusals: readonly [string, (view: DataView<ArrayBuffer>) => void, RegE
 for (const [name, change, what] of elfRefusals) {
   test(`an ELF file ${name} is refused`, (t) => {
     const path = fileOf(t, changed(elfKernel(code()), change));
-    assert.throws(() => loadKernel(new Uint8Array(4 * MIB), path, undefined), what);
+    assert.throws(() => loadKernel(memoryOf(t, 4 * MIB), path, undefined), what);
   });
 }
 
@@ -134,15 +148,15 @@ test('an ELF kernel that names its entry by its own address is entered there', (
     view.setBigUint64(24, 0xffff_ffff_8100_0001n, true);
     view.setBigUint64(64 + 16, 0xffff_ffff_8100_0000n, true);
   });
-  assert.equal(loadKernel(new Uint8Array(4 * MIB), fileOf(t, linked), undefined).entry, KERNEL_ORIGIN + 1);
+  assert.equal(loadKernel(memoryOf(t, 4 * MIB), fileOf(t, linked), undefined).entry, KERNEL_ORIGIN + 1);
 });
 
 test('what does not fit is refused with what it takes', (t) => {
   const kernel = fileOf(t, bzImageKernel(code()));
   const initrd = fileOf(t, new Uint8Array(2 * MIB), 'initrd');
-  const load = (mib: number) => () => loadKernel(new Uint8Array(mib * MIB), kernel, initrd);
+  const load = (mib: number) => () => loadKernel(memoryOf(t, mib * MIB), kernel, initrd);
   assert.throws(load(4), /^KernelError: 4 MiB of memory are too few: kernel and initrd need 5 MiB/);
   assert.doesNotThrow(load(6));
   const empty = fileOf(t, new Uint8Array(0), 'initrd');
-  assert.throws(() => loadKernel(new Uint8Array(8 * MIB), kernel, empty), /initrd .* is empty/);
+  assert.throws(() => loadKernel(memoryOf(t, 8 * MIB), kernel, empty), /initrd .* is empty/);
 });

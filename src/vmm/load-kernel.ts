@@ -30,16 +30,22 @@ interface Plan {
   readonly setupHeader?: Uint8Array<ArrayBuffer>;
 }
 
-/** `memory` is the guest's from 0 on. Throws KernelError, or SystemError where a file cannot be read. */
-export function loadKernel(memory: Uint8Array<ArrayBuffer>, kernel: string, initrd: string | undefined): LoadedKernel {
+/** The guest's memory from 0 on, as a file: offsets are guest addresses. */
+export interface LowMemory {
+  readonly fd: number;
+  readonly sizeBytes: number;
+}
+
+/** Throws KernelError, or SystemError where a file cannot be read. */
+export function loadKernel({ fd, sizeBytes }: LowMemory, kernel: string, initrd: string | undefined): LoadedKernel {
   using file = new KernelFile(kernel, 'kernel');
   using initrdFile = initrd === undefined ? undefined : new KernelFile(initrd, 'initrd');
   const plan = planFor(file);
-  checkSegments(plan, kernel, memory.length, initrdFile?.sizeBytes ?? 0);
-  const placed = initrdFile && placeInitrd(plan, initrdFile, memory.length);
+  checkSegments(plan, kernel, sizeBytes, initrdFile?.sizeBytes ?? 0);
+  const placed = initrdFile && placeInitrd(plan, initrdFile, sizeBytes);
   for (const { fileOffset, fileBytes, loadAddress } of plan.segments)
-    file.readInto(fileOffset, memory.subarray(loadAddress, loadAddress + fileBytes));
-  if (placed !== undefined) initrdFile?.readInto(0, memory.subarray(placed.address, placed.address + placed.sizeBytes));
+    file.copyInto(fd, loadAddress, fileOffset, fileBytes);
+  if (placed !== undefined) initrdFile?.copyInto(fd, placed.address, 0, placed.sizeBytes);
   const { entry, setupHeader, commandLineMax } = plan;
   return { entry, setupHeader, initrd: placed, commandLineMax: Math.min(commandLineMax, COMMAND_LINE_MAX - 1) };
 }

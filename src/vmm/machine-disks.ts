@@ -1,14 +1,11 @@
-// The microVM: its disks: a store served in-process, somebody's back end over vhost-user, or first the one and then the other.
+// The microVM: a disk served in the process. Those that others serve are in files of their own, loaded when one is asked for.
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { LocalQueueHost } from '../transports/local-queue-host.ts';
 import type { QueueHost } from '../transports/queue-host.ts';
 import { sayOnce } from '../transports/say-once.ts';
 import type { Transport } from '../transports/transport.ts';
-import { HandOver } from './hand-over.ts';
-import type { LendableImage } from './lendable-image.ts';
 import type { Machine } from './machine.ts';
-import { VhostUserDisk, type VhostUserDiskOptions } from './vhost-user-disk.ts';
 import type { VirtioSlots } from './virtio-slots.ts';
 
 export interface DiskSurroundings {
@@ -29,7 +26,8 @@ export function addStoreDisk(store: BlockStore, surroundings: DiskSurroundings):
   plugStore(store, 'wide', surroundings);
 }
 
-function plugStore(
+/** Puts it into a slot; closing it is the caller's. */
+export function plugStore(
   store: BlockStore,
   ranges: 'wide' | 'portable',
   { machine, slots, log }: DiskSurroundings,
@@ -39,33 +37,6 @@ function plugStore(
   const host = new LocalQueueHost(device, machine.loop, { log: sayOnce(say) });
   giveMemory(host, machine);
   return { device, transport: slots.plug({ device, host, log: say }) };
-}
-
-/** A disk that can go to a back end at `socket` and come back: `toggle` it. The image is closed when the machine ends. */
-export function addLendableDisk(image: LendableImage, socket: string, surroundings: DiskSurroundings): HandOver {
-  const { machine, log } = surroundings;
-  machine.closeAtEnd({ close: () => image.close() });
-  machine.closeAtEnd({ close: () => handOver[Symbol.dispose]() });
-  const { device, transport } = plugStore(image.store, 'portable', surroundings);
-  const { session } = transport;
-  const memory = machine.ram.regions();
-  const handOver = new HandOver({ socket, device, image, session, memory, loop: machine.loop, log });
-  machine.closeAtEnd(handOver);
-  return handOver;
-}
-
-/** Rejects with SystemError (nobody listens there), or BackEndError (what listens will not do). */
-export async function addVhostUserDisk(
-  { socket, whenGone }: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  { machine, slots, log }: DiskSurroundings,
-): Promise<void> {
-  const memory = machine.ram.regions();
-  const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });
-  machine.closeAtEnd({ close: () => disk[Symbol.dispose]() });
-  const { device, host } = disk;
-  const { session } = slots.plug({ device, host, log: (line) => log(`${socket}: ${line}`) });
-  disk.serve(session);
-  machine.closeAtEnd(disk);
 }
 
 function giveMemory(host: QueueHost, machine: Machine): void {

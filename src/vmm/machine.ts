@@ -2,12 +2,12 @@
 import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
 import type { Kvm } from '../kvm/kvm.ts';
 import { getMsrs, setMsrs } from '../kvm/registers.ts';
+import type { SpareThread } from '../kvm/spare-thread.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { VcpuThread } from '../kvm/vcpu-thread.ts';
 import type { Vm } from '../kvm/vm.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
-import { moduleBeside } from '../sys/thread.ts';
 import { acpiTables } from './acpi-tables.ts';
 import { ACPI_TABLES } from './address-map.ts';
 import { writeBootParams } from './boot-params.ts';
@@ -21,9 +21,8 @@ import { enterLongMode, writeTables } from './long-mode.ts';
 import type { MachineExit } from './machine-exit.ts';
 import { addPlatform, serialShortcuts } from './platform.ts';
 import { cpuidFor } from './processor.ts';
+import { processorThreads } from './processor-threads.ts';
 import type { SerialPort } from './serial-port.ts';
-
-const PROGRAM = moduleBeside('./exit-program', import.meta.url);
 
 const IA32_MISC_ENABLE = 0x1a0;
 const FAST_STRINGS = 1n;
@@ -35,6 +34,8 @@ export interface MachineOptions {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly console: Console;
+  /** Of `processorThreads(cpus)`, if they were started earlier. */
+  readonly threads?: readonly SpareThread[];
 }
 
 /** What a kernel is booted with. */
@@ -88,7 +89,8 @@ export class Machine implements AsyncDisposable {
     const setLine = (gsi: number, isHigh: boolean): void => irqchip.setLine(gsi, isHigh);
     this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
     // They take longer to start than all that follows: they wait at the desk's gate.
-    this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index));
+    const { threads = processorThreads(options.cpus) } = options;
+    this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index, threads[index]!));
     // Awaited later, by `boot`.
     for (const thread of this.#threads) thread.catch(() => {});
     this.ram = this.#createRam();
@@ -105,8 +107,8 @@ export class Machine implements AsyncDisposable {
     }
   }
 
-  async #startThread(vcpu: Vcpu, index: number): Promise<VcpuThread> {
-    const thread = await VcpuThread.start(vcpu, { program: PROGRAM, data: this.#desk.programData(index) });
+  async #startThread(vcpu: Vcpu, index: number, program: SpareThread): Promise<VcpuThread> {
+    const thread = await VcpuThread.start(vcpu, { program, data: this.#desk.programData(index) });
     thread.ended.then(
       (result) => {
         // Of an end that was wanted somebody has told already, and only the first word counts.
@@ -141,8 +143,8 @@ export class Machine implements AsyncDisposable {
 
   /** Loads the kernel and lets the processors go. Throws KernelError or SystemError; the machine can then only be disposed of. */
   async boot({ kernel, initrd, commandLine }: BootOptions): Promise<void> {
-    const { low, view, sizeBytes } = this.ram;
-    const loaded = loadKernel(low, kernel, initrd);
+    const { low, lowFile, view, sizeBytes } = this.ram;
+    const loaded = loadKernel(lowFile, kernel, initrd);
     low.set(
       acpiTables({ cpus: this.#options.cpus, mmioSlots: this.#mmioSlots, hasPci: this.#hasPci }),
       ACPI_TABLES.start,

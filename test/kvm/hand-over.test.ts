@@ -18,7 +18,7 @@ import { MmioRegister as Reg } from '../../src/transports/virtio-mmio/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import type { HandOver } from '../../src/vmm/hand-over.ts';
 import { LendableImage } from '../../src/vmm/lendable-image.ts';
-import { addLendableDisk } from '../../src/vmm/machine-disks.ts';
+import { addLendableDisk } from '../../src/vmm/lent-disk.ts';
 import { virtioSlots } from '../../src/vmm/virtio-slots.ts';
 import { kvmTest } from './kvm-case.ts';
 import { kernelCode, powerOff, withMachine } from './payload-machine.ts';
@@ -136,10 +136,10 @@ for (const [who, startServing, rounds] of [
       const lines: string[] = [];
       let handOver: HandOver | undefined;
       let slots: RequestSlots | undefined;
-      const prepare = (machine: Parameters<typeof virtioSlots>[0]): void => {
+      const prepare = async (machine: Parameters<typeof virtioSlots>[0]): Promise<void> => {
         const image = new LendableImage(() => openStore(file.path).store);
         const log = (line: string): void => void lines.push(line);
-        handOver = addLendableDisk(image, socket, { machine, slots: virtioSlots(machine, 'mmio'), log });
+        handOver = addLendableDisk(image, socket, { machine, slots: await virtioSlots(machine, 'mmio'), log });
         slots = layOut(machine.ram.low);
       };
       await withMachine(

@@ -58,7 +58,7 @@ export interface Booting {
   readonly commandLine?: string;
   readonly format?: typeof elfKernel;
   /** Puts devices on its buses. */
-  readonly prepare?: (machine: Machine) => void;
+  readonly prepare?: (machine: Machine) => void | Promise<void>;
 }
 
 /** Boots the payload; `meanwhile` runs while it does. The machine is gone when this is done. */
@@ -71,7 +71,7 @@ export async function withMachine<Result>(
 ): Promise<Result> {
   const console = new CollectingConsole();
   await using machine = new Machine(kvm, { cpus: 1, memoryBytes: MEMORY_BYTES, console, ...options });
-  prepare?.(machine);
+  await prepare?.(machine);
   await machine.boot({ kernel: kernelFile(t, payload, format), initrd, commandLine });
   return await meanwhile(machine, console);
 }

@@ -1,0 +1,49 @@
+// Upper floor: the machine of `belfry run`, from its terminal to its end. Its module takes a while to load: see run.ts.
+import { Kvm } from '../kvm/kvm.ts';
+import type { SpareThread } from '../kvm/spare-thread.ts';
+import { Machine } from '../vmm/machine.ts';
+import type { MachineExit } from '../vmm/machine-exit.ts';
+import { TerminalConsole } from '../vmm/terminal-console.ts';
+import type { DiskFlags, DiskWord } from './disk-words.ts';
+import { millis } from './quantities.ts';
+import type { RunFlags } from './run.ts';
+
+/** Runs until the guest ends. `threads` are for its processors. */
+export async function runMachine(
+  flags: RunFlags,
+  disks: readonly DiskWord[],
+  threads: readonly SpareThread[],
+): Promise<MachineExit> {
+  const { kernel, initrd, append, cpus, memory, verbose } = flags;
+  using kvm = Kvm.open();
+  const { stdin: input, stdout: output } = process;
+  const console = new TerminalConsole({ input, output, onLeave: () => stop() });
+  await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
+  let isStopping = false;
+  const stop = (): void => {
+    // Devices are closed in order; whoever asks twice does not want to wait for them.
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    machine.stop();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
+  if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
+  if (input.isTTY) say('Ctrl-A x ends the guest');
+  await machine.boot({ kernel, initrd, commandLine: append });
+  const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
+  if (verbose) say(`first instruction of the guest ${millis(startMs)} after Node`);
+  const exit = await machine.ended;
+  if (verbose) say(`the guest ended (${exit.how}) after ${machine.exits} exits to devices`);
+  return exit;
+}
+
+/** Loads what it needs when it is needed: the threads of the processors start meanwhile. */
+async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
+  const { addDisks } = await import('./run-disks.ts');
+  const lending = await addDisks(disks, flags, machine, say);
+  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
+}
+
+function say(line: string): void {
+  process.stderr.write(`belfry: ${line}\n`);
+}

@@ -1,0 +1,22 @@
+// Ground floor: what a vCPU's thread and the main thread tell each other. All the thread needs to load of the main thread's side.
+import type { VcpuHandle } from './vcpu.ts';
+
+/** The words of `VcpuThreadSetup.control`: the last order, and the last one that was obeyed. An order is a count, times 4, plus what to do. */
+export const ORDER = 0;
+export const OBEYED = 1;
+export const RUN = 0;
+export const PAUSE = 1;
+export const STOP = 2;
+
+/** What a spare thread waits for. */
+export interface VcpuThreadSetup {
+  readonly vcpu: VcpuHandle;
+  readonly data: unknown;
+  readonly cpu: number | undefined;
+  readonly control: Int32Array<SharedArrayBuffer>;
+}
+
+export type VcpuThreadMessage =
+  | { readonly type: 'ready'; readonly thread: number }
+  | { readonly type: 'ended'; readonly result: unknown }
+  | { readonly type: 'failed'; readonly problem: unknown };
