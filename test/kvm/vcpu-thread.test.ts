@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kvm } from '../../src/kvm/kvm.ts';
+import { SpareThread } from '../../src/kvm/spare-thread.ts';
 import { VcpuThread } from '../../src/kvm/vcpu-thread.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
@@ -102,6 +103,20 @@ kvmTest('what a program throws rejects: start, if it was before the guest ran, o
     await assert.rejects(thread.ended, /no exit/);
   });
 });
+
+kvmTest(
+  'a thread that began before its vCPU was made runs it, and one whose program is not there says so',
+  async (kvm) => {
+    const spare = new SpareThread(program);
+    const lame = new SpareThread(new URL('./no-such-program.ts', import.meta.url));
+    await pause(200);
+    using guest = new PayloadGuest(kvm, ringing(), { irqchip: true });
+    guest.start();
+    await assert.rejects(VcpuThread.start(guest.vcpu, { program: lame }), /no-such-program/);
+    const thread = await VcpuThread.start(guest.vcpu, { program: spare, data: { exits: 7 } satisfies SpinData });
+    assert.equal(await thread.ended, 7);
+  },
+);
 
 kvmTest('regression: a thread that ended by itself a moment ago can be stopped', async (kvm) => {
   await withThread(kvm, ringing(), { exits: 1 }, async (thread) => {

@@ -1,0 +1,21 @@
+// Ground floor: a thread without a vCPU is in nobody's way.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+
+const SPARE = new URL('./spare-thread.ts', import.meta.url).href;
+
+for (const [what, program] of [
+  ['has loaded its program', 'data:text/javascript,'],
+  ['could not load its program', 'file:///no/such/program.ts'],
+] as const) {
+  test(`a thread that nobody took and that ${what} keeps no process from ending, and ends none`, () => {
+    const source = `import(${JSON.stringify(SPARE)}).then(({ SpareThread }) => {
+      new SpareThread(new URL(${JSON.stringify(program)}));
+      setTimeout(() => console.log('the end'), 300);
+    });`;
+    const argv = ['--disable-warning=ExperimentalWarning', '--eval', source];
+    const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 20_000 });
+    assert.deepEqual([status, stdout, stderr], [0, 'the end\n', '']);
+  });
+}
