@@ -1,4 +1,5 @@
 // test/microvm/bed: asks the QEMU of a bed that says nothing where its processors are. QMP, QEMU's docs/interop/qmp-spec.
+import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,20 +20,27 @@ interface QmpMessage {
 export async function askMonitor(socket: string): Promise<string> {
   const connection = createConnection(socket);
   const tooLate = setTimeout(() => connection.destroy(), ANSWER_TIMEOUT_MS);
+  const lines = createInterface({ input: connection });
+  let why = 'it does not answer';
+  connection.on('error', (error) => {
+    why = error.message;
+  });
+  // A stream that was destroyed does not end its lines.
+  connection.on('close', () => lines.close());
   const answers: string[] = [];
   try {
-    const messages = createInterface({ input: connection })[Symbol.asyncIterator]();
+    const messages = lines[Symbol.asyncIterator]();
     const ask = async (command: object): Promise<string> => {
       connection.write(`${JSON.stringify(command)}\n`);
       for (;;) {
         const { value, done } = await messages.next();
-        if (done) throw new Error('it does not answer');
+        if (done) throw new Error(why);
         const { return: answer, error } = JSON.parse(value) as QmpMessage;
         if (error !== undefined) return error.desc;
         if (answer !== undefined) return String(answer);
       }
     };
-    await messages.next();
+    if ((await messages.next()).done) throw new Error(why);
     await ask({ execute: 'qmp_capabilities' });
     for (const line of QUESTIONS) {
       const answer = await ask({ execute: 'human-monitor-command', arguments: { 'command-line': line } });
@@ -46,4 +54,22 @@ export async function askMonitor(socket: string): Promise<string> {
     connection.destroy();
   }
   return answers.join('\n');
+}
+
+/** The threads of a process, a line each: asleep or not, where in the kernel, and the processor time it has had, in hundredths of a second. */
+export function threadsOf(pid: number): string {
+  const folder = `/proc/${pid}/task`;
+  try {
+    return readdirSync(folder)
+      .map((thread) => {
+        const stat = readFileSync(`${folder}/${thread}/stat`, 'utf8');
+        const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
+        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        const ticks = Number(fields[11]) + Number(fields[12]);
+        return `${name}: ${fields[0]}, ${readFileSync(`${folder}/${thread}/wchan`, 'utf8')}, ${ticks} ticks`;
+      })
+      .join('\n');
+  } catch (error) {
+    return `its threads: ${(error as Error).message}`;
+  }
 }

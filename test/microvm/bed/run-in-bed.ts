@@ -12,7 +12,7 @@ import { findExecutable, staticBusybox } from '../../../src/guests/guest-program
 import { guestInitramfs, scriptEntry } from '../../../src/guests/initramfs.ts';
 import { describeQueue } from '../../../src/transports/queue-report.ts';
 import { BedDisk, type DiskState } from './bed-disk.ts';
-import { askMonitor } from './bed-monitor.ts';
+import { askMonitor, threadsOf } from './bed-monitor.ts';
 import { makeBedImage } from './image.ts';
 import { BEAT, commandScript, ENDED, outerScript, UP } from './outer-script.ts';
 import { takeTurn } from './turn.ts';
@@ -110,14 +110,22 @@ async function boot(
   const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
   const { timeoutMs, signal } = options;
   const silent = new AbortController();
+  let pid = 0;
   const watch = setInterval(async () => {
     if (performance.now() - heardMs < SILENCE_MS) return;
     clearInterval(watch);
-    silent.abort(new SilentBedError(await disk.state(), await askMonitor(monitorIn(folder))));
+    const threads = threadsOf(pid);
+    const answers = [
+      await askMonitor(monitorIn(folder)),
+      'threads of QEMU, before and after:',
+      threads,
+      threadsOf(pid),
+    ];
+    silent.abort(new SilentBedError(await disk.state(), answers.join('\n')));
   }, 1000);
   const stop = signal === undefined ? silent.signal : AbortSignal.any([signal, silent.signal]);
   try {
-    const exit = await runGuestProcess(command, { timeoutMs, onLine, signal: stop });
+    const exit = await runGuestProcess(command, { timeoutMs, onLine, signal: stop, onStart: (id) => (pid = id) });
     if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${timeoutMs / 1000} s`);
   } finally {
     clearInterval(watch);

@@ -1,0 +1,44 @@
+// test/microvm/bed: what is asked of a QEMU that says nothing, asked of one that stands still on purpose.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { findExecutable } from '../../../src/guests/guest-programs.ts';
+import { eventually } from '../../../src/testing/raw-front-end.ts';
+import { askMonitor, threadsOf } from './bed-monitor.ts';
+
+function socketFor(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-monitor-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'monitor.sock');
+}
+
+test('QEMU says where its processor is and what it waits for, and the kernel what its threads do', async (t) => {
+  const qemu = await findExecutable('qemu-system-x86_64');
+  if (qemu === undefined) return t.skip('peer missing: qemu-system-x86_64');
+  const socket = socketFor(t);
+  const words = ['-accel', 'tcg', '-S', '-nodefaults', '-display', 'none', '-qmp', `unix:${socket},server=on,wait=off`];
+  const child = spawn(qemu, words, { stdio: 'ignore' });
+  t.after(() => child.kill('SIGKILL'));
+  await eventually('its monitor listens', () => existsSync(socket));
+  const text = await askMonitor(socket);
+  assert.match(text, /^info status:\nVM status: paused/m);
+  assert.equal(text.match(/RIP=000000000000fff0 .* HLT=0/g)?.length ?? text.match(/EIP=0000fff0 .* HLT=0/g)?.length, 2);
+  assert.match(text, /dumping local APIC state for CPU 0/);
+  assert.match(text, /^info pic:/m);
+  assert.doesNotMatch(text, /XMM|FPR/);
+  assert.match(threadsOf(child.pid as number), /^qemu-system-x86: S, \w+, \d+ ticks$/m);
+});
+
+test('a monitor that is not there, or does not answer, is a line and no more', async (t) => {
+  const socket = socketFor(t);
+  assert.match(await askMonitor(socket), /^QEMU's monitor: .*ENOENT/);
+  const server = createServer((connection) => void connection.resume().on('error', () => {})).listen(socket);
+  await once(server, 'listening');
+  t.after(() => server.close());
+  assert.match(await askMonitor(socket), /^QEMU's monitor: it does not answer/);
+});
