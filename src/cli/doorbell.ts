@@ -18,8 +18,8 @@ interface DoorbellFlags {
   readonly cpus?: readonly number[];
 }
 
-const QUICK = { rounds: 5, runs: 3, limitMs: 15_000 };
-const WHOLE = { rounds: 11, runs: 10, limitMs: 180_000 };
+const QUICK = { rounds: 5, runs: 3, limitMs: 15_000, warmUpRuns: 60 };
+const WHOLE = { rounds: 11, runs: 10, limitMs: 180_000, warmUpRuns: 60 };
 
 const EXAMPLES = `
 A guest of a few instructions rings in a loop, in turn on every way there is. It needs /dev/kvm, and writes nothing but --html.

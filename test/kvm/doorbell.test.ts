@@ -6,7 +6,7 @@ import { chooseProcessors } from '../../src/bench/placement.ts';
 import { kvmTest } from './kvm-case.ts';
 
 const [vcpuCpu = 0, listenerCpu = vcpuCpu] = chooseProcessors();
-const options = { rounds: 1, limitMs: 20_000, runs: 1, vcpuCpu, listenerCpu };
+const options = { rounds: 1, limitMs: 20_000, runs: 1, warmUpRuns: 1, vcpuCpu, listenerCpu };
 
 kvmTest(
   'every path rings as it says: exits leave the guest each time, doorbells never; who listens is woken',

@@ -19,6 +19,11 @@ export interface DoorbellOptions {
   readonly limitMs: number;
   /** Runs of one path in a round, a few milliseconds each. */
   readonly runs: number;
+  /**
+   * Runs of 1000 exits before those that count, until the loop's machine code is as good as it gets, as C's is from the beginning. V8
+   * takes some 40,000 exits for that. Many runs, and not one long one: what is done between two is to be compiled as well.
+   */
+  readonly warmUpRuns: number;
   /** The processor of the guest, and the one of whoever listens or writes. */
   readonly vcpuCpu: number;
   readonly listenerCpu: number;
@@ -53,7 +58,7 @@ export async function benchDoorbell(options: DoorbellOptions): Promise<DoorbellR
   await using stack = new AsyncDisposableStack();
   // Threads begin where the one that starts them is: compilers and collectors stay off the guest's processor.
   keepProcessOn(options.listenerCpu);
-  const benches = await start({ kvm, cpu: options.vcpuCpu, stack }, options);
+  const benches = await start({ kvm, cpu: options.vcpuCpu, warmUpRuns: options.warmUpRuns, stack }, options);
   const before = sampleProcessors(undefined);
   for (let round = 1, roundMs = 0; round <= rounds; round++) {
     const roundStartedMs = performance.now();
