@@ -78,8 +78,10 @@ export class ExitDesk implements Disposable {
     this.#moveGate(GATE_CLOSED);
   }
 
-  /** No exit is answered any more, and who waits for an answer goes. Each thread has been told to stop. */
+  /** No exit is answered any more, and who waits for an answer goes. Each thread has been told to stop. What was posted is done. */
   close(): void {
+    // A thread that ends by itself may be heard of before its last ring is.
+    this.#takePosted();
     for (const words of this.#vcpus) {
       Atomics.store(words, STATE, CLOSED);
       Atomics.notify(words, STATE);

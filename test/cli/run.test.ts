@@ -138,7 +138,8 @@ const RUN = [
   '--disable-warning=ExperimentalWarning',
   join(import.meta.dirname, '../../bin/belfry.ts'),
 ];
-const MODES = 'stty -a | grep -o -- "-*icanon"';
+// BusyBox complains of a terminal without a size.
+const MODES = 'stty -a 2>/dev/null | grep -o -- "-*icanon"';
 
 const terminals: readonly [string, kernel: Payload, typed: string, shows: RegExp][] = [
   ['Ctrl-A x', sleeping(saying('Up')), '\x01x', /icanon[\s\S]*Ctrl-A x ends the guest[\s\S]*Up[\s\S]*code 0\s+icanon/],
