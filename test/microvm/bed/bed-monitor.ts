@@ -56,7 +56,7 @@ export async function askMonitor(socket: string): Promise<string> {
   return answers.join('\n');
 }
 
-/** The threads of a process, a line each: asleep or not, where in the kernel, and the processor time it has had, in hundredths of a second. */
+/** The threads of a process, a line each: asleep or not, where in the kernel, and its processor time in hundredths of a second. */
 export function threadsOf(pid: number): string {
   const folder = `/proc/${pid}/task`;
   try {
