@@ -20,6 +20,11 @@ import { takeTurn } from './turn.ts';
 const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd'];
 const MEMORY_MIB = 2048;
 const SILENCE_MS = 90_000;
+/**
+ * QEMU loses an interrupt now and then: its VMRUN and #VMEXIT change the word of pending interrupts without the lock under which a timer
+ * changes it. A processor that halts then sleeps for ever, the interrupt in its APIC, unless another comes: so one comes all the time.
+ */
+const TICKS = 'nohz=off highres=off';
 /** Longer than the bed by what starting QEMU may take. */
 const DISK_GRACE_MS = 20_000;
 
@@ -76,6 +81,9 @@ async function outerInitramfs(kernel: DebianKernel, script: string, options: Fet
   return guestInitramfs({ files: [await staticBusybox(options), init, scriptEntry('command', script)], modules });
 }
 
+/** How the message of `SilentBedError` begins. */
+export const STOOD_STILL = 'the test bed has said nothing';
+
 /** Nothing came from the bed for a while, not even its beat. */
 export class SilentBedError extends Error {
   /** How the queues of its disk stood. */
@@ -83,7 +91,7 @@ export class SilentBedError extends Error {
 
   constructor(disk: DiskState, machine: string) {
     const queues = disk === undefined ? ['its disk does not answer either'] : disk.map(describeQueue);
-    super(`${[`the test bed has said nothing for ${SILENCE_MS / 1000} s`, ...queues].join('; ')}\n${machine}`);
+    super(`${[`${STOOD_STILL} for ${SILENCE_MS / 1000} s`, ...queues].join('; ')}\n${machine}`);
     this.disk = disk;
   }
 }
@@ -145,7 +153,7 @@ function outerCommand(qemu: string, kernelImage: string, folder: string, cpus: n
       ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
       ...['-qmp', `unix:${monitorIn(folder)},server=on,wait=off`],
       ...['-kernel', kernelImage, '-initrd', join(folder, 'initramfs')],
-      ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off nokaslr'],
+      ...['-append', `console=ttyS0 quiet panic=-1 mitigations=off nokaslr ${TICKS}`],
       ...['-chardev', `socket,id=disk,path=${socketIn(folder)}`],
       ...['-device', 'vhost-user-blk-pci,chardev=disk'],
     ],
