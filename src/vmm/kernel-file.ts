@@ -40,7 +40,7 @@ export class KernelFile implements Disposable {
       const part = piece.subarray(0, sizeBytes - done);
       this.#read(offset + done, part);
       for (let written = 0; written < part.length; )
-        written += orAdvice('guest memory', '', () =>
+        written += orAdvice('memory', 'guest', () =>
           writeSync(memory, part, written, part.length - written, at + done + written),
         );
       done += part.length;
