@@ -1,6 +1,6 @@
 // npm run nested -- COMMAND...: runs a command on this checkout in a Linux with a real kvm-amd, on a processor QEMU emulates.
 import { parseArgs } from 'node:util';
-import { PeerMissingError } from '../src/guests/guest-peer.ts';
+import { PeerMissingError } from '../guests/guest-peer.ts';
 import { runInBed, SilentBedError } from '../test/microvm/bed/run-in-bed.ts';
 import { abortedBySignals } from './aborted-by-signals.ts';
 

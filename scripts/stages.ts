@@ -25,7 +25,12 @@ export const stages: readonly Stage[] = [
   { name: 'types', what: 'tsc', command: ['typescript/bin/tsc'], ...byCommand },
   { name: 'lint', what: 'biome', command: ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings'], ...byCommand },
   { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...quick },
-  { name: 'unit', what: 'beside the code', files: ['src/**/*.test.ts', 'scripts/*.test.ts'], ...quick },
+  {
+    name: 'unit',
+    what: 'beside the code',
+    files: ['{src,bench,guests,demo,doctor}/**/*.test.ts', 'scripts/*.test.ts'],
+    ...quick,
+  },
   {
     name: 'spec',
     what: 'by clause of VIRTIO',

@@ -1,7 +1,7 @@
 // npm run stress: the real ring between two threads that pause, poll and sleep at random; no notification may ever be lost.
 import { parseArgs } from 'node:util';
-import { type StressResult, stress } from '../src/bench/stress/stress.ts';
-import { MUTATIONS } from '../src/bench/stress/stress-job.ts';
+import { type StressResult, stress } from '../bench/stress/stress.ts';
+import { MUTATIONS } from '../bench/stress/stress-job.ts';
 
 /** A quarter of an hour on two processors of its own; a machine that is busy with other things may take the night. */
 const NIGHTLY = { requests: '1e8', minutes: '480' };

@@ -1,5 +1,5 @@
 // npm run test:kvm: the microVM and the kernel's rules on real KVM code, with a line for every test as it ends.
-import { PeerMissingError } from '../src/guests/guest-peer.ts';
+import { PeerMissingError } from '../guests/guest-peer.ts';
 import { runInside } from '../test/microvm/run-inside.ts';
 import { abortedBySignals } from './aborted-by-signals.ts';
 

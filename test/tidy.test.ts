@@ -22,7 +22,13 @@ import { ffiStaysInTheCellar, importsGoDown, packagesStayUp } from './tidy/stair
 const root = dirname(import.meta.dirname);
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
-const TREE = ['{bin,src,test,examples,scripts}/**/*.{ts,sh}', '*.md', 'docs/**/*.md', 'src/**/*.md', 'examples/*.md'];
+const TREE = [
+  '{bin,src,bench,guests,demo,doctor,test,examples,scripts}/**/*.{ts,sh}',
+  '*.md',
+  'docs/**/*.md',
+  'src/**/*.md',
+  'examples/*.md',
+];
 const files: SourceFile[] = globSync(TREE, { cwd: root }).map((path) => ({ path, text: read(path) }));
 
 const dependencies = Object.keys(JSON.parse(read('package.json')).dependencies);
@@ -51,7 +57,7 @@ for (const rule of rules) {
 
 test('every test file belongs to a stage of npm test', () => {
   const staged = new Set(stages.flatMap(({ files: globs = [] }) => globSync(globs, { cwd: root })));
-  const all = globSync('{bin,src,test,examples,scripts}/**/*.test.ts', { cwd: root });
+  const all = globSync('{bin,src,bench,guests,demo,doctor,test,examples,scripts}/**/*.test.ts', { cwd: root });
   assert.deepEqual(
     all.filter((path) => !staged.has(path)),
     [],

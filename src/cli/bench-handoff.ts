@@ -1,10 +1,10 @@
 // Upper floor: `belfry bench handoff`.
 import { Command } from 'commander';
-import { benchHandoff, type HandoffOptions } from '../bench/handoff/handoff.ts';
-import { handoffPage } from '../bench/handoff/handoff-page.ts';
-import type { HandoffResult } from '../bench/handoff/handoff-result.ts';
-import { formatHandoffBench } from '../bench/handoff/handoff-table.ts';
-import { chooseProcessors, keepProcessOn } from '../bench/placement.ts';
+import { benchHandoff, type HandoffOptions } from '../../bench/handoff/handoff.ts';
+import { handoffPage } from '../../bench/handoff/handoff-page.ts';
+import type { HandoffResult } from '../../bench/handoff/handoff-result.ts';
+import { formatHandoffBench } from '../../bench/handoff/handoff-table.ts';
+import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
 import { parseSize } from '../stores/size.ts';
 import { runBench } from './bench-run.ts';
 import * as option from './options.ts';

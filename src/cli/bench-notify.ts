@@ -1,10 +1,10 @@
 // Upper floor: `belfry bench notify`.
 import { Command } from 'commander';
-import { benchNotify, type NotifyOptions } from '../bench/notify/notify.ts';
-import { notifyPage } from '../bench/notify/notify-page.ts';
-import type { NotifyResult } from '../bench/notify/notify-result.ts';
-import { formatNotifyBench } from '../bench/notify/notify-table.ts';
-import { chooseProcessors, keepProcessOn } from '../bench/placement.ts';
+import { benchNotify, type NotifyOptions } from '../../bench/notify/notify.ts';
+import { notifyPage } from '../../bench/notify/notify-page.ts';
+import type { NotifyResult } from '../../bench/notify/notify-result.ts';
+import { formatNotifyBench } from '../../bench/notify/notify-table.ts';
+import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
 import { POLL_MAX_US } from '../daemon/poll-mode.ts';
 import { parseSize } from '../stores/size.ts';
 import { runBench } from './bench-run.ts';

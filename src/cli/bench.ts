@@ -1,12 +1,19 @@
 // Upper floor: `belfry bench`: one subcommand a benchmark.
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { ENGINES, type Engine, STORAGE_DAEMON } from '../bench/back-end-commands.ts';
-import { type BlkBenchOptions, benchBlk } from '../bench/blk.ts';
-import { blkCase, suiteOf } from '../bench/blk-cases.ts';
-import type { BlkBenchResult } from '../bench/blk-result.ts';
-import { formatBlkBench } from '../bench/blk-table.ts';
-import { DEFAULT_LOAD, type LoadSpec, OPERATIONS, type Operation, WAITS, type Wait } from '../bench/load/load-spec.ts';
-import { chooseProcessors, keepProcessOn } from '../bench/placement.ts';
+import { ENGINES, type Engine, STORAGE_DAEMON } from '../../bench/back-end-commands.ts';
+import { type BlkBenchOptions, benchBlk } from '../../bench/blk.ts';
+import { blkCase, suiteOf } from '../../bench/blk-cases.ts';
+import type { BlkBenchResult } from '../../bench/blk-result.ts';
+import { formatBlkBench } from '../../bench/blk-table.ts';
+import {
+  DEFAULT_LOAD,
+  type LoadSpec,
+  OPERATIONS,
+  type Operation,
+  WAITS,
+  type Wait,
+} from '../../bench/load/load-spec.ts';
+import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { parseSize } from '../stores/size.ts';
 import { handoffCommand } from './bench-handoff.ts';

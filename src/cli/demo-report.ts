@@ -1,9 +1,9 @@
 // Upper floor: what `demo` prints: a line for each thing as it happens, and a table at the end.
 import Table from 'cli-table3';
 import pc from 'picocolors';
-import { StepTexts } from '../demo/demo-steps.ts';
-import type { Audience, DemoResult } from '../demo/run-demo.ts';
-import type { GuestStep } from '../guests/console-parser.ts';
+import { StepTexts } from '../../demo/demo-steps.ts';
+import type { Audience, DemoResult } from '../../demo/run-demo.ts';
+import type { GuestStep } from '../../guests/console-parser.ts';
 import { ProgressLine } from './progress-line.ts';
 import { bytes, micros, millis, percent, rate } from './quantities.ts';
 

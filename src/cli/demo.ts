@@ -1,8 +1,8 @@
 // Upper floor: `belfry demo`: the main job on whatever this machine has, in under 20 seconds.
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { GUEST_NAMES, type GuestName } from '../demo/demo-guest.ts';
-import { type Audience, type DemoOptions, type DemoResult, DISK_PER_DATA, runDemo } from '../demo/run-demo.ts';
+import { GUEST_NAMES, type GuestName } from '../../demo/demo-guest.ts';
+import { type Audience, type DemoOptions, type DemoResult, DISK_PER_DATA, runDemo } from '../../demo/run-demo.ts';
 import { formatSize, parseSize } from '../stores/size.ts';
 import { DemoReport, formatDemo } from './demo-report.ts';
 import { interruptSignal } from './interrupt.ts';

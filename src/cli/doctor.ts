@@ -1,8 +1,8 @@
 // Upper floor: `belfry doctor`: what this machine can do, what each is good for, and how to get what is missing.
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { examineMachine } from '../doctor/examine-machine.ts';
-import type { Finding, FindingGroup } from '../doctor/finding.ts';
+import { examineMachine } from '../../doctor/examine-machine.ts';
+import type { Finding, FindingGroup } from '../../doctor/finding.ts';
 
 const EXAMPLES = `
 ✓ is here and works, – is not here (and nothing needs it), ✗ should work and does not.

@@ -2,11 +2,11 @@
 import { access, constants, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { benchDoorbell } from '../bench/doorbell/doorbell.ts';
-import { formatDoorbellPage } from '../bench/doorbell/doorbell-page.ts';
-import type { DoorbellResult } from '../bench/doorbell/doorbell-result.ts';
-import { formatDoorbell } from '../bench/doorbell/doorbell-table.ts';
-import { chooseProcessors } from '../bench/placement.ts';
+import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
+import { formatDoorbellPage } from '../../bench/doorbell/doorbell-page.ts';
+import type { DoorbellResult } from '../../bench/doorbell/doorbell-result.ts';
+import { formatDoorbell } from '../../bench/doorbell/doorbell-table.ts';
+import { chooseProcessors } from '../../bench/placement.ts';
 import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
 import { ProgressLine } from './progress-line.ts';

@@ -4,9 +4,9 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { HandoffResult } from '../../src/bench/handoff/handoff-result.ts';
-import type { NotifyResult } from '../../src/bench/notify/notify-result.ts';
-import type { Summary } from '../../src/bench/statistics.ts';
+import type { HandoffResult } from '../../bench/handoff/handoff-result.ts';
+import type { NotifyResult } from '../../bench/notify/notify-result.ts';
+import type { Summary } from '../../bench/statistics.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
 const SMALL = ['--quick', '--rounds', '1', '--seconds', '0.02', '--size', '16M'];

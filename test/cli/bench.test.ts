@@ -6,7 +6,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BlkBenchResult } from '../../src/bench/blk-result.ts';
+import type { BlkBenchResult } from '../../bench/blk-result.ts';
 
 const program = join(import.meta.dirname, '../../bin/belfry.ts');
 const node = ['--disable-warning=ExperimentalWarning', program];

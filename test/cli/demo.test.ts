@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { DemoResult } from '../../src/demo/run-demo.ts';
-import { type GuestPeer, PeerMissingError } from '../../src/guests/guest-peer.ts';
-import { findQemu } from '../../src/guests/qemu.ts';
-import { findUserModeLinux } from '../../src/guests/uml.ts';
+import type { DemoResult } from '../../demo/run-demo.ts';
+import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
+import { findQemu } from '../../guests/qemu.ts';
+import { findUserModeLinux } from '../../guests/uml.ts';
 import { belfry, processesAbout, startBelfry, testFolder } from './belfry-process.ts';
 
 const FOLDER = /(\/\S*\/belfry-demo-\w+)\/disk\.sock/;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { FindingGroup } from '../../src/doctor/finding.ts';
+import type { FindingGroup } from '../../doctor/finding.ts';
 import { belfry, testFolder } from './belfry-process.ts';
 
 const EXPECTED = ['Node', 'processors', 'wake-up', 'kvm', 'memfd', '/dev/shm', 'hugepages', 'io_uring', 'open files'];

@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
-import type { FetchOptions } from '../../src/guests/debian-packages.ts';
-import type { GuestPeer } from '../../src/guests/guest-peer.ts';
-import { PeerMissingError } from '../../src/guests/guest-peer.ts';
-import { findExecutable } from '../../src/guests/guest-programs.ts';
-import type { GuestReport, GuestRun } from '../../src/guests/run-guest.ts';
-import { runGuest } from '../../src/guests/run-guest.ts';
+import type { FetchOptions } from '../../guests/debian-packages.ts';
+import type { GuestPeer } from '../../guests/guest-peer.ts';
+import { PeerMissingError } from '../../guests/guest-peer.ts';
+import { findExecutable } from '../../guests/guest-programs.ts';
+import type { GuestReport, GuestRun } from '../../guests/run-guest.ts';
+import { runGuest } from '../../guests/run-guest.ts';
 
 // What is not installed may be unpacked in the cache, unless this run may not use apt.
 const fetch = process.env.BELFRY_NO_APT !== '1';

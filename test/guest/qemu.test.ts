@@ -1,6 +1,6 @@
 // test/guest: QEMU with a stock Debian kernel on our disks: PCI, several CPUs, several queues.
 import assert from 'node:assert/strict';
-import { findQemu } from '../../src/guests/qemu.ts';
+import { findQemu } from '../../guests/qemu.ts';
 import { makeImage, startBackEnd } from './back-end.ts';
 import { checkFromHost, digestOf, expectGuest, guestTest, testFolder } from './guest-case.ts';
 

@@ -1,8 +1,8 @@
 // test/guest: User-Mode Linux on our disks. It boots in a second, so most combinations are tried with it.
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { runGuest } from '../../src/guests/run-guest.ts';
-import { findUserModeLinux } from '../../src/guests/uml.ts';
+import { runGuest } from '../../guests/run-guest.ts';
+import { findUserModeLinux } from '../../guests/uml.ts';
 import { makeImage, startBackEnd } from './back-end.ts';
 import { checkFromHost, digestOf, expectGuest, guestTest, testFolder } from './guest-case.ts';
 

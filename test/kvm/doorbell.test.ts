@@ -1,8 +1,8 @@
 // The doorbell benchmark on the real kernel, as short as it gets: what it counts must be right, whatever the machine.
 import assert from 'node:assert/strict';
-import { benchDoorbell } from '../../src/bench/doorbell/doorbell.ts';
-import { RING_PATHS } from '../../src/bench/doorbell/ring-paths.ts';
-import { chooseProcessors } from '../../src/bench/placement.ts';
+import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
+import { RING_PATHS } from '../../bench/doorbell/ring-paths.ts';
+import { chooseProcessors } from '../../bench/placement.ts';
 import { kvmTest } from './kvm-case.ts';
 
 const [vcpuCpu = 0, listenerCpu = vcpuCpu] = chooseProcessors();

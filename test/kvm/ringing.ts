@@ -1,7 +1,7 @@
 // test/kvm: a process of its own whose guest exits as often as the first word says, each time for a ring of an eventfd; then it ends.
 
-import { EMPTY_LOOP, RING_PATHS, ringPayload } from '../../src/bench/doorbell/ring-paths.ts';
-import { RingThread } from '../../src/bench/doorbell/ring-thread.ts';
+import { EMPTY_LOOP, RING_PATHS, ringPayload } from '../../bench/doorbell/ring-paths.ts';
+import { RingThread } from '../../bench/doorbell/ring-thread.ts';
 import { Kvm } from '../../src/kvm/kvm.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { PeerMissingError } from '../../src/guests/guest-peer.ts';
+import { PeerMissingError } from '../../guests/guest-peer.ts';
 import { STOOD_STILL } from './bed/run-in-bed.ts';
 import type { InsideResult } from './inside-report.ts';
 import { isKvmReal, runInside } from './run-inside.ts';

@@ -1,8 +1,8 @@
 // test/stress: no notification is lost between two threads that pause, poll and sleep at random; and the watcher would see it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { stress } from '../../src/bench/stress/stress.ts';
-import type { Mutation } from '../../src/bench/stress/stress-job.ts';
+import { stress } from '../../bench/stress/stress.ts';
+import type { Mutation } from '../../bench/stress/stress-job.ts';
 
 const REQUESTS = 1e6;
 /** On a machine that is busy with other things, fewer requests have to do. */

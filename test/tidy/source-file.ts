@@ -18,9 +18,9 @@ export interface Rule {
 export const isCode = (path: string): boolean => path.endsWith('.ts');
 export const isTest = (path: string): boolean => path.endsWith('.test.ts');
 
-/** The room of a file under src/: its folder, or its own name for a file that stands there alone. */
+/** The room of a file: its folder under src/ or beside it, or its own name for a file that stands in src/ alone. */
 export function roomOf(path: string): string | undefined {
-  return /^src\/([^/.]+)/.exec(path)?.[1];
+  return /^(?:src\/|(?=(?:bench|guests|demo|doctor)\/))([^/.]+)/.exec(path)?.[1];
 }
 
 /** The text without what is in comments and quotes. */

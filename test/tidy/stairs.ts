@@ -52,7 +52,7 @@ function importsOf(text: string): Import[] {
 /** Why a file of `room` may not import `target`; `undefined` if it may. */
 function objection(path: string, room: Room, target: string, isType: boolean): string | undefined {
   const [from, to] = [roomOf(path), roomOf(target)];
-  if (to === undefined) return `${target} is outside src/`;
+  if (to === undefined) return `${target} is no room of the product`;
   if (from === to) {
     const [here, there] = [path, target].map((file) => posix.dirname(file));
     const isNeighbour = from === 'devices' && here !== there;

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { storageDaemonCommand } from '../../src/bench/back-end-commands.ts';
-import { BackEndProcess } from '../../src/bench/back-end-process.ts';
-import { BenchDisk } from '../../src/bench/bench-disk.ts';
-import { generateLoad } from '../../src/bench/load/load-generator.ts';
-import { countErrors, DEFAULT_LOAD, WAITS } from '../../src/bench/load/load-spec.ts';
-import { allowedProcessors } from '../../src/bench/processor-use.ts';
+import { storageDaemonCommand } from '../../bench/back-end-commands.ts';
+import { BackEndProcess } from '../../bench/back-end-process.ts';
+import { BenchDisk } from '../../bench/bench-disk.ts';
+import { generateLoad } from '../../bench/load/load-generator.ts';
+import { countErrors, DEFAULT_LOAD, WAITS } from '../../bench/load/load-spec.ts';
+import { allowedProcessors } from '../../bench/processor-use.ts';
 
 const PEER = 'qemu-storage-daemon';
 const DISK_BYTES = 32 << 20;

@@ -1,6 +1,6 @@
 // test/vhost-user: a machine without processors: memory, a driver's session with a disk, doorbells, and threads that drive its queues.
 import { Worker } from 'node:worker_threads';
-import { planQueue, type QueuePlan } from '../../src/bench/load/queue-plan.ts';
+import { planQueue, type QueuePlan } from '../../bench/load/queue-plan.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 import { closeFd } from '../../src/sys/libc.ts';

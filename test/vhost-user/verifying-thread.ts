@@ -1,12 +1,12 @@
 // test/vhost-user: a thread that plays one queue's driver: keeps random reads and writes in flight, and compares every word, until told.
 import { parentPort, workerData } from 'node:worker_threads';
-import { BlockPicker, partOf } from '../../src/bench/load/block-picker.ts';
-import { CompletionWait } from '../../src/bench/load/completion-wait.ts';
-import { DriverRing } from '../../src/bench/load/driver-ring.ts';
-import type { LoadErrors } from '../../src/bench/load/load-spec.ts';
-import type { QueuePlan } from '../../src/bench/load/queue-plan.ts';
-import { RequestSlots } from '../../src/bench/load/request-slots.ts';
-import { VerifyLoop } from '../../src/bench/load/verify-loop.ts';
+import { BlockPicker, partOf } from '../../bench/load/block-picker.ts';
+import { CompletionWait } from '../../bench/load/completion-wait.ts';
+import { DriverRing } from '../../bench/load/driver-ring.ts';
+import type { LoadErrors } from '../../bench/load/load-spec.ts';
+import type { QueuePlan } from '../../bench/load/queue-plan.ts';
+import { RequestSlots } from '../../bench/load/request-slots.ts';
+import { VerifyLoop } from '../../bench/load/verify-loop.ts';
 import { SECTOR_BYTES } from '../../src/devices/blk/spec.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { Mapping } from '../../src/sys/mapping.ts';

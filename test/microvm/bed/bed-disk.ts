@@ -1,7 +1,7 @@
 // test/microvm/bed: the disk of a bed, served by our own daemon, which tells how its queues stand when the bed says nothing any more.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runGuestProcess } from '../../../src/guests/guest-process.ts';
+import { runGuestProcess } from '../../../guests/guest-process.ts';
 import type { QueueReport } from '../../../src/transports/queue-report.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../../..');

@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { findExecutable } from '../../../src/guests/guest-programs.ts';
+import { findExecutable } from '../../../guests/guest-programs.ts';
 import { eventually } from '../../../src/testing/raw-front-end.ts';
 import { askMonitor, threadsOf } from './bed-monitor.ts';
 

@@ -1,10 +1,10 @@
 // test/microvm/bed: what the microVMs of the tests boot: a stock Debian kernel and an initramfs for it.
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findDebianKernel } from '../../../src/guests/debian-kernel.ts';
-import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
-import { guestPrograms } from '../../../src/guests/guest-programs.ts';
-import { guestInitramfs } from '../../../src/guests/initramfs.ts';
+import { findDebianKernel } from '../../../guests/debian-kernel.ts';
+import type { FetchOptions } from '../../../guests/debian-packages.ts';
+import { guestPrograms } from '../../../guests/guest-programs.ts';
+import { guestInitramfs } from '../../../guests/initramfs.ts';
 import { guestScripts } from './guest-scripts.ts';
 
 const DRIVERS = ['virtio_mmio', 'virtio_pci', 'virtio_blk', 'ext4'];

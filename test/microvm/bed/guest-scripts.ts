@@ -1,7 +1,7 @@
 // test/microvm/bed: what a microVM's guest does: the /init scripts of its initramfs; `rdinit=` on the command line chooses.
-import type { CpioEntry } from '../../../src/guests/cpio.ts';
-import { scriptEntry } from '../../../src/guests/initramfs.ts';
-import { scenarioScript } from '../../../src/guests/scenario.ts';
+import type { CpioEntry } from '../../../guests/cpio.ts';
+import { scriptEntry } from '../../../guests/initramfs.ts';
+import { scenarioScript } from '../../../guests/scenario.ts';
 import { exitProgram } from './exit-program.ts';
 
 /**

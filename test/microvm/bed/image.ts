@@ -3,17 +3,30 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { compileYardstick } from '../../../src/bench/doorbell/yardstick.ts';
-import type { CpioEntry } from '../../../src/guests/cpio.ts';
-import type { FetchOptions } from '../../../src/guests/debian-packages.ts';
-import { PeerMissingError } from '../../../src/guests/guest-peer.ts';
-import type { GuestProgram } from '../../../src/guests/guest-programs.ts';
-import { findExecutable, programsWithLibraries, staticBusybox } from '../../../src/guests/guest-programs.ts';
+import { compileYardstick } from '../../../bench/doorbell/yardstick.ts';
+import type { CpioEntry } from '../../../guests/cpio.ts';
+import type { FetchOptions } from '../../../guests/debian-packages.ts';
+import { PeerMissingError } from '../../../guests/guest-peer.ts';
+import type { GuestProgram } from '../../../guests/guest-programs.ts';
+import { findExecutable, programsWithLibraries, staticBusybox } from '../../../guests/guest-programs.ts';
 import { writeGuestFiles } from './guest-files.ts';
 
 const run = promisify(execFile);
 const CHECKOUT = join(import.meta.dirname, '../../..');
-const SOURCES = ['bin', 'src', 'test', 'scripts', 'examples', 'package.json', 'package-lock.json', 'belfry'];
+const SOURCES = [
+  'bin',
+  'src',
+  'bench',
+  'guests',
+  'demo',
+  'doctor',
+  'test',
+  'scripts',
+  'examples',
+  'package.json',
+  'package-lock.json',
+  'belfry',
+];
 // What package.json depends on, with what that depends on; and fast-check, which tests use.
 const PACKAGES = [
   ...['commander', 'picocolors', 'cli-table3', '@colors', 'string-width', 'strip-ansi', 'ansi-regex'],
@@ -85,7 +98,7 @@ async function copyCheckout(folder: string): Promise<void> {
 }
 
 // Every file somebody may start there, but for the tests themselves.
-const COMPILED = 'src/{cli,kvm,vmm,bench,sys,transports,daemon,guests}/**/*.ts';
+const COMPILED = '{src/{cli,kvm,vmm,sys,transports,daemon},bench,guests}/**/*.ts';
 const LOAD_ALL = `
   import { globSync } from 'node:fs';
   import { resolve } from 'node:path';

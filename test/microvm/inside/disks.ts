@@ -1,7 +1,7 @@
 // test/microvm/inside: a disk of ours in the process and one behind qemu-storage-daemon, on each transport, by a stock kernel.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { ConsoleParser } from '../../../src/guests/console-parser.ts';
+import { ConsoleParser } from '../../../guests/console-parser.ts';
 import { startBackEnd } from '../../guest/back-end.ts';
 import { checkFromHost, testFolder } from '../../guest/guest-case.ts';
 import { DISK_BYTES, makeDisk } from '../disk-image.ts';

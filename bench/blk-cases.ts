@@ -1,0 +1,34 @@
+// bench: the loads that `bench blk --suite` runs one after the other, and how a load is called in a line.
+import { formatSize } from '../src/stores/size.ts';
+import type { LoadSpec } from './load/load-spec.ts';
+
+export interface BlkCase {
+  readonly name: string;
+  readonly load: LoadSpec;
+  /** Whether our own back end is told to poll as the front end does. */
+  readonly backEndPolls: boolean;
+}
+
+export function blkCase(load: LoadSpec, backEndPolls = false): BlkCase {
+  const { operation, blockBytes, depth, queues, wait, rate } = load;
+  const many = queues === 1 ? '' : `, ${queues} queues`;
+  const waiting = wait === 'poll' ? 'front end polls' : 'front end waits for calls';
+  if (rate === 0) return { name: `no requests${many}`, load, backEndPolls };
+  if (rate !== undefined)
+    return { name: `${operation} ${formatSize(blockBytes)}, ${rate} requests a second${many}`, load, backEndPolls };
+  const both = backEndPolls ? 'both sides poll' : waiting;
+  return { name: `${operation} ${formatSize(blockBytes)}, depth ${depth}${many}, ${both}`, load, backEndPolls };
+}
+
+/** The cases that say what a disk is good for. `base` gives what they have in common. */
+export function suiteOf(base: LoadSpec): BlkCase[] {
+  const small = { ...base, blockBytes: 4096, depth: 64 };
+  return [
+    blkCase({ ...small, operation: 'randread', wait: 'poll' }),
+    blkCase({ ...small, operation: 'randread', wait: 'call' }),
+    blkCase({ ...small, operation: 'randwrite', wait: 'poll' }),
+    blkCase({ ...small, operation: 'randwrite', wait: 'call' }),
+    blkCase({ ...base, operation: 'read', blockBytes: 1 << 20, depth: 16, wait: 'poll' }),
+    blkCase({ ...base, operation: 'randread', blockBytes: 4096, depth: 1, wait: 'poll' }, true),
+  ];
+}

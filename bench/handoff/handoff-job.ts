@@ -1,0 +1,39 @@
+// bench/handoff: what dispatcher and worker are asked to do, and what they counted.
+import type { StoreDescription } from '../../src/stores/open-store.ts';
+import type { QueuePlan } from '../load/queue-plan.ts';
+import type { SharedMemory } from '../threads/shared-queue.ts';
+
+/**
+ * `parse`: the dispatcher parses every chain and hands requests over. `wake`: it only wakes the worker, which owns the ring.
+ * `none`: the worker has the kick as well.
+ */
+export const DESIGNS = ['parse', 'wake', 'none'] as const;
+export type Design = (typeof DESIGNS)[number];
+
+/** For dispatcher and worker alike. */
+export interface HandoffSetup {
+  readonly memory: SharedMemory;
+  readonly store: StoreDescription;
+  readonly kickFd: number;
+  readonly callFd: number;
+  readonly stop: SharedArrayBuffer;
+  /** A RequestQueue of `requestsMax`. */
+  readonly requests: SharedArrayBuffer;
+  readonly requestsMax: number;
+}
+
+export interface HandoffJob {
+  readonly design: Design;
+  readonly plan: QueuePlan;
+  readonly cpu: number;
+  readonly eventIdx: boolean;
+}
+
+export interface HandoffCounts {
+  /** Given back to the driver by this thread. */
+  readonly requests: number;
+  /** Times this thread came back from waiting. */
+  readonly wakeUps: number;
+  readonly cpuSeconds: number;
+  readonly involuntarySwitches: number;
+}

@@ -1,0 +1,35 @@
+// bench/handoff: a worker that owns the ring, and is woken by a dispatcher that has the kick and never looks at the ring.
+import type { VirtioDevice } from '../../src/virtio/device.ts';
+import type { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { DRAIN_MAX } from '../../src/virtio/virtqueue.ts';
+import type { Doorbell } from '../threads/doorbell.ts';
+import type { StopWord } from '../threads/stop-word.ts';
+import type { Monitor } from './monitor.ts';
+
+/** The dispatcher: passes each kick on. Gives how often it woke up. */
+export function passKicksOn(doorbell: Doorbell, monitor: Monitor, stop: StopWord): number {
+  let wakeUps = 0;
+  while (!stop.isSet) {
+    doorbell.wait();
+    wakeUps++;
+    monitor.lock();
+    monitor.signal();
+    monitor.unlock();
+  }
+  return wakeUps;
+}
+
+/** The worker: drains, and sleeps while the ring is empty. Gives how often it woke up. */
+export function serveWhenWoken(queue: SplitQueue, device: VirtioDevice, monitor: Monitor, stop: StopWord): number {
+  for (let wakeUps = 0; ; ) {
+    while (device.process(queue, 0) >= DRAIN_MAX);
+    monitor.lock();
+    // A kick after this look finds the worker waiting: the dispatcher needs the lock to signal.
+    while (!queue.hasWork() && !stop.isSet) {
+      monitor.wait();
+      wakeUps++;
+    }
+    monitor.unlock();
+    if (stop.isSet) return wakeUps;
+  }
+}

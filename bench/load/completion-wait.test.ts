@@ -1,0 +1,60 @@
+// bench/load: a device that uses nothing is found out; a process that was stopped for a while is not taken for one.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EventFd } from '../../src/sys/event-fd.ts';
+import { CompletionWait, StallError } from './completion-wait.ts';
+import type { DriverRing } from './driver-ring.ts';
+
+/** A ring in which something is used after so many looks. */
+function ringThatTakes(looks: number): DriverRing {
+  let left = looks;
+  return { completed: () => (left-- > 0 ? 0 : 1), suppress: () => {}, rearm: () => 0 } as unknown as DriverRing;
+}
+
+/** Each look at the clock finds it `stepMs` later. */
+function clockOfSteps(stepMs: number): () => number {
+  let nowMs = 0;
+  return () => {
+    nowMs += stepMs;
+    return nowMs;
+  };
+}
+
+test('nothing used for five seconds of looking is a stall', (t) => {
+  t.mock.method(performance, 'now', clockOfSteps(100));
+  using call = EventFd.create();
+  using wait = new CompletionWait(ringThatTakes(1e9), 'poll', call.fd);
+  assert.throws(() => wait.next(), StallError);
+});
+
+test('regression: a process that was stopped for minutes has not looked for minutes', (t) => {
+  t.mock.method(performance, 'now', clockOfSteps(300_000));
+  using call = EventFd.create();
+  using wait = new CompletionWait(ringThatTakes(50_000), 'poll', call.fd);
+  assert.equal(wait.next(), 1);
+});
+
+test('asleep, only a call ends the wait, and nothing used for five seconds is a stall', { timeout: 20_000 }, () => {
+  using call = EventFd.create();
+  using wait = new CompletionWait(ringThatTakes(1), 'call', call.fd);
+  call.signal();
+  assert.equal(wait.next(), 1);
+  assert.equal(wait.calls, 1);
+  using forgotten = new CompletionWait(ringThatTakes(2), 'call', call.fd);
+  const startedMs = performance.now();
+  assert.throws(() => forgotten.next(), /nothing used for 5 s; .*; no call is pending/);
+  assert.ok(performance.now() - startedMs >= 4900);
+});
+
+test('a wait with an end gives nothing when it comes, and what is used before that', () => {
+  using call = EventFd.create();
+  using wait = new CompletionWait(ringThatTakes(1e9), 'call', call.fd);
+  const startMs = performance.now();
+  assert.equal(wait.nextBefore(startMs - 1), 0);
+  assert.equal(wait.nextBefore(startMs + 20), 0);
+  assert.ok(performance.now() >= startMs + 20);
+  using used = new CompletionWait(ringThatTakes(1), 'call', call.fd);
+  call.signal();
+  assert.equal(used.nextBefore(performance.now() + 60_000), 1);
+  assert.equal(used.calls, 1);
+});

@@ -1,0 +1,112 @@
+// bench/load: the driver's ring arithmetic, alone and against our own device side.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
+import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { DriverRing, passed } from './driver-ring.ts';
+import { planQueue } from './queue-plan.ts';
+import { RequestSlots } from './request-slots.ts';
+
+const GUEST_BASE = 0x4000_0000;
+
+/** A queue of four slots with our device at the other end of the same memory. */
+function queuePair(eventIdx: boolean): {
+  ring: DriverRing;
+  slots: RequestSlots;
+  device: SplitQueue;
+  calls: () => number;
+} {
+  const plan = planQueue(0, { depth: 4, blockBytes: 512, segmentBytesMax: 512 });
+  const bytes = new Uint8Array(plan.end);
+  const part = (at: number, length: number): Uint8Array<ArrayBuffer> => bytes.subarray(at, at + length);
+  const { size } = plan;
+  const layout = {
+    size,
+    descriptorTable: part(plan.descriptorTable, 16 * size),
+    availableRing: part(plan.availableRing, 6 + 2 * size),
+    usedRing: part(plan.usedRing, 6 + 8 * size),
+  };
+  let calls = 0;
+  const device = new SplitQueue(layout, new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]), {
+    features: VIRTIO_F_VERSION_1 | (eventIdx ? VIRTIO_F_EVENT_IDX : 0n),
+    notify: () => calls++,
+  });
+  const ring = new DriverRing(bytes, plan, eventIdx);
+  return { ring, slots: new RequestSlots(bytes, plan, GUEST_BASE), device, calls: () => calls };
+}
+
+test('§2.7.7.2 an event is passed exactly when it lies in the step, also where the index wraps', () => {
+  for (const start of [0, 1, 0x7fff, 0xfffe, 0xffff]) {
+    for (let step = 1; step <= 5; step++) {
+      const inStep = Array.from({ length: step }, (_, i) => (start + i) & 0xffff);
+      for (let distance = -6; distance <= 6; distance++) {
+        const event = (start + distance) & 0xffff;
+        assert.equal(
+          passed(event, start, (start + step) & 0xffff),
+          inStep.includes(event),
+          `${start} ${step} ${event}`,
+        );
+      }
+    }
+  }
+});
+
+for (const eventIdx of [true, false]) {
+  const how = eventIdx ? 'with' : 'without';
+
+  test(`${how} EVENT_IDX every request comes back once, over two rounds of the 16-bit index`, () => {
+    const { ring, slots, device, calls } = queuePair(eventIdx);
+    const idle = [0, 1, 2, 3];
+    ring.suppress();
+    for (let done = 0; done < 2 * 65536 + 10; ) {
+      const batch = 1 + (done % 4);
+      for (let i = 0; i < batch; i++) ring.push(slots.heads[idle.shift() as number] as number);
+      ring.publish();
+      device.drain((chain, queue) => queue.markUsed(chain, chain.writable.totalBytes));
+      assert.equal(ring.completed(), batch);
+      for (let i = 0; i < batch; i++) {
+        idle.push(slots.slotOf[ring.usedId(i)] as number);
+        assert.equal(ring.usedLength(i), 513);
+      }
+      assert.equal(new Set(idle).size, 4);
+      ring.take(batch);
+      ring.suppress();
+      done += batch;
+    }
+    // A device notifies of its first used element with EVENT_IDX whatever it is asked: it has seen nothing yet.
+    assert.ok(calls() <= 1, `${calls()} notifications although none was asked for`);
+  });
+
+  test(`${how} EVENT_IDX the device is notified only while it asks for it`, () => {
+    const { ring, slots, device } = queuePair(eventIdx);
+    ring.push(slots.heads[0] as number);
+    assert.ok(ring.publish());
+    assert.ok(!ring.publish(), 'nothing new was made available');
+    device.suppress();
+    device.drain((chain, queue) => queue.markUsed(chain, 513));
+    ring.push(slots.heads[1] as number);
+    assert.ok(!ring.publish());
+    assert.ok(device.rearm(), 'the device is told of what came while it did not ask');
+    device.drain((chain, queue) => queue.markUsed(chain, 513));
+    ring.push(slots.heads[2] as number);
+    assert.ok(ring.publish());
+  });
+
+  test(`${how} EVENT_IDX rearming tells of what was used meanwhile, and asks for the next`, () => {
+    const { ring, slots, device, calls } = queuePair(eventIdx);
+    const serve = (head: number): void => {
+      ring.push(slots.heads[head] as number);
+      ring.publish();
+      device.drain((chain, queue) => queue.markUsed(chain, 513));
+    };
+    ring.suppress();
+    serve(0);
+    const before = calls();
+    assert.equal(ring.rearm(), 1);
+    ring.take(1);
+    assert.equal(ring.rearm(), 0);
+    serve(1);
+    assert.equal(calls(), before + 1);
+  });
+}

@@ -1,0 +1,164 @@
+// bench/load: drives a vhost-user block device: shares memory with it, starts its queues, and a thread for each.
+import type { Worker } from 'node:worker_threads';
+import {
+  CONFIG,
+  CONFIG_BYTES,
+  SECTOR_BYTES,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_MQ,
+  VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_SIZE_MAX,
+} from '../../src/devices/blk/spec.ts';
+import { EventFd } from '../../src/sys/event-fd.ts';
+import { closeFd } from '../../src/sys/libc.ts';
+import { createMemfd } from '../../src/sys/memfd.ts';
+import { moduleBeside, startThread } from '../../src/sys/thread.ts';
+import { VhostUserFrontEnd } from '../../src/transports/vhost-user/frontend.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
+import type { LoadJob, LoadMessage } from './load-job.ts';
+import type { LoadSpec, QueueResult } from './load-spec.ts';
+import { planQueue, type QueuePlan } from './queue-plan.ts';
+
+export interface LoadTarget {
+  readonly socket: string;
+  readonly spec: LoadSpec;
+  /** Processors for the queues' threads, in turn; none: wherever the scheduler puts them. */
+  readonly cpus: readonly number[];
+  /** Called when the first queue starts to measure, and when the first one has ended. */
+  readonly onPhase?: (phase: 'measuring' | 'done') => void;
+  /** Ends the threads at once; the promise is then rejected with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** The threads' program, beside this file in a checkout as in the package. */
+const WORKER = moduleBeside('./load-worker', import.meta.url);
+/** Where the device sees the shared memory. */
+const GUEST_BASE = 0x4000_0000;
+/** Without a size_max of the device's, a descriptor may cover any request. */
+const NO_SIZE_MAX = 2 ** 31;
+
+interface Disk {
+  readonly capacityBytes: number;
+  readonly segmentBytesMax: number;
+  readonly features: bigint;
+}
+
+/** Runs a load; gives what each queue measured. Throws BackEndError, SystemError, RangeError (a disk too small). */
+export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
+  const { spec, signal } = target;
+  signal?.throwIfAborted();
+  using resources = new DisposableStack();
+  const frontEnd = resources.use(VhostUserFrontEnd.connect(target.socket));
+  const disk = describeDisk(frontEnd, spec);
+  frontEnd.setFeatures(disk.features);
+  const plans = planQueues(spec, disk);
+  const memoryBytes = Math.ceil((plans.at(-1)?.end ?? 0) / 4096) * 4096;
+  const memoryFd = createMemfd('belfry-load', memoryBytes);
+  resources.defer(() => closeFd(memoryFd));
+  frontEnd.shareMemory([{ guestAddress: GUEST_BASE, sizeBytes: memoryBytes, fd: memoryFd }]);
+  const jobs = plans.map((plan, queue): LoadJob => {
+    const kick = resources.use(EventFd.create());
+    const call = resources.use(EventFd.create());
+    frontEnd.startQueue(queue, {
+      size: plan.size,
+      descriptorTable: GUEST_BASE + plan.descriptorTable,
+      availableRing: GUEST_BASE + plan.availableRing,
+      usedRing: GUEST_BASE + plan.usedRing,
+      kickFd: kick.fd,
+      callFd: call.fd,
+    });
+    const { capacityBytes } = disk;
+    const eventIdx = (disk.features & VIRTIO_F_EVENT_IDX) !== 0n;
+    const fds = { memoryFd, kickFd: kick.fd, callFd: call.fd };
+    const cpu = target.cpus[queue % target.cpus.length];
+    return { spec, plan, queue, capacityBytes, memoryBytes, guestBase: GUEST_BASE, eventIdx, cpu, ...fds };
+  });
+  const results = await runWorkers(jobs, target);
+  // A device that stalled would not answer either; closing the connection ends it just as well.
+  if (results.some(({ errors }) => errors.stall > 0)) return results;
+  for (const queue of plans.keys()) frontEnd.stopQueue(queue);
+  return results;
+}
+
+function describeDisk(frontEnd: VhostUserFrontEnd, spec: LoadSpec): Disk {
+  const { buffer, byteOffset } = frontEnd.readConfig(0, CONFIG_BYTES);
+  const config = new DataView(buffer, byteOffset, CONFIG_BYTES);
+  const wanted =
+    VIRTIO_F_VERSION_1 |
+    VIRTIO_BLK_F_SIZE_MAX |
+    VIRTIO_BLK_F_SEG_MAX |
+    VIRTIO_BLK_F_RO |
+    VIRTIO_BLK_F_FLUSH |
+    VIRTIO_BLK_F_MQ |
+    (spec.eventIdx ? VIRTIO_F_EVENT_IDX : 0n);
+  const features = frontEnd.offeredFeatures & wanted;
+  if ((features & VIRTIO_BLK_F_RO) !== 0n && !spec.operation.endsWith('read')) {
+    throw new RangeError(`the disk is read-only: ${spec.operation} would write to it`);
+  }
+  const queues = (features & VIRTIO_BLK_F_MQ) === 0n ? 1 : config.getUint16(CONFIG.num_queues, true);
+  if (spec.queues > queues) throw new RangeError(`the disk has ${queues} queues, not ${spec.queues}`);
+  const capacityBytes = Number(config.getBigUint64(CONFIG.capacity, true)) * SECTOR_BYTES;
+  const needed = spec.blockBytes * spec.queues;
+  if (capacityBytes < needed)
+    throw new RangeError(`the disk has ${capacityBytes} bytes, the load takes at least ${needed}`);
+  // qemu-storage-daemon offers SIZE_MAX and leaves size_max at 0: it has none.
+  const sizeMax = (features & VIRTIO_BLK_F_SIZE_MAX) === 0n ? 0 : config.getUint32(CONFIG.size_max, true);
+  const segmentBytesMax = sizeMax || NO_SIZE_MAX;
+  const segmentsMax = (features & VIRTIO_BLK_F_SEG_MAX) === 0n ? 1 : config.getUint32(CONFIG.seg_max, true);
+  if (Math.ceil(spec.blockBytes / segmentBytesMax) > segmentsMax) {
+    throw new RangeError(
+      `the disk takes requests of ${segmentsMax} x ${segmentBytesMax} bytes, not of ${spec.blockBytes}`,
+    );
+  }
+  return { capacityBytes, segmentBytesMax, features };
+}
+
+function planQueues(spec: LoadSpec, disk: Disk): QueuePlan[] {
+  const plans: QueuePlan[] = [];
+  for (let queue = 0; queue < spec.queues; queue++) {
+    const start = plans.at(-1)?.end ?? 0;
+    plans.push(
+      planQueue(start, { depth: spec.depth, blockBytes: spec.blockBytes, segmentBytesMax: disk.segmentBytesMax }),
+    );
+  }
+  return plans;
+}
+
+/** Runs one thread for each job; when one fails or the signal comes, all are ended. */
+async function runWorkers(jobs: readonly LoadJob[], target: LoadTarget): Promise<QueueResult[]> {
+  const workers: Worker[] = [];
+  const seen = new Set<string>();
+  const onPhase = (phase: LoadMessage['kind']): void => {
+    if (!seen.has(phase)) target.onPhase?.(phase);
+    seen.add(phase);
+  };
+  try {
+    return await Promise.all(
+      jobs.map((job) => {
+        const worker = startThread(WORKER, { workerData: job });
+        workers.push(worker);
+        return resultOf(worker, onPhase, target.signal);
+      }),
+    );
+  } finally {
+    // The queue's memory and descriptors go away next: nobody may use them any more.
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}
+
+function resultOf(
+  worker: Worker,
+  onPhase: (phase: LoadMessage['kind']) => void,
+  signal?: AbortSignal,
+): Promise<QueueResult> {
+  return new Promise((resolve, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    worker.on('error', reject);
+    worker.on('exit', (code) => reject(new Error(`the load's thread ended early, exit ${code}`)));
+    worker.on('message', (message: LoadMessage) => {
+      onPhase(message.kind);
+      if (message.kind === 'done') resolve(message.result);
+    });
+  });
+}

@@ -1,0 +1,103 @@
+// bench/load: makes requests when they are due, so many a second, and sleeps in between, as a guest with little to do would.
+import { createHistogram } from 'node:perf_hooks';
+import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
+import type { Completions } from './completion-wait.ts';
+import type { LoadParts } from './load-loop.ts';
+import { type LoadErrors, newErrors } from './load-spec.ts';
+import { NO_SLOT } from './request-slots.ts';
+
+/** Completions that may be waited for no longer than to a certain moment. */
+export interface PacedCompletions extends Completions {
+  /** As `next`; 0 when `performance.now()` says `untilMs` before anything was used. */
+  nextBefore(untilMs: number): number;
+}
+
+export interface PacedParts extends LoadParts {
+  readonly wait: PacedCompletions;
+  /** From one request to the next; Infinity: there are none. */
+  readonly intervalMs: number;
+}
+
+export class PacedLoop {
+  /** From a request's being made to its being found used, in ns; from its being due where it had to wait for a free slot. */
+  readonly latency = createHistogram({ lowest: 1, highest: 60e9, figures: 3 });
+  readonly errors: LoadErrors = newErrors();
+  requests = 0;
+  kicks = 0;
+  readonly #parts: PacedParts;
+  readonly #submittedMs: Float64Array<ArrayBuffer>;
+  readonly #idle: number[];
+  #dueMs: number | undefined;
+
+  constructor(parts: PacedParts) {
+    this.#parts = parts;
+    this.#submittedMs = new Float64Array(parts.slots.count);
+    this.#idle = Array.from({ length: parts.slots.count }, (_, slot) => slot);
+  }
+
+  /** Runs until `performance.now()` says `untilMs`; what is in flight then stays in flight. Throws StallError. */
+  run(untilMs: number): void {
+    const { wait, intervalMs } = this.#parts;
+    this.#dueMs ??= performance.now() + intervalMs;
+    while (performance.now() < untilMs) {
+      this.#submitDue(this.#dueMs);
+      const count = this.#idle.length === 0 ? wait.next() : wait.nextBefore(Math.min(untilMs, this.#dueMs));
+      this.#take(count);
+    }
+  }
+
+  /** Takes back what is in flight. Throws StallError. */
+  finish(): void {
+    while (this.#idle.length < this.#parts.slots.count) this.#take(this.#parts.wait.next());
+  }
+
+  /** Starts counting afresh. */
+  reset(): void {
+    this.latency.reset();
+    this.requests = 0;
+    this.kicks = 0;
+    this.#parts.wait.resetCalls();
+  }
+
+  #submitDue(firstDueMs: number): void {
+    const { ring, slots, picker, kind, sectorsPerBlock, kick, intervalMs } = this.#parts;
+    const nowMs = performance.now();
+    let dueMs = firstDueMs;
+    for (; dueMs <= nowMs && this.#idle.length > 0; dueMs += intervalMs) {
+      const slot = this.#idle.pop() as number;
+      const write = kind === 'write' || (kind === 'mixed' && picker.below(2) === 0);
+      slots.prepare(slot, write, picker.next() * sectorsPerBlock);
+      ring.push(slots.heads[slot] as number);
+      // A timer is late by microseconds, which are ours; a slot by as long as the device takes.
+      this.#submittedMs[slot] = nowMs - dueMs < intervalMs ? nowMs : dueMs;
+    }
+    this.#dueMs = dueMs;
+    if (!ring.publish()) return;
+    this.kicks++;
+    kick.signal();
+  }
+
+  #take(count: number): void {
+    const { ring, slots } = this.#parts;
+    const nowMs = performance.now();
+    for (let i = 0; i < count; i++) {
+      const id = ring.usedId(i);
+      const slot = slots.slotOf[id] ?? NO_SLOT;
+      if (slot === NO_SLOT || this.#submittedMs[slot] === 0) {
+        this.errors.id++;
+        this.errors.first ??= `the used ring names descriptor ${id}, where no request in flight begins`;
+        continue;
+      }
+      const status = slots.status(slot);
+      if (status !== VIRTIO_BLK_S_OK) {
+        this.errors.status++;
+        this.errors.first ??= `${slots.describe(slot)}: status ${status}`;
+      }
+      this.latency.record(Math.max(1, Math.round((nowMs - (this.#submittedMs[slot] as number)) * 1e6)));
+      this.#submittedMs[slot] = 0;
+      this.#idle.push(slot);
+    }
+    ring.take(count);
+    this.requests += count;
+  }
+}

@@ -1,0 +1,32 @@
+// bench/notify: what the device thread is asked to do, and what it counted.
+import type { PollMode } from '../../src/daemon/poll-mode.ts';
+import type { StoreDescription } from '../../src/stores/open-store.ts';
+import type { QueuePlan } from '../load/queue-plan.ts';
+import type { DoorbellKind } from '../threads/doorbell.ts';
+import type { SharedMemory } from '../threads/shared-queue.ts';
+
+export interface DeviceSetup {
+  readonly memory: SharedMemory;
+  readonly store: StoreDescription;
+  readonly kickFd: number;
+  readonly callFd: number;
+  readonly stop: SharedArrayBuffer;
+}
+
+export interface DeviceJob {
+  readonly plan: QueuePlan;
+  readonly cpu: number;
+  readonly doorbell: DoorbellKind;
+  readonly poll: PollMode;
+  readonly forgetful: boolean;
+  readonly eventIdx: boolean;
+}
+
+export interface DeviceCounts {
+  readonly requests: number;
+  /** Calls sent to the driver. */
+  readonly calls: number;
+  readonly wakeUps: number;
+  readonly cpuSeconds: number;
+  readonly involuntarySwitches: number;
+}

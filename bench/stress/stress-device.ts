@@ -1,0 +1,117 @@
+// bench/stress: a device that serves at once or later, a few or all, and pauses where it likes: every path by which a queue publishes.
+import type { EventLoop } from '../../src/sys/event-loop.ts';
+import type { PollPolicy } from '../../src/sys/pollable.ts';
+import type { SeededRandom } from '../../src/testing/seeded-random.ts';
+import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
+import type { VirtioDevice } from '../../src/virtio/device.ts';
+import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import type { SplitLayout } from '../../src/virtio/split-ring.ts';
+import type { QueueOptions, Virtqueue } from '../../src/virtio/virtqueue.ts';
+import type { Pauses } from './pauses.ts';
+import type { SideWords } from './side-words.ts';
+
+export interface StressDeviceParts {
+  readonly queue: SplitQueue;
+  readonly loop: EventLoop;
+  readonly random: SeededRandom;
+  readonly pauses: Pauses;
+  readonly words: SideWords;
+}
+
+export class StressDevice implements VirtioDevice {
+  readonly type = 0;
+  readonly features = 0n;
+  readonly queueSizes: readonly number[] = [];
+  readonly config = new Uint8Array(0);
+  readonly #queue: SplitQueue;
+  readonly #loop: EventLoop;
+  readonly #random: SeededRandom;
+  readonly #pauses: Pauses;
+  readonly #words: SideWords;
+  readonly #held: DescriptorChain[] = [];
+  #isLate = false;
+
+  constructor({ queue, loop, random, pauses, words }: StressDeviceParts) {
+    this.#queue = queue;
+    this.#loop = loop;
+    this.#random = random;
+    this.#pauses = pauses;
+    this.#words = words;
+  }
+
+  process(): number {
+    this.#pauses.maybe();
+    this.#isLate = this.#random.oneIn(8);
+    const popped = this.#queue.drain(this.#serve);
+    if (this.#held.length > 0) this.#loop.afterBatch(this.#completeLate);
+    this.#tell();
+    return popped;
+  }
+
+  readonly #serve = (chain: DescriptorChain, queue: Virtqueue): void => {
+    this.#pauses.maybe();
+    if (this.#isLate && this.#random.flip()) this.#held.push(chain);
+    else queue.markUsed(chain, chain.writable.totalBytes);
+  };
+
+  /** Gives some of what it held back, and comes again for the others. */
+  readonly #completeLate = (): void => {
+    for (let count = 1 + this.#random.below(8); count > 0 && this.#held.length > 0; count--) {
+      const chain = this.#held.splice(this.#random.below(this.#held.length), 1)[0] as DescriptorChain;
+      this.#queue.markUsed(chain, chain.writable.totalBytes);
+      if (this.#random.oneIn(4)) this.#queue.publish();
+    }
+    this.#pauses.maybe();
+    this.#queue.publish();
+    if (this.#held.length > 0) this.#loop.afterBatch(this.#completeLate);
+    this.#tell();
+  };
+
+  #tell(): void {
+    const { base, inFlight, counters } = this.#queue;
+    this.#words.at(base, inFlight, counters.requests);
+    this.#words.saw(counters.kicks);
+  }
+}
+
+/** Sleeps at once or polls for a while, as chance will have it. */
+export class RandomPoll implements PollPolicy {
+  readonly #random: SeededRandom;
+  readonly #words: SideWords;
+
+  constructor(random: SeededRandom, words: SideWords) {
+    this.#random = random;
+    this.#words = words;
+  }
+
+  pollNs(): number {
+    // Or asleep: nobody tells when the one becomes the other.
+    this.#words.phase = 'polling';
+    return this.#random.flip() ? 0 : this.#random.below(60_000);
+  }
+
+  waited(_ns: number, foundByPolling: boolean): void {
+    if (!foundByPolling) this.#words.slept();
+  }
+}
+
+/** The real queue, with time to pass around the moment at which it asks for kicks again. */
+export class PausingQueue extends SplitQueue {
+  readonly #pauses: Pauses;
+  readonly #forgetful: boolean;
+
+  /** @param forgetful it does not look whether requests came meanwhile. */
+  constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions, pauses: Pauses, forgetful: boolean) {
+    super(layout, memory, options);
+    this.#pauses = pauses;
+    this.#forgetful = forgetful;
+  }
+
+  override rearm(): boolean {
+    this.#pauses.often();
+    const hasWork = super.rearm();
+    this.#pauses.maybe();
+    return hasWork && !this.#forgetful;
+  }
+}

@@ -1,0 +1,36 @@
+// bench/stress: what both threads are told.
+import type { RingAddresses } from '../../src/virtio/split-ring.ts';
+import type { SharedMemory } from '../threads/shared-queue.ts';
+
+/** A side that is made to forget what it must do: the detector has to find it out. */
+export const MUTATIONS = ['none', 'driver-forgets', 'device-forgets'] as const;
+export type Mutation = (typeof MUTATIONS)[number];
+
+export interface StressSetup {
+  readonly memory: SharedMemory;
+  readonly kickFd: number;
+  readonly callFd: number;
+  /** Readable when the device is to stop; the driver looks at `stop`. */
+  readonly stopFd: number;
+  readonly stop: SharedArrayBuffer;
+  readonly driverWords: SharedArrayBuffer;
+  readonly deviceWords: SharedArrayBuffer;
+}
+
+export interface StressJob {
+  readonly seed: number;
+  readonly requests: number;
+  readonly features: bigint;
+  readonly size: number;
+  /** Where the ring's indices start. */
+  readonly start: number;
+  readonly addresses: RingAddresses;
+  readonly driverCpu: number;
+  readonly deviceCpu: number;
+  readonly mutation: Mutation;
+}
+
+export interface DeviceStressCounts {
+  readonly batches: number;
+  readonly kicksSeen: number;
+}

@@ -1,0 +1,27 @@
+// bench/threads: the disk behind a measurement in this process: in memory, every block of it written; each thread opens it again.
+import type { BlockStore } from '../../src/devices/blk/block-store.ts';
+import { openStore, type StoreDescription } from '../../src/stores/open-store.ts';
+import { BenchDisk } from '../bench-disk.ts';
+
+export class BenchStore implements Disposable {
+  readonly sizeBytes: number;
+  readonly description: StoreDescription;
+  readonly #store: BlockStore;
+  readonly #disk: BenchDisk;
+
+  /** Throws RangeError where there is not enough memory, SystemError. */
+  constructor(sizeBytes: number) {
+    using disk = new DisposableStack();
+    this.#disk = disk.use(new BenchDisk(sizeBytes));
+    const { store, description } = openStore(this.#disk.path, { readOnly: true });
+    this.sizeBytes = sizeBytes;
+    this.description = description;
+    this.#store = store;
+    disk.move();
+  }
+
+  [Symbol.dispose](): void {
+    this.#store.close?.();
+    this.#disk[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,42 @@
+// bench/threads: where driver and device find the ring in the memory they share.
+import type { Mapping } from '../../src/sys/mapping.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import { splitQueueBytes, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
+import type { SplitLayout } from '../../src/virtio/split-ring.ts';
+import { planQueue, type QueuePlan } from '../load/queue-plan.ts';
+
+/** Where the device sees the shared memory. */
+export const GUEST_BASE = 0x4000_0000;
+
+/** A request's data is one descriptor up to this size: what our disk says in size_max. */
+const SEGMENT_BYTES_MAX = 1 << 20;
+
+/** A queue from byte 0 of the memory on. */
+export function planOnlyQueue(depth: number, blockBytes: number): QueuePlan {
+  return planQueue(0, { depth, blockBytes, segmentBytesMax: SEGMENT_BYTES_MAX });
+}
+
+/** The memory that the largest of `plans` takes, in whole pages. */
+export function memoryBytesOf(plans: readonly QueuePlan[]): number {
+  return Math.ceil(Math.max(...plans.map(({ end }) => end)) / 4096) * 4096;
+}
+
+/** The device's view of the ring. */
+export function layoutOf(memory: Mapping, plan: QueuePlan): SplitLayout {
+  const bytes = splitQueueBytes(plan.size);
+  const part = (at: number, length: number): Uint8Array<ArrayBuffer> => memory.bytes.subarray(at, at + length);
+  return {
+    size: plan.size,
+    descriptorTable: part(plan.descriptorTable, bytes.descriptorTable),
+    availableRing: part(plan.availableRing, bytes.availableRing),
+    usedRing: part(plan.usedRing, bytes.usedRing),
+  };
+}
+
+export function guestMemoryOf(memory: Mapping): GuestMemory {
+  return new GuestMemory([{ guestAddress: GUEST_BASE, bytes: memory.bytes }]);
+}
+
+export function ringFeatures(eventIdx: boolean): bigint {
+  return VIRTIO_F_VERSION_1 | (eventIdx ? VIRTIO_F_EVENT_IDX : 0n);
+}
