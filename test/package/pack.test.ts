@@ -41,6 +41,10 @@ before(() => {
   for (const name of [
     'bin',
     'src',
+    'bench',
+    'guests',
+    'demo',
+    'doctor',
     'package.json',
     'tsconfig.json',
     'tsconfig.build.json',
