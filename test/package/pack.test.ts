@@ -69,7 +69,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('the tarball holds compiled code, its declarations and the papers, and nothing else', () => {
   const expected =
-    /^package\/(dist\/(bin|src)\/.*(?<!\.test)(\.js|\.d\.ts)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^package\/(dist\/(bin|src|bench|guests|demo|doctor)\/.*(?<!\.test)(\.js|\.d\.ts)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   assert.deepEqual(
     packed.filter((path) => !expected.test(path)),
     [],
