@@ -47,7 +47,7 @@ loop.run();
 function listen(bell: EventFd, kind: ListenerKind): void {
   wakes = 0;
   if (kind !== 'nobody') heard = bell;
-  if (kind === 'epoll') watch = loop.watch(bell.fd, look);
+  if (kind === 'epoll') watch = loop.watch(bell.fd, { readable: look });
   isPolling = kind === 'polling';
   poll();
   cpuBeforeNs = threadCpuNs();
@@ -68,5 +68,5 @@ function look(): void {
 function poll(): void {
   if (!isPolling) return;
   for (let i = 0; i < POLL_BATCH; i++) look();
-  loop.afterBatch(poll);
+  loop.soon(poll);
 }

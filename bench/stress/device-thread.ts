@@ -51,10 +51,10 @@ serveJobs<StressJob>((job, ready): DeviceStressCounts => {
     problem = error;
     loop.stop();
   });
-  loop.watch(setup.stopFd, () => {
+  loop.watch(setup.stopFd, { readable: () => {
     stop.clear();
     loop.stop();
-  });
+  } });
   ready();
   loop.run();
   if (problem !== undefined) throw problem;

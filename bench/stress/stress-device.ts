@@ -44,7 +44,7 @@ export class StressDevice implements VirtioDevice {
     this.#pauses.maybe();
     this.#isLate = this.#random.oneIn(8);
     const popped = this.#queue.drain(this.#serve);
-    if (this.#held.length > 0) this.#loop.afterBatch(this.#completeLate);
+    if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
     this.#tell();
     return popped;
   }
@@ -64,7 +64,7 @@ export class StressDevice implements VirtioDevice {
     }
     this.#pauses.maybe();
     this.#queue.publish();
-    if (this.#held.length > 0) this.#loop.afterBatch(this.#completeLate);
+    if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
     this.#tell();
   };
 

@@ -57,11 +57,11 @@ const { SIGTERM, SIGINT } = constants.signals;
 const { processEnd } = setup;
 let toldAtNs: number | undefined;
 function listenTo(signals: ProcessSignals, end: ProcessEnd): void {
-  loop.watch(signals.fd, () => {
+  loop.watch(signals.fd, { readable: () => {
     if (signals.read() === undefined) return;
     toldAtNs ??= mainThreadNs(end);
     server.close();
-  });
+  } });
 }
 
 using signals = processEnd && new ProcessSignals([SIGTERM, SIGINT]);

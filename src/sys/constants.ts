@@ -53,6 +53,7 @@ export const HUGETLBFS_MAGIC = 0x958458f6;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 0x001;
+export const EPOLLOUT = 0x004;
 
 // sys/socket.h
 export const AF_UNIX = 1;

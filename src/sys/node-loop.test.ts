@@ -12,10 +12,12 @@ test('an event is handled while Node goes on with its own', async () => {
   using bell = EventFd.create();
   const order: string[] = [];
   const rung = new Promise<void>((resolve) => {
-    loop.watch(bell.fd, () => {
-      bell.clear();
-      order.push('bell');
-      resolve();
+    loop.watch(bell.fd, {
+      readable: () => {
+        bell.clear();
+        order.push('bell');
+        resolve();
+      },
     });
   });
   using _ride = rideNodeLoop(loop);
@@ -33,9 +35,11 @@ test('an event that was there before the ride began is handled', async () => {
   bell.signal();
   using _ride = rideNodeLoop(loop);
   await new Promise<void>((resolve) => {
-    loop.watch(bell.fd, () => {
-      bell.clear();
-      resolve();
+    loop.watch(bell.fd, {
+      readable: () => {
+        bell.clear();
+        resolve();
+      },
     });
   });
 });
@@ -44,9 +48,11 @@ test('a promise that an event settles goes on at once, not with the next thing t
   using loop = new EventLoop();
   using bell = EventFd.create();
   let settle = (): void => {};
-  loop.watch(bell.fd, () => {
-    bell.clear();
-    settle();
+  loop.watch(bell.fd, {
+    readable: () => {
+      bell.clear();
+      settle();
+    },
   });
   using _ride = rideNodeLoop(loop);
   for (let i = 0; i < 50; i++) {
@@ -70,12 +76,14 @@ test('tasks that are left over are run without a further event', async () => {
   let rounds = 0;
   await new Promise<void>((resolve) => {
     const task = (): void => {
-      if (++rounds < 100) loop.afterBatch(task);
+      if (++rounds < 100) loop.soon(task);
       else resolve();
     };
-    loop.watch(bell.fd, () => {
-      bell.clear();
-      loop.afterBatch(task);
+    loop.watch(bell.fd, {
+      readable: () => {
+        bell.clear();
+        loop.soon(task);
+      },
     });
     bell.signal();
   });
@@ -89,7 +97,7 @@ test('regression: a task that is given outside of any event is run', async () =>
   const order: string[] = [];
   for (let i = 0; i < 3; i++) {
     await new Promise<void>((resolve) => {
-      loop.afterBatch(() => {
+      loop.soon(() => {
         order.push('task');
         resolve();
       });
@@ -103,7 +111,7 @@ test('timers go on beside a descriptor that is always readable', async () => {
   using loop = new EventLoop();
   using bell = EventFd.create();
   let calls = 0;
-  loop.watch(bell.fd, () => calls++);
+  loop.watch(bell.fd, { readable: () => calls++ });
   bell.signal();
   using _ride = rideNodeLoop(loop);
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -115,10 +123,12 @@ test('when the ride is over nothing is handled any more, even from within a hand
   using bell = EventFd.create();
   let calls = 0;
   const ride = rideNodeLoop(loop);
-  loop.watch(bell.fd, () => {
-    calls++;
-    ride[Symbol.dispose]();
-    ride[Symbol.dispose]();
+  loop.watch(bell.fd, {
+    readable: () => {
+      calls++;
+      ride[Symbol.dispose]();
+      ride[Symbol.dispose]();
+    },
   });
   bell.signal();
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -135,9 +145,11 @@ test('many rides leave neither descriptors nor memory behind', async () => {
     using bell = EventFd.create();
     using _ride = rideNodeLoop(loop);
     const rung = new Promise<void>((resolve) => {
-      loop.watch(bell.fd, () => {
-        bell.clear();
-        resolve();
+      loop.watch(bell.fd, {
+        readable: () => {
+          bell.clear();
+          resolve();
+        },
       });
     });
     bell.signal();
@@ -170,11 +182,11 @@ function run(body: string): { status: number | null; signal: string | null; stdo
 
 test('a ride keeps its process alive, and lets it end when it is over', () => {
   const { status, signal, stdout } = run(`
-    loop.watch(bell.fd, () => {
+    loop.watch(bell.fd, { readable: () => {
       bell.clear();
       console.log('rung');
       ride[Symbol.dispose]();
-    });
+    } });
     // This timer alone would not keep it.
     setTimeout(() => bell.signal(), 50).unref();
   `);
@@ -183,10 +195,10 @@ test('a ride keeps its process alive, and lets it end when it is over', () => {
 
 test('regression: what a handler throws is an uncaught exception like any other, and not an abort', () => {
   const { status, signal, stderr } = run(`
-    loop.watch(bell.fd, () => {
+    loop.watch(bell.fd, { readable: () => {
       bell.clear();
       throw new Error('a mistake of a handler');
-    });
+    } });
     bell.signal();
   `);
   assert.match(stderr, /a mistake of a handler/);
@@ -196,8 +208,8 @@ test('regression: what a handler throws is an uncaught exception like any other,
 test('regression: a task that throws keeps none of the others waiting, where uncaught exceptions are caught', () => {
   const { status, stdout } = run(`
     process.on('uncaughtException', ({ message }) => console.log(message));
-    for (const name of ['first', 'second']) loop.afterBatch(() => { throw new Error(name + ' mistake'); });
-    loop.afterBatch(() => {
+    for (const name of ['first', 'second']) loop.soon(() => { throw new Error(name + ' mistake'); });
+    loop.soon(() => {
       console.log('third');
       ride[Symbol.dispose]();
     });

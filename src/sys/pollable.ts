@@ -1,19 +1,21 @@
-// Cellar: what an event loop can look at before it sleeps, and who tells it for how long.
+// Cellar: what an event loop can look at before it sleeps, and what decides for how long.
 
-/** A source that can be looked at without a system call. */
+/** A source of work that can be looked at without a system call. */
 export interface Pollable {
-  /** Does what there is to do; true if there was something. */
+  /** Does the work that is there. Returns whether it got anywhere. */
   poll(): boolean;
-  /** Asks the other side not to ring: it is being polled. */
+  /** Asks the other side for no notifications: it is being polled. */
   suppress(): void;
-  /** Asks the other side to ring again; true when work arrived meanwhile, for which no ring will come: `poll` once more. */
+  /** Asks for notifications again. Returns true when work arrived meanwhile, for which none will come: call `poll` once more. */
   rearm(): boolean;
+  /** False while a promise of its work may be waiting for its turn: the loop lets promises settle before it sleeps. */
+  readonly isSettled: boolean;
 }
 
 /** How long to poll before sleeping, learned or fixed. */
 export interface PollPolicy {
   /** Nanoseconds to poll from now; 0 sleeps at once. */
   pollNs(): number;
-  /** Reports how long the loop waited for work, polling and sleeping together, in ns, and whether polling found it. */
+  /** Takes in how long the loop was without work, polling and sleeping together, in ns, and whether polling found it. */
   waited(ns: number, foundByPolling: boolean): void;
 }

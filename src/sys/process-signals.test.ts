@@ -10,26 +10,28 @@ import { ProcessSignals } from './process-signals.ts';
 const { SIGUSR2, SIGTERM, SIGHUP } = constants.signals;
 
 /** Waits for so many signals. */
-function hear(signals: ProcessSignals, count: number): number[] {
+async function hear(signals: ProcessSignals, count: number): Promise<number[]> {
   using loop = new EventLoop();
   const heard: number[] = [];
-  loop.watch(signals.fd, () => {
-    for (let next = signals.read(); next !== undefined; next = signals.read()) heard.push(next);
-    if (heard.length >= count) loop.stop();
+  loop.watch(signals.fd, {
+    readable: () => {
+      for (let next = signals.read(); next !== undefined; next = signals.read()) heard.push(next);
+      if (heard.length >= count) loop.stop();
+    },
   });
-  loop.run();
+  await loop.run();
   return heard;
 }
 
-test('a signal sent to the process is an event of a loop, read once, and does nothing else', () => {
+test('a signal sent to the process is an event of a loop, read once, and does nothing else', async () => {
   using signals = new ProcessSignals([SIGUSR2, SIGTERM]);
   assert.equal(signals.read(), undefined);
   // Unheard, either would end the process.
   process.kill(process.pid, SIGTERM);
-  assert.deepEqual(hear(signals, 1), [SIGTERM]);
+  assert.deepEqual(await hear(signals, 1), [SIGTERM]);
   process.kill(process.pid, SIGUSR2);
   process.kill(process.pid, SIGTERM);
-  assert.deepEqual(new Set(hear(signals, 2)), new Set([SIGUSR2, SIGTERM]));
+  assert.deepEqual(new Set(await hear(signals, 2)), new Set([SIGUSR2, SIGTERM]));
   assert.equal(signals.read(), undefined);
 });
 
@@ -37,15 +39,15 @@ test("Node's own listener is told as well", async () => {
   using signals = new ProcessSignals([SIGHUP]);
   const told = new Promise<string>((resolve) => process.once('SIGHUP', resolve));
   process.kill(process.pid, SIGHUP);
-  assert.deepEqual(hear(signals, 1), [SIGHUP]);
+  assert.deepEqual(await hear(signals, 1), [SIGHUP]);
   assert.equal(await told, 'SIGHUP');
 });
 
-test('of several who listen, each is told', () => {
+test('of several who listen, each is told', async () => {
   using one = new ProcessSignals([SIGUSR2]);
   using other = new ProcessSignals([SIGUSR2, SIGHUP]);
   process.kill(process.pid, SIGUSR2);
-  assert.deepEqual([hear(one, 1), hear(other, 1)], [[SIGUSR2], [SIGUSR2]]);
+  assert.deepEqual([await hear(one, 1), await hear(other, 1)], [[SIGUSR2], [SIGUSR2]]);
 });
 
 test('listening and ending leaves no descriptor and no mapping behind', () => {
@@ -62,7 +64,7 @@ test('listening and ending leaves no descriptor and no mapping behind', () => {
   assert.ok(mapsAfter < maps + 100, `${maps} mappings before, ${mapsAfter} after`);
 });
 
-test('a signal that cannot be caught is refused', () => {
+test('a signal that cannot be caught is refused', async () => {
   assert.throws(() => new ProcessSignals([constants.signals.SIGKILL]), { name: 'SystemError', code: 'EINVAL' });
 });
 
@@ -77,11 +79,11 @@ const worker = new Worker(\`
   const { ProcessSignals } = await import(folder + 'process-signals.ts');
   const loop = new EventLoop();
   const signals = new ProcessSignals([${SIGTERM}]);
-  loop.watch(signals.fd, () => {
+  loop.watch(signals.fd, { readable: () => {
     while (signals.read() !== undefined) if (Atomics.add(told, 0, 1) === 10) loop.stop();
-  });
+  } });
   Atomics.store(told, 0, 1);
-  loop.run();
+  await loop.run();
   signals[Symbol.dispose]();
 \`, { eval: true, workerData: { folder: FOLDER, told } });
 while (Atomics.load(told, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));

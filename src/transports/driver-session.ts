@@ -86,9 +86,9 @@ export class DriverSession {
     this.#paused = options.paused ?? false;
     this.offeredFeatures = device.features | (options.ringFeatures ?? RING_FEATURES);
     this.#errors = EventFd.create();
-    this.#errorWatch = loop.watch(this.#errors.fd, () => {
+    this.#errorWatch = loop.watch(this.#errors.fd, { readable: () => {
       if (this.#errors.clear()) this.#needsReset();
-    });
+    } });
     const sizeMax = options.queueSizeMax ?? QUEUE_SIZE_DEFAULT;
     this.queues = device.queueSizes.map(
       (size, index) =>

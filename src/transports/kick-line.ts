@@ -50,8 +50,8 @@ export class KickLine implements Registration {
 
   keep(): void {
     // For as long as the process lives: the kernel rings it, and it cannot be told not to.
-    this.#loop.watch(this.eventFd.fd, () => {
+    this.#loop.watch(this.eventFd.fd, { readable: () => {
       if (this.eventFd.clear()) this.#kick();
-    });
+    } });
   }
 }

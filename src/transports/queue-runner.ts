@@ -41,9 +41,9 @@ export class QueueRunner implements Pollable {
     } else {
       this.#kick = EventFd.borrow(kickFd);
     }
-    this.#watch = loop.watch(kickFd ?? (this.#timer as TimerFd).fd, this.#onKick, this);
+    this.#watch = loop.watch(kickFd ?? (this.#timer as TimerFd).fd, { readable: this.#onKick, pollable: this });
     // The ring may hold requests whose kick came long ago, or never.
-    loop.afterBatch(this.#process);
+    loop.soon(this.#process);
   }
 
   readonly #onKick = (): void => {
@@ -64,7 +64,7 @@ export class QueueRunner implements Pollable {
   readonly #process = (): void => {
     if (!this.#running) return;
     try {
-      if (this.#device.process(this.queue, this.#index) >= DRAIN_MAX) this.#loop.afterBatch(this.#process);
+      if (this.#device.process(this.queue, this.#index) >= DRAIN_MAX) this.#loop.soon(this.#process);
     } catch (error) {
       this.#break(error as Error);
     }

@@ -53,7 +53,7 @@ export class ExitDesk implements Disposable {
       const words = newPostedWords();
       return { words, writes: new PostedWrites(words) };
     });
-    this.#watch = options.loop.watch(this.#eventFd.fd, this.#onAsked);
+    this.#watch = options.loop.watch(this.#eventFd.fd, { readable: this.#onAsked });
   }
 
   /** For the program of vCPU `index`. */
@@ -103,7 +103,7 @@ export class ExitDesk implements Disposable {
     }
     // A guest that never stops posting must not keep the loop from everybody else.
     const isMoreLeft = this.#takePosted() && this.#posted.some(({ writes }) => !writes.isEmpty);
-    if (isMoreLeft) this.#options.loop.afterBatch(this.#serveAll);
+    if (isMoreLeft) this.#options.loop.soon(this.#serveAll);
   };
 
   /** All that is there now. False where a device keeps the others waiting; `#serveAll` is called again then. */

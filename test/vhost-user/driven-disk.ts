@@ -69,7 +69,7 @@ export class DrivenDisk implements AsyncDisposable {
     this.memory = { fd, mapBytes: sizeBytes, mmapOffset: 0, guestAddress: GUEST_BASE, sizeBytes };
     plans.forEach((plan, index) => {
       const doorbell = EventFd.create();
-      const watch = this.loop.watch(doorbell.fd, () => this.#rung(index, doorbell));
+      const watch = this.loop.watch(doorbell.fd, { readable: () => this.#rung(index, doorbell) });
       const words = new Int32Array(new SharedArrayBuffer(8));
       this.#queues.push({ plan, doorbell, call: EventFd.create(), words, watch });
     });

@@ -47,14 +47,14 @@ export class ScriptedBackEnd implements Disposable {
   constructor(loop: EventLoop, path: string, script: Script) {
     this.#script = script;
     this.#listener = UnixListener.listen(path);
-    this.#watch = loop.watch(this.#listener.fd, () => {
+    this.#watch = loop.watch(this.#listener.fd, { readable: () => {
       const socket = this.#listener.accept();
       if (socket === undefined) return;
       this.#connection = new Connection(socket, loop, {
         onMessage: (message, done) => this.#onMessage(socket, message, done),
         onClosed: () => {},
       });
-    });
+    } });
   }
 
   #onMessage(socket: UnixSocket, message: Message, done: (outcome: Outcome) => void): void {

@@ -43,7 +43,7 @@ export class BackEndLink implements Disposable {
   constructor(socket: UnixSocket, loop: EventLoop, events: LinkEvents) {
     this.#socket = socket;
     this.#events = events;
-    this.#watch = loop.watch(this.#silence.fd, () => this.#onSilence());
+    this.#watch = loop.watch(this.#silence.fd, { readable: () => this.#onSilence() });
     this.#connection = new Connection(socket, loop, {
       onMessage: (message, done) => this.#onMessage(message, done),
       onClosed: (problem) => this.#onClosed(problem),

@@ -41,7 +41,7 @@ export class Connection {
   }
 
   #resume(): void {
-    this.#watch ??= this.#loop.watch(this.#socket.fd, () => this.#onReadable());
+    this.#watch ??= this.#loop.watch(this.#socket.fd, { readable: () => this.#onReadable() });
   }
 
   #pause(): void {

@@ -48,19 +48,19 @@ export class VhostUserServer {
     this.#host = host;
     this.#loop = loop;
     this.#options = options;
-    this.#retryWatch = loop.watch(this.#retry.fd, () => {
+    this.#retryWatch = loop.watch(this.#retry.fd, { readable: () => {
       if (this.#retry.expirations() > 0) this.#listen();
-    });
+    } });
     this.#listen();
   }
 
   #listen(): void {
-    this.#watch = this.#loop.watch(this.#listener.fd, () => {
+    this.#watch = this.#loop.watch(this.#listener.fd, { readable: () => {
       const socket = this.#accept();
       if (socket === undefined) return;
       this.#watch?.[Symbol.dispose]();
       this.#serve(socket);
-    });
+    } });
   }
 
   /** A client for whom there is no descriptor or memory keeps its place; the socket stays readable meanwhile, and is not looked at. */
