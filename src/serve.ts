@@ -2,9 +2,9 @@
 import { EventLoop } from './sys/event-loop.ts';
 import { rideNodeLoop } from './sys/node-loop.ts';
 import { UnixListener } from './sys/unix-socket.ts';
-import { LocalQueueHost } from './transports/local-queue-host.ts';
-import type { QueueReport } from './transports/queue-report.ts';
-import { VhostUserServer } from './transports/vhost-user/server.ts';
+import { LocalQueueHost } from './transports/queue/local-host.ts';
+import type { QueueReport } from './transports/queue/queue-report.ts';
+import { VhostUserServer } from './transports/vhost-user/back-end/server.ts';
 import type { VirtioDevice } from './virtio/device.ts';
 import { type QueueTotals, totalOf } from './virtio/queue-counters.ts';
 

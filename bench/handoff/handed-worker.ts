@@ -3,8 +3,8 @@
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
-import { SplitNotification } from '../../src/virtio/split-notification.ts';
-import { SplitRing } from '../../src/virtio/split-ring.ts';
+import { SplitNotification } from '../../src/virtio/split/split-notification.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { layoutOf, ringFeatures } from '../threads/ring-memory.ts';
 import type { StopWord } from '../threads/stop-word.ts';

@@ -3,8 +3,8 @@ import { REQUEST_HEADER_BYTES, SECTOR_BYTES, VIRTIO_BLK_T_IN } from '../../src/d
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { SplitNotification } from '../../src/virtio/split-notification.ts';
-import { SplitRing } from '../../src/virtio/split-ring.ts';
+import { SplitNotification } from '../../src/virtio/split/split-notification.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
 import { guestMemoryOf, layoutOf, ringFeatures } from '../threads/ring-memory.ts';

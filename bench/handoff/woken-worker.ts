@@ -1,7 +1,7 @@
 // bench/handoff: a worker that owns the ring, and is woken by a dispatcher that has the kick and never looks at the ring.
 import type { VirtioDevice } from '../../src/virtio/device.ts';
-import type { SplitQueue } from '../../src/virtio/split-queue.ts';
-import { DRAIN_MAX } from '../../src/virtio/virtqueue.ts';
+import { DRAIN_MAX } from '../../src/virtio/device-queue.ts';
+import type { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
 import type { StopWord } from '../threads/stop-word.ts';
 import type { Monitor } from './monitor.ts';

@@ -6,7 +6,7 @@ import { reopenStore } from '../../src/stores/open-store.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { DeviceLoop } from '../threads/device-loop.ts';
 import { openDoorbell } from '../threads/doorbell.ts';
 import { guestMemoryOf, layoutOf, ringFeatures } from '../threads/ring-memory.ts';

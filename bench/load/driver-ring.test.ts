@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { DriverRing, passed } from './driver-ring.ts';
 import { planQueue } from './queue-plan.ts';
 import { RequestSlots } from './request-slots.ts';

@@ -14,7 +14,7 @@ import { EventFd } from '../../src/sys/event-fd.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import { moduleBeside, startThread } from '../../src/sys/thread.ts';
-import { VhostUserFrontEnd } from '../../src/transports/vhost-user/frontend.ts';
+import { VhostUserFrontEnd } from '../../src/transports/vhost-user/front-end/frontend.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
 import type { LoadJob, LoadMessage } from './load-job.ts';
 import type { LoadSpec, QueueResult } from './load-spec.ts';

@@ -6,10 +6,10 @@ import { EventLoop } from '../../src/sys/event-loop.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { QueueRunner } from '../../src/transports/queue-runner.ts';
+import { QueueRunner } from '../../src/transports/queue/running-queue.ts';
+import type { QueueOptions } from '../../src/virtio/device-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { splitLayoutAt } from '../../src/virtio/split-ring.ts';
-import type { QueueOptions } from '../../src/virtio/virtqueue.ts';
+import { splitLayoutAt } from '../../src/virtio/split/split-ring.ts';
 import { GUEST_BASE } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
 import { Pauses } from './pauses.ts';
@@ -51,10 +51,12 @@ serveJobs<StressJob>((job, ready): DeviceStressCounts => {
     problem = error;
     loop.stop();
   });
-  loop.watch(setup.stopFd, { readable: () => {
-    stop.clear();
-    loop.stop();
-  } });
+  loop.watch(setup.stopFd, {
+    readable: () => {
+      stop.clear();
+      loop.stop();
+    },
+  });
   ready();
   loop.run();
   if (problem !== undefined) throw problem;

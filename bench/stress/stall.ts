@@ -1,6 +1,6 @@
 // bench/stress: tells a lost notification from a slow thread, and reports it with the state of both sides. Pure; it repairs nothing.
-import { describeQueue } from '../../src/transports/queue-report.ts';
-import type { RingWords } from '../../src/virtio/split-ring.ts';
+import { describeQueue } from '../../src/transports/queue/queue-report.ts';
+import type { RingWords } from '../../src/virtio/split/split-ring.ts';
 import type { SideState } from './side-words.ts';
 
 /** Everything about a queue at one moment. */

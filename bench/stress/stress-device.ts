@@ -4,10 +4,10 @@ import type { PollPolicy } from '../../src/sys/pollable.ts';
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
+import type { QueueOptions, Virtqueue } from '../../src/virtio/device-queue.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
-import type { SplitLayout } from '../../src/virtio/split-ring.ts';
-import type { QueueOptions, Virtqueue } from '../../src/virtio/virtqueue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import type { SplitLayout } from '../../src/virtio/split/split-ring.ts';
 import type { Pauses } from './pauses.ts';
 import type { SideWords } from './side-words.ts';
 

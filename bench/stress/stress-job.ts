@@ -1,5 +1,5 @@
 // bench/stress: what both threads are told.
-import type { RingAddresses } from '../../src/virtio/split-ring.ts';
+import type { RingAddresses } from '../../src/virtio/split/split-ring.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
 /** A side that is made to forget what it must do: the detector has to find it out. */

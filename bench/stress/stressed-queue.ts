@@ -5,7 +5,7 @@ import { EventFd } from '../../src/sys/event-fd.ts';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
-import { SplitRing } from '../../src/virtio/split-ring.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import { pendingCount } from '../load/completion-wait.ts';
 import { BenchThread, type RunningJob } from '../threads/bench-thread.ts';
 import { GUEST_BASE, ringFeatures } from '../threads/ring-memory.ts';

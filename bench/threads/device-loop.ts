@@ -1,8 +1,8 @@
 // bench/threads: the loop of a device thread with one queue, shaped as src/sys/event-loop.ts; only its doorbell is exchanged.
 import type { PollPolicy } from '../../src/sys/pollable.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
-import type { SplitQueue } from '../../src/virtio/split-queue.ts';
-import { DRAIN_MAX } from '../../src/virtio/virtqueue.ts';
+import { DRAIN_MAX } from '../../src/virtio/device-queue.ts';
+import type { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { StopWord } from './stop-word.ts';
 

@@ -2,7 +2,7 @@
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { splitQueueBytes, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
-import type { SplitLayout } from '../../src/virtio/split-ring.ts';
+import type { SplitLayout } from '../../src/virtio/split/split-ring.ts';
 import { planQueue, type QueuePlan } from '../load/queue-plan.ts';
 
 /** Where the device sees the shared memory. */

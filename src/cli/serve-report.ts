@@ -3,7 +3,7 @@ import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { ServedDisk } from '../daemon/served-disk.ts';
 import { formatSize } from '../stores/size.ts';
-import { describeQueue, type QueueReport } from '../transports/queue-report.ts';
+import { describeQueue, type QueueReport } from '../transports/queue/queue-report.ts';
 import type { LogFile } from './log-file.ts';
 import { startLines } from './start-lines.ts';
 

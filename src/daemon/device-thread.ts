@@ -4,7 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';
 import { ProcessSignals } from '../sys/process-signals.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
-import { VhostUserServer } from '../transports/vhost-user/server.ts';
+import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
 import { leaveProcessEnd, mainThreadNs, type ProcessEnd } from './process-end.ts';
 import { type HostAnswer, type HostCall, RemoteQueueHost } from './remote-queue-host.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
@@ -57,14 +57,16 @@ const { SIGTERM, SIGINT } = constants.signals;
 const { processEnd } = setup;
 let toldAtNs: number | undefined;
 function listenTo(signals: ProcessSignals, end: ProcessEnd): void {
-  loop.watch(signals.fd, { readable: () => {
-    if (signals.read() === undefined) return;
-    toldAtNs ??= mainThreadNs(end);
-    server.close();
-  } });
+  loop.watch(signals.fd, {
+    readable: () => {
+      if (signals.read() === undefined) return;
+      toldAtNs ??= mainThreadNs(end);
+      server.close();
+    },
+  });
 }
 
 using signals = processEnd && new ProcessSignals([SIGTERM, SIGINT]);
 if (processEnd !== undefined && signals !== undefined) listenTo(signals, processEnd);
-thread.run();
+await thread.run();
 if (processEnd !== undefined) leaveProcessEnd(processEnd, toldAtNs);

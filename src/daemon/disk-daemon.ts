@@ -6,7 +6,7 @@ import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
-import type { QueueReport } from '../transports/queue-report.ts';
+import type { QueueReport } from '../transports/queue/queue-report.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
 import type { PollMode } from './poll-mode.ts';

@@ -6,7 +6,7 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import { type Server, serve } from '../serve.ts';
 import { duplicateFd } from '../sys/libc.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
-import type { QueueReport } from '../transports/queue-report.ts';
+import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { ServedDisk } from './served-disk.ts';
 

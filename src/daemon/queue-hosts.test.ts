@@ -1,7 +1,7 @@
 // Queues spread over hosts, and a host on another thread: who is asked for what, and when an answer is one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue-host.ts';
+import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue/queue-host.ts';
 import {
   type HostAnswer,
   type HostCall,

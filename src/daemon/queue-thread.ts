@@ -21,4 +21,4 @@ receiveOn<HostCall>(thread.loop, setup.calls, (call) => {
     answers.send({ id: call.id });
   } else serveHostCall(thread.host, call.method, call, (answer) => answers.send(answer));
 });
-thread.run();
+await thread.run();

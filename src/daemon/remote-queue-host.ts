@@ -1,5 +1,5 @@
 // Upper floor: queue hosts on other threads, called by message and answered by message: who owns a queue never changes while it runs.
-import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue-host.ts';
+import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue/queue-host.ts';
 
 /** A call as it crosses threads. `id` 0 wants no answer. */
 export interface HostCall {

@@ -1,6 +1,6 @@
 // Upper floor: a disk being served, whether by threads of its own or inside Node's loop.
 import type { RecordableHistogram } from 'node:perf_hooks';
-import type { QueueReport } from '../transports/queue-report.ts';
+import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 
 export interface ServedDisk {

@@ -6,8 +6,8 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import { reopenStore, type StoreDescription } from '../stores/open-store.ts';
 import { pinThread } from '../sys/cpu.ts';
 import { EventLoop } from '../sys/event-loop.ts';
-import { LocalQueueHost } from '../transports/local-queue-host.ts';
-import type { QueueReport } from '../transports/queue-report.ts';
+import { LocalQueueHost } from '../transports/queue/local-host.ts';
+import type { QueueReport } from '../transports/queue/queue-report.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
@@ -75,9 +75,9 @@ export class ServingThread {
   }
 
   /** Serves until `finish`. */
-  run(): void {
+  async run(): Promise<void> {
     this.#tell({ type: 'ready' });
-    this.loop.run();
+    await this.loop.run();
     this.loop[Symbol.dispose]();
   }
 

@@ -1,5 +1,5 @@
 // Upper floor: spreads a device's queues over threads, queue by queue; everything else reaches all of them.
-import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue-host.ts';
+import type { QueueHost, QueueSetup, SharedRegion } from '../transports/queue/queue-host.ts';
 
 export class SpreadQueueHost implements QueueHost {
   readonly #hosts: readonly QueueHost[];

@@ -30,9 +30,11 @@ export class LinkSender<Message> {
 /** Hands what arrives at an end to `onMessage`, on the loop's thread, until disposed. */
 export function receiveOn<Message>(loop: EventLoop, end: LinkEnd, onMessage: (message: Message) => void): Disposable {
   const wake = EventFd.borrow(end.wakeFd);
-  return loop.watch(end.wakeFd, { readable: () => {
-    wake.clear();
-    for (let next = receiveMessageOnPort(end.port); next !== undefined; next = receiveMessageOnPort(end.port))
-      onMessage(next.message as Message);
-  } });
+  return loop.watch(end.wakeFd, {
+    readable: () => {
+      wake.clear();
+      for (let next = receiveMessageOnPort(end.port); next !== undefined; next = receiveMessageOnPort(end.port))
+        onMessage(next.message as Message);
+    },
+  });
 }

@@ -1,5 +1,5 @@
 // Cellar: epoll(7), level-triggered: what is still ready is reported again, so nothing is lost by handling a part.
-import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLOUT, O_CLOEXEC } from './constants.ts';
+import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, EPOLLOUT, O_CLOEXEC } from './constants.ts';
 import { check, checkOrAgain, closeFd, libc } from './libc.ts';
 import { callScratch, Scratch } from './scratch.ts';
 
@@ -13,10 +13,10 @@ export class Epoll implements Disposable {
   readonly #events = new Scratch(MAX_EVENTS * EVENT_BYTES);
 
   /**
-   * Reports `token` (a u32) whenever `fd` is ready for `events` (EPOLLIN, EPOLLOUT), has hung up or failed.
+   * Reports `token` (a u32) whenever `fd` is ready for `events` (EPOLLIN unless said), has hung up or failed.
    * Throws SystemError: EPERM (a file that is always ready), EEXIST (watched already), ENOSPC, EBADF.
    */
-  add(fd: number, token: number, events: number): void {
+  add(fd: number, token: number, events = EPOLLIN): void {
     callScratch.view.setUint32(0, events, true);
     callScratch.view.setUint32(DATA_OFFSET, token, true);
     callScratch.view.setUint32(DATA_OFFSET + 4, 0, true);

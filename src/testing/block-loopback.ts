@@ -4,7 +4,7 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { GuestMemory } from '../virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
-import { SplitQueue } from '../virtio/split-queue.ts';
+import { SplitQueue } from '../virtio/split/split-queue.ts';
 import { BlockDriver, type BlockResult, type Framing } from './block-driver.ts';
 import type { BlockRequest } from './block-request.ts';
 import { DriverMemory } from './driver-memory.ts';

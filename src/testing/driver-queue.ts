@@ -9,7 +9,7 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../virtio/spec.ts';
-import { type RingAddresses, type SplitLayout, splitLayoutAt } from '../virtio/split-ring.ts';
+import { type RingAddresses, type SplitLayout, splitLayoutAt } from '../virtio/split/split-ring.ts';
 import type { DriverMemory } from './driver-memory.ts';
 
 /** One element of a buffer: what one descriptor names. */

@@ -4,11 +4,11 @@ import {
   INTERRUPT_USED_BUFFER,
   MMIO_BYTES,
   MmioRegister as Reg,
-} from '../transports/virtio-mmio/spec.ts';
-import { VirtioMmio } from '../transports/virtio-mmio/virtio-mmio.ts';
+} from '../transports/bus/mmio/spec.ts';
+import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { DeviceStatus } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split-ring.ts';
+import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import type { RawGuest } from './raw-guest.ts';
 import { StandInMachine, type StandInOptions } from './stand-in-machine.ts';
 import type { TransportDriver } from './transport-driver.ts';

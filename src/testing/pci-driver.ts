@@ -1,9 +1,9 @@
 // Upper floor: the driver of a virtio-pci device, §4.1: finds it on the bus, sizes and places its BARs, uses its structures and MSI-X.
-import * as pci from '../transports/virtio-pci/spec.ts';
-import { VirtioPci } from '../transports/virtio-pci/virtio-pci.ts';
+import * as pci from '../transports/bus/pci/spec.ts';
+import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { DeviceStatus } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split-ring.ts';
+import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import { PCI_WINDOW, PORTS } from '../vmm/address-map.ts';
 import { PCI_PORTS_BYTES, PciBus } from '../vmm/pci-bus.ts';
 import type { RawGuest } from './raw-guest.ts';

@@ -9,8 +9,8 @@ import {
   type MemoryRegionMessage,
   type Message,
   REGION_BYTES,
-} from '../transports/vhost-user/message.ts';
-import { HEADER_BYTES, NEED_REPLY, REPLY, Request, requestName } from '../transports/vhost-user/spec.ts';
+} from '../transports/vhost-user/protocol/message.ts';
+import { HEADER_BYTES, NEED_REPLY, REPLY, Request, requestName } from '../transports/vhost-user/protocol/spec.ts';
 
 /** A message as it is said: what is left out is empty. */
 export interface RawMessage {

@@ -2,15 +2,15 @@
 import type { EventFd } from '../sys/event-fd.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
-import { LocalQueueHost } from '../transports/local-queue-host.ts';
+import type { MessagePort, MsiMessage } from '../transports/bus/pci/msix.ts';
 import type {
   DoorbellPlace,
   DoorbellPort,
   InterruptPort,
   Transport,
   TransportOptions,
-} from '../transports/transport.ts';
-import type { MessagePort, MsiMessage } from '../transports/virtio-pci/msix.ts';
+} from '../transports/bus/transport.ts';
+import { LocalQueueHost } from '../transports/queue/local-host.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { Bus } from '../vmm/bus.ts';
 import type { RawGuest } from './raw-guest.ts';

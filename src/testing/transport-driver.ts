@@ -1,5 +1,5 @@
 // Upper floor: a driver's way to one device, whatever the transport, step by step, so that a test can do each step wrong.
-import type { RingAddresses } from '../virtio/split-ring.ts';
+import type { RingAddresses } from '../virtio/split/split-ring.ts';
 
 export interface TransportDriver extends AsyncDisposable {
   /** Lines the device side said. */

@@ -5,12 +5,17 @@ import { join } from 'node:path';
 import { type Server, serve } from '../serve.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { UnixSocket } from '../sys/unix-socket.ts';
-import { encodeConfig, encodeU64, encodeVringAddress, encodeVringState } from '../transports/vhost-user/message.ts';
-import { PROTOCOL_FEATURES } from '../transports/vhost-user/session.ts';
-import { F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/spec.ts';
+import { PROTOCOL_FEATURES } from '../transports/vhost-user/back-end/session.ts';
+import {
+  encodeConfig,
+  encodeU64,
+  encodeVringAddress,
+  encodeVringState,
+} from '../transports/vhost-user/protocol/message.ts';
+import { F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { QUEUE_SIZE_MAX } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split-ring.ts';
+import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import { RawFrontEnd, type RawMessage, setMemTable, setU64 } from './raw-front-end.ts';
 import type { RawGuest } from './raw-guest.ts';
 import type { TransportDriver } from './transport-driver.ts';

@@ -1,5 +1,5 @@
 // Cellar: what a transport knows of a device, and nothing more.
-import type { Virtqueue } from './virtqueue.ts';
+import type { Virtqueue } from './device-queue.ts';
 
 export interface VirtioDevice {
   /** §5, e.g. VIRTIO_ID_BLOCK. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Registers } from '../transports/registers.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 import { allOnes, Bus } from './bus.ts';
 
 /** Answers with its name's letter in every byte, and notes what was written. */

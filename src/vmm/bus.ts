@@ -1,5 +1,5 @@
 // The microVM: a bus: which device answers at an address. There are two, for ports and for memory.
-import type { Registers } from '../transports/registers.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 
 interface Range {
   readonly start: number;

@@ -1,5 +1,5 @@
 // The microVM: a device of 8 bits on a bus that is wider: an access of several bytes is that many accesses, as on the real bus.
-import type { Registers } from '../transports/registers.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 
 /** As `Registers`, a byte at a time. */
 export interface ByteRegisters {

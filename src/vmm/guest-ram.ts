@@ -2,7 +2,7 @@
 import type { MemorySlots } from '../kvm/memory-slots.ts';
 import { closeFd } from '../sys/libc.ts';
 import { createMemfd } from '../sys/memfd.ts';
-import type { SharedRegion } from '../transports/queue-host.ts';
+import type { SharedRegion } from '../transports/queue/queue-host.ts';
 import { HIGH_MEMORY_START, LOW_MEMORY_END } from './address-map.ts';
 import type { LowMemory } from './load-kernel.ts';
 

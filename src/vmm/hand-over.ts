@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
-import type { DriverSession } from '../transports/driver-session.ts';
-import type { SharedRegion } from '../transports/queue-host.ts';
-import { BackEnd } from '../transports/vhost-user/back-end.ts';
-import { connectAgain } from '../transports/vhost-user/connect-again.ts';
-import { VhostUserQueueHost } from '../transports/vhost-user/vhost-user-queue-host.ts';
+import type { DriverSession } from '../transports/bus/device-registers.ts';
+import type { SharedRegion } from '../transports/queue/queue-host.ts';
+import { BackEnd } from '../transports/vhost-user/front-end/back-end.ts';
+import { connectAgain } from '../transports/vhost-user/front-end/connect-again.ts';
+import { VhostUserQueueHost } from '../transports/vhost-user/front-end/vhost-user-queue-host.ts';
 import { brokenPromise } from './disk-promises.ts';
 import type { LendableImage } from './lendable-image.ts';
 

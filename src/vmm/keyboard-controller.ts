@@ -1,5 +1,5 @@
 // The microVM: port 0x64: no keyboard, but the line to the processor's reset that has hung on its controller since 1984.
-import type { Registers } from '../transports/registers.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 
 const PULSE_RESET = 0xfe;
 

@@ -1,10 +1,10 @@
 // The microVM: a disk served in the process. Those that others serve are in files of their own, loaded when one is asked for.
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
-import { LocalQueueHost } from '../transports/local-queue-host.ts';
-import type { QueueHost } from '../transports/queue-host.ts';
-import { sayOnce } from '../transports/say-once.ts';
-import type { Transport } from '../transports/transport.ts';
+import { sayOnce } from '../transports/bus/say-once.ts';
+import type { Transport } from '../transports/bus/transport.ts';
+import { LocalQueueHost } from '../transports/queue/local-host.ts';
+import type { QueueHost } from '../transports/queue/queue-host.ts';
 import type { Machine } from './machine.ts';
 import type { VirtioSlots } from './virtio-slots.ts';
 

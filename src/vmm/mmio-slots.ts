@@ -1,6 +1,7 @@
 // The microVM: virtio-mmio: a window and a line of the IOAPIC for each device.
-import type { Transport } from '../transports/transport.ts';
-import { VirtioMmio } from '../transports/virtio-mmio/virtio-mmio.ts';
+
+import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
+import type { Transport } from '../transports/bus/transport.ts';
 import { GSIS, VIRTIO_MMIO } from './address-map.ts';
 import type { Machine } from './machine.ts';
 import { lineOf } from './virtio-lines.ts';

@@ -1,8 +1,8 @@
 // Tests of the PCI bus: mechanism #1 as guests probe it, its host bridge, and who answers for which device number.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfigSpace } from '../transports/virtio-pci/config-space.ts';
-import { PciConfig } from '../transports/virtio-pci/spec.ts';
+import { ConfigSpace } from '../transports/bus/pci/config-space.ts';
+import { PciConfig } from '../transports/bus/pci/spec.ts';
 import { PciBus } from './pci-bus.ts';
 
 const ENABLE = 0x8000_0000;

@@ -1,7 +1,8 @@
 // The microVM: a PCI bus: its host bridge, up to 31 functions, and their configuration spaces behind two ports (mechanism #1).
-import type { Registers } from '../transports/registers.ts';
-import { ConfigSpace } from '../transports/virtio-pci/config-space.ts';
-import { PciConfig } from '../transports/virtio-pci/spec.ts';
+
+import { ConfigSpace } from '../transports/bus/pci/config-space.ts';
+import { PciConfig } from '../transports/bus/pci/spec.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 import { allOnes } from './bus.ts';
 
 /** The ports from 0xcf8 on: an address, then the word of configuration space it names. */

@@ -1,8 +1,9 @@
 // The microVM: virtio-pci: a bus whose functions the guest finds by itself, and messages for interrupts.
-import type { Registers } from '../transports/registers.ts';
-import type { Transport } from '../transports/transport.ts';
-import type { PciMemory } from '../transports/virtio-pci/bar-windows.ts';
-import { VirtioPci } from '../transports/virtio-pci/virtio-pci.ts';
+
+import type { PciMemory } from '../transports/bus/pci/bar-windows.ts';
+import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
+import type { Registers } from '../transports/bus/registers.ts';
+import type { Transport } from '../transports/bus/transport.ts';
 import { PCI_WINDOW, PORTS } from './address-map.ts';
 import type { Machine } from './machine.ts';
 import { PCI_PORTS_BYTES, PciBus } from './pci-bus.ts';

@@ -4,13 +4,13 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { CONFIG, CONFIG_BYTES, SECTOR_BYTES, VIRTIO_BLK_F_CONFIG_WCE } from '../devices/blk/spec.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
-import type { DriverSession } from '../transports/driver-session.ts';
-import { LocalQueueHost } from '../transports/local-queue-host.ts';
-import type { QueueHost, SharedRegion } from '../transports/queue-host.ts';
-import { BackEnd } from '../transports/vhost-user/back-end.ts';
-import { connectAgain } from '../transports/vhost-user/connect-again.ts';
-import { VhostUserDevice } from '../transports/vhost-user/vhost-user-device.ts';
-import { VhostUserQueueHost } from '../transports/vhost-user/vhost-user-queue-host.ts';
+import type { DriverSession } from '../transports/bus/device-registers.ts';
+import { LocalQueueHost } from '../transports/queue/local-host.ts';
+import type { QueueHost, SharedRegion } from '../transports/queue/queue-host.ts';
+import { BackEnd } from '../transports/vhost-user/front-end/back-end.ts';
+import { connectAgain } from '../transports/vhost-user/front-end/connect-again.ts';
+import { VhostUserDevice } from '../transports/vhost-user/front-end/vhost-user-device.ts';
+import { VhostUserQueueHost } from '../transports/vhost-user/front-end/vhost-user-queue-host.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
 
 export interface VhostUserDiskOptions {

@@ -2,8 +2,8 @@
 import type { GsiRouting } from '../kvm/gsi-routing.ts';
 import type { IrqFds } from '../kvm/irqfd.ts';
 import type { Vm } from '../kvm/vm.ts';
-import type { DoorbellPort, InterruptPort } from '../transports/transport.ts';
-import type { MessagePort, MsiMessage } from '../transports/virtio-pci/msix.ts';
+import type { MessagePort, MsiMessage } from '../transports/bus/pci/msix.ts';
+import type { DoorbellPort, InterruptPort } from '../transports/bus/transport.ts';
 import { GSIS } from './address-map.ts';
 
 /** A notification on PCI is 16 bits (§4.1.5.2): what is asked for where the kernel cannot take any length. */

@@ -1,7 +1,7 @@
 // The microVM: where virtio devices are plugged in: a window of virtio-mmio each, or a place on the PCI bus.
 
-import type { QueueHost } from '../transports/queue-host.ts';
-import type { Transport, TransportOptions } from '../transports/transport.ts';
+import type { Transport, TransportOptions } from '../transports/bus/transport.ts';
+import type { QueueHost } from '../transports/queue/queue-host.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import type { Machine } from './machine.ts';
 import type { TransportName } from './transport-name.ts';

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
 test('serve makes a socket only its owner may use, whatever the umask, and says how to start a VM on it', async (t) => {

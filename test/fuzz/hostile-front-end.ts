@@ -12,8 +12,8 @@ import {
 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { encodeConfig, encodeMessage, encodeVringState } from '../../src/transports/vhost-user/message.ts';
-import { F_PROTOCOL_FEATURES, NEED_REPLY, Request } from '../../src/transports/vhost-user/spec.ts';
+import { encodeConfig, encodeMessage, encodeVringState } from '../../src/transports/vhost-user/protocol/message.ts';
+import { F_PROTOCOL_FEATURES, NEED_REPLY, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { FEATURES } from '../vhost-user/back-end.ts';
 
 const MESSAGES_MAX = 40;

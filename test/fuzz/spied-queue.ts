@@ -1,10 +1,10 @@
 // A queue that writes down what its device does, and holds every chain it hands out against the second opinion.
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
+import { DRAIN_MAX, type ExpectBatch, type ServeChain } from '../../src/virtio/device-queue.ts';
 import type { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { splitQueueBytes, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
-import { DRAIN_MAX, type ExpectBatch, type ServeChain } from '../../src/virtio/virtqueue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { type Range, type WalkedChain, type WalkerView, walkChain } from '../reference/split-walker.ts';
 import type { GuestImage } from './guest-image.ts';
 

@@ -14,7 +14,7 @@ import { serve } from '../../src/serve.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import type { Payload } from '../../src/testing/payload.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { MmioRegister as Reg } from '../../src/transports/virtio-mmio/spec.ts';
+import { MmioRegister as Reg } from '../../src/transports/bus/mmio/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import type { HandOver } from '../../src/vmm/hand-over.ts';
 import { LendableImage } from '../../src/vmm/lendable-image.ts';

@@ -85,11 +85,13 @@ kvmTest('a doorbell that changes hands while the guest rings loses no request', 
   };
   const ours = new Side(guest.vm, loop, serve('ours'));
   const notifier = new HostNotifier(Object.assign(ours, { clear() {}, say: assert.fail }) satisfies NotifierPort);
-  loop.watch(trap.fd, { readable: () => {
-    trap.clear();
-    runs.trapped++;
-    notifier.kick();
-  } });
+  loop.watch(trap.fd, {
+    readable: () => {
+      trap.clear();
+      runs.trapped++;
+      notifier.kick();
+    },
+  });
   guest.start({ rcx: BigInt(rings) });
   const program = new URL('./trap-program.ts', import.meta.url);
   const thread = await VcpuThread.start(guest.vcpu, { program, data: { trapFd: trap.fd } });

@@ -4,7 +4,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kvm } from '../../src/kvm/kvm.ts';
 import { bzImageKernel, elfKernel } from '../../src/testing/payload-kernel.ts';
-import type { Registers } from '../../src/transports/registers.ts';
+import type { Registers } from '../../src/transports/bus/registers.ts';
 import { COMMAND_LINE, PORTS } from '../../src/vmm/address-map.ts';
 import { Machine } from '../../src/vmm/machine.ts';
 import { kvmTest } from './kvm-case.ts';

@@ -6,7 +6,7 @@ import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { arrayStore, pattern } from './array-store.ts';
 import { expectRequest, type ModelDisk } from './block-model.ts';
 

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
+import type { Virtqueue } from '../../src/virtio/device-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
-import type { Virtqueue } from '../../src/virtio/virtqueue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 
 /** How the driver asks for notifications: at each completion, at every second one, or not at all (it polls). */
 export const DRIVER_MODES = ['each', 'second', 'polls'] as const;

@@ -13,10 +13,10 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { type StandInOptions, sharedRegion } from '../../src/testing/stand-in-machine.ts';
-import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
-import type { QueueHost } from '../../src/transports/queue-host.ts';
-import type { DoorbellPort } from '../../src/transports/transport.ts';
-import { CommonConfig } from '../../src/transports/virtio-pci/spec.ts';
+import { CommonConfig } from '../../src/transports/bus/pci/spec.ts';
+import type { DoorbellPort } from '../../src/transports/bus/transport.ts';
+import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import type { QueueHost } from '../../src/transports/queue/queue-host.ts';
 import { DeviceStatus, VIRTQ_DESC_F_NEXT } from '../../src/virtio/spec.ts';
 import { descriptorKinds } from '../vhost-user/back-end.ts';
 

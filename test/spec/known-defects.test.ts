@@ -8,7 +8,7 @@ import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 
 const root = join(import.meta.dirname, '../..');
 

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { type MessagePort, Msix } from '../../src/transports/virtio-pci/msix.ts';
-import * as pci from '../../src/transports/virtio-pci/spec.ts';
+import { type MessagePort, Msix } from '../../src/transports/bus/pci/msix.ts';
+import * as pci from '../../src/transports/bus/pci/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 
 const QUEUES = 3;

@@ -12,8 +12,8 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { sharedRegion } from '../../src/testing/stand-in-machine.ts';
-import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
-import type { QueueHost } from '../../src/transports/queue-host.ts';
+import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import type { QueueHost } from '../../src/transports/queue/queue-host.ts';
 
 const DISK_BYTES = 64 * 1024;
 const SECTOR = 512;

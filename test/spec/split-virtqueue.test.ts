@@ -4,11 +4,11 @@ import { suite, test } from 'node:test';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { type DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.ts';
 import { unofferedFeatures } from '../../src/virtio/device.ts';
+import type { ServeChain } from '../../src/virtio/device-queue.ts';
 import { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { splitQueueBytes, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
-import type { ServeChain } from '../../src/virtio/virtqueue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { pattern } from '../reference/array-store.ts';
 import { type Access, watchAtomics } from '../reference/atomics-watch.ts';
 

@@ -8,7 +8,7 @@ import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { type DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split-queue.ts';
+import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 
 const FEATURES = VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
 const BATCH = 32;

@@ -8,7 +8,7 @@ import { MmioDriver } from '../../src/testing/mmio-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
-import { MMIO_BYTES, MmioRegister as Reg } from '../../src/transports/virtio-mmio/spec.ts';
+import { MMIO_BYTES, MmioRegister as Reg } from '../../src/transports/bus/mmio/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import { DISK_BYTES, type DrivenDevice, driveDevice, QUEUES } from './driven-device.ts';
 

@@ -8,8 +8,8 @@ import { type FoundStructure, PciDriver } from '../../src/testing/pci-driver.ts'
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
-import type { DoorbellPort } from '../../src/transports/transport.ts';
-import * as pci from '../../src/transports/virtio-pci/spec.ts';
+import * as pci from '../../src/transports/bus/pci/spec.ts';
+import type { DoorbellPort } from '../../src/transports/bus/transport.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import { PCI_WINDOW } from '../../src/vmm/address-map.ts';
 import { DISK_BYTES, type DrivenDevice, driveDevice, QUEUES } from './driven-device.ts';

@@ -15,8 +15,8 @@ import {
   type RawRegion,
   setMemTable,
 } from '../../src/testing/raw-front-end.ts';
-import { encodeVringState } from '../../src/transports/vhost-user/message.ts';
-import { Request, requestName } from '../../src/transports/vhost-user/spec.ts';
+import { encodeVringState } from '../../src/transports/vhost-user/protocol/message.ts';
+import { Request, requestName } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { misdeeds } from './misdeeds.ts';
 
 const { endsSession, guest, ring, leavesNothing } = misdeeds();

@@ -3,8 +3,8 @@ import { setTimeout } from 'node:timers/promises';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import type { SystemError } from '../../src/sys/libc.ts';
 import { setU64 } from '../../src/testing/raw-front-end.ts';
-import { encodeConfig, encodeMessage } from '../../src/transports/vhost-user/message.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { encodeConfig, encodeMessage } from '../../src/transports/vhost-user/protocol/message.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { misdeeds } from './misdeeds.ts';
 
 const { endsSession, leavesNothing } = misdeeds();

@@ -8,7 +8,7 @@ import { blockRequest } from '../../src/testing/block-request.ts';
 import { makePipe } from '../../src/testing/pipe.ts';
 import { eventually, type RawFrontEnd, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
 import { startKickStorm } from '../kick-storm.ts';
 import { attach, FEATURES, negotiate, serveDisk } from './back-end.ts';

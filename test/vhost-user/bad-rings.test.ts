@@ -7,8 +7,8 @@ import {
   setMemTable,
   setU64,
 } from '../../src/testing/raw-front-end.ts';
-import { encodeVringAddress, encodeVringState } from '../../src/transports/vhost-user/message.ts';
-import { MEM_SLOTS_MAX, Request } from '../../src/transports/vhost-user/spec.ts';
+import { encodeVringAddress, encodeVringState } from '../../src/transports/vhost-user/protocol/message.ts';
+import { MEM_SLOTS_MAX, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { FEATURES } from './back-end.ts';
 import { misdeeds } from './misdeeds.ts';
 

@@ -6,9 +6,9 @@ import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { encodeConfig } from '../../src/transports/vhost-user/message.ts';
-import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/session.ts';
-import { BackendRequest, F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/spec.ts';
+import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
+import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
+import { BackendRequest, F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import {
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,

@@ -12,11 +12,11 @@ import type { BlockRequest } from '../../src/testing/block-request.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { DriverSession } from '../../src/transports/driver-session.ts';
-import type { QueueHost, SharedRegion } from '../../src/transports/queue-host.ts';
+import { DriverSession } from '../../src/transports/bus/device-registers.ts';
+import type { QueueHost, SharedRegion } from '../../src/transports/queue/queue-host.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
-import type { RingAddresses } from '../../src/virtio/split-ring.ts';
+import type { RingAddresses } from '../../src/virtio/split/split-ring.ts';
 import { COMPLETED, STOP, type Verified, type VerifyingJob } from './verifying-thread.ts';
 
 const GUEST_BASE = 0x4000_0000;

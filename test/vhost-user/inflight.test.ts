@@ -10,8 +10,8 @@ import {
   PROTOCOL_F_CONFIG,
   PROTOCOL_F_INFLIGHT_SHMFD,
   PROTOCOL_F_REPLY_ACK,
-} from '../../src/transports/vhost-user/spec.ts';
-import { SplitRing } from '../../src/virtio/split-ring.ts';
+} from '../../src/transports/vhost-user/protocol/spec.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import { VhostUserDisk } from '../../src/vmm/vhost-user-disk.ts';
 import { DrivenDisk } from './driven-disk.ts';
 import { ScriptedBackEnd } from './scripted-back-end.ts';

@@ -11,7 +11,7 @@ import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually, RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/spec.ts';
+import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
 import { attach, FEATURES, gatedDisk, negotiate, openDescriptors, serveDisk } from './back-end.ts';
 

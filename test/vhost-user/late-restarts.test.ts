@@ -5,7 +5,7 @@ import { EventFd } from '../../src/sys/event-fd.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { attach, gatedDisk, serveDisk } from './back-end.ts';
 
 const read = blockRequest.read(0, 512);

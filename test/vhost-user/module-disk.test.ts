@@ -11,8 +11,8 @@ import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually, RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { encodeConfig } from '../../src/transports/vhost-user/message.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { attach, DISK_BYTES, gatedDisk } from './back-end.ts';
 

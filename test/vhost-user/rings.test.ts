@@ -8,7 +8,7 @@ import { blockRequest } from '../../src/testing/block-request.ts';
 import { makePipe } from '../../src/testing/pipe.ts';
 import { addMemReg, eventually, type RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { attach, type BackEnd, DISK_BYTES, FEATURES, gatedDisk, negotiate, serveDisk } from './back-end.ts';
 

@@ -4,7 +4,7 @@ import type { EventLoop } from '../../src/sys/event-loop.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import { UnixListener, type UnixSocket } from '../../src/sys/unix-socket.ts';
-import { Connection, type Outcome } from '../../src/transports/vhost-user/connection.ts';
+import { Connection, type Outcome } from '../../src/transports/vhost-user/protocol/connection.ts';
 import {
   decodeInflight,
   encodeConfig,
@@ -13,8 +13,8 @@ import {
   encodeU64,
   encodeVringState,
   type Message,
-} from '../../src/transports/vhost-user/message.ts';
-import * as vu from '../../src/transports/vhost-user/spec.ts';
+} from '../../src/transports/vhost-user/protocol/message.ts';
+import * as vu from '../../src/transports/vhost-user/protocol/spec.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
 
 const { Request } = vu;
@@ -47,14 +47,16 @@ export class ScriptedBackEnd implements Disposable {
   constructor(loop: EventLoop, path: string, script: Script) {
     this.#script = script;
     this.#listener = UnixListener.listen(path);
-    this.#watch = loop.watch(this.#listener.fd, { readable: () => {
-      const socket = this.#listener.accept();
-      if (socket === undefined) return;
-      this.#connection = new Connection(socket, loop, {
-        onMessage: (message, done) => this.#onMessage(socket, message, done),
-        onClosed: () => {},
-      });
-    } });
+    this.#watch = loop.watch(this.#listener.fd, {
+      readable: () => {
+        const socket = this.#listener.accept();
+        if (socket === undefined) return;
+        this.#connection = new Connection(socket, loop, {
+          onMessage: (message, done) => this.#onMessage(socket, message, done),
+          onClosed: () => {},
+        });
+      },
+    });
   }
 
   #onMessage(socket: UnixSocket, message: Message, done: (outcome: Outcome) => void): void {

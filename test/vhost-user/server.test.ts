@@ -12,9 +12,9 @@ import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { addMemReg, eventually, RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { LocalQueueHost } from '../../src/transports/local-queue-host.ts';
-import { VhostUserServer } from '../../src/transports/vhost-user/server.ts';
-import { Request } from '../../src/transports/vhost-user/spec.ts';
+import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import { VhostUserServer } from '../../src/transports/vhost-user/back-end/server.ts';
+import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import {
   attach,
   FEATURES,

@@ -17,7 +17,7 @@ import {
 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { encodeConfig } from '../../src/transports/vhost-user/message.ts';
+import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
 import {
   F_PROTOCOL_FEATURES,
   PROTOCOL_F_BACKEND_REQ,
@@ -28,7 +28,7 @@ import {
   PROTOCOL_F_RESET_DEVICE,
   PROTOCOL_F_STATUS,
   Request,
-} from '../../src/transports/vhost-user/spec.ts';
+} from '../../src/transports/vhost-user/protocol/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { type BackEnd, DISK_BYTES, FEATURES, negotiate, serveDisk } from './back-end.ts';
 

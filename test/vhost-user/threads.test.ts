@@ -13,7 +13,7 @@ import { blockRequest } from '../../src/testing/block-request.ts';
 import { addMemReg, eventually, RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { BackendRequest, Request } from '../../src/transports/vhost-user/spec.ts';
+import { BackendRequest, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { FEATURES, negotiate, openDescriptors, sharedMappings } from './back-end.ts';

@@ -1,7 +1,7 @@
 // First floor: virtio-blk, §5.2: the device around its requests: features, configuration space, cache mode, size.
 import type { VirtioDevice } from '../../virtio/device.ts';
+import type { ExpectBatch, Virtqueue } from '../../virtio/device-queue.ts';
 import { QUEUE_SIZE_MAX, VIRTIO_ID_BLOCK } from '../../virtio/spec.ts';
-import type { ExpectBatch, Virtqueue } from '../../virtio/virtqueue.ts';
 import {
   type BlockDeviceOptions,
   blockFeatures,

@@ -1,6 +1,6 @@
 // First floor: what the next batch of requests will touch, told to a store that can bring it near.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
-import { BATCH_MAX, type ExpectBatch } from '../../virtio/virtqueue.ts';
+import { BATCH_MAX, type ExpectBatch } from '../../virtio/device-queue.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
 import { causeOf, isLater } from './store-answer.ts';

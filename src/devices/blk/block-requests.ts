@@ -1,7 +1,7 @@
 // First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
+import type { Virtqueue } from '../../virtio/device-queue.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import type { Virtqueue } from '../../virtio/virtqueue.ts';
 import { move, movePieces } from './block-pieces.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';

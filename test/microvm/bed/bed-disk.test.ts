@@ -1,7 +1,7 @@
 // test/microvm/bed: when the disk of a bed that says nothing is to blame for it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { QueueReport } from '../../../src/transports/queue-report.ts';
+import type { QueueReport } from '../../../src/transports/queue/queue-report.ts';
 import { owesNothing } from './bed-disk.ts';
 
 const idle = { broken: false, availableIndex: 7, usedIndex: 7, usedEvent: 7 } as QueueReport;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runGuestProcess } from '../../../guests/guest-process.ts';
-import type { QueueReport } from '../../../src/transports/queue-report.ts';
+import type { QueueReport } from '../../../src/transports/queue/queue-report.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../../..');
 const LISTEN_TIMEOUT_MS = 20_000;

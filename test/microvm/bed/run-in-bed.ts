@@ -10,7 +10,7 @@ import { PeerMissingError } from '../../../guests/guest-peer.ts';
 import { runGuestProcess } from '../../../guests/guest-process.ts';
 import { findExecutable, staticBusybox } from '../../../guests/guest-programs.ts';
 import { guestInitramfs, scriptEntry } from '../../../guests/initramfs.ts';
-import { describeQueue } from '../../../src/transports/queue-report.ts';
+import { describeQueue } from '../../../src/transports/queue/queue-report.ts';
 import { BedDisk, type DiskState } from './bed-disk.ts';
 import { askMonitor, threadsOf } from './bed-monitor.ts';
 import { makeBedImage } from './image.ts';

@@ -1,0 +1,185 @@
+// Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, message interrupts and no line.
+import { EventFd } from '../../../sys/event-fd.ts';
+import { VIRTIO_ID_BLOCK } from '../../../virtio/spec.ts';
+import { DriverSession } from '../device-registers.ts';
+import type { Registers } from '../registers.ts';
+import { sayOnce } from '../say-once.ts';
+import type { Transport, TransportOptions } from '../transport.ts';
+import { BarWindows, type PciMemory } from './bar-windows.ts';
+import { CommonRegisters } from './common-config.ts';
+import { ConfigSpace } from './config-space.ts';
+import { type MessagePort, Msix } from './msix.ts';
+import { PciDoorbells } from './pci-doorbells.ts';
+import * as pci from './spec.ts';
+import { addVirtioCapabilities } from './virtio-capabilities.ts';
+
+export interface VirtioPciOptions extends TransportOptions {
+  /** Where its BARs appear. */
+  readonly memory: PciMemory;
+  readonly messages: MessagePort;
+}
+
+/** Mass storage, neither of the kinds that have a programming interface; for other devices "unassigned". */
+const CLASS_CODES: { readonly [type: number]: number } = { [VIRTIO_ID_BLOCK]: 0x01_80_00 };
+const CLASS_CODE_UNASSIGNED = 0xff_00_00;
+
+export class VirtioPci implements Transport {
+  readonly session: DriverSession;
+  /** Its configuration space: what the bus shows. */
+  readonly config = new ConfigSpace();
+  readonly #msix: Msix;
+  readonly #common: CommonRegisters;
+  readonly #doorbells: PciDoorbells;
+  readonly #windows: BarWindows;
+  readonly #msixControl: number;
+  /** Where hosts call while MSI-X is off: what was rung since the driver last read the ISR status. */
+  readonly #isr = EventFd.create();
+  #isrQueue = false;
+  #isrConfig = false;
+  #mayAccessMemory = false;
+
+  /** Throws SystemError when there are no eventfds left. */
+  constructor(options: VirtioPciOptions) {
+    const { device, host, loop, log, doorbells, memory, messages } = options;
+    const vectors = Math.min(device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
+    const say = sayOnce(log);
+    this.#msix = new Msix(vectors, messages, say);
+    this.#doorbells = new PciDoorbells(doorbells, say);
+    const lines = {
+      assignDoorbell: (queue: number, eventFd: EventFd) => this.#doorbells.assign(queue, eventFd),
+      callFd: (queue: number) => this.#callFd(queue),
+      configChanged: () => this.#configChanged(),
+      reset: () => this.#reset(),
+      say: log,
+    };
+    // Until the driver allows DMA.
+    this.session = new DriverSession(device, host, loop, lines, { ...options, paused: true });
+    this.#common = new CommonRegisters(this.session, vectors);
+    this.#header(device.type);
+    this.#windows = new BarWindows(this.config, memory, say);
+    this.#windows.add(0, pci.BAR0_BYTES, this.#structures(), (address) =>
+      this.#doorbells.moveTo(address === undefined ? undefined : address + pci.Bar0.notify),
+    );
+    this.#windows.add(1, pci.BAR1_BYTES, this.#msix);
+    this.#msixControl = this.#addMsixCapability(vectors);
+    addVirtioCapabilities(this.config, this.session, this.#structures());
+    this.#listen();
+  }
+
+  #header(type: number): void {
+    const { config } = this;
+    config.define(pci.PciConfig.vendorId, 2, pci.VIRTIO_PCI_VENDOR);
+    config.define(pci.PciConfig.deviceId, 2, pci.VIRTIO_PCI_DEVICE + type);
+    const command = pci.PCI_COMMAND_MEMORY | pci.PCI_COMMAND_DMA | pci.PCI_COMMAND_INTX_DISABLE;
+    config.define(pci.PciConfig.command, 2, 0, command);
+    config.define(pci.PciConfig.status, 2, pci.PCI_STATUS_CAPABILITIES);
+    const classCode = CLASS_CODES[type] ?? CLASS_CODE_UNASSIGNED;
+    config.define(pci.PciConfig.revisionId, 4, classCode * 0x100 + pci.VIRTIO_PCI_REVISION);
+    config.define(pci.PciConfig.cacheLineSize, 1, 0, 0xff);
+    config.define(pci.PciConfig.subsystemVendorId, 2, pci.VIRTIO_PCI_VENDOR);
+    config.define(pci.PciConfig.subsystemId, 2, pci.VIRTIO_PCI_SUBSYSTEM + type);
+    config.define(pci.PciConfig.interruptLine, 1, 0, 0xff);
+  }
+
+  #addMsixCapability(vectors: number): number {
+    const at = this.config.addCapability(pci.PCI_CAP_ID_MSIX, pci.MSIX_CAPABILITY_BYTES);
+    const writable = pci.MSIX_CONTROL_ENABLE | pci.MSIX_CONTROL_MASK_ALL;
+    this.config.define(at + pci.MsixCapability.control, 2, vectors - 1, writable);
+    // The low three bits name the BAR.
+    this.config.define(at + pci.MsixCapability.table, 4, pci.Bar1.table | 1);
+    this.config.define(at + pci.MsixCapability.pending, 4, pci.Bar1.pending | 1);
+    return at + pci.MsixCapability.control;
+  }
+
+  #listen(): void {
+    this.config.listen(pci.PciConfig.command, 2, { afterWrite: () => this.#commandChanged() });
+    this.config.listen(this.#msixControl, 2, { afterWrite: () => this.#msixChanged() });
+    this.config.listen(pci.PciConfig.status, 2, { beforeRead: () => this.#showInterrupt() });
+  }
+
+  get #command(): number {
+    return this.config.view.getUint16(pci.PciConfig.command, true);
+  }
+
+  #commandChanged(): void | Promise<void> {
+    this.#windows.update();
+    const mayAccessMemory = (this.#command & pci.PCI_COMMAND_DMA) !== 0;
+    if (mayAccessMemory === this.#mayAccessMemory) return;
+    this.#mayAccessMemory = mayAccessMemory;
+    this.#msixChanged();
+    return mayAccessMemory ? this.session.resume() : this.session.pause();
+  }
+
+  get #msixEnabled(): boolean {
+    return (this.config.view.getUint16(this.#msixControl, true) & pci.MSIX_CONTROL_ENABLE) !== 0;
+  }
+
+  /** A message is a write to memory: until the driver allows DMA it stays pending. */
+  #msixChanged(): void {
+    const control = this.config.view.getUint16(this.#msixControl, true);
+    const masked = (control & pci.MSIX_CONTROL_MASK_ALL) !== 0 || !this.#mayAccessMemory;
+    this.#msix.control((control & pci.MSIX_CONTROL_ENABLE) !== 0, masked);
+    for (const { index } of this.session.queues) this.session.callChanged(index);
+  }
+
+  #callFd(queue: number): number | undefined {
+    if (!this.#msixEnabled) return this.#isr.fd;
+    return this.#msix.eventFd(this.#common.queueVector(queue))?.fd;
+  }
+
+  /** "The device MUST set the Device Configuration Interrupt bit in ISR status before sending", §4.1.4.5.1. */
+  #configChanged(): void {
+    this.#isrConfig = true;
+    if (this.#msixEnabled) this.#msix.eventFd(this.#common.configVector)?.signal();
+  }
+
+  #isrStatus(): number {
+    this.#isrQueue = this.#isr.clear() || this.#isrQueue;
+    return (this.#isrQueue ? pci.ISR_QUEUE : 0) | (this.#isrConfig ? pci.ISR_CONFIG : 0);
+  }
+
+  /** "The device MUST reset ISR status to 0 on driver read." */
+  #takeIsrStatus(): number {
+    const status = this.#isrStatus();
+    this.#isrQueue = this.#isrConfig = false;
+    return status;
+  }
+
+  /** "the device MUST set the Interrupt Status bit … to the logical OR of all bits in ISR status", where MSI-X is off. */
+  #showInterrupt(): void {
+    const interrupt = !this.#msixEnabled && this.#isrStatus() !== 0 ? pci.PCI_STATUS_INTERRUPT : 0;
+    this.config.view.setUint16(pci.PciConfig.status, pci.PCI_STATUS_CAPABILITIES | interrupt, true);
+  }
+
+  /** What BAR 0 shows. */
+  #structures(): Registers {
+    return {
+      read: (offset, sizeBytes) => {
+        if (offset < pci.Bar0.isr) return this.#common.read(offset, sizeBytes);
+        if (offset === pci.Bar0.isr) return this.#takeIsrStatus();
+        if (offset < pci.Bar0.device || offset >= pci.Bar0.notify) return 0;
+        return this.session.readConfig(offset - pci.Bar0.device, sizeBytes);
+      },
+      write: (offset, sizeBytes, value) => {
+        if (offset < pci.Bar0.isr) return this.#common.write(offset, sizeBytes, value);
+        if (offset < pci.Bar0.device) return;
+        if (offset < pci.Bar0.notify) return this.session.writeConfig(offset - pci.Bar0.device, sizeBytes, value);
+        if ((offset - pci.Bar0.notify) % pci.NOTIFY_MULTIPLIER === 0)
+          this.session.kick((offset - pci.Bar0.notify) / pci.NOTIFY_MULTIPLIER);
+      },
+    };
+  }
+
+  #reset(): void {
+    this.#isr.clear();
+    this.#isrQueue = this.#isrConfig = false;
+    this.#common.reset();
+  }
+
+  async close(): Promise<void> {
+    await this.session.close();
+    this.#windows[Symbol.dispose]();
+    this.#msix[Symbol.dispose]();
+    this.#isr[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,144 @@
+// Ground floor: the messages about rings. They may come in any order, before or while the ring runs.
+import { EventFd } from '../../../sys/event-fd.ts';
+import { encodeVringState, type Message } from '../protocol/message.ts';
+import { ProtocolError } from '../protocol/protocol-error.ts';
+import { Request, requestName, VRING_INDEX_MASK, VRING_NOFD } from '../protocol/spec.ts';
+import type { Handler, Session } from './session.ts';
+import type { Vring } from './vring.ts';
+
+/** struct vhost_vring_state, or vhost_vring_addr, whose first word is the index too. */
+function ringOf(
+  session: Session,
+  message: Message,
+  payloadBytes: number,
+): { index: number; num: number; vring: Vring } {
+  expectPayload(message, payloadBytes);
+  const index = message.payload.getUint32(0, true);
+  return { index, num: message.payload.getUint32(4, true), vring: session.vring(message, index) };
+}
+
+/** Throws ProtocolError unless the payload has just these bytes. */
+export function expectPayload(message: Message, bytes: number): void {
+  if (message.payload.byteLength === bytes) return;
+  throw new ProtocolError(
+    requestName(message.request),
+    `${message.payload.byteLength} bytes of payload, ${bytes} belong to it`,
+  );
+}
+
+/** The ring and the descriptor of SET_VRING_KICK, _CALL or _ERR; `null` where the message says there is none. */
+function notifierOf(session: Session, message: Message): { index: number; vring: Vring; notifier: EventFd | null } {
+  expectPayload(message, 8);
+  const name = requestName(message.request);
+  const word = message.payload.getUint32(0, true);
+  const index = word & VRING_INDEX_MASK;
+  const vring = session.vring(message, index);
+  if ((word & VRING_NOFD) !== 0) return { index, vring, notifier: null };
+  const [fd] = message.fds;
+  if (fd === undefined || message.fds.length > 1)
+    throw new ProtocolError(name, `${message.fds.length} descriptors, one belongs to it`);
+  try {
+    const notifier = EventFd.adopt(fd);
+    message.fds.length = 0;
+    return { index, vring, notifier };
+  } catch (error) {
+    throw new ProtocolError(name, `an eventfd belongs to it: ${(error as Error).message}`);
+  }
+}
+
+function setNum(session: Session, message: Message): { index: number; apply: () => void } {
+  const { index, num, vring } = ringOf(session, message, 8);
+  const most = session.device.queueSizes[index] as number;
+  if (num === 0 || num > most || (num & (num - 1)) !== 0)
+    throw new ProtocolError('SET_VRING_NUM', `a queue of ${num}; its size is a power of two up to ${most}`);
+  return {
+    index,
+    apply: () => {
+      vring.size = num;
+    },
+  };
+}
+
+function setBase(session: Session, message: Message): { index: number; apply: () => void } {
+  const { index, num, vring } = ringOf(session, message, 8);
+  if (num > 0xffff) throw new ProtocolError('SET_VRING_BASE', `an available index of ${num}`);
+  return {
+    index,
+    apply: () => {
+      vring.base = num;
+    },
+  };
+}
+
+function setAddresses(session: Session, message: Message): { index: number; apply: () => void } {
+  const { index, vring } = ringOf(session, message, 40);
+  const field = (at: number): number => Number(message.payload.getBigUint64(at, true));
+  const addresses = { descriptorTable: field(8), usedRing: field(16), availableRing: field(24) };
+  return {
+    index,
+    apply: () => {
+      vring.addresses = addresses;
+    },
+  };
+}
+
+function setKick(session: Session, message: Message): { index: number; apply: () => void } {
+  const { index, vring, notifier } = notifierOf(session, message);
+  return { index, apply: () => vring.setKick(notifier) };
+}
+
+/** A message that changes a ring: stop it if it runs, change, start it if it now can. */
+function changing(decode: (session: Session, message: Message) => { index: number; apply: () => void }): Handler {
+  return (session, message, done) => {
+    const { index, apply } = decode(session, message);
+    session.change(index, apply, done);
+  };
+}
+
+const setCall: Handler = (session, message, done) => {
+  const { index, vring, notifier } = notifierOf(session, message);
+  // The old descriptor must not be closed, and its number given to another file, while the queue's thread may still ring it.
+  const finish = (): void => {
+    vring.setCall(notifier ?? undefined);
+    done({});
+  };
+  if (vring.running) session.host.setCall(index, notifier?.fd, finish);
+  else finish();
+};
+
+const setErr: Handler = (session, message, done) => {
+  const { index, vring, notifier } = notifierOf(session, message);
+  session.change(index, () => vring.setErr(notifier ?? undefined), done);
+};
+
+const setEnable: Handler = (session, message, done) => {
+  const { index, num, vring } = ringOf(session, message, 8);
+  if (num > 1) throw new ProtocolError('SET_VRING_ENABLE', `${num} is neither 0 nor 1`);
+  session.change(
+    index,
+    () => {
+      vring.enabled = num === 1;
+    },
+    done,
+  );
+};
+
+/** "stop ring upon receiving VHOST_USER_GET_VRING_BASE": it starts again with the next SET_VRING_KICK. */
+const getBase: Handler = (session, message, done) => {
+  const { index, vring } = ringOf(session, message, 8);
+  session.stop(index, () => {
+    vring.setKick(undefined);
+    done({ reply: encodeVringState(index, vring.base ?? 0) });
+  });
+};
+
+export const vringMessages: { readonly [request: number]: Handler } = {
+  [Request.SET_VRING_NUM]: changing(setNum),
+  [Request.SET_VRING_BASE]: changing(setBase),
+  [Request.SET_VRING_ADDR]: changing(setAddresses),
+  [Request.SET_VRING_KICK]: changing(setKick),
+  [Request.SET_VRING_CALL]: setCall,
+  [Request.SET_VRING_ERR]: setErr,
+  [Request.SET_VRING_ENABLE]: setEnable,
+  [Request.GET_VRING_BASE]: getBase,
+};

@@ -1,0 +1,101 @@
+// Ground floor: the front end's channel against a back end that answers whatever the test wrote in advance.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { EventFd } from '../../../sys/event-fd.ts';
+import { closeFd } from '../../../sys/libc.ts';
+import { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
+import { BackEndError } from '../protocol/back-end-error.ts';
+import { encodeMessage, encodeU64 } from '../protocol/message.ts';
+import { REPLY, Request } from '../protocol/spec.ts';
+import { FrontEndChannel } from './frontend-channel.ts';
+
+/** Two ends of one connection. */
+function pair(t: TestContext): { ours: UnixSocket; theirs: UnixSocket } {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-channel-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  using listener = UnixListener.listen(join(folder, 's'));
+  const ours = UnixSocket.connect(join(folder, 's'));
+  const theirs = listener.accept() as UnixSocket;
+  t.after(() => theirs[Symbol.dispose]());
+  return { ours, theirs };
+}
+
+const features = encodeMessage(Request.GET_FEATURES, REPLY, encodeU64(5n));
+
+test('an answer that arrives with the question gives its payload', (t) => {
+  const { ours, theirs } = pair(t);
+  using channel = new FrontEndChannel(ours, 1000);
+  theirs.send(features);
+  assert.equal(channel.ask(Request.GET_FEATURES).payload.getBigUint64(0, true), 5n);
+});
+
+test('two answers in one piece are two answers', (t) => {
+  const { ours, theirs } = pair(t);
+  using channel = new FrontEndChannel(ours, 1000);
+  theirs.send(Uint8Array.from([...features, ...features]));
+  channel.ask(Request.GET_FEATURES);
+  assert.equal(channel.ask(Request.GET_FEATURES).payload.getBigUint64(0, true), 5n);
+});
+
+test('descriptors travel in both directions', (t) => {
+  const { ours, theirs } = pair(t);
+  using channel = new FrontEndChannel(ours, 1000);
+  using doorbell = EventFd.create();
+  theirs.send(features, [doorbell.fd]);
+  const { fds } = channel.ask(Request.GET_FEATURES, undefined, [doorbell.fd]);
+  const received: number[] = [];
+  theirs.receive(new Uint8Array(64), received);
+  for (const fd of [...fds, ...received]) {
+    EventFd.adopt(fd).signal();
+    assert.ok(doorbell.clear());
+    closeFd(fd);
+  }
+  assert.equal(fds.length + received.length, 2);
+});
+
+const faults: readonly { name: string; bytes: Uint8Array; says: RegExp }[] = [
+  { name: 'silence', bytes: new Uint8Array(0), says: /^GET_FEATURES: the back end gave no answer in 30 ms$/ },
+  { name: 'half an answer', bytes: features.subarray(0, 15), says: /gave no answer in 30 ms$/ },
+  {
+    name: 'the answer to another question',
+    bytes: encodeMessage(Request.GET_QUEUE_NUM, REPLY, encodeU64(5n)),
+    says: /^GET_FEATURES: the back end answered with GET_QUEUE_NUM, flags 0x5$/,
+  },
+  {
+    name: 'an answer without the reply flag',
+    bytes: encodeMessage(Request.GET_FEATURES, 0, encodeU64(5n)),
+    says: /answered with GET_FEATURES, flags 0x1$/,
+  },
+  {
+    name: 'an answer of another version',
+    bytes: encodeMessage(Request.GET_FEATURES, 2, encodeU64(5n)),
+    says: /nonsense/,
+  },
+];
+
+for (const { name, bytes, says } of faults) {
+  test(`${name} is one clear line`, (t) => {
+    const { ours, theirs } = pair(t);
+    using channel = new FrontEndChannel(ours, 30);
+    if (bytes.length > 0) theirs.send(bytes);
+    assert.throws(
+      () => channel.ask(Request.GET_FEATURES),
+      (error) => error instanceof BackEndError && says.test(error.message) && !error.message.includes('\n'),
+    );
+  });
+}
+
+test('a back end that goes away is named with the message it left open', (t) => {
+  const { ours, theirs } = pair(t);
+  using channel = new FrontEndChannel(ours, 1000);
+  channel.send(Request.GET_FEATURES);
+  theirs[Symbol.dispose]();
+  assert.throws(
+    () => channel.receiveReply(Request.GET_FEATURES),
+    /^BackEndError: GET_FEATURES: the back end closed the/,
+  );
+  assert.throws(() => channel.send(Request.SET_OWNER), /^BackEndError: SET_OWNER: the back end closed the connection$/);
+});

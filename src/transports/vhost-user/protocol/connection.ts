@@ -1,0 +1,136 @@
+// Ground floor: a vhost-user socket as a sequence of whole messages, one at a time: the next is read when the last was answered.
+import type { EventLoop } from '../../../sys/event-loop.ts';
+import { closeFd } from '../../../sys/libc.ts';
+import type { UnixSocket } from '../../../sys/unix-socket.ts';
+import { decodeHeader, encodeMessage, encodeU64, type Message } from './message.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { HEADER_BYTES, MESSAGE_FDS_MAX, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, requestName } from './spec.ts';
+
+/** How a message was dealt with: with the reply it asks for by its nature, or with an acknowledgement (0: done) where one is asked for. */
+export interface Outcome {
+  readonly reply?: Uint8Array;
+  readonly ack?: bigint;
+  /** The front end's mistake: it is told if it waits for an acknowledgement, then the connection ends. */
+  readonly problem?: Error;
+}
+
+export interface ConnectionEvents {
+  /** Deals with a message and calls `done` once, now or later; or throws ProtocolError. Descriptors it leaves in the message are closed. */
+  onMessage(message: Message, done: (outcome: Outcome) => void): void;
+  /** The connection is over; `problem` says why if it was not the other side that left between two messages. */
+  onClosed(problem: Error | undefined): void;
+}
+
+export class Connection {
+  readonly #socket: UnixSocket;
+  readonly #loop: EventLoop;
+  readonly #events: ConnectionEvents;
+  readonly #bytes = new Uint8Array(HEADER_BYTES + PAYLOAD_BYTES_MAX);
+  #received = 0;
+  #fds: number[] = [];
+  #watch: Disposable | undefined;
+  #open = true;
+  #handling = false;
+  #ending = false;
+
+  constructor(socket: UnixSocket, loop: EventLoop, events: ConnectionEvents) {
+    this.#socket = socket;
+    this.#loop = loop;
+    this.#events = events;
+    this.#resume();
+  }
+
+  #resume(): void {
+    this.#watch ??= this.#loop.watch(this.#socket.fd, { readable: () => this.#onReadable() });
+  }
+
+  #pause(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
+  }
+
+  #onReadable(): void {
+    try {
+      const message = this.#receive();
+      if (message !== undefined) this.#handle(message);
+    } catch (error) {
+      this.close(error as Error);
+    }
+  }
+
+  /** Reads on; gives a message when it is whole. Reads no byte of the next one, whose descriptors would come with it. */
+  #receive(): Message | undefined {
+    for (;;) {
+      const { request, flags, size } =
+        this.#received < HEADER_BYTES ? { request: 0, flags: 0, size: 0 } : this.#header();
+      const wanted = HEADER_BYTES + size;
+      if (this.#received >= HEADER_BYTES && this.#received === wanted) {
+        const payload = new DataView(this.#bytes.slice(HEADER_BYTES, wanted).buffer);
+        const fds = this.#fds;
+        this.#fds = [];
+        this.#received = 0;
+        return { request, flags, payload, fds };
+      }
+      const count = this.#socket.receive(this.#bytes.subarray(this.#received, wanted), this.#fds);
+      if (count === undefined) return undefined;
+      if (count === 0) {
+        if (this.#received === 0) this.close(undefined);
+        else throw new ProtocolError('connection', `closed after ${this.#received} bytes of a message`);
+        return undefined;
+      }
+      this.#received += count;
+      if (this.#fds.length > MESSAGE_FDS_MAX)
+        throw new ProtocolError(
+          'connection',
+          `${this.#fds.length} descriptors with a message of at most ${MESSAGE_FDS_MAX}`,
+        );
+    }
+  }
+
+  #header(): { request: number; flags: number; size: number } {
+    return decodeHeader(new DataView(this.#bytes.buffer, 0, HEADER_BYTES));
+  }
+
+  #handle(message: Message): void {
+    let answered = false;
+    const done = (outcome: Outcome): void => {
+      if (answered) throw new Error(`${requestName(message.request)} was answered twice`);
+      answered = true;
+      this.#handling = false;
+      for (const fd of message.fds) closeFd(fd);
+      this.#answer(message, outcome);
+      if (outcome.problem !== undefined || this.#ending) this.close(outcome.problem);
+      if (this.#open) this.#resume();
+    };
+    this.#handling = true;
+    try {
+      this.#events.onMessage(message, done);
+    } catch (error) {
+      done({ problem: error as Error });
+    }
+    if (!answered) this.#pause();
+  }
+
+  #answer({ request, flags }: Message, { reply, ack, problem }: Outcome): void {
+    if (!this.#open) return;
+    const payload = reply ?? ((flags & NEED_REPLY) !== 0 ? encodeU64(ack ?? (problem ? 1n : 0n)) : undefined);
+    if (payload === undefined) return;
+    try {
+      this.#socket.send(encodeMessage(request, REPLY, payload));
+    } catch (error) {
+      const cause = (error as Error).message;
+      this.close(new ProtocolError(requestName(request), `the front end does not take the answer: ${cause}`));
+    }
+  }
+
+  /** Ends the connection, once the message at hand is dealt with; further calls do nothing. */
+  close(problem: Error | undefined): void {
+    this.#ending = true;
+    if (!this.#open || this.#handling) return;
+    this.#open = false;
+    this.#pause();
+    for (const fd of this.#fds) closeFd(fd);
+    this.#socket[Symbol.dispose]();
+    this.#events.onClosed(problem);
+  }
+}
