@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RecordableHistogram } from 'node:perf_hooks';
+import { DeviceDaemon } from '../src/daemon/device-daemon.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
-import { DiskDaemon } from '../src/daemon/disk-daemon.ts';
 import { openStore } from '../src/stores/open-store.ts';
 import { formatSize } from '../src/stores/size.ts';
 import { UnixListener } from '../src/sys/unix-socket.ts';
@@ -38,13 +38,13 @@ export class DemoDisk implements AsyncDisposable {
   readonly isInMemory: boolean;
   /** Aborted when serving fails, with the reason. */
   readonly ended: AbortSignal;
-  readonly #daemon: DiskDaemon;
+  readonly #daemon: DeviceDaemon;
   readonly #resources: DisposableStack;
   readonly #folder: string;
   #isKept = false;
   #snapshot: Promise<DeviceSnapshot> | undefined;
 
-  private constructor(folder: string, daemon: DiskDaemon, resources: DisposableStack) {
+  private constructor(folder: string, daemon: DeviceDaemon, resources: DisposableStack) {
     this.path = imageIn(folder);
     this.socket = socketIn(folder);
     this.isInMemory = folder.startsWith(MEMORY_FOLDER);
@@ -74,9 +74,10 @@ export class DemoDisk implements AsyncDisposable {
     const { store, description } = openStore(imageIn(folder));
     resources.defer(() => store.close?.());
     const listener = resources.use(UnixListener.listen(socketIn(folder)));
-    const device = { queues: QUEUES, serial: 'belfry-demo', blockSize: 512 };
+    const blockOptions = { queues: QUEUES, serial: 'belfry-demo', blockSize: 512 };
+    const device = { kind: 'blk', store: description, options: blockOptions } as const;
     const rest = { threads: 1, poll: 'auto', once: false, log: options.log } as const;
-    const daemon = new DiskDaemon({ store: description, device, listener, ...rest });
+    const daemon = new DeviceDaemon({ device, listener, ...rest });
     await daemon.ready();
     return new DemoDisk(folder, daemon, resources.move());
   }

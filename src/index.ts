@@ -16,7 +16,7 @@ export type { QueueReport } from './transports/queue/queue-report.ts';
 export { ProtocolError } from './transports/vhost-user/protocol/protocol-error.ts';
 export type { DescriptorChain } from './virtio/descriptor-chain.ts';
 export type { VirtioDevice } from './virtio/device.ts';
-export type { Virtqueue } from './virtio/device-queue.ts';
+export type { DeviceQueue, ExpectBatch, ServeChain } from './virtio/device-queue.ts';
 export { DriverError } from './virtio/errors.ts';
 export type { QueueTotals } from './virtio/queue-counters.ts';
 export type { Segments } from './virtio/segments.ts';

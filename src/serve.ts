@@ -2,7 +2,7 @@
 import { EventLoop } from './sys/event-loop.ts';
 import { rideNodeLoop } from './sys/node-loop.ts';
 import { UnixListener } from './sys/unix-socket.ts';
-import { LocalQueueHost } from './transports/queue/local-host.ts';
+import { LocalHost } from './transports/queue/local-host.ts';
 import type { QueueReport } from './transports/queue/queue-report.ts';
 import { VhostUserServer } from './transports/vhost-user/back-end/server.ts';
 import type { VirtioDevice } from './virtio/device.ts';
@@ -15,6 +15,8 @@ export interface ServeOptions {
   readonly once?: boolean;
   /** One line for each thing a person should know; to stderr unless said. */
   readonly log?: (line: string) => void;
+  /** One line for each thing that went right: a front end came, set the device up, left. Not told unless wanted. */
+  readonly tell?: (line: string) => void;
   /** Told the time each batch of requests took from pop to publish, in ns: a `RecordableHistogram` of node:perf_hooks fits. */
   readonly latency?: { record(ns: number): void };
 }
@@ -42,10 +44,11 @@ export function serve(device: VirtioDevice, options: ServeOptions): Server {
       ? UnixListener.adopt(options.vhostUser)
       : UnixListener.listen(options.vhostUser);
   const loop = new EventLoop();
-  const host = new LocalQueueHost(device, loop, { log, ...(options.latency && { latency: options.latency }) });
+  const host = new LocalHost(device, loop, { log, ...(options.latency && { latency: options.latency }) });
   const { promise: closed, resolve } = Promise.withResolvers<void>();
-  const server = new VhostUserServer(listener, device, host, loop, {
+  const server = new VhostUserServer(listener, host, loop, {
     log,
+    ...(options.tell && { tell: options.tell }),
     once: options.once ?? false,
     onClosed: () => {
       ride[Symbol.dispose]();

@@ -42,7 +42,7 @@ receiveOn<ListenerCall>(loop, calls, (call) => {
   else stop();
   calls.port.postMessage({ wakes, cpuSeconds: (threadCpuNs() - cpuBeforeNs) / 1e9 } satisfies Heard);
 });
-loop.run();
+await loop.run();
 
 function listen(bell: EventFd, kind: ListenerKind): void {
   wakes = 0;

@@ -6,7 +6,7 @@ import type { Mapping } from '../../src/sys/mapping.ts';
 import { SplitNotification } from '../../src/virtio/split/split-notification.ts';
 import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
-import { layoutOf, ringFeatures } from '../threads/ring-memory.ts';
+import { areasOf, ringFeatures } from '../threads/ring-memory.ts';
 import type { StopWord } from '../threads/stop-word.ts';
 import type { ParsedRead, RequestQueue } from './request-queue.ts';
 
@@ -34,7 +34,7 @@ export class HandedWorker {
 
   constructor({ memory, plan, eventIdx, requests, store, call }: HandedWorkerParts) {
     this.#memory = memory;
-    this.#ring = new SplitRing(layoutOf(memory, plan));
+    this.#ring = new SplitRing(plan.size, areasOf(memory, plan));
     this.#notification = new SplitNotification(this.#ring, ringFeatures(eventIdx));
     this.#queue = requests;
     this.#store = store;

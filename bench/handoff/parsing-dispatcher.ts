@@ -7,7 +7,7 @@ import { SplitNotification } from '../../src/virtio/split/split-notification.ts'
 import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
-import { guestMemoryOf, layoutOf, ringFeatures } from '../threads/ring-memory.ts';
+import { areasOf, guestMemoryOf, ringFeatures } from '../threads/ring-memory.ts';
 import type { StopWord } from '../threads/stop-word.ts';
 import type { ParsedRead, RequestQueue } from './request-queue.ts';
 
@@ -30,7 +30,7 @@ export class ParsingDispatcher {
   #nextAvail = 0;
 
   constructor({ memory, plan, eventIdx, requests, diskBytes }: ParsingDispatcherParts) {
-    this.#ring = new SplitRing(layoutOf(memory, plan));
+    this.#ring = new SplitRing(plan.size, areasOf(memory, plan));
     this.#notification = new SplitNotification(this.#ring, ringFeatures(eventIdx));
     this.#memory = guestMemoryOf(memory);
     this.#requests = requests;

@@ -1,8 +1,6 @@
 // bench/handoff: a worker that owns the ring, and is woken by a dispatcher that has the kick and never looks at the ring.
-import type { VirtioDevice } from '../../src/virtio/device.ts';
-import { DRAIN_MAX } from '../../src/virtio/device-queue.ts';
-import type { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
+import type { OwnedQueue } from '../threads/owned-queue.ts';
 import type { StopWord } from '../threads/stop-word.ts';
 import type { Monitor } from './monitor.ts';
 
@@ -20,12 +18,12 @@ export function passKicksOn(doorbell: Doorbell, monitor: Monitor, stop: StopWord
 }
 
 /** The worker: drains, and sleeps while the ring is empty. Gives how often it woke up. */
-export function serveWhenWoken(queue: SplitQueue, device: VirtioDevice, monitor: Monitor, stop: StopWord): number {
+export function serveWhenWoken(owned: OwnedQueue, monitor: Monitor, stop: StopWord): number {
   for (let wakeUps = 0; ; ) {
-    while (device.process(queue, 0) >= DRAIN_MAX);
+    owned.serve();
     monitor.lock();
     // A kick after this look finds the worker waiting: the dispatcher needs the lock to signal.
-    while (!queue.hasWork() && !stop.isSet) {
+    while (!owned.queue.hasWork() && !stop.isSet) {
       monitor.wait();
       wakeUps++;
     }

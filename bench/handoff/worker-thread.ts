@@ -6,10 +6,10 @@ import { reopenStore } from '../../src/stores/open-store.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { DeviceLoop } from '../threads/device-loop.ts';
 import { openDoorbell } from '../threads/doorbell.ts';
-import { guestMemoryOf, layoutOf, ringFeatures } from '../threads/ring-memory.ts';
+import { OwnedQueue } from '../threads/owned-queue.ts';
+import { areasOf, guestMemoryOf, ringFeatures } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
 import { StopWord } from '../threads/stop-word.ts';
 import { threadSeconds } from '../threads/thread-seconds.ts';
@@ -50,18 +50,18 @@ function serveHanded({ plan, eventIdx }: HandoffJob, ready: () => void): Served 
 }
 
 function serveOwned({ design, plan, eventIdx }: HandoffJob, ready: () => void): Served {
-  const queue = new SplitQueue(layoutOf(memory, plan), guestMemoryOf(memory), {
-    features: ringFeatures(eventIdx),
-    notify: () => call.signal(),
-  });
+  const ring = { size: plan.size, areas: areasOf(memory, plan), memory: guestMemoryOf(memory) };
+  const options = { features: ringFeatures(eventIdx), notify: () => call.signal() };
+  const owned = new OwnedQueue(device, ring, options);
+  const { counters } = owned.queue;
   if (design === 'wake') {
     ready();
-    const wakeUps = serveWhenWoken(queue, device, requests.monitor, stop);
-    return { requests: queue.counters.requests, wakeUps };
+    const wakeUps = serveWhenWoken(owned, requests.monitor, stop);
+    return { requests: counters.requests, wakeUps };
   }
   using doorbell = openDoorbell('eventfd', setup.kickFd);
-  const loop = new DeviceLoop({ queue, device, doorbell, policy: undefined, stop, forgetful: false });
+  const loop = new DeviceLoop({ owned, doorbell, policy: undefined, stop, forgetful: false });
   ready();
   loop.run();
-  return { requests: queue.counters.requests, wakeUps: loop.wakeUps };
+  return { requests: counters.requests, wakeUps: loop.wakeUps };
 }

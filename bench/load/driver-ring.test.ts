@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import type { RunnableQueue } from '../../src/virtio/ring-format.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { splitFormat } from '../../src/virtio/split/split-format.ts';
 import { DriverRing, passed } from './driver-ring.ts';
 import { planQueue } from './queue-plan.ts';
 import { RequestSlots } from './request-slots.ts';
@@ -14,23 +15,23 @@ const GUEST_BASE = 0x4000_0000;
 function queuePair(eventIdx: boolean): {
   ring: DriverRing;
   slots: RequestSlots;
-  device: SplitQueue;
+  device: RunnableQueue;
   calls: () => number;
 } {
   const plan = planQueue(0, { depth: 4, blockBytes: 512, segmentBytesMax: 512 });
   const bytes = new Uint8Array(plan.end);
   const part = (at: number, length: number): Uint8Array<ArrayBuffer> => bytes.subarray(at, at + length);
   const { size } = plan;
-  const layout = {
-    size,
-    descriptorTable: part(plan.descriptorTable, 16 * size),
-    availableRing: part(plan.availableRing, 6 + 2 * size),
-    usedRing: part(plan.usedRing, 6 + 8 * size),
+  const areas = {
+    descriptorArea: part(plan.descriptorArea, 16 * size),
+    driverArea: part(plan.driverArea, 6 + 2 * size),
+    deviceArea: part(plan.deviceArea, 6 + 8 * size),
   };
   let calls = 0;
-  const device = new SplitQueue(layout, new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]), {
+  const device = splitFormat.open(size, areas, new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]), {
     features: VIRTIO_F_VERSION_1 | (eventIdx ? VIRTIO_F_EVENT_IDX : 0n),
     notify: () => calls++,
+    again: () => {},
   });
   const ring = new DriverRing(bytes, plan, eventIdx);
   return { ring, slots: new RequestSlots(bytes, plan, GUEST_BASE), device, calls: () => calls };

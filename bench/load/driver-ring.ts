@@ -34,9 +34,9 @@ export class DriverRing {
     this.size = plan.size;
     this.#mask = plan.size - 1;
     this.#eventIdx = eventIdx;
-    this.#avail = new Uint16Array(memory.buffer, memory.byteOffset + plan.availableRing, RING + plan.size + 1);
-    this.#used = new Uint16Array(memory.buffer, memory.byteOffset + plan.usedRing, RING + 4 * plan.size + 1);
-    this.#usedElements = new Uint32Array(memory.buffer, memory.byteOffset + plan.usedRing + 4, 2 * plan.size);
+    this.#avail = new Uint16Array(memory.buffer, memory.byteOffset + plan.driverArea, RING + plan.size + 1);
+    this.#used = new Uint16Array(memory.buffer, memory.byteOffset + plan.deviceArea, RING + 4 * plan.size + 1);
+    this.#usedElements = new Uint32Array(memory.buffer, memory.byteOffset + plan.deviceArea + 4, 2 * plan.size);
     this.#usedEventAt = RING + plan.size;
     this.#availEventAt = RING + 4 * plan.size;
   }

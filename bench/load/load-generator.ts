@@ -14,7 +14,7 @@ import { EventFd } from '../../src/sys/event-fd.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import { moduleBeside, startThread } from '../../src/sys/thread.ts';
-import { VhostUserFrontEnd } from '../../src/transports/vhost-user/front-end/frontend.ts';
+import { VhostUserFrontEnd } from '../../src/transports/vhost-user/front-end/blocking.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
 import type { LoadJob, LoadMessage } from './load-job.ts';
 import type { LoadSpec, QueueResult } from './load-spec.ts';
@@ -49,22 +49,23 @@ export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
   const { spec, signal } = target;
   signal?.throwIfAborted();
   using resources = new DisposableStack();
-  const frontEnd = resources.use(VhostUserFrontEnd.connect(target.socket));
-  const disk = describeDisk(frontEnd, spec);
-  frontEnd.setFeatures(disk.features);
+  const frontEnd = resources.use(await VhostUserFrontEnd.connect(target.socket));
+  const disk = describeDisk(frontEnd.offeredFeatures, await frontEnd.readConfig(0, CONFIG_BYTES), spec);
+  await frontEnd.setFeatures(disk.features);
   const plans = planQueues(spec, disk);
   const memoryBytes = Math.ceil((plans.at(-1)?.end ?? 0) / 4096) * 4096;
   const memoryFd = createMemfd('belfry-load', memoryBytes);
   resources.defer(() => closeFd(memoryFd));
-  frontEnd.shareMemory([{ guestAddress: GUEST_BASE, sizeBytes: memoryBytes, fd: memoryFd }]);
-  const jobs = plans.map((plan, queue): LoadJob => {
+  await frontEnd.shareMemory([{ guestAddress: GUEST_BASE, sizeBytes: memoryBytes, fd: memoryFd }]);
+  const jobs: LoadJob[] = [];
+  for (const [queue, plan] of plans.entries()) {
     const kick = resources.use(EventFd.create());
     const call = resources.use(EventFd.create());
-    frontEnd.startQueue(queue, {
+    await frontEnd.startQueue(queue, {
       size: plan.size,
-      descriptorTable: GUEST_BASE + plan.descriptorTable,
-      availableRing: GUEST_BASE + plan.availableRing,
-      usedRing: GUEST_BASE + plan.usedRing,
+      descriptorArea: GUEST_BASE + plan.descriptorArea,
+      driverArea: GUEST_BASE + plan.driverArea,
+      deviceArea: GUEST_BASE + plan.deviceArea,
       kickFd: kick.fd,
       callFd: call.fd,
     });
@@ -72,17 +73,16 @@ export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
     const eventIdx = (disk.features & VIRTIO_F_EVENT_IDX) !== 0n;
     const fds = { memoryFd, kickFd: kick.fd, callFd: call.fd };
     const cpu = target.cpus[queue % target.cpus.length];
-    return { spec, plan, queue, capacityBytes, memoryBytes, guestBase: GUEST_BASE, eventIdx, cpu, ...fds };
-  });
+    jobs.push({ spec, plan, queue, capacityBytes, memoryBytes, guestBase: GUEST_BASE, eventIdx, cpu, ...fds });
+  }
   const results = await runWorkers(jobs, target);
   // A device that stalled would not answer either; closing the connection ends it just as well.
   if (results.some(({ errors }) => errors.stall > 0)) return results;
-  for (const queue of plans.keys()) frontEnd.stopQueue(queue);
+  for (const queue of plans.keys()) await frontEnd.stopQueue(queue);
   return results;
 }
 
-function describeDisk(frontEnd: VhostUserFrontEnd, spec: LoadSpec): Disk {
-  const { buffer, byteOffset } = frontEnd.readConfig(0, CONFIG_BYTES);
+function describeDisk(offered: bigint, { buffer, byteOffset }: Uint8Array, spec: LoadSpec): Disk {
   const config = new DataView(buffer, byteOffset, CONFIG_BYTES);
   const wanted =
     VIRTIO_F_VERSION_1 |
@@ -92,7 +92,7 @@ function describeDisk(frontEnd: VhostUserFrontEnd, spec: LoadSpec): Disk {
     VIRTIO_BLK_F_FLUSH |
     VIRTIO_BLK_F_MQ |
     (spec.eventIdx ? VIRTIO_F_EVENT_IDX : 0n);
-  const features = frontEnd.offeredFeatures & wanted;
+  const features = offered & wanted;
   if ((features & VIRTIO_BLK_F_RO) !== 0n && !spec.operation.endsWith('read')) {
     throw new RangeError(`the disk is read-only: ${spec.operation} would write to it`);
   }

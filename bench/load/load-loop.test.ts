@@ -30,10 +30,10 @@ function parts(kind: VerifyParts['kind'], mischief: Mischief = () => undefined):
   const plan = planQueue(0, { depth: 8, blockBytes: BLOCK_BYTES, segmentBytesMax: 1 << 20 });
   const bytes = new Uint8Array(plan.end);
   const memory = new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]);
-  const table = new DataView(bytes.buffer, plan.descriptorTable, 16 * plan.size);
-  const avail = new Uint16Array(bytes.buffer, plan.availableRing, 2 + plan.size);
-  const used = new Uint16Array(bytes.buffer, plan.usedRing, 2);
-  const elements = new Uint32Array(bytes.buffer, plan.usedRing + 4, 2 * plan.size);
+  const table = new DataView(bytes.buffer, plan.descriptorArea, 16 * plan.size);
+  const avail = new Uint16Array(bytes.buffer, plan.driverArea, 2 + plan.size);
+  const used = new Uint16Array(bytes.buffer, plan.deviceArea, 2);
+  const elements = new Uint32Array(bytes.buffer, plan.deviceArea + 4, 2 * plan.size);
   const disk = new Uint8Array(BLOCKS * BLOCK_BYTES);
   const ring = new DriverRing(bytes, plan, true);
   const chain = new DescriptorChain();

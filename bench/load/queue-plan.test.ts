@@ -13,9 +13,9 @@ test('the parts of a queue do not overlap, are aligned, and begin where they wer
     for (const blockBytes of [512, 4096, 1 << 20]) {
       const plan = planQueue(12345, { depth, blockBytes, segmentBytesMax: 65536 });
       const parts = [
-        [plan.descriptorTable, 16 * plan.size, 16],
-        [plan.availableRing, 6 + 2 * plan.size, 2],
-        [plan.usedRing, 6 + 8 * plan.size, 4],
+        [plan.descriptorArea, 16 * plan.size, 16],
+        [plan.driverArea, 6 + 2 * plan.size, 2],
+        [plan.deviceArea, 6 + 8 * plan.size, 4],
         [plan.envelopes, 64 * depth, 64],
         [plan.data, depth * blockBytes, 4096],
       ] as const;
@@ -40,7 +40,7 @@ test('§5.2.6 every slot is a chain of header, data and status, and a request tu
   const bytes = new Uint8Array(plan.end);
   const slots = new RequestSlots(bytes, plan, GUEST_BASE);
   const memory = new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]);
-  const table = new DataView(bytes.buffer, plan.descriptorTable, 16 * plan.size);
+  const table = new DataView(bytes.buffer, plan.descriptorArea, 16 * plan.size);
   const chain = new DescriptorChain();
   for (const write of [false, true, false]) {
     for (let slot = 0; slot < slots.count; slot++) {

@@ -1,6 +1,7 @@
 // bench/load: where a queue's rings, headers, statuses and data lie in the memory the load generator shares. Pure.
 import { REQUEST_HEADER_BYTES } from '../../src/devices/blk/spec.ts';
-import { QUEUE_SIZE_MAX, splitQueueBytes } from '../../src/virtio/spec.ts';
+import { QUEUE_SIZE_MAX } from '../../src/virtio/spec.ts';
+import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
 
 /** Slot `i` is one request in flight. From descriptor i * descriptorsPerSlot it owns: header, data segments, status. */
 export interface QueuePlan {
@@ -12,9 +13,9 @@ export interface QueuePlan {
   readonly blockBytes: number;
   readonly segmentBytes: number;
   // Offsets in the shared memory, in bytes.
-  readonly descriptorTable: number;
-  readonly availableRing: number;
-  readonly usedRing: number;
+  readonly descriptorArea: number;
+  readonly driverArea: number;
+  readonly deviceArea: number;
   /** ENVELOPE_BYTES for each slot: the request's header, and its status at ENVELOPE_STATUS. */
   readonly envelopes: number;
   readonly data: number;
@@ -52,11 +53,11 @@ export function planQueue(start: number, needs: QueueNeeds): QueuePlan {
     at = offset + sizeBytes;
     return offset;
   };
-  const descriptorTable = place(bytes.descriptorTable, PAGE_BYTES);
-  const availableRing = place(bytes.availableRing, CACHE_LINE_BYTES);
-  const usedRing = place(bytes.usedRing, CACHE_LINE_BYTES);
+  const descriptorArea = place(bytes.descriptorArea, PAGE_BYTES);
+  const driverArea = place(bytes.driverArea, CACHE_LINE_BYTES);
+  const deviceArea = place(bytes.deviceArea, CACHE_LINE_BYTES);
   const envelopes = place(ENVELOPE_BYTES * slots, CACHE_LINE_BYTES);
   const data = place(slots * blockBytes, PAGE_BYTES);
-  const rings = { descriptorTable, availableRing, usedRing };
+  const rings = { descriptorArea, driverArea, deviceArea };
   return { size, slots, descriptorsPerSlot, blockBytes, segmentBytes, ...rings, envelopes, data, end: at };
 }

@@ -42,7 +42,7 @@ export class RequestSlots {
     const envelopesBytes = plan.slots * ENVELOPE_BYTES;
     this.#envelopes = new Uint8Array(buffer, byteOffset + plan.envelopes, envelopesBytes);
     this.#headers = new Uint32Array(buffer, byteOffset + plan.envelopes, envelopesBytes / 4);
-    this.#table = new DataView(buffer, byteOffset + plan.descriptorTable, plan.size * DESCRIPTOR_BYTES);
+    this.#table = new DataView(buffer, byteOffset + plan.descriptorArea, plan.size * DESCRIPTOR_BYTES);
     this.#writes = new Uint8Array(plan.slots);
     for (let slot = 0; slot < plan.slots; slot++) this.#layOut(slot, guestBase);
   }

@@ -6,10 +6,10 @@ import { reopenStore } from '../../src/stores/open-store.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import { DeviceLoop } from '../threads/device-loop.ts';
 import { openDoorbell } from '../threads/doorbell.ts';
-import { guestMemoryOf, layoutOf, ringFeatures } from '../threads/ring-memory.ts';
+import { OwnedQueue } from '../threads/owned-queue.ts';
+import { areasOf, guestMemoryOf, ringFeatures } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
 import { StopWord } from '../threads/stop-word.ts';
 import { threadSeconds } from '../threads/thread-seconds.ts';
@@ -26,12 +26,12 @@ const doorbells = { signal: openDoorbell('signal', setup.kickFd), eventfd: openD
 serveJobs<DeviceJob>((job, ready): DeviceCounts => {
   pinThread(0, job.cpu);
   const policy = pollPolicy(job.poll);
-  const queue = new SplitQueue(layoutOf(memory, job.plan), guestMemoryOf(memory), {
-    features: ringFeatures(job.eventIdx),
-    notify: () => call.signal(),
-  });
+  const ring = { size: job.plan.size, areas: areasOf(memory, job.plan), memory: guestMemoryOf(memory) };
+  const options = { features: ringFeatures(job.eventIdx), notify: () => call.signal() };
+  const owned = new OwnedQueue(device, ring, options);
+  const { queue } = owned;
   const doorbell = doorbells[job.doorbell];
-  const loop = new DeviceLoop({ queue, device, doorbell, policy, stop, forgetful: job.forgetful });
+  const loop = new DeviceLoop({ owned, doorbell, policy, stop, forgetful: job.forgetful });
   const startSeconds = threadSeconds();
   const switches = involuntarySwitches();
   ready();

@@ -6,10 +6,13 @@ import { EventLoop } from '../../src/sys/event-loop.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { QueueRunner } from '../../src/transports/queue/running-queue.ts';
-import type { QueueOptions } from '../../src/virtio/device-queue.ts';
+import { RunningQueue } from '../../src/transports/queue/running-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { splitLayoutAt } from '../../src/virtio/split/split-ring.ts';
+import { InFlightLimit } from '../../src/virtio/in-flight-limit.ts';
+import { newQueueCounters } from '../../src/virtio/queue-counters.ts';
+import type { AreaBytes, RingAreas } from '../../src/virtio/ring-format.ts';
+import { splitFormat } from '../../src/virtio/split/split-format.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import { GUEST_BASE } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
 import { Pauses } from './pauses.ts';
@@ -22,43 +25,57 @@ const memory = new DriverMemory(Mapping.ofFile(setup.memory.fd, setup.memory.siz
 const words = new SideWords(setup.deviceWords);
 const call = EventFd.borrow(setup.callFd);
 const stop = EventFd.borrow(setup.stopFd);
+const { kickFd } = setup;
 
-serveJobs<StressJob>((job, ready): DeviceStressCounts => {
+const guest = new GuestMemory([memory]);
+
+serveJobs<StressJob>(async (job, ready): Promise<DeviceStressCounts> => {
   pinThread(0, job.deviceCpu);
   const random = new SeededRandom(job.seed);
   using loop = new EventLoop(new RandomPoll(random, words));
   const pauses = new Pauses(random);
-  const options: QueueOptions = {
-    features: job.features,
-    base: job.start,
-    notify: () => {
+  words.at(job.start, 0, 0);
+  const counters = newQueueCounters();
+  const device = new StressDevice({ loop, random, pauses, words });
+  const problems: string[] = [];
+  const around = {
+    device,
+    loop,
+    counters,
+    inFlight: new InFlightLimit(),
+    log: (line: string) => {
+      problems.push(line);
+      loop.stop();
+    },
+  };
+  const rung = {
+    ring: () => {
       words.sends();
       call.signal();
     },
   };
-  const guest = new GuestMemory([memory]);
-  const queue = new PausingQueue(
-    splitLayoutAt(memory, job.size, job.addresses),
-    guest,
-    options,
-    pauses,
-    job.mutation === 'device-forgets',
-  );
-  words.at(job.start, 0, 0);
-  const device = new StressDevice({ queue, loop, random, pauses, words });
-  let problem: Error | undefined;
-  new QueueRunner(queue, device, 0, loop, setup.kickFd, (error) => {
-    problem = error;
-    loop.stop();
-  });
-  loop.watch(setup.stopFd, {
+  const { size, features, start: base, addresses } = job;
+  const setup = { ...addresses, size, features, base, kickFd, call: rung, errFd: undefined };
+  const ring = new SplitRing(size, areasAt(addresses, size));
+  const isForgetful = job.mutation === 'device-forgets';
+  new RunningQueue(0, setup, around, (options) => new PausingQueue(ring, guest, options, pauses, isForgetful));
+  loop.watch(stop.fd, {
     readable: () => {
       stop.clear();
       loop.stop();
     },
   });
   ready();
-  loop.run();
-  if (problem !== undefined) throw problem;
-  return { batches: queue.counters.batches, kicksSeen: queue.counters.kicks };
+  await loop.run();
+  if (problems.length > 0) throw new Error(problems.join('; '));
+  return { batches: counters.batches, kicksSeen: counters.kicks };
 });
+
+function areasAt({ descriptorArea, driverArea, deviceArea }: RingAreas, size: number): AreaBytes {
+  const bytes = splitFormat.bytes(size);
+  return {
+    descriptorArea: guest.slice(descriptorArea, bytes.descriptorArea),
+    driverArea: guest.slice(driverArea, bytes.driverArea),
+    deviceArea: guest.slice(deviceArea, bytes.deviceArea),
+  };
+}

@@ -1,12 +1,12 @@
 // bench/stress: tells a lost notification from a slow thread, and reports it with the state of both sides. Pure; it repairs nothing.
 import { describeQueue } from '../../src/transports/queue/queue-report.ts';
-import type { RingWords } from '../../src/virtio/split/split-ring.ts';
+import type { SplitWords } from '../../src/virtio/split/split-ring.ts';
 import type { SideState } from './side-words.ts';
 
 /** Everything about a queue at one moment. */
 export interface QueueSnapshot {
   readonly atMs: number;
-  readonly ring: RingWords;
+  readonly ring: SplitWords;
   readonly driver: SideState;
   readonly device: SideState;
   /** Whether the kernel has the side's thread asleep: one that waits for a processor will go on by itself. */
@@ -53,13 +53,14 @@ export function describeStall(kind: Loss | 'progress', snapshot: QueueSnapshot):
   const { atMs, ring, driver, device, deviceSleeps, driverSleeps } = snapshot;
   const ago = (ms: number): number | undefined => (ms === 0 ? undefined : Math.round(atMs - ms));
   const queue = describeQueue({
-    ...ring,
+    words: { ...ring },
     queue: 0,
+    runs: 'running',
+    waiting: (ring.availableIndex - device.index) & 0xffff,
     popped: device.index,
     givenBack: ring.usedIndex,
     inFlight: device.inFlight,
     polled: !deviceSleeps && device.phase === 'polling',
-    broken: false,
     requests: device.done,
     kicks: device.seen,
     calls: device.sent,

@@ -4,15 +4,15 @@ import type { PollPolicy } from '../../src/sys/pollable.ts';
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
-import type { QueueOptions, Virtqueue } from '../../src/virtio/device-queue.ts';
+import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import type { QueueOptions, RunnableQueue } from '../../src/virtio/ring-format.ts';
 import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
-import type { SplitLayout } from '../../src/virtio/split/split-ring.ts';
+import type { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { Pauses } from './pauses.ts';
 import type { SideWords } from './side-words.ts';
 
 export interface StressDeviceParts {
-  readonly queue: SplitQueue;
   readonly loop: EventLoop;
   readonly random: SeededRandom;
   readonly pauses: Pauses;
@@ -23,8 +23,7 @@ export class StressDevice implements VirtioDevice {
   readonly type = 0;
   readonly features = 0n;
   readonly queueSizes: readonly number[] = [];
-  readonly config = new Uint8Array(0);
-  readonly #queue: SplitQueue;
+  #queue!: RunnableQueue;
   readonly #loop: EventLoop;
   readonly #random: SeededRandom;
   readonly #pauses: Pauses;
@@ -32,24 +31,26 @@ export class StressDevice implements VirtioDevice {
   readonly #held: DescriptorChain[] = [];
   #isLate = false;
 
-  constructor({ queue, loop, random, pauses, words }: StressDeviceParts) {
-    this.#queue = queue;
+  constructor({ loop, random, pauses, words }: StressDeviceParts) {
     this.#loop = loop;
     this.#random = random;
     this.#pauses = pauses;
     this.#words = words;
   }
 
-  process(): number {
-    this.#pauses.maybe();
-    this.#isLate = this.#random.oneIn(8);
-    const popped = this.#queue.drain(this.#serve);
-    if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
-    this.#tell();
-    return popped;
+  queueStarted(_index: number, queue: DeviceQueue): void {
+    this.#queue = queue as RunnableQueue;
   }
 
-  readonly #serve = (chain: DescriptorChain, queue: Virtqueue): void => {
+  process(): void {
+    this.#pauses.maybe();
+    this.#isLate = this.#random.oneIn(8);
+    this.#queue.drain(this.#serve);
+    if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
+    this.#tell();
+  }
+
+  readonly #serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
     this.#pauses.maybe();
     if (this.#isLate && this.#random.flip()) this.#held.push(chain);
     else queue.markUsed(chain, chain.writable.totalBytes);
@@ -102,8 +103,8 @@ export class PausingQueue extends SplitQueue {
   readonly #forgetful: boolean;
 
   /** @param forgetful it does not look whether requests came meanwhile. */
-  constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions, pauses: Pauses, forgetful: boolean) {
-    super(layout, memory, options);
+  constructor(ring: SplitRing, memory: GuestMemory, options: QueueOptions, pauses: Pauses, forgetful: boolean) {
+    super(ring, memory, options);
     this.#pauses = pauses;
     this.#forgetful = forgetful;
   }

@@ -1,5 +1,5 @@
 // bench/stress: what both threads are told.
-import type { RingAddresses } from '../../src/virtio/split/split-ring.ts';
+import type { RingAreas } from '../../src/virtio/ring-format.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
 /** A side that is made to forget what it must do: the detector has to find it out. */
@@ -24,7 +24,7 @@ export interface StressJob {
   readonly size: number;
   /** Where the ring's indices start. */
   readonly start: number;
-  readonly addresses: RingAddresses;
+  readonly addresses: RingAreas;
   readonly driverCpu: number;
   readonly deviceCpu: number;
   readonly mutation: Mutation;

@@ -119,7 +119,7 @@ export class StressedQueue implements AsyncDisposable {
     await driving.ready;
     const serving = device.run(job);
     await serving.ready;
-    const stall = await this.#watch([driving, serving], new SplitRing(ring.layout), timeoutMs);
+    const stall = await this.#watch([driving, serving], new SplitRing(ring.size, ring.layout), timeoutMs);
     queue.stop.set(true);
     await driving.result;
     stopDevice.signal();

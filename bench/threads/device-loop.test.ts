@@ -1,10 +1,14 @@
 // bench/threads: the device loop never sleeps on work, unless it is told to forget.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockLoopback } from '../../src/testing/block-loopback.ts';
+import { BlockDevice } from '../../src/devices/blk/block-device.ts';
+import { BlockDriver } from '../../src/testing/block-driver.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
-import type { VirtioDevice } from '../../src/virtio/device.ts';
+import { DriverMemory } from '../../src/testing/driver-memory.ts';
+import { DriverQueue } from '../../src/testing/driver-queue.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { DeviceLoop } from './device-loop.ts';
+import { OwnedQueue } from './owned-queue.ts';
 import { StopWord } from './stop-word.ts';
 
 const READ = blockRequest.read(0, 512);
@@ -19,7 +23,9 @@ interface Run {
 
 /** Runs the loop against a driver that makes one more request each time the device has drained, `requests` times. */
 function run(requests: number, pollNs: number, forgetful: boolean): Run {
-  const { device, queue, driver } = new BlockLoopback(store);
+  const memory = new DriverMemory(new Uint8Array(1 << 16));
+  const ring = new DriverQueue(memory, { size: 16 });
+  const driver = new BlockDriver(memory, ring);
   const stop = new StopWord();
   let left = requests;
   let rung = true;
@@ -31,13 +37,15 @@ function run(requests: number, pollNs: number, forgetful: boolean): Run {
     driver.queue.publish();
     rung = driver.queue.needsKick() || rung;
   };
-  const eager = {
-    process: (one: typeof queue) => {
-      const served = device.process(one);
+  class EagerQueue extends OwnedQueue {
+    override serve(): void {
+      super.serve();
       submit();
-      return served;
-    },
-  } as unknown as VirtioDevice;
+    }
+  }
+  const place = { size: 16, areas: ring.layout, memory: new GuestMemory([memory]) };
+  const eager = new EagerQueue(new BlockDevice(store), place, { features: 0n, notify: () => {} });
+  const { queue } = eager;
   const doorbell = {
     wait: () => {
       if (queue.hasWork() && !rung) slept++;
@@ -48,7 +56,7 @@ function run(requests: number, pollNs: number, forgetful: boolean): Run {
   };
   const policy = { pollNs: () => pollNs, waited: () => {} };
   submit();
-  const loop = new DeviceLoop({ queue, device: eager, doorbell, policy, stop, forgetful });
+  const loop = new DeviceLoop({ owned: eager, doorbell, policy, stop, forgetful });
   loop.run();
   return { requests: queue.counters.requests, wakeUps: loop.wakeUps, slept };
 }

@@ -1,16 +1,13 @@
 // bench/threads: the loop of a device thread with one queue, shaped as src/sys/event-loop.ts; only its doorbell is exchanged.
 import type { PollPolicy } from '../../src/sys/pollable.ts';
-import type { VirtioDevice } from '../../src/virtio/device.ts';
-import { DRAIN_MAX } from '../../src/virtio/device-queue.ts';
-import type { SplitQueue } from '../../src/virtio/split/split-queue.ts';
 import type { Doorbell } from './doorbell.ts';
+import type { OwnedQueue } from './owned-queue.ts';
 import type { StopWord } from './stop-word.ts';
 
 const CLOCK_LOOKS = 16;
 
 export interface DeviceLoopParts {
-  readonly queue: SplitQueue;
-  readonly device: VirtioDevice;
+  readonly owned: OwnedQueue;
   readonly doorbell: Doorbell;
   readonly policy: PollPolicy | undefined;
   readonly stop: StopWord;
@@ -44,19 +41,20 @@ export class DeviceLoop {
   }
 
   #drain(): void {
-    const { queue, device, forgetful } = this.#parts;
-    if (forgetful) queue.suppress();
-    while (device.process(queue, 0) >= DRAIN_MAX);
-    if (forgetful) queue.rearm();
+    const { owned, forgetful } = this.#parts;
+    if (forgetful) owned.queue.suppress();
+    owned.serve();
+    if (forgetful) owned.queue.rearm();
   }
 
   #poll(startedMs: number, patienceMs: number): void {
-    const { queue, device, policy, stop } = this.#parts;
+    const { owned, policy, stop } = this.#parts;
+    const { queue } = owned;
     queue.suppress();
     let idleSinceMs = startedMs;
     for (let looks = 1; !stop.isSet; ) {
       if (queue.hasWork()) {
-        device.process(queue, 0);
+        owned.serve();
         const nowMs = performance.now();
         if (looks > 1) policy?.waited((nowMs - idleSinceMs) * 1e6, true);
         idleSinceMs = nowMs;

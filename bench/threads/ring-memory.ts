@@ -1,8 +1,9 @@
 // bench/threads: where driver and device find the ring in the memory they share.
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { splitQueueBytes, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
-import type { SplitLayout } from '../../src/virtio/split/split-ring.ts';
+import type { AreaBytes } from '../../src/virtio/ring-format.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
+import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
 import { planQueue, type QueuePlan } from '../load/queue-plan.ts';
 
 /** Where the device sees the shared memory. */
@@ -22,14 +23,13 @@ export function memoryBytesOf(plans: readonly QueuePlan[]): number {
 }
 
 /** The device's view of the ring. */
-export function layoutOf(memory: Mapping, plan: QueuePlan): SplitLayout {
+export function areasOf(memory: Mapping, plan: QueuePlan): AreaBytes {
   const bytes = splitQueueBytes(plan.size);
   const part = (at: number, length: number): Uint8Array<ArrayBuffer> => memory.bytes.subarray(at, at + length);
   return {
-    size: plan.size,
-    descriptorTable: part(plan.descriptorTable, bytes.descriptorTable),
-    availableRing: part(plan.availableRing, bytes.availableRing),
-    usedRing: part(plan.usedRing, bytes.usedRing),
+    descriptorArea: part(plan.descriptorArea, bytes.descriptorArea),
+    driverArea: part(plan.driverArea, bytes.driverArea),
+    deviceArea: part(plan.deviceArea, bytes.deviceArea),
   };
 }
 

@@ -6,8 +6,8 @@ import type { FromBenchThread } from './bench-thread.ts';
 /** Does each job that arrives with `work`, which calls `ready` when it begins to serve. What it throws ends the thread. */
 export function serveJobs<Job>(work: (job: Job, ready: () => void) => unknown): void {
   const tell = (message: FromBenchThread): void => parentPort?.postMessage(message);
-  parentPort?.on('message', (job: Job) => {
-    tell({ type: 'done', result: work(job, () => tell({ type: 'ready' })) });
+  parentPort?.on('message', async (job: Job) => {
+    tell({ type: 'done', result: await work(job, () => tell({ type: 'ready' })) });
   });
   tell({ type: 'up', thread: threadId() });
 }

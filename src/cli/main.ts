@@ -29,6 +29,7 @@ async function program(named: string | undefined): Promise<Command> {
     .description('Serves virtio devices to real virtual machines.')
     .version(version)
     .showSuggestionAfterError()
+    .enablePositionalOptions()
     .addHelpText('after', FIRST_STEPS);
   const one = named === undefined ? undefined : commands[named];
   for (const load of one === undefined ? Object.values(commands) : [one]) command.addCommand(await load());

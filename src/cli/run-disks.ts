@@ -7,8 +7,8 @@ import type { Machine } from '../vmm/machine.ts';
 import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
-import { isDiskModule, loadDiskModule } from './disk-module.ts';
 import type { DiskFlags, DiskWord } from './disk-words.ts';
+import { isModule, loadStore } from './load-module.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Gives the disk that can be handed over, if there is one. */
@@ -24,7 +24,7 @@ export async function addDisks(
   for (const word of words) {
     if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
     else if (word === lent) lending = await addLent(word.spec, handOver as string, surroundings);
-    else addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
+    else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
   }
   return lending;
 }
@@ -47,7 +47,7 @@ function lendable(words: readonly DiskWord[]): DiskWord {
   const first = words.find(({ kind }) => kind === 'store');
   if (first?.kind !== 'store') throw new UsageError('--hand-over is for a --disk, and there is none');
   const { spec, isReadOnly } = first;
-  if (isReadOnly || isDiskModule(spec) || spec.startsWith('mem:'))
+  if (isReadOnly || isModule(spec) || spec.startsWith('mem:'))
     throw new UsageError(
       `--hand-over: ${spec} cannot be handed over: it takes an image that a back end can open and write`,
     );
@@ -57,12 +57,12 @@ function lendable(words: readonly DiskWord[]): DiskWord {
 async function addLent(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
   const { LendableImage } = await import('../vmm/lendable-image.ts');
   const { addLendableDisk } = await import('../vmm/lent-disk.ts');
-  return addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
+  return await addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
 }
 
 async function openDisk(spec: string, isReadOnly: boolean) {
-  if (isDiskModule(spec)) {
-    const loaded = await loadDiskModule(spec);
+  if (isModule(spec)) {
+    const loaded = await loadStore(spec, (line) => console.error(`belfry: ${line}`));
     return isReadOnly ? readOnly()(loaded) : loaded;
   }
   try {

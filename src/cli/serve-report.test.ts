@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { createHistogram } from 'node:perf_hooks';
 import { test } from 'node:test';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
-import type { ServedDisk } from '../daemon/served-disk.ts';
+import type { ServedDevice } from '../daemon/served-device.ts';
 import { ServeReport } from './serve-report.ts';
 
-const disk = { latency: createHistogram() } as unknown as ServedDisk;
+const disk = { latency: createHistogram() } as unknown as ServedDevice;
 const snapshot = (requests: number, kicks: number, calls: number): DeviceSnapshot => ({
   requests,
   batches: requests,

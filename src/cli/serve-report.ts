@@ -1,7 +1,7 @@
 // Upper floor: what `serve` prints while it serves, for people or as JSON lines: on the terminal, or into a log.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
-import type { ServedDisk } from '../daemon/served-disk.ts';
+import type { ServedDevice } from '../daemon/served-device.ts';
 import { formatSize } from '../stores/size.ts';
 import { describeQueue, type QueueReport } from '../transports/queue/queue-report.ts';
 import type { LogFile } from './log-file.ts';
@@ -12,6 +12,17 @@ const REPORT_MS = 60_000;
 export interface ReportStyle {
   readonly json: boolean;
   readonly quiet: boolean;
+}
+
+/** What is served. */
+export interface Served {
+  readonly name: string;
+  /** Of a disk. */
+  readonly sizeBytes?: number;
+  readonly readOnly?: boolean;
+  readonly queues?: number;
+  readonly threads: number;
+  readonly poll: string | number;
 }
 
 export class ServeReport {
@@ -32,6 +43,12 @@ export class ServeReport {
   readonly log = (line: string): void => {
     if (this.#style.json) this.#event({ event: 'log', line });
     else this.#problem(line);
+  };
+
+  /** A thing that went right, for whoever follows. */
+  readonly tell = (line: string): void => {
+    if (this.#style.json) this.#event({ event: 'info', line });
+    else if (!this.#style.quiet) this.#say(line);
   };
 
   /** Goes on in the file that is now at the path of the log. */
@@ -58,31 +75,27 @@ export class ServeReport {
     else this.#file.append(`${now()} ${line}`);
   }
 
-  listening(
-    disk: {
-      name: string;
-      sizeBytes: number;
-      readOnly: boolean;
-      queues: number;
-      threads: number;
-      poll: string | number;
-    },
-    socket: string | undefined,
-  ): void {
-    if (this.#style.json) return this.#event({ event: 'listening', socket, ...disk });
+  listening({ name, sizeBytes, readOnly, queues, threads, poll }: Served, socket: string | undefined): void {
+    const served = { name, sizeBytes, readOnly, queues, threads, poll };
+    if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
     if (this.#style.quiet) return;
     const { bold, dim } = this.#colors;
     const place = socket ?? 'an inherited socket';
-    const size = `${formatSize(disk.sizeBytes)}${disk.readOnly ? ', read-only' : ''}`;
-    const traits = `${size}, ${count(disk.queues, 'queue')}, ${count(disk.threads, 'thread')}, poll ${disk.poll}`;
-    this.#say(`Serving ${bold(disk.name)} (${traits}) at ${bold(place)}. Ctrl-C ends it.`);
+    const traits = [
+      ...(sizeBytes === undefined ? [] : [formatSize(sizeBytes)]),
+      ...(readOnly === true ? ['read-only'] : []),
+      ...(queues === undefined ? [] : [count(queues, 'queue')]),
+      count(threads, 'thread'),
+      `poll ${poll}`,
+    ];
+    this.#say(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. Ctrl-C ends it.`);
     // How to start a VM is for whoever types, not for a log.
     if (socket === undefined || this.#file !== undefined) return;
     for (const { vmm, line } of startLines(socket)) this.#say(`  ${dim(vmm.padEnd(16))} ${line}`);
   }
 
   /** One line a minute while there is something to say. */
-  follow(disk: ServedDisk): void {
+  follow(disk: ServedDevice): void {
     this.#timer = setInterval(async () => {
       const snapshot = await disk.snapshot();
       if (snapshot.requests === this.#reported) return;
@@ -100,12 +113,12 @@ export class ServeReport {
   }
 
   /** The line at the end. */
-  closed(snapshot: DeviceSnapshot, disk: ServedDisk): void {
+  closed(snapshot: DeviceSnapshot, disk: ServedDevice): void {
     clearInterval(this.#timer);
     if (this.#style.json || !this.#style.quiet) this.#counts('closed', snapshot, disk);
   }
 
-  #counts(event: 'served' | 'closed', snapshot: DeviceSnapshot, { latency }: ServedDisk): void {
+  #counts(event: 'served' | 'closed', snapshot: DeviceSnapshot, { latency }: ServedDevice): void {
     const p50Us = latency.count === 0 ? 0 : latency.percentile(50) / 1000;
     const p99Us = latency.count === 0 ? 0 : latency.percentile(99) / 1000;
     const { requests, bytesRead, bytesWritten, kicks, calls } = snapshot;

@@ -6,15 +6,15 @@ import { ProcessSignals } from '../sys/process-signals.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
 import { leaveProcessEnd, mainThreadNs, type ProcessEnd } from './process-end.ts';
-import { type HostAnswer, type HostCall, RemoteQueueHost } from './remote-queue-host.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
-import { SpreadQueueHost } from './spread-queue-host.ts';
+import { SpreadHost } from './spread-host.ts';
+import { type HostAnswer, type HostCall, ThreadHost } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 
 export interface DeviceThreadSetup extends ServingThreadSetup {
   readonly listenFd: number;
   readonly once: boolean;
-  /** Where SIGTERM and SIGINT are for this disk alone. */
+  /** Where SIGTERM and SIGINT are for this device alone. */
   readonly processEnd: ProcessEnd | undefined;
   /** The other threads that own queues: where their answers arrive, and what to ring after a call. */
   readonly queueThreads: readonly { readonly answers: LinkEnd; readonly callsWakeFd: number }[];
@@ -22,48 +22,56 @@ export interface DeviceThreadSetup extends ServingThreadSetup {
 
 const setup = workerData as DeviceThreadSetup;
 const thread = new ServingThread(setup);
-const { loop, device, log } = thread;
+const { loop, log, tell } = thread;
+const { device } = thread.host;
 
-const remotes = setup.queueThreads.map(({ answers, callsWakeFd }) => {
+const others = setup.queueThreads.map(({ answers, callsWakeFd }) => {
   const sender = new LinkSender<HostCall>(answers.port, callsWakeFd);
-  const remote = new RemoteQueueHost((call) => sender.send(call));
-  receiveOn<HostAnswer>(loop, answers, (answer) => remote.answered(answer));
-  return remote;
+  const host = new ThreadHost(device, (call) => sender.send(call));
+  receiveOn<HostAnswer>(loop, answers, (answer) => host.answered(answer));
+  return host;
 });
 
-/** The other threads first: the main thread takes this one's end for that of all. */
-function finish(): void {
-  let left = remotes.length;
-  if (left === 0) return thread.finish();
-  for (const remote of remotes) remote.finish(() => --left === 0 && thread.finish());
+/** Queue threads finish first: when this thread exits, the main thread takes it that all have. */
+async function finish(): Promise<void> {
+  await Promise.all(others.map((other) => other.finish()));
+  await thread.finish();
 }
 
-const host = remotes.length === 0 ? thread.host : new SpreadQueueHost([thread.host, ...remotes]);
+const host =
+  others.length === 0
+    ? thread.host
+    : new SpreadHost([thread.host, ...others], device.threadOf && ((queue) => device.threadOf?.(queue) ?? 0));
 const listener = UnixListener.adopt(duplicateFd(setup.listenFd));
-const server = new VhostUserServer(listener, device, host, loop, { log, once: setup.once, onClosed: finish });
+const server = new VhostUserServer(listener, host, loop, {
+  log,
+  tell,
+  once: setup.once,
+  onClosed: () => void finish(),
+});
 
-function refresh(): void {
+/** The driver is told when every thread has the new size: a request for the new end may come at once. */
+async function refresh(): Promise<void> {
   try {
-    for (const remote of remotes) remote.refresh();
+    await Promise.all(others.map((other) => other.refresh()));
     thread.refresh();
   } catch (error) {
     log(`the size of the store could not be read again: ${(error as Error).message}`);
   }
 }
 
-thread.onOrder = (order) => (order === 'stop' ? server.close() : refresh());
+thread.onOrder = (order) => (order === 'stop' ? server.close() : void refresh());
 // The main thread hears them too, and says `stop`: but it may be busy.
 const { SIGTERM, SIGINT } = constants.signals;
 const { processEnd } = setup;
 let toldAtNs: number | undefined;
 function listenTo(signals: ProcessSignals, end: ProcessEnd): void {
-  loop.watch(signals.fd, {
-    readable: () => {
-      if (signals.read() === undefined) return;
-      toldAtNs ??= mainThreadNs(end);
-      server.close();
-    },
-  });
+  const readable = (): void => {
+    if (signals.read() === undefined) return;
+    toldAtNs ??= mainThreadNs(end);
+    server.close();
+  };
+  loop.watch(signals.fd, { readable });
 }
 
 using signals = processEnd && new ProcessSignals([SIGTERM, SIGINT]);

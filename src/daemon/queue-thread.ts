@@ -1,7 +1,7 @@
 // Upper floor: a thread that owns queues of a device whose session runs elsewhere.
 import { workerData } from 'node:worker_threads';
-import { type HostAnswer, type HostCall, serveHostCall } from './remote-queue-host.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
+import { answerHostCall, type HostAnswer, type HostCall, type ThreadMethods } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 
 export interface QueueThreadSetup extends ServingThreadSetup {
@@ -13,12 +13,18 @@ export interface QueueThreadSetup extends ServingThreadSetup {
 
 const setup = workerData as QueueThreadSetup;
 const thread = new ServingThread(setup);
+const { host } = thread;
+const methods: ThreadMethods = {
+  setMemory: (regions) => host.setMemory(regions),
+  start: (index, queue) => host.start(index, queue),
+  stop: (index) => host.stop(index),
+  setCall: (index, call) => host.setCall(index, call),
+  activate: (features) => host.activate(features),
+  writeConfig: (offset, bytes) => host.writeConfig(offset, bytes),
+  reset: () => host.reset(),
+  refresh: async () => thread.refresh(),
+  finish: () => thread.finish(),
+};
 const answers = new LinkSender<HostAnswer>(setup.calls.port, setup.answersWakeFd);
-receiveOn<HostCall>(thread.loop, setup.calls, (call) => {
-  if (call.method === 'refresh') thread.refresh();
-  else if (call.method === 'finish') {
-    thread.finish();
-    answers.send({ id: call.id });
-  } else serveHostCall(thread.host, call.method, call, (answer) => answers.send(answer));
-});
+receiveOn<HostCall>(thread.loop, setup.calls, async (call) => answers.send(await answerHostCall(methods, call)));
 await thread.run();

@@ -15,7 +15,7 @@ export class LinkSender<Message> {
   readonly #port: MessagePort;
   readonly #wake: EventFd;
 
-  /** The descriptor stays whoever made it. */
+  /** The descriptor stays the caller's. */
   constructor(port: MessagePort, wakeFd: number) {
     this.#port = port;
     this.#wake = EventFd.borrow(wakeFd);

@@ -24,7 +24,7 @@ export class EventLoop implements Disposable {
   /** The epoll set's own descriptor, readable when `turn` has something to do: another loop can watch it. */
   readonly fd = this.#epoll.fd;
   readonly #watches = new Map<number, Watch>();
-  readonly #timers = new TimerList((fd, expired) => this.watch(fd, { readable: expired }));
+  readonly #timers: TimerList;
   #pollables: readonly Pollable[] = [];
   #tasks = new Set<() => void>();
   #due = new Set<() => void>();
@@ -41,6 +41,7 @@ export class EventLoop implements Disposable {
 
   constructor(policy?: PollPolicy) {
     this.#policy = policy;
+    this.#timers = new TimerList((fd, expired) => this.watch(fd, { readable: expired }));
   }
 
   /** Watches `fd` until disposed. One watch a descriptor. Throws SystemError where it cannot be watched. */
@@ -48,13 +49,22 @@ export class EventLoop implements Disposable {
     const token = this.#nextToken++;
     this.#epoll.add(fd, token, (watch.readable ? EPOLLIN : 0) | (watch.writable ? EPOLLOUT : 0));
     this.#watches.set(token, watch);
-    const { pollable } = watch;
-    if (pollable !== undefined) this.#pollables = [...this.#pollables, pollable];
+    const polling = watch.pollable && this.poll(watch.pollable);
     return {
       [Symbol.dispose]: () => {
         if (!this.#watches.delete(token)) return;
         this.#epoll.remove(fd);
-        if (pollable !== undefined) this.#pollables = this.#pollables.filter((other) => other !== pollable);
+        polling?.[Symbol.dispose]();
+      },
+    };
+  }
+
+  /** Polls before it sleeps, until disposed: a source of work that has no descriptor. */
+  poll(pollable: Pollable): Disposable {
+    this.#pollables = [...this.#pollables, pollable];
+    return {
+      [Symbol.dispose]: () => {
+        this.#pollables = this.#pollables.filter((other) => other !== pollable);
       },
     };
   }

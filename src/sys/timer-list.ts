@@ -1,4 +1,4 @@
-// Cellar: the timers of an event loop on one timerfd, which is made when the first timer is.
+// Cellar: the timers of an event loop, on one timerfd.
 import { TimerFd } from './timer-fd.ts';
 
 interface Timer {
@@ -7,15 +7,14 @@ interface Timer {
 }
 
 export class TimerList implements Disposable {
-  readonly #watch: (fd: number, expired: () => void) => Disposable;
   /** Soonest first. */
   #timers: readonly Timer[] = [];
-  #clock: TimerFd | undefined;
-  #watching: Disposable | undefined;
+  readonly #clock = new TimerFd();
+  readonly #watching: Disposable;
 
   /** @param watch has the loop call back while a descriptor is readable. */
   constructor(watch: (fd: number, expired: () => void) => Disposable) {
-    this.#watch = watch;
+    this.#watching = watch(this.#clock.fd, () => this.#expired());
   }
 
   /** Calls `task` once, after `delayMs`, unless disposed before. */
@@ -34,16 +33,12 @@ export class TimerList implements Disposable {
   #arm(): void {
     const [next] = this.#timers;
     if (next === undefined) return;
-    if (this.#clock === undefined) {
-      this.#clock = new TimerFd();
-      this.#watching = this.#watch(this.#clock.fd, () => this.#expired());
-    }
     // A delay of 0 would disarm the clock.
     this.#clock.set(Math.max(0.001, next.dueMs - performance.now()));
   }
 
   #expired(): void {
-    this.#clock?.expirations();
+    this.#clock.expirations();
     const nowMs = performance.now();
     const due = this.#timers.filter(({ dueMs }) => dueMs <= nowMs);
     try {
@@ -59,8 +54,7 @@ export class TimerList implements Disposable {
 
   [Symbol.dispose](): void {
     this.#timers = [];
-    this.#watching?.[Symbol.dispose]();
-    this.#clock?.[Symbol.dispose]();
-    this.#clock = undefined;
+    this.#watching[Symbol.dispose]();
+    this.#clock[Symbol.dispose]();
   }
 }

@@ -41,8 +41,8 @@ test('what the device did not write shows', async () => {
   const driver = newDriver();
   const head = driver.add(blockRequest.read(0, 4), { writable: [2] });
   driver.queue.publish();
-  const { usedRing } = driver.queue.layout;
-  new Uint32Array(usedRing.buffer, usedRing.byteOffset + 4, 2).set([head, 0]);
+  const { deviceArea } = driver.queue.layout;
+  new Uint32Array(deviceArea.buffer, deviceArea.byteOffset + 4, 2).set([head, 0]);
   driver.queue.used[1] = 1;
   assert.equal(driver.inFlight, 1);
   const [result] = driver.harvest();

@@ -2,9 +2,11 @@
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
+import type { DeviceContext } from '../virtio/device.ts';
 import { GuestMemory } from '../virtio/guest-memory.ts';
+import type { RunnableQueue } from '../virtio/ring-format.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
-import { SplitQueue } from '../virtio/split/split-queue.ts';
+import { splitFormat } from '../virtio/split/split-format.ts';
 import { BlockDriver, type BlockResult, type Framing } from './block-driver.ts';
 import type { BlockRequest } from './block-request.ts';
 import { DriverMemory } from './driver-memory.ts';
@@ -22,11 +24,21 @@ export interface BlockLoopbackOptions {
 }
 
 const INDIRECT_MAX = 8;
+const NO_CONTEXT: Omit<DeviceContext, 'log' | 'configChanged'> = {
+  watch: () => ({ [Symbol.dispose]: () => {} }),
+  timer: () => ({ [Symbol.dispose]: () => {} }),
+  needsReset: () => {},
+};
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 
 export class BlockLoopback {
   readonly device: BlockDevice;
-  readonly queue: SplitQueue;
+  readonly queue: RunnableQueue;
+  /** What the device told its user. */
+  readonly lines: string[] = [];
+  /** Changes of the configuration space that it announced. */
+  configChanges = 0;
+  #isTurnOver = false;
   readonly driver: BlockDriver;
   readonly memory: DriverMemory;
   /** Notifications the device sent. */
@@ -36,22 +48,37 @@ export class BlockLoopback {
     const { size = 128, start = 0, memoryBytes = 1 << 20 } = options;
     this.device = new BlockDevice(store, options.device);
     const features = options.features ?? this.device.features | RING_FEATURES;
-    this.device.activate(features);
+    this.start(features);
     this.memory = new DriverMemory(new Uint8Array(memoryBytes));
     const ring = new DriverQueue(this.memory, { size, start, features, indirectMax: INDIRECT_MAX });
     this.driver = new BlockDriver(this.memory, ring);
-    this.queue = new SplitQueue(ring.layout, new GuestMemory([this.memory]), {
+    this.queue = splitFormat.open(size, ring.layout, new GuestMemory([this.memory]), {
       features,
       base: start,
       notify: () => this.calls++,
+      again: () => {
+        this.#isTurnOver = true;
+      },
     });
   }
 
-  /** Gives the device requests and lets it drain its queue once. What a store answers later is not waited for. */
+  /** The driver accepts these features, once more. */
+  start(features: bigint): void {
+    this.device.start(features, {
+      ...NO_CONTEXT,
+      log: (line) => this.lines.push(line),
+      configChanged: () => this.configChanges++,
+    });
+  }
+
+  /** Gives the device requests and lets it drain its queue. What a store answers later is not waited for. */
   kick(requests: readonly BlockRequest[], framing?: Framing): void {
     for (const request of requests) this.driver.add(request, framing);
     this.driver.queue.publish();
-    this.device.process(this.queue);
+    do {
+      this.#isTurnOver = false;
+      this.device.process(0, this.queue);
+    } while (this.#isTurnOver);
   }
 
   /** Waits for everything in flight; results come in the order of their completion. */

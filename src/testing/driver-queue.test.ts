@@ -20,8 +20,8 @@ const writable = (length: number): DriverBuffer => ({ address: BASE + 0x900, len
 
 /** What the device would write into the used ring. */
 function use(queue: DriverQueue, head: number, usedLength: number): void {
-  const { usedRing } = queue.layout;
-  const view = new DataView(usedRing.buffer, usedRing.byteOffset);
+  const { deviceArea } = queue.layout;
+  const view = new DataView(deviceArea.buffer, deviceArea.byteOffset);
   const index = queue.used[1] as number;
   view.setUint32(4 + 8 * (index % queue.size), head, true);
   view.setUint32(8 + 8 * (index % queue.size), usedLength, true);

@@ -1,7 +1,8 @@
 // Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words for misbehaviour.
+
+import type { AreaBytes, RingAreas } from '../virtio/ring-format.ts';
 import {
   DESCRIPTOR_BYTES,
-  splitQueueBytes,
   VIRTIO_F_EVENT_IDX,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_DESC_F_INDIRECT,
@@ -9,7 +10,7 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../virtio/spec.ts';
-import { type RingAddresses, type SplitLayout, splitLayoutAt } from '../virtio/split/split-ring.ts';
+import { splitQueueBytes } from '../virtio/split/split-format.ts';
 import type { DriverMemory } from './driver-memory.ts';
 
 /** One element of a buffer: what one descriptor names. */
@@ -42,9 +43,9 @@ const WORDS = DESCRIPTOR_BYTES / 4;
 
 export class DriverQueue {
   readonly size: number;
-  readonly addresses: RingAddresses;
+  readonly addresses: RingAreas;
   /** The same as the device side of this process takes it. */
-  readonly layout: SplitLayout;
+  readonly layout: AreaBytes;
   /** Raw: the descriptor table, four words a descriptor; `writeDescriptor` fills one. */
   readonly descriptors: Uint32Array<ArrayBuffer>;
   /** Raw: flags, idx, ring[size], used_event. */
@@ -72,12 +73,12 @@ export class DriverQueue {
     const { size, features = 0n, start = 0, indirectMax = 0 } = options;
     this.size = size;
     this.addresses = allocateRing(memory, size);
-    this.layout = splitLayoutAt(memory, size, this.addresses);
-    const { descriptorTable, availableRing, usedRing } = this.layout;
-    this.descriptors = new Uint32Array(descriptorTable.buffer, descriptorTable.byteOffset, WORDS * size);
-    this.available = new Uint16Array(availableRing.buffer, availableRing.byteOffset, availableRing.length / 2);
-    this.used = new Uint16Array(usedRing.buffer, usedRing.byteOffset, usedRing.length / 2);
-    this.#usedElements = new Uint32Array(usedRing.buffer, usedRing.byteOffset + 4, 2 * size);
+    this.layout = areasIn(memory, size, this.addresses);
+    const { descriptorArea, driverArea, deviceArea } = this.layout;
+    this.descriptors = new Uint32Array(descriptorArea.buffer, descriptorArea.byteOffset, WORDS * size);
+    this.available = new Uint16Array(driverArea.buffer, driverArea.byteOffset, driverArea.length / 2);
+    this.used = new Uint16Array(deviceArea.buffer, deviceArea.byteOffset, deviceArea.length / 2);
+    this.#usedElements = new Uint32Array(deviceArea.buffer, deviceArea.byteOffset + 4, 2 * size);
     this.#eventIdx = (features & VIRTIO_F_EVENT_IDX) !== 0n;
     this.#indirectMax = indirectMax;
     const tablesBytes = indirectMax * size * DESCRIPTOR_BYTES;
@@ -91,8 +92,8 @@ export class DriverQueue {
     this.#nextOf = new Uint16Array(size);
     this.#placed = this.#published = this.#kicked = this.#harvested = start;
     // "The driver MUST initialize flags in the used ring to 0 when allocating the used ring."
-    availableRing.fill(0);
-    usedRing.fill(0);
+    driverArea.fill(0);
+    deviceArea.fill(0);
     this.available[INDEX] = this.used[INDEX] = start;
     if (this.#eventIdx) this.available[RING + size] = start;
   }
@@ -233,12 +234,21 @@ export class DriverQueue {
   }
 }
 
-function allocateRing(memory: DriverMemory, size: number): RingAddresses {
+function allocateRing(memory: DriverMemory, size: number): RingAreas {
   const bytes = splitQueueBytes(size);
   return {
-    descriptorTable: memory.allocate(bytes.descriptorTable),
-    availableRing: memory.allocate(bytes.availableRing),
-    usedRing: memory.allocate(bytes.usedRing),
+    descriptorArea: memory.allocate(bytes.descriptorArea),
+    driverArea: memory.allocate(bytes.driverArea),
+    deviceArea: memory.allocate(bytes.deviceArea),
+  };
+}
+
+function areasIn(memory: DriverMemory, size: number, { descriptorArea, driverArea, deviceArea }: RingAreas): AreaBytes {
+  const bytes = splitQueueBytes(size);
+  return {
+    descriptorArea: memory.slice(descriptorArea, bytes.descriptorArea),
+    driverArea: memory.slice(driverArea, bytes.driverArea),
+    deviceArea: memory.slice(deviceArea, bytes.deviceArea),
   };
 }
 

@@ -1,6 +1,6 @@
 // Upper floor: what `belfry/testing` exports: the driver side of everything, to test stores, devices and transports.
 
-export type { RingAddresses } from '../virtio/split/split-ring.ts';
+export type { RingAreas } from '../virtio/ring-format.ts';
 export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
 export { BlockLoopback, type BlockLoopbackOptions } from './block-loopback.ts';
 export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } from './block-request.ts';

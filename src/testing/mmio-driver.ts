@@ -7,8 +7,8 @@ import {
 } from '../transports/bus/mmio/spec.ts';
 import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import type { RingAreas } from '../virtio/ring-format.ts';
 import { DeviceStatus } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import type { RawGuest } from './raw-guest.ts';
 import { StandInMachine, type StandInOptions } from './stand-in-machine.ts';
 import type { TransportDriver } from './transport-driver.ts';
@@ -16,9 +16,9 @@ import type { TransportDriver } from './transport-driver.ts';
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET } = DeviceStatus;
 const WINDOW = 0xd000_0000;
 const PARTS = [
-  ['descriptorTable', Reg.QueueDescLow],
-  ['availableRing', Reg.QueueDriverLow],
-  ['usedRing', Reg.QueueDeviceLow],
+  ['descriptorArea', Reg.QueueDescLow],
+  ['driverArea', Reg.QueueDriverLow],
+  ['deviceArea', Reg.QueueDeviceLow],
 ] as const;
 
 export class MmioDriver implements TransportDriver {
@@ -69,7 +69,7 @@ export class MmioDriver implements TransportDriver {
     return this.read(Reg.QueueSizeMax);
   }
 
-  async setUp(index: number, size: number, addresses: RingAddresses): Promise<boolean> {
+  async setUp(index: number, size: number, addresses: RingAreas): Promise<boolean> {
     this.write(Reg.QueueSel, index);
     this.write(Reg.QueueSize, size);
     for (const [part, register] of PARTS) {

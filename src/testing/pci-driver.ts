@@ -2,8 +2,8 @@
 import * as pci from '../transports/bus/pci/spec.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import type { RingAreas } from '../virtio/ring-format.ts';
 import { DeviceStatus } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import { PCI_WINDOW, PORTS } from '../vmm/address-map.ts';
 import { PCI_PORTS_BYTES, PciBus } from '../vmm/pci-bus.ts';
 import type { RawGuest } from './raw-guest.ts';
@@ -15,9 +15,9 @@ const { CommonConfig: Field } = pci;
 const BARS = 6;
 const MESSAGE_ADDRESS = 0xfee0_0000;
 const PARTS = [
-  ['descriptorTable', Field.queue_desc],
-  ['availableRing', Field.queue_driver],
-  ['usedRing', Field.queue_device],
+  ['descriptorArea', Field.queue_desc],
+  ['driverArea', Field.queue_driver],
+  ['deviceArea', Field.queue_device],
 ] as const;
 
 /** A structure as a capability describes it. */
@@ -199,7 +199,7 @@ export class PciDriver implements TransportDriver {
   }
 
   /** Vector 0 is for changes of the configuration, 1 + index for a queue. */
-  async setUp(index: number, size: number, addresses: RingAddresses): Promise<boolean> {
+  async setUp(index: number, size: number, addresses: RingAreas): Promise<boolean> {
     this.write(Field.config_msix_vector, 0, 2);
     this.write(Field.queue_select, index, 2);
     this.write(Field.queue_size, size, 2);

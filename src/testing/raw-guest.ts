@@ -74,8 +74,8 @@ export class RawRing implements Disposable {
   }
 
   get setAddress(): RawMessage {
-    const { descriptorTable, usedRing, availableRing } = this.driver.queue.addresses;
-    const parts = [descriptorTable, usedRing, availableRing].map((address) => address + USER_OFFSET);
+    const { descriptorArea, deviceArea, driverArea } = this.driver.queue.addresses;
+    const parts = [descriptorArea, deviceArea, driverArea].map((address) => address + USER_OFFSET);
     const payload = encodeVringAddress(this.index, parts[0] as number, parts[1] as number, parts[2] as number);
     return { request: Request.SET_VRING_ADDR, payload };
   }

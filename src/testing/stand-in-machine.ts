@@ -10,8 +10,9 @@ import type {
   Transport,
   TransportOptions,
 } from '../transports/bus/transport.ts';
-import { LocalQueueHost } from '../transports/queue/local-host.ts';
+import { LocalHost } from '../transports/queue/local-host.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import { GuestMemory } from '../virtio/guest-memory.ts';
 import { Bus } from '../vmm/bus.ts';
 import type { RawGuest } from './raw-guest.ts';
 
@@ -34,8 +35,8 @@ export class StandInMachine {
   readonly lines: string[] = [];
   /** Messages sent and not taken by `takeMessages`. */
   #messages: MsiMessage[] = [];
-  /** Who runs queues here, in the order of `optionsFor`. */
-  readonly hosts: LocalQueueHost[] = [];
+  /** What runs queues here, in the order of `optionsFor`. */
+  readonly hosts: LocalHost[] = [];
   readonly loop = new EventLoop();
   readonly #ride = rideNodeLoop(this.loop);
   readonly #doorbells = new Set<Doorbell>();
@@ -52,12 +53,9 @@ export class StandInMachine {
     const log = (line: string): void => {
       this.lines.push(line);
     };
-    const host = new LocalQueueHost(device, this.loop, { log });
+    const host = new LocalHost(device, this.loop, { log, guest: new GuestMemory([guest.memory]) });
     this.hosts.push(host);
-    host.setMemory([sharedRegion(guest)], (problem) => {
-      if (problem !== undefined) throw problem;
-    });
-    return { device, host, loop: this.loop, log, doorbells: this.#options.doorbells ?? this.#doorbellPort };
+    return { host, loop: this.loop, log, doorbells: this.#options.doorbells ?? this.#doorbellPort };
   }
 
   readonly #doorbellPort: DoorbellPort = {
@@ -129,10 +127,4 @@ export class StandInMachine {
     this.#ride[Symbol.dispose]();
     this.loop[Symbol.dispose]();
   }
-}
-
-/** As a queue host wants it. */
-export function sharedRegion({ region }: RawGuest) {
-  const { fd, mmapOffset, guestAddress, sizeBytes } = region;
-  return { fd, mmapOffset, guestAddress, sizeBytes, mapBytes: mmapOffset + sizeBytes };
 }

@@ -23,7 +23,7 @@ const checks: { readonly [sentence: string]: Check } = {
     const offered = await world.driver.offered();
     assert.equal(offered, world.device.features | RING_FEATURES);
     const accepted = VIRTIO_F_VERSION_1 | blk.VIRTIO_BLK_F_FLUSH;
-    await world.negotiate(accepted);
+    await world.run(accepted);
     assert.equal((world.activated.at(-1) as bigint) & offered, accepted);
   },
 
@@ -153,7 +153,7 @@ const checks: { readonly [sentence: string]: Check } = {
   },
 
   '§2.5 the configuration space reads in 1, 2 and 4 bytes, zeroes beyond its end': async (world) => {
-    const { config } = world.device;
+    const config = world.device.config.bytes;
     const view = new DataView(config.buffer, config.byteOffset, config.length);
     for (let offset = 0; offset < config.length; offset++)
       assert.equal(await world.driver.readConfig(offset, 1), config[offset], `byte ${offset}`);
@@ -170,7 +170,7 @@ const checks: { readonly [sentence: string]: Check } = {
     await world.driver.writeConfig(blk.CONFIG.writeback, 1, 0);
     assert.equal(await world.driver.readConfig(blk.CONFIG.writeback, 1), 0);
     await world.driver.writeConfig(blk.CONFIG.capacity, 4, 0xffff_ffff);
-    await world.driver.writeConfig(world.device.config.length, 4, 1);
+    await world.driver.writeConfig(world.device.config.bytes.length, 4, 1);
     assert.equal(await world.driver.readConfig(blk.CONFIG.capacity, 4), DISK_BYTES / SECTOR);
   },
 

@@ -1,5 +1,5 @@
 // Upper floor: a driver's way to one device, whatever the transport, step by step, so that a test can do each step wrong.
-import type { RingAddresses } from '../virtio/split/split-ring.ts';
+import type { RingAreas } from '../virtio/ring-format.ts';
 
 export interface TransportDriver extends AsyncDisposable {
   /** Lines the device side said. */
@@ -11,7 +11,7 @@ export interface TransportDriver extends AsyncDisposable {
   /** The largest size of a queue; 0 when there is none. */
   queueSizeMax(index: number): Promise<number>;
   /** Step 7: describes a queue. False when the device does not take it. */
-  setUp(index: number, size: number, addresses: RingAddresses): Promise<boolean>;
+  setUp(index: number, size: number, addresses: RingAreas): Promise<boolean>;
   /** Step 8: from now on queues run. */
   start(): Promise<void>;
   /** Rings the doorbell of a queue, or of what is none. */

@@ -36,10 +36,10 @@ export class TransportWorld implements AsyncDisposable {
       this.disk[i] = i * 7 + (i >> 8);
     });
     this.device = new BlockDevice(this.#store(), { queues: QUEUES });
-    const { activate, reset } = this.device;
-    this.device.activate = (features) => {
+    const { start, reset } = this.device;
+    this.device.start = (features, context) => {
       this.activated.push(features);
-      activate.call(this.device, features);
+      start.call(this.device, features, context);
     };
     this.device.reset = () => {
       this.resets++;

@@ -14,8 +14,8 @@ import {
 } from '../transports/vhost-user/protocol/message.ts';
 import { F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import type { RingAreas } from '../virtio/ring-format.ts';
 import { QUEUE_SIZE_MAX } from '../virtio/spec.ts';
-import type { RingAddresses } from '../virtio/split/split-ring.ts';
 import { RawFrontEnd, type RawMessage, setMemTable, setU64 } from './raw-front-end.ts';
 import type { RawGuest } from './raw-guest.ts';
 import type { TransportDriver } from './transport-driver.ts';
@@ -98,10 +98,10 @@ export class VhostUserDriver implements TransportDriver {
     return index < this.#queues ? QUEUE_SIZE_MAX : 0;
   }
 
-  async setUp(index: number, size: number, addresses: RingAddresses): Promise<boolean> {
+  async setUp(index: number, size: number, addresses: RingAreas): Promise<boolean> {
     const offset = this.#guest.region.userAddress - this.#guest.region.guestAddress;
-    const { descriptorTable, usedRing, availableRing } = addresses;
-    const parts = [descriptorTable, usedRing, availableRing].map((address) => address + offset);
+    const { descriptorArea, deviceArea, driverArea } = addresses;
+    const parts = [descriptorArea, deviceArea, driverArea].map((address) => address + offset);
     const address = encodeVringAddress(index, parts[0] as number, parts[1] as number, parts[2] as number);
     const ring = { kick: EventFd.create(), call: EventFd.create(), err: EventFd.create(), broken: false };
     this.#rings.set(index, ring);

@@ -4,17 +4,26 @@ import type { GuestMemory } from './guest-memory.ts';
 import { Segments } from './segments.ts';
 import { DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from './spec.ts';
 
-/** As many as QEMU's limit; drivers stay under the queue size or, with an indirect table, under what seg_max promises. */
-const CHAIN_MAX = 1024;
+/** QEMU's limit, too. Drivers stay under it: seg_max of a disk is 126. It bounds what one request costs, with a table and without. */
+export const CHAIN_MAX = 1024;
 const CHAIN_BYTES_MAX = 2 ** 32;
 
 export class DescriptorChain {
   /** Index of the first descriptor: the name under which the driver gets the request back. */
   head = 0;
-  /** When the queue popped it, in ms of `performance.now()`. */
+  /** When the queue took it, in ms of `performance.now()`. */
   poppedAtMs = 0;
+  /** Of a buffer that the device keeps for later (`take`): its place in the ring. For the queue. */
+  takenFrom: number | undefined;
+  /** What the driver wrote for the device. */
   readonly readable = new Segments();
+  /** What the device may write for the driver. */
   readonly writable = new Segments();
+
+  /** Bytes in both directions. */
+  get totalBytes(): number {
+    return this.readable.totalBytes + this.writable.totalBytes;
+  }
 
   /**
    * Follows the chain from `head`. Every word the driver can change is read once.
@@ -28,9 +37,10 @@ export class DescriptorChain {
     let base = 0;
     let entries = size;
     let direct = true;
-    for (let index = head, left = size; ; left--) {
+    for (let index = head, left = Math.min(size, CHAIN_MAX); ; left--) {
       if (index >= entries) throw new DriverError('§2.7.5', `descriptor ${index} of a table of ${entries}`);
-      if (left === 0) throw new DriverError('§2.7.5.2', `the chain from descriptor ${head} is endless or too long`);
+      if (left === 0)
+        throw new DriverError('§2.7.5.2', `the chain from descriptor ${head} is endless, or longer than ${CHAIN_MAX}`);
       const at = base + index * DESCRIPTOR_BYTES;
       const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
       const length = view.getUint32(at + 8, true);
@@ -66,8 +76,6 @@ export class DescriptorChain {
     else if (this.writable.count > 0)
       throw new DriverError('§2.7.4.2', 'a device-readable descriptor after a device-writable one');
     else this.readable.push(memory, address, length);
-    if (this.readable.totalBytes + this.writable.totalBytes > CHAIN_BYTES_MAX) {
-      throw new DriverError('§2.7.5.2', 'a chain longer than 2^32 bytes');
-    }
+    if (this.totalBytes > CHAIN_BYTES_MAX) throw new DriverError('§2.7.5.2', 'a chain longer than 2^32 bytes');
   }
 }

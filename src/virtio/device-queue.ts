@@ -1,49 +1,35 @@
-// Cellar: what a device sees of a virtqueue, whatever its ring format and whoever notifies whom.
+// Cellar: a virtqueue as its device sees it, whatever the ring format and whatever transport notifies whom.
 import type { DescriptorChain } from './descriptor-chain.ts';
-import type { QueueCounters } from './queue-counters.ts';
-import type { RingWords } from './split/split-ring.ts';
 
 /** Serves one request, now or later: `markUsed` gives it back. */
-export type ServeChain = (chain: DescriptorChain, queue: Virtqueue) => void;
+export type ServeChain = (chain: DescriptorChain, queue: DeviceQueue) => void;
 
-/** Told the first `count` chains of a batch before they are served: the moment to ask memory for what they will need. */
+/** Called with the first `count` chains of a batch before they are served: the moment to bring near what they will need. */
 export type ExpectBatch = (batch: readonly DescriptorChain[], count: number) => void;
 
-export interface Virtqueue {
+/**
+ * The device's side of one virtqueue. Request-and-response devices call `drain` in `process` and `markUsed` when a request is done;
+ * devices that fill buffers when they have something to say (receive queues) `take` one at a time.
+ */
+export interface DeviceQueue {
   /**
-   * Serves what the driver made available: suppresses notifications, pops, serves, publishes, rearms, looks again.
-   * Bounded: when it gives `DRAIN_MAX` or more, call it again after others had their turn.
-   * @returns requests popped. Throws DriverError: the queue is then broken and serves no more.
+   * Serves what the driver made available: suppresses notifications, pops, serves, publishes, asks for notifications again, looks again.
+   * Bounded in requests, bytes and time; where it ends early `process` is called again after others had their turn.
    */
-  drain(serve: ServeChain, expect?: ExpectBatch): number;
-  /** Gives a request back, now or later, having written `usedLength` bytes; the driver sees it with the next `publish`. */
-  markUsed(chain: DescriptorChain, usedLength: number): void;
+  drain(serve: ServeChain, expect?: ExpectBatch): void;
+  /**
+   * Takes the next buffer of the driver. Returns undefined when there is none; `process` is called when one comes.
+   */
+  take(): DescriptorChain | undefined;
+  /** Puts a buffer back that was taken and not used: the latest first, before the queue stops. */
+  untake(chain: DescriptorChain): void;
+  /**
+   * Gives a buffer back to the driver, now or later, having written `written` bytes from its first writable one on; the driver sees it
+   * with the next `publish`. Everything that counts as written to guest memory passes here.
+   */
+  markUsed(chain: DescriptorChain, written: number): void;
   /** Shows the driver what was marked used, and notifies it if it asked for that. `drain` does this for its own batch. */
   publish(): void;
-}
-
-/** Requests popped, served and published together: the first completion must not wait for the last. */
-export const BATCH_MAX = 32;
-/** Requests one `drain` serves before it lets others go first. */
-export const DRAIN_MAX = 256;
-
-/** What a queue of any ring format is made with, beside its ring and the driver's memory. */
-export interface QueueOptions {
-  readonly features: bigint;
-  /** Rings the driver. */
-  readonly notify: () => void;
-  /** The available index to go on from, 0 for a fresh ring. */
-  readonly base?: number;
-  readonly counters?: QueueCounters;
-  /** Told the time from pop to publish, in ns, once a batch and once for each request that completed later. */
-  readonly latency?: { record(ns: number): void };
-}
-
-/** A queue as a person wants to see it when something hangs: the shared words, and how far this side got. */
-export interface QueueState extends RingWords {
-  readonly popped: number;
-  readonly givenBack: number;
-  readonly inFlight: number;
-  readonly polled: boolean;
-  readonly broken: boolean;
+  /** The same for every request of this run of the queue: aborted when the queue has to stop and its requests took too long. */
+  readonly signal: AbortSignal;
 }

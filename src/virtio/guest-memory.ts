@@ -18,25 +18,36 @@ export interface MemorySlot {
 }
 
 export class GuestMemory {
-  readonly #slots: readonly MemorySlot[];
+  /** By address. Replaced when a region comes or goes. */
+  #slots: readonly MemorySlot[] = [];
   #latest: MemorySlot | undefined;
 
   /** Regions may come in any order; they must not overlap. Throws RangeError. */
-  constructor(regions: readonly MemoryRegion[]) {
-    this.#slots = regions
-      .map(({ guestAddress, bytes }) => ({
-        start: guestAddress,
-        end: guestAddress + bytes.length,
-        view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-        buffer: bytes.buffer,
-        byteOffset: bytes.byteOffset,
-      }))
-      .sort((a, b) => a.start - b.start);
-    this.#slots.forEach((slot, i) => {
-      const next = this.#slots[i + 1];
-      if (next !== undefined && next.start < slot.end)
-        throw new RangeError(`memory regions overlap at ${hex(next.start)}`);
-    });
+  constructor(regions: readonly MemoryRegion[] = []) {
+    for (const region of regions) this.add(region);
+  }
+
+  /** Adds a region; rings and requests that are under way are not disturbed. Throws RangeError where it overlaps another. */
+  add({ guestAddress, bytes }: MemoryRegion): void {
+    const slot = {
+      start: guestAddress,
+      end: guestAddress + bytes.length,
+      view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+      buffer: bytes.buffer,
+      byteOffset: bytes.byteOffset,
+    };
+    if (!Number.isSafeInteger(slot.end)) throw new RangeError(`a memory region ends beyond 2^53: at ${hex(slot.end)}`);
+    const at = this.#firstEndingAfter(slot.start);
+    const next = this.#slots[at];
+    if (next !== undefined && next.start < slot.end)
+      throw new RangeError(`memory regions overlap at ${hex(Math.max(next.start, slot.start))}`);
+    this.#slots = this.#slots.toSpliced(at, 0, slot);
+    this.#latest = slot;
+  }
+
+  /** Takes the region that begins at `guestAddress` away. Nothing under way may lie in it. */
+  remove(guestAddress: number): void {
+    this.#slots = this.#slots.filter(({ start }) => start !== guestAddress);
     this.#latest = this.#slots[0];
   }
 
@@ -44,13 +55,22 @@ export class GuestMemory {
   slotAt(address: number): MemorySlot {
     const latest = this.#latest;
     if (latest !== undefined && address >= latest.start && address < latest.end) return latest;
-    for (const slot of this.#slots) {
-      if (address >= slot.start && address < slot.end) {
-        this.#latest = slot;
-        return slot;
-      }
+    const slot = this.#slots[this.#firstEndingAfter(address)];
+    if (slot === undefined || address < slot.start)
+      throw new DriverError('§2.7.5', `the driver points to ${hex(address)}, which is not its memory`);
+    this.#latest = slot;
+    return slot;
+  }
+
+  /** By halves: there may be hundreds of regions. */
+  #firstEndingAfter(address: number): number {
+    let low = 0;
+    for (let high = this.#slots.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if ((this.#slots[middle] as MemorySlot).end <= address) low = middle + 1;
+      else high = middle;
     }
-    throw new DriverError('§2.7.5', `the driver points to ${hex(address)}, which is not its memory`);
+    return low;
   }
 
   /** The slot that holds all of [address, address + length). Throws DriverError when none does. */

@@ -3,7 +3,7 @@
 export interface QueueCounters {
   /** Requests given back to the driver. */
   requests: number;
-  /** Times the used index was published: requests / batches is how well completions were batched. */
+  /** Times completions were shown to the driver: requests / batches is how well they were batched. */
   batches: number;
   /** Notifications sent to the driver: batches - calls were saved. */
   calls: number;

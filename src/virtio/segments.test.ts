@@ -54,21 +54,45 @@ suite('by chance, against a plain array', () => {
     );
   });
 
-  test('dropFront, uint32, uint64 and reserveLast', () => {
+  test('any part of it, in as many pieces as it lies in, and whole where it lies in one', () => {
     fc.assert(
-      fc.property(pieces, fc.nat(300), fc.nat(300), (list, front, at) => {
+      fc.property(pieces, fc.nat(300), fc.nat(300), (list, one, other) => {
         const { memory } = newMemory();
         const segments = filled(memory, list);
         const expected = flatten(segments);
-        if (expected.length > 0) {
-          segments.reserveLast();
-          expected.pop();
+        const from = Math.min(one, other, expected.length);
+        const to = Math.min(Math.max(one, other), expected.length);
+        const range = segments.range(from, to);
+        const flat = range.flatMap((view) => [...view]);
+        assert.deepEqual(flat, expected.slice(from, to));
+        assert.ok(range.every((view) => view.length > 0));
+        const single = segments.single(from, to);
+        if (range.length === 1) assert.deepEqual([...(single as Uint8Array)], flat);
+        if (range.length > 1) assert.equal(single, undefined);
+        const pieces: Uint8Array[] = [];
+        for (let at = from; at < to; at += pieces.at(-1)!.length) pieces.push(segments.piece(at, to));
+        assert.deepEqual(pieces, range);
+        for (const unit of [1, 4, 8]) {
+          const cuts = range.map(({ length }) => length).slice(0, -1);
+          assert.equal(
+            segments.isCut(from, to, unit),
+            cuts.some((length) => length % unit !== 0),
+            `${cuts} by ${unit}`,
+          );
         }
-        const dropped = Math.min(front, expected.length);
-        segments.dropFront(dropped);
-        expected.splice(0, dropped);
-        assert.deepEqual(flatten(segments), expected);
-        assert.equal(segments.totalBytes, expected.length);
+        const into = new Uint8Array(to - from);
+        assert.equal(segments.copyTo(into, from), to - from);
+        assert.deepEqual([...into], flat);
+      }),
+    );
+  });
+
+  test('uint32 and uint64', () => {
+    fc.assert(
+      fc.property(pieces, fc.nat(300), (list, at) => {
+        const { memory } = newMemory();
+        const segments = filled(memory, list);
+        const expected = flatten(segments);
         if (expected.length >= 4) {
           const position = at % (expected.length - 3);
           const [a, b, c, d] = expected.slice(position, position + 4) as [number, number, number, number];
@@ -83,18 +107,19 @@ suite('by chance, against a plain array', () => {
     );
   });
 
-  test('copyFrom and putLast write where the stream is, and nowhere else', () => {
+  test('copyFrom and setLastByte write where the stream is, and nowhere else', () => {
     fc.assert(
-      fc.property(pieces, fc.uint8Array({ maxLength: 300 }), (list, source) => {
+      fc.property(pieces, fc.uint8Array({ maxLength: 300 }), fc.nat(300), (list, source, start) => {
         const { memory, all } = newMemory();
         const before = all.map((bytes) => bytes.slice());
         const segments = filled(memory, list);
         const stream = list.flatMap(({ address, length }) => Array.from({ length }, (_, i) => address + i));
-        const last = stream.pop();
-        if (last !== undefined) segments.reserveLast();
-        assert.equal(segments.copyFrom(source), Math.min(source.length, stream.length));
-        segments.putLast(0x77);
-        const expected = new Map(stream.slice(0, source.length).map((address, i) => [address, source[i]]));
+        const position = Math.min(start, stream.length);
+        const target = stream.slice(position, position + source.length);
+        assert.equal(segments.copyFrom(source, position), target.length);
+        const last = stream.at(-1);
+        if (last !== undefined) segments.setLastByte(0x77);
+        const expected = new Map(target.map((address, i) => [address, source[i]]));
         if (last !== undefined) expected.set(last, 0x77);
         const byteBefore = (address: number) => (address < SEAM ? before[0]?.[address] : before[1]?.[address - SEAM]);
         all.forEach((bytes, region) => {
@@ -126,16 +151,11 @@ suite('case by case', () => {
     assert.throws(() => filled(newMemory().memory, [{ address: SEAM + 0xfff, length: 2 }]), DriverError);
   });
 
-  test('after clear it is as new, and has no place for a last byte', () => {
+  test('after clear it is as new', () => {
     const { memory, all } = newMemory();
     const segments = filled(memory, [{ address: 0, length: 8 }]);
-    segments.reserveLast();
-    segments.dropFront(3);
     segments.clear();
     assert.deepEqual([segments.count, segments.totalBytes], [0, 0]);
-    const before = all.map((bytes) => bytes.slice());
-    segments.putLast(1);
-    assert.deepEqual(all, before);
     segments.push(memory, 4, 2);
     assert.deepEqual(flatten(segments), [...(all[0] as Uint8Array).subarray(4, 6)]);
   });

@@ -1,23 +1,28 @@
-// Cellar: one direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Nobody else sees a boundary.
+// Cellar: one direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Its pieces never change.
 import type { GuestMemory, MemorySlot } from './guest-memory.ts';
 
 export class Segments {
   /** Bytes in the stream. */
   totalBytes = 0;
-  /** Contiguous pieces in the stream; `view(i)` gives each. */
+  /** Contiguous pieces of the stream, for `view`. */
   count = 0;
   readonly #slots: MemorySlot[] = [];
   readonly #offsets: number[] = [];
   readonly #lengths: number[] = [];
-  #first = 0;
-  #lastSlot: MemorySlot | undefined;
-  #lastOffset = 0;
+  /** Where `piece` looked last: a piece, and the position in the stream at which it begins. */
+  #at = 0;
+  #start = 0;
 
+  /** For the queue, which uses the object again. */
   clear(): void {
     this.totalBytes = 0;
     this.count = 0;
-    this.#first = 0;
-    this.#lastSlot = undefined;
+    this.#at = this.#start = 0;
+  }
+
+  /** How many pieces it has had at most: what it keeps room for. */
+  get capacity(): number {
+    return this.#slots.length;
   }
 
   /** Appends [address, address + length) of guest memory; a buffer may span adjacent regions. Throws DriverError. */
@@ -26,7 +31,7 @@ export class Segments {
     for (let left = length; left > 0; ) {
       const slot = memory.slotAt(from);
       const piece = Math.min(left, slot.end - from);
-      const at = this.#first + this.count++;
+      const at = this.count++;
       this.#slots[at] = slot;
       this.#offsets[at] = from - slot.start;
       this.#lengths[at] = piece;
@@ -36,11 +41,15 @@ export class Segments {
     }
   }
 
-  /** Piece `index` as bytes shared with the guest: the one allocation of the hot path. */
+  /** Bytes of piece `index`. */
+  lengthOf(index: number): number {
+    return this.#lengths[index] as number;
+  }
+
+  /** Piece `index` as bytes shared with the guest. */
   view(index: number): Uint8Array<ArrayBuffer> {
-    const at = this.#first + index;
-    const { buffer, byteOffset } = this.#slots[at] as MemorySlot;
-    return new Uint8Array(buffer, byteOffset + (this.#offsets[at] as number), this.#lengths[at]);
+    const { buffer, byteOffset } = this.#slots[index] as MemorySlot;
+    return new Uint8Array(buffer, byteOffset + (this.#offsets[index] as number), this.#lengths[index]);
   }
 
   /** All pieces, in order. */
@@ -48,12 +57,62 @@ export class Segments {
     return Array.from({ length: this.count }, (_, i) => this.view(i));
   }
 
-  /** The le32 at byte `position` of the stream. */
+  /** Bytes [from, to) of the stream, shared with the guest, if they lie in one piece; else undefined. */
+  single(from: number, to: number): Uint8Array<ArrayBuffer> | undefined {
+    let start = 0;
+    for (let i = 0; i < this.count; i++) {
+      const end = start + (this.#lengths[i] as number);
+      if (from < end) {
+        if (to > end) return undefined;
+        const { buffer, byteOffset } = this.#slots[i] as MemorySlot;
+        return new Uint8Array(buffer, byteOffset + (this.#offsets[i] as number) + from - start, to - from);
+      }
+      start = end;
+    }
+    return undefined;
+  }
+
+  /** The bytes from `from` on that lie in one piece, up to `to`, shared with the guest. For going through the stream from front to back. */
+  piece(from: number, to: number): Uint8Array<ArrayBuffer> {
+    if (from < this.#start) this.#at = this.#start = 0;
+    while (from >= this.#start + (this.#lengths[this.#at] as number))
+      this.#start += this.#lengths[this.#at++] as number;
+    const { buffer, byteOffset } = this.#slots[this.#at] as MemorySlot;
+    const end = Math.min(to, this.#start + (this.#lengths[this.#at] as number));
+    return new Uint8Array(buffer, byteOffset + (this.#offsets[this.#at] as number) + from - this.#start, end - from);
+  }
+
+  /** Whether bytes [from, to) are cut anywhere but at multiples of `unit` from `from` on. */
+  isCut(from: number, to: number, unit: number): boolean {
+    let start = 0;
+    for (let i = 0; i < this.count && start < to; i++) {
+      if (start > from && (start - from) % unit !== 0) return true;
+      start += this.#lengths[i] as number;
+    }
+    return false;
+  }
+
+  /** Bytes [from, to) of the stream, shared with the guest, in as many pieces as they lie in. */
+  range(from: number, to: number): Uint8Array<ArrayBuffer>[] {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    let start = 0;
+    for (let i = 0; i < this.count && start < to; i++) {
+      const end = start + (this.#lengths[i] as number);
+      const first = Math.max(from, start);
+      const length = Math.min(to, end) - first;
+      const { buffer, byteOffset } = this.#slots[i] as MemorySlot;
+      if (length > 0)
+        pieces.push(new Uint8Array(buffer, byteOffset + (this.#offsets[i] as number) + first - start, length));
+      start = end;
+    }
+    return pieces;
+  }
+
+  /** The le32 at byte `position` of the stream, which has to have it. */
   uint32(position: number): number {
-    const at = this.#first;
     // The usual case first: the word lies whole in the first piece.
-    if (position + 4 <= (this.#lengths[at] as number)) {
-      return (this.#slots[at] as MemorySlot).view.getUint32((this.#offsets[at] as number) + position, true);
+    if (position + 4 <= (this.#lengths[0] as number)) {
+      return (this.#slots[0] as MemorySlot).view.getUint32((this.#offsets[0] as number) + position, true);
     }
     let word = 0;
     for (let i = 3; i >= 0; i--) word = word * 256 + this.#byte(position + i);
@@ -62,61 +121,41 @@ export class Segments {
 
   /** The le64 at byte `position` of the stream, as near as a number comes to it: exact up to 2^53. */
   uint64(position: number): number {
-    const at = this.#first;
-    if (position + 8 > (this.#lengths[at] as number))
-      return this.uint32(position) + this.uint32(position + 4) * 2 ** 32;
-    const { view } = this.#slots[at] as MemorySlot;
-    const offset = (this.#offsets[at] as number) + position;
+    if (position + 8 > (this.#lengths[0] as number)) return this.uint32(position) + this.uint32(position + 4) * 2 ** 32;
+    const { view } = this.#slots[0] as MemorySlot;
+    const offset = (this.#offsets[0] as number) + position;
     return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
   }
 
   #byte(position: number): number {
-    let at = this.#first;
+    let at = 0;
     let left = position;
     while (left >= (this.#lengths[at] as number)) left -= this.#lengths[at++] as number;
     return (this.#slots[at] as MemorySlot).view.getUint8((this.#offsets[at] as number) + left);
   }
 
-  /** Takes `length` bytes off the front. The stream must have them. */
-  dropFront(length: number): void {
-    this.totalBytes -= length;
-    for (let left = length; left > 0; ) {
-      const at = this.#first;
-      const piece = this.#lengths[at] as number;
-      if (piece > left) {
-        this.#offsets[at] = (this.#offsets[at] as number) + left;
-        this.#lengths[at] = piece - left;
-        return;
-      }
-      left -= piece;
-      this.#first++;
-      this.count--;
-    }
+  /** Writes the last byte of the stream, which has to have one. */
+  setLastByte(value: number): void {
+    const at = this.count - 1;
+    const offset = (this.#offsets[at] as number) + (this.#lengths[at] as number) - 1;
+    (this.#slots[at] as MemorySlot).view.setUint8(offset, value);
   }
 
-  /** Takes the last byte off the stream and keeps its place for `putLast`. The stream must have one. */
-  reserveLast(): void {
-    const at = this.#first + this.count - 1;
-    const piece = (this.#lengths[at] as number) - 1;
-    this.#lengths[at] = piece;
-    this.#lastSlot = this.#slots[at];
-    this.#lastOffset = (this.#offsets[at] as number) + piece;
-    this.totalBytes--;
-    if (piece === 0) this.count--;
-  }
-
-  /** Writes the byte that `reserveLast` took off. */
-  putLast(value: number): void {
-    this.#lastSlot?.view.setUint8(this.#lastOffset, value);
-  }
-
-  /** Writes `source` at the front of the stream, as far as either reaches; gives how many bytes that was. */
-  copyFrom(source: Uint8Array): number {
+  /** Writes `source` into the stream from byte `position` on, as far as either reaches; returns how many bytes that was. */
+  copyFrom(source: Uint8Array, position = 0): number {
     let done = 0;
-    for (let i = 0; i < this.count && done < source.length; i++) {
-      const into = this.view(i);
-      const piece = source.subarray(done, done + into.length);
-      into.set(piece);
+    for (const piece of this.range(position, position + source.length)) {
+      piece.set(source.subarray(done, done + piece.length));
+      done += piece.length;
+    }
+    return done;
+  }
+
+  /** Reads the stream from byte `position` on into `target`, as far as either reaches; returns how many bytes that was. */
+  copyTo(target: Uint8Array, position = 0): number {
+    let done = 0;
+    for (const piece of this.range(position, position + target.length)) {
+      target.set(piece, done);
       done += piece.length;
     }
     return done;

@@ -10,6 +10,9 @@ export const DeviceStatus = {
   FAILED: 128, // the driver gave up
 } as const;
 
+// §2.2 "0 to 23, and 50 to 127: feature bits for the specific device type"; those between are the ring's and the transport's
+export const DEVICE_FEATURE_BITS = ((1n << 24n) - 1n) | (((1n << 78n) - 1n) << 50n);
+
 // §6 Reserved feature bits
 export const VIRTIO_F_INDIRECT_DESC = 1n << 28n; // the driver can use descriptors with VIRTQ_DESC_F_INDIRECT
 export const VIRTIO_F_EVENT_IDX = 1n << 29n; // used_event and avail_event say when to notify
@@ -30,9 +33,8 @@ export const VIRTQ_USED_F_NO_NOTIFY = 1; // the device asks not to be notified
 export const QUEUE_SIZE_MAX = 32768;
 
 // §5 Device types
+export const VIRTIO_ID_NET = 1;
 export const VIRTIO_ID_BLOCK = 2;
-
-/** Bytes of each part of a split virtqueue of `size` descriptors, §2.7. */
-export function splitQueueBytes(size: number): { descriptorTable: number; availableRing: number; usedRing: number } {
-  return { descriptorTable: DESCRIPTOR_BYTES * size, availableRing: 6 + 2 * size, usedRing: 6 + 8 * size };
-}
+export const VIRTIO_ID_CONSOLE = 3;
+export const VIRTIO_ID_ENTROPY = 4;
+export const VIRTIO_ID_VSOCK = 19;

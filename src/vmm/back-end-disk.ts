@@ -10,8 +10,7 @@ export async function addVhostUserDisk(
   const memory = machine.ram.regions();
   const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });
   machine.closeAtEnd({ close: () => disk[Symbol.dispose]() });
-  const { device, host } = disk;
-  const { session } = slots.plug({ device, host, log: (line) => log(`${socket}: ${line}`) });
-  disk.serve(session);
+  const { registers } = slots.plug({ host: disk.host, log: (line) => log(`${socket}: ${line}`) });
+  disk.serve(registers);
   machine.closeAtEnd(disk);
 }

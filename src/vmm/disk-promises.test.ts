@@ -9,8 +9,8 @@ import { brokenPromise, type DiskPromises } from './disk-promises.ts';
 const store: BlockStore = { sizeBytes: 1 << 20, read() {}, write() {}, flush() {}, discard() {}, writeZeroes() {} };
 
 function promises(changes: Partial<DiskPromises> = {}): DiskPromises {
-  const device = new BlockDevice(store, { queues: 2, ranges: 'portable' });
-  return { features: device.features, queues: 2, config: device.config, ...changes };
+  const device = new BlockDevice(store, { queues: 2 });
+  return { features: device.features, queues: 2, config: device.config.bytes, ...changes };
 }
 
 function withField(field: keyof typeof CONFIG, value: number): DiskPromises {

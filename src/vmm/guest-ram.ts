@@ -47,12 +47,12 @@ export class GuestRam implements Disposable {
     }
   }
 
-  /** What whoever runs queues has to map. The descriptor stays ours. */
+  /** What a queue host has to map. The descriptor stays ours. */
   regions(): SharedRegion[] {
-    let mmapOffset = 0;
-    return memoryPieces(this.sizeBytes).map((piece) => {
-      const region = { fd: this.#fd, mapBytes: mmapOffset + piece.sizeBytes, mmapOffset, ...piece };
-      mmapOffset += piece.sizeBytes;
+    let fileOffset = 0;
+    return memoryPieces(this.sizeBytes).map((piece, id) => {
+      const region = { id, fd: this.#fd, fileOffset, blockBytes: PAGE_BYTES, ...piece };
+      fileOffset += piece.sizeBytes;
       return region;
     });
   }

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
-import type { DriverSession } from '../transports/bus/device-registers.ts';
+import type { DeviceRegisters } from '../transports/bus/device-registers.ts';
 import type { SharedRegion } from '../transports/queue/queue-host.ts';
-import { BackEnd } from '../transports/vhost-user/front-end/back-end.ts';
-import { connectAgain } from '../transports/vhost-user/front-end/connect-again.ts';
-import { VhostUserQueueHost } from '../transports/vhost-user/front-end/vhost-user-queue-host.ts';
+import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
+import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
+import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import { brokenPromise } from './disk-promises.ts';
 import type { LendableImage } from './lendable-image.ts';
 
@@ -16,8 +16,8 @@ export interface HandOverOptions {
   readonly socket: string;
   readonly device: BlockDevice;
   readonly image: LendableImage;
-  /** The driver's session with the device, made with an in-process host. */
-  readonly session: DriverSession;
+  /** What the driver sees of the device, made with an in-process host. */
+  readonly registers: DeviceRegisters;
   /** The guest's memory. */
   readonly memory: readonly SharedRegion[];
   readonly loop: EventLoop;
@@ -34,10 +34,10 @@ const TELLING_TRY = 6;
 export class HandOver implements Disposable {
   readonly #options: HandOverOptions;
   /** While the disk is not here; each time a new one, that knows nothing of what was before. */
-  #host: VhostUserQueueHost | undefined;
+  #host: RemoteHost | undefined;
   #where: Whereabouts = 'here';
   #leaving = new AbortController();
-  #backEnd: BackEnd | undefined;
+  #backEnd: RemoteBackEnd | undefined;
   #closed = false;
   #moved: Promise<void> = Promise.resolve();
 
@@ -67,18 +67,20 @@ export class HandOver implements Disposable {
 
   /** Refuses a back end that will not do before anything is stopped, if it is there already. */
   async #go(): Promise<void> {
-    const { socket, image, session, loop, log } = this.#options;
+    const { socket, image, registers, loop, log } = this.#options;
     this.#where = 'moving';
     this.#leaving = new AbortController();
-    const early = await BackEnd.connect(socket, loop, this.#connecting).catch(() => undefined);
+    const early = await RemoteBackEnd.connect(socket, loop, this.#connecting).catch(() => undefined);
     const objection = early && this.#objection(early);
     if (objection !== undefined || this.#closed) {
       early?.[Symbol.dispose]();
-      return this.#stay(`the back end at ${socket} is refused: ${objection}`);
+      return this.#stay(
+        objection === undefined ? 'the machine ends' : `the back end at ${socket} is refused: ${objection}`,
+      );
     }
     try {
       this.#host = await this.#makeHost();
-      await session.lend(this.#host);
+      await registers.lend(this.#host);
       await image.release();
     } catch (error) {
       early?.[Symbol.dispose]();
@@ -96,25 +98,22 @@ export class HandOver implements Disposable {
     this.#options.log(`${this.#name} stays: ${why}`);
   }
 
-  async #makeHost(): Promise<VhostUserQueueHost> {
+  async #makeHost(): Promise<RemoteHost> {
     const { device, memory, log } = this.#options;
-    const host = new VhostUserQueueHost(device, (line) => log(`${this.#name}: ${line}`));
+    const host = new RemoteHost(device, (line) => log(`${this.#name}: ${line}`));
     host.onGone = (reason) => {
       log(`${this.#name} comes back: ${reason.message}`);
       this.#comeBack();
     };
-    const { promise, resolve } = Promise.withResolvers<Error | undefined>();
-    host.setMemory(memory, resolve);
-    const problem = await promise;
-    if (problem !== undefined) throw problem;
+    await host.setMemory(memory);
     return host;
   }
 
   async #await(): Promise<void> {
     const { socket, loop } = this.#options;
     const { signal } = this.#leaving;
-    const objection = (backEnd: BackEnd): string | undefined => this.#objection(backEnd);
-    const backEnd = await connectAgain(socket, loop, { ...this.#connecting, signal, objection }).catch(() => undefined);
+    const objection = (backEnd: RemoteBackEnd): string | undefined => this.#objection(backEnd);
+    const backEnd = await reconnect(socket, loop, { ...this.#connecting, signal, objection }).catch(() => undefined);
     if (backEnd === undefined) return; // it is not waited for any more
     this.#where = 'moving';
     this.#moved = this.#attach(backEnd);
@@ -124,23 +123,23 @@ export class HandOver implements Disposable {
     return { configBytes: CONFIG_BYTES, log: this.#options.log };
   }
 
-  #objection({ dialogue, config }: BackEnd): string | undefined {
-    const { session, device } = this.#options;
-    const promised = { features: session.offeredFeatures, queues: session.queues.length, config: device.config };
-    return brokenPromise(promised, { features: dialogue.offeredFeatures, queues: dialogue.queueCount ?? 1, config });
+  #objection({ requests, config }: RemoteBackEnd): string | undefined {
+    const { registers, device } = this.#options;
+    const { offeredFeatures: features, queues } = registers;
+    const promised = { features, queues: queues.length, config: device.config.bytes };
+    return brokenPromise(promised, { features: requests.offeredFeatures, queues: requests.queueCount ?? 1, config });
   }
 
-  async #attach(backEnd: BackEnd): Promise<void> {
+  async #attach(backEnd: RemoteBackEnd): Promise<void> {
     this.#backEnd = backEnd;
-    const { promise, resolve } = Promise.withResolvers<Error | undefined>();
-    this.#host?.attach(backEnd, resolve);
-    const problem = await promise;
-    if (problem === undefined) {
-      this.#where = 'there';
-      return this.#options.log(`${this.#name} is served by the back end at ${this.#options.socket}`);
+    try {
+      await this.#host?.attach(backEnd);
+    } catch (problem) {
+      this.#options.log(`${this.#name} comes back: ${(problem as Error).message}`);
+      return await this.#return();
     }
-    this.#options.log(`${this.#name} comes back: ${problem.message}`);
-    await this.#return();
+    this.#where = 'there';
+    this.#options.log(`${this.#name} is served by the back end at ${this.#options.socket}`);
   }
 
   #comeBack(): void {
@@ -150,7 +149,7 @@ export class HandOver implements Disposable {
   }
 
   async #return(): Promise<void> {
-    await new Promise<void>((resolve) => this.#host?.detach(resolve));
+    await this.#host?.detach();
     this.#backEnd?.[Symbol.dispose]();
     this.#backEnd = undefined;
     await this.#reacquire();
@@ -162,7 +161,7 @@ export class HandOver implements Disposable {
 
   /** Our own device has the queues again. */
   async #settle(): Promise<void> {
-    await this.#options.session.reclaim();
+    await this.#options.registers.reclaim();
     this.#host?.[Symbol.dispose]();
     this.#host = undefined;
   }
@@ -180,14 +179,14 @@ export class HandOver implements Disposable {
     }
   }
 
-  /** For good, wherever the disk is. Before the session is closed. */
+  /** For good, wherever the disk is. Before the transport is closed. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#leaving.abort();
     await this.#host?.leave();
   }
 
-  /** Gives the guest's memory back, after the session is closed. */
+  /** Gives the guest's memory back, after the transport is closed. */
   [Symbol.dispose](): void {
     this.#host?.[Symbol.dispose]();
   }

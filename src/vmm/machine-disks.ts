@@ -3,8 +3,8 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { sayOnce } from '../transports/bus/say-once.ts';
 import type { Transport } from '../transports/bus/transport.ts';
-import { LocalQueueHost } from '../transports/queue/local-host.ts';
-import type { QueueHost } from '../transports/queue/queue-host.ts';
+import { LocalHost } from '../transports/queue/local-host.ts';
+import type { DeviceHost } from '../transports/queue/queue-host.ts';
 import type { Machine } from './machine.ts';
 import type { VirtioSlots } from './virtio-slots.ts';
 
@@ -21,29 +21,21 @@ interface InProcess {
 }
 
 /** The store is closed when the machine ends. */
-export function addStoreDisk(store: BlockStore, surroundings: DiskSurroundings): void {
+export async function addStoreDisk(store: BlockStore, surroundings: DiskSurroundings): Promise<void> {
   surroundings.machine.closeAtEnd({ close: () => store.close?.() });
-  plugStore(store, 'wide', surroundings);
+  await plugStore(store, surroundings);
 }
 
 /** Puts it into a slot; closing it is the caller's. */
-export function plugStore(
-  store: BlockStore,
-  ranges: 'wide' | 'portable',
-  { machine, slots, log }: DiskSurroundings,
-): InProcess {
-  const say = (line: string): void => log(`${store.name ?? 'disk'}: ${line}`);
-  const device = new BlockDevice(store, { queues: machine.cpus, ranges, onError: say });
-  const host = new LocalQueueHost(device, machine.loop, { log: sayOnce(say) });
-  giveMemory(host, machine);
-  return { device, transport: slots.plug({ device, host, log: say }) };
+export async function plugStore(store: BlockStore, { machine, slots, log }: DiskSurroundings): Promise<InProcess> {
+  const say = sayOnce((line) => log(`${store.name ?? 'disk'}: ${line}`));
+  const device = new BlockDevice(store, { queues: machine.cpus });
+  const host = new LocalHost(device, machine.loop, { log: say });
+  await giveMemory(host, machine);
+  return { device, transport: slots.plug({ host, log: say }) };
 }
 
-function giveMemory(host: QueueHost, machine: Machine): void {
-  const set = (regions: Parameters<QueueHost['setMemory']>[0]): void =>
-    host.setMemory(regions, (problem) => {
-      if (problem !== undefined) throw problem;
-    });
-  set(machine.ram.regions());
-  machine.closeAtEnd({ close: () => set([]) });
+async function giveMemory(host: DeviceHost, machine: Machine): Promise<void> {
+  await host.setMemory(machine.ram.regions());
+  machine.closeAtEnd({ close: () => host.setMemory([]) });
 }

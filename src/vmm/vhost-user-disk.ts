@@ -2,15 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
-import { CONFIG, CONFIG_BYTES, SECTOR_BYTES, VIRTIO_BLK_F_CONFIG_WCE } from '../devices/blk/spec.ts';
+import { CONFIG, CONFIG_BYTES, SECTOR_BYTES } from '../devices/blk/spec.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
-import type { DriverSession } from '../transports/bus/device-registers.ts';
-import { LocalQueueHost } from '../transports/queue/local-host.ts';
-import type { QueueHost, SharedRegion } from '../transports/queue/queue-host.ts';
-import { BackEnd } from '../transports/vhost-user/front-end/back-end.ts';
-import { connectAgain } from '../transports/vhost-user/front-end/connect-again.ts';
-import { VhostUserDevice } from '../transports/vhost-user/front-end/vhost-user-device.ts';
-import { VhostUserQueueHost } from '../transports/vhost-user/front-end/vhost-user-queue-host.ts';
+import type { DeviceRegisters } from '../transports/bus/device-registers.ts';
+import { LocalHost } from '../transports/queue/local-host.ts';
+import type { SharedRegion } from '../transports/queue/queue-host.ts';
+import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
+import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
+import { RemoteDevice } from '../transports/vhost-user/front-end/remote-device.ts';
+import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
 
 export interface VhostUserDiskOptions {
@@ -28,22 +28,21 @@ export interface VhostUserDiskOptions {
 const RETRY_MS = 200;
 
 export class VhostUserDisk implements Disposable {
-  /** What a session is made with. */
-  readonly device: VhostUserDevice;
-  readonly host: VhostUserQueueHost;
+  /** What a transport is made with. */
+  readonly host: RemoteHost;
+  readonly #device: RemoteDevice;
   readonly #options: VhostUserDiskOptions;
   readonly #closing = new AbortController();
-  #session: DriverSession | undefined;
-  #failing: LocalQueueHost | undefined;
+  #registers: DeviceRegisters | undefined;
+  #failing: LocalHost | undefined;
 
-  private constructor(backEnd: BackEnd, options: VhostUserDiskOptions) {
+  private constructor(backEnd: RemoteBackEnd, options: VhostUserDiskOptions) {
     this.#options = options;
-    this.device = new VhostUserDevice(backEnd, {
+    this.#device = new RemoteDevice(backEnd, {
       type: VIRTIO_ID_BLOCK,
-      isWritable: (offset, sizeBytes, features) =>
-        offset === CONFIG.writeback && sizeBytes === 1 && (features & VIRTIO_BLK_F_CONFIG_WCE) !== 0n,
+      isWritable: (offset, sizeBytes) => offset === CONFIG.writeback && sizeBytes === 1,
     });
-    this.host = new VhostUserQueueHost(this.device, (line) => options.log(`${options.socket}: ${line}`));
+    this.host = new RemoteHost(this.#device, (line) => options.log(`${options.socket}: ${line}`));
     this.host.onGone = (reason) => {
       this.#awaitReturn(reason).catch((error: Error) => options.log(`${options.socket}: ${error.message}`));
     };
@@ -52,14 +51,14 @@ export class VhostUserDisk implements Disposable {
   /** Rejects with SystemError (nobody listens), or BackEndError (what listens there will not do). */
   static async connect(options: VhostUserDiskOptions): Promise<VhostUserDisk> {
     const { socket, loop, log } = options;
-    const backEnd = await BackEnd.connect(socket, loop, {
+    const backEnd = await RemoteBackEnd.connect(socket, loop, {
       configBytes: CONFIG_BYTES,
       log: (line) => log(`${socket}: ${line}`),
     });
     let disk: VhostUserDisk | undefined;
     try {
       disk = new VhostUserDisk(backEnd, options);
-      await setMemory(disk.host, options.memory);
+      await disk.host.setMemory(options.memory);
       await disk.#attach(backEnd);
       return disk;
     } catch (error) {
@@ -69,17 +68,16 @@ export class VhostUserDisk implements Disposable {
     }
   }
 
-  /** The session whose requests fail while the back end is gone. */
-  serve(session: DriverSession): void {
-    this.#session = session;
+  /** What its driver sees: requests fail there while the back end is gone. */
+  serve(registers: DeviceRegisters): void {
+    this.#registers = registers;
   }
 
-  async #attach(backEnd: BackEnd): Promise<void> {
-    backEnd.onConfigChange = () => this.device.update(backEnd.config);
-    const { promise, resolve } = Promise.withResolvers<Error | undefined>();
-    this.host.attach(backEnd, resolve);
-    const problem = await promise;
-    if (problem !== undefined) throw problem;
+  async #attach(backEnd: RemoteBackEnd): Promise<void> {
+    backEnd.onConfigChange = () => {
+      if (this.#device.update(backEnd.config)) this.host.events?.configChanged();
+    };
+    await this.host.attach(backEnd);
   }
 
   async #awaitReturn(reason: Error): Promise<void> {
@@ -95,10 +93,10 @@ export class VhostUserDisk implements Disposable {
   async #untilItReturns(): Promise<boolean> {
     const { socket, loop, log } = this.#options;
     const { signal } = this.#closing;
-    const objection = (backEnd: BackEnd): string | undefined => this.device.difference(backEnd);
+    const objection = (backEnd: RemoteBackEnd): string | undefined => this.#device.difference(backEnd);
     const options = { configBytes: CONFIG_BYTES, log: (line: string) => log(`${socket}: ${line}`), signal, objection };
     for (let said = ''; ; ) {
-      const backEnd = await connectAgain(socket, loop, options).catch(() => undefined);
+      const backEnd = await reconnect(socket, loop, options).catch(() => undefined);
       if (backEnd === undefined) return true;
       try {
         await this.#attach(backEnd);
@@ -113,41 +111,35 @@ export class VhostUserDisk implements Disposable {
     }
   }
 
-  async #failAll(): Promise<DriverSession | undefined> {
+  async #failAll(): Promise<DeviceRegisters | undefined> {
     const { memory, loop, log } = this.#options;
     if (this.#failing === undefined) {
-      this.#failing = new LocalQueueHost(failingDisk(this.device), loop, { log });
-      await setMemory(this.#failing, memory);
+      this.#failing = new LocalHost(failingDisk(this.#device), loop, { log });
+      await this.#failing.setMemory(memory);
     }
-    await this.#session?.lend(this.#failing);
-    return this.#session;
+    await this.#registers?.lend(this.#failing);
+    return this.#registers;
   }
 
-  /** Leaves the back end for good, also one that does not answer. Before the session is closed. */
+  /** Leaves the back end for good, also one that does not answer. Before the transport is closed. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.host.leave();
   }
 
-  /** Gives the guest's memory back, after the session is closed. */
+  /** Gives the guest's memory back, after the transport is closed. */
   [Symbol.dispose](): void {
     this.host[Symbol.dispose]();
-    this.#failing?.setMemory([], () => {});
+    void this.#failing?.setMemory([]);
   }
 }
 
-function setMemory(host: QueueHost, memory: readonly SharedRegion[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    host.setMemory(memory, (problem) => (problem === undefined ? resolve() : reject(problem)));
-  });
-}
-
 /** Answers every request with VIRTIO_BLK_S_IOERR. */
-function failingDisk({ config, queueSizes }: VhostUserDevice): BlockDevice {
+function failingDisk({ config: { bytes }, queueSizes }: RemoteDevice): BlockDevice {
   const fail = (): never => {
     throw new Error('the back end is gone');
   };
-  const capacity = new DataView(config.buffer, config.byteOffset).getBigUint64(CONFIG.capacity, true);
+  const capacity = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(CONFIG.capacity, true);
   const store: BlockStore = {
     sizeBytes: Number(capacity) * SECTOR_BYTES,
     read: fail,

@@ -1,16 +1,14 @@
 // The microVM: where virtio devices are plugged in: a window of virtio-mmio each, or a place on the PCI bus.
 
 import type { Transport, TransportOptions } from '../transports/bus/transport.ts';
-import type { QueueHost } from '../transports/queue/queue-host.ts';
-import type { VirtioDevice } from '../virtio/device.ts';
+import type { DeviceHost } from '../transports/queue/queue-host.ts';
 import type { Machine } from './machine.ts';
 import type { TransportName } from './transport-name.ts';
 import { doorbellsOf } from './virtio-lines.ts';
 
-/** A device, and who runs its queues. */
+/** A device, and what runs its queues. */
 export interface Plugged {
-  readonly device: VirtioDevice;
-  readonly host: QueueHost;
+  readonly host: DeviceHost;
   /** One line for each thing a person should know. */
   readonly log: (line: string) => void;
 }

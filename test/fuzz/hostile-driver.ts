@@ -1,13 +1,13 @@
 // A driver that breaks every rule it can think of, by chance: rings, descriptors, indices, headers, at any time.
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import {
-  splitQueueBytes,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
 } from '../../src/virtio/spec.ts';
+import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
 import type { GuestImage } from './guest-image.ts';
 import type { HostileRing } from './spied-queue.ts';
 
@@ -52,9 +52,9 @@ export class HostileDriver {
       RING_AT + alignment * random.below(Math.floor((RING_END - RING_AT - length) / alignment) + 1);
     // One after the other, or all against the end of the region.
     const start = random.flip() ? RING_AT : 16 * Math.floor((RING_END - ringBytes(size)) / 16);
-    const table = tangled ? somewhere(bytes.descriptorTable, 16) : start;
-    const used = tangled ? somewhere(bytes.usedRing, 4) : start + bytes.descriptorTable;
-    const available = tangled ? somewhere(bytes.availableRing, 2) : used + bytes.usedRing;
+    const table = tangled ? somewhere(bytes.descriptorArea, 16) : start;
+    const used = tangled ? somewhere(bytes.deviceArea, 4) : start + bytes.descriptorArea;
+    const available = tangled ? somewhere(bytes.driverArea, 2) : used + bytes.deviceArea;
     const features = (random.oneIn(4) ? 0n : VIRTIO_F_INDIRECT_DESC) | (random.flip() ? VIRTIO_F_EVENT_IDX : 0n);
     const base = random.of([0, 0x7fff, 0x8000, 0xfff0, 0xffff, random.below(0x1_0000)]);
     return { size, features, base, table, available, used, tangled };
@@ -183,6 +183,6 @@ export class HostileDriver {
 }
 
 function ringBytes(size: number): number {
-  const { descriptorTable, availableRing, usedRing } = splitQueueBytes(size);
-  return descriptorTable + availableRing + usedRing;
+  const { descriptorArea, driverArea, deviceArea } = splitQueueBytes(size);
+  return descriptorArea + driverArea + deviceArea;
 }

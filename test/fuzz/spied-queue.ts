@@ -1,10 +1,12 @@
 // A queue that writes down what its device does, and holds every chain it hands out against the second opinion.
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
-import { DRAIN_MAX, type ExpectBatch, type ServeChain } from '../../src/virtio/device-queue.ts';
+import type { ExpectBatch, ServeChain } from '../../src/virtio/device-queue.ts';
 import type { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { splitQueueBytes, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
+import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
+import { DRAIN_MAX, SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import { type Range, type WalkedChain, type WalkerView, walkChain } from '../reference/split-walker.ts';
 import type { GuestImage } from './guest-image.ts';
 
@@ -37,32 +39,40 @@ export class SpiedQueue extends SplitQueue {
   readonly wordsRead = new Map<number, number[]>();
   readonly #image: GuestImage;
   readonly #view: WalkerView;
-  readonly #usedRing: Range;
+  readonly #deviceArea: Range;
   readonly #inFlight = new Map<DescriptorChain, WalkedChain>();
   readonly #completed: Completion[] = [];
   #next: number;
   /** What the chain after the last of the latest batch was when that was popped. */
   #nextChain: WalkedChain | string | undefined;
+  /** What was in flight with the latest batch, and the head after it. */
+  #latestHeads: readonly number[] = [];
+  #nextHead: number | undefined;
+  #isTurnOver = false;
   /** Somebody else wrote into the used ring: the driver itself, or the device because a chain named it. */
   #scribbled = false;
 
   constructor(image: GuestImage, ring: HostileRing) {
     const bytes = splitQueueBytes(ring.size);
-    const layout = {
-      size: ring.size,
-      descriptorTable: image.slice(ring.table, bytes.descriptorTable),
-      availableRing: image.slice(ring.available, bytes.availableRing),
-      usedRing: image.slice(ring.used, bytes.usedRing),
+    const areas = {
+      descriptorArea: image.slice(ring.table, bytes.descriptorArea),
+      driverArea: image.slice(ring.available, bytes.driverArea),
+      deviceArea: image.slice(ring.used, bytes.deviceArea),
     };
-    super(layout, new GuestMemory(image.regions), {
+    let onTurnOver = (): void => {};
+    super(new SplitRing(ring.size, areas), new GuestMemory(image.regions), {
       features: ring.features,
       base: ring.base,
       notify: () => {},
+      again: () => onTurnOver(),
     });
+    onTurnOver = () => {
+      this.#isTurnOver = true;
+    };
     this.ring = ring;
     this.#image = image;
     this.#next = ring.base;
-    this.#usedRing = { address: ring.used, length: bytes.usedRing };
+    this.#deviceArea = { address: ring.used, length: bytes.deviceArea };
     this.#view = {
       read32: (address) => this.wordsRead.get(address)?.shift() ?? image.read32(address),
       regions: image.regions,
@@ -70,36 +80,42 @@ export class SpiedQueue extends SplitQueue {
       size: ring.size,
       indirect: (ring.features & VIRTIO_F_INDIRECT_DESC) !== 0n,
     };
-    image.accept(this.#usedRing);
+    image.accept(this.#deviceArea);
     image.onWrite = (address, length) => this.#noteWrite(address, length);
   }
 
-  override drain(serve: ServeChain, expect?: ExpectBatch): number {
-    let expected = 0;
-    const served = super.drain(
+  override drain(serve: ServeChain, expect?: ExpectBatch): void {
+    let announced: DescriptorChain[] = [];
+    const { base } = this;
+    this.#isTurnOver = false;
+    super.drain(
       (chain) => {
-        // A batch of one is not announced.
-        if (expected === 0) this.#receive([chain]);
-        else expected--;
+        announced.shift();
         this.beforeServe();
         serve(chain, this);
         this.wordsRead.clear();
       },
       (batch, count) => {
-        expected = count;
-        this.#receive(batch.slice(0, count));
+        announced = batch.slice(0, count);
+        this.#receive(announced);
         expect?.(batch, count);
         this.wordsRead.clear();
       },
     );
+    // A turn that is over gives back what it had loaded and not served.
+    for (const chain of announced) this.#inFlight.delete(chain);
+    this.popped -= announced.length;
+    this.#next = (this.#next - announced.length) & 0xffff;
+    const served = (this.base - base) & 0xffff;
     if (served > 2 * DRAIN_MAX) throw new Violation(`${served} requests in one drain`);
-    return served;
   }
 
   /** A batch was popped and nothing of it served: memory is as the device saw it. */
   #receive(batch: readonly DescriptorChain[]): void {
+    this.#latestHeads = [...this.#inFlight.keys(), ...batch].map(({ head }) => head);
     for (const chain of batch) this.#judge(chain);
-    this.#nextChain = walkChain(this.#view, this.#headAt(this.#next));
+    this.#nextHead = this.#headAt(this.#next);
+    this.#nextChain = walkChain(this.#view, this.#nextHead);
     this.wordsRead.clear();
   }
 
@@ -121,7 +137,7 @@ export class SpiedQueue extends SplitQueue {
   /** Whether the word at `address` touches the available ring. */
   isHead(address: number): boolean {
     const { available, size } = this.ring;
-    return address + 4 > available && address < available + splitQueueBytes(size).availableRing;
+    return address + 4 > available && address < available + splitQueueBytes(size).driverArea;
   }
 
   #headAt(index: number): number {
@@ -129,7 +145,7 @@ export class SpiedQueue extends SplitQueue {
   }
 
   #noteWrite(address: number, length: number): void {
-    const used = this.#usedRing;
+    const used = this.#deviceArea;
     this.#scribbled ||= address < used.address + used.length && used.address < address + length;
   }
 
@@ -146,7 +162,7 @@ export class SpiedQueue extends SplitQueue {
   /** Memory outside what chains in flight name is untouched, and the used ring says what happened. */
   verify(): void {
     for (const { writable } of this.#inFlight.values()) for (const range of writable) this.#image.accept(range);
-    this.#image.accept(this.#usedRing);
+    this.#image.accept(this.#deviceArea);
     const touched = this.#image.firstTouched();
     if (touched !== undefined) throw new Violation(`the byte at 0x${touched.toString(16)} was touched`);
     if (this.inFlight !== this.#inFlight.size) throw new Violation(`${this.inFlight} in flight`);
@@ -165,7 +181,7 @@ export class SpiedQueue extends SplitQueue {
 
   /** After a drain that ended by itself: nothing is left to do. */
   verifyDrained(served: number): void {
-    if (this.ring.tangled || served >= DRAIN_MAX) return;
+    if (this.ring.tangled || served >= DRAIN_MAX || this.#isTurnOver) return;
     if (this.base !== this.#next || this.#image.read16(this.ring.available + 2) !== this.#next)
       throw new Violation(`drained up to ${this.base}, ${this.#next} were served`);
   }
@@ -174,7 +190,10 @@ export class SpiedQueue extends SplitQueue {
   verifyRefused(refusal: DriverError): void {
     const available = (this.#image.read16(this.ring.available + 2) - this.#next) & 0xffff;
     if (refusal.clause === '§2.7.13') {
-      if (available + this.inFlight <= this.ring.size) throw new Violation(refusal.message);
+      // The driver may have changed its mind since.
+      const inUse = new Set([...this.#latestHeads, ...[...this.#inFlight.keys()].map(({ head }) => head)]);
+      const isInUse = inUse.has(this.#nextHead ?? -1) || inUse.has(this.#headAt(this.#next));
+      if (available + this.inFlight <= this.ring.size && !isInUse) throw new Violation(refusal.message);
       return;
     }
     // It was refused with the latest batch, or after it.

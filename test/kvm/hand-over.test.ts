@@ -52,20 +52,20 @@ function driver(): Payload {
     [Reg.Status, negotiated],
     [Reg.QueueSel, 0],
     [Reg.QueueSize, plan.size],
-    [Reg.QueueDescLow, RING + plan.descriptorTable],
-    [Reg.QueueDriverLow, RING + plan.availableRing],
-    [Reg.QueueDeviceLow, RING + plan.usedRing],
+    [Reg.QueueDescLow, RING + plan.descriptorArea],
+    [Reg.QueueDriverLow, RING + plan.driverArea],
+    [Reg.QueueDeviceLow, RING + plan.deviceArea],
     [Reg.QueueReady, 1],
     [Reg.Status, negotiated | DRIVER_OK],
   ] as const)
     writeRegister(payload, register, value);
   // `idx` is the upper half of a ring's first word: add dword [available ring], 1 << 16; inc esi
-  payload.label('again').raw(0x81, 0x04, 0x25, ...bytesOf(RING + plan.availableRing), ...bytesOf(0x1_0000), 0xff, 0xc6);
+  payload.label('again').raw(0x81, 0x04, 0x25, ...bytesOf(RING + plan.driverArea), ...bytesOf(0x1_0000), 0xff, 0xc6);
   writeRegister(payload, Reg.QueueNotify, 0);
   // shr eax, 16; cmp ax, si
   payload
     .label('wait')
-    .load('eax', RING + plan.usedRing)
+    .load('eax', RING + plan.deviceArea)
     .raw(0xc1, 0xe8, 16, 0x66, 0x39, 0xf0)
     .jumpIfNotZero('wait');
   // test edx, edx
@@ -77,7 +77,7 @@ function driver(): Payload {
 function layOut(low: Uint8Array<ArrayBuffer>): RequestSlots {
   const memory = low.subarray(RING, RING + plan.end);
   const slots = new RequestSlots(memory, plan, RING);
-  const ring = new Uint16Array(memory.buffer, memory.byteOffset + plan.availableRing + 4, plan.size);
+  const ring = new Uint16Array(memory.buffer, memory.byteOffset + plan.driverArea + 4, plan.size);
   for (let at = 0; at < plan.size; at++) ring[at] = slots.heads[at % slots.count] as number;
   for (let slot = 0; slot < slots.count; slot++) {
     slots.words[slot]?.fill(slot % 2 === 1 ? 0x0101_0101 * slot : 0);
@@ -139,7 +139,7 @@ for (const [who, startServing, rounds] of [
       const prepare = async (machine: Parameters<typeof virtioSlots>[0]): Promise<void> => {
         const image = new LendableImage(() => openStore(file.path).store);
         const log = (line: string): void => void lines.push(line);
-        handOver = addLendableDisk(image, socket, { machine, slots: await virtioSlots(machine, 'mmio'), log });
+        handOver = await addLendableDisk(image, socket, { machine, slots: await virtioSlots(machine, 'mmio'), log });
         slots = layOut(machine.ram.low);
       };
       await withMachine(
@@ -148,7 +148,7 @@ for (const [who, startServing, rounds] of [
         driver(),
         async (machine) => {
           const { ram } = machine;
-          const served = (): number => ram.view.getUint16(RING + plan.usedRing + 2, true);
+          const served = (): number => ram.view.getUint16(RING + plan.deviceArea + 2, true);
           const goesOn = async (): Promise<void> => {
             const before = served();
             const isMoving = (): boolean => ((served() - before) & 0xffff) > 20;

@@ -9,9 +9,9 @@ import { COUNTS, installHandlers, setUpInterrupts } from '../../src/testing/inte
 import { type OperandBytes, Payload } from '../../src/testing/payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
 import type { RawGuest } from '../../src/testing/raw-guest.ts';
-import { sharedRegion } from '../../src/testing/stand-in-machine.ts';
 import type { Transport, TransportOptions } from '../../src/transports/bus/transport.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { Bus } from '../../src/vmm/bus.ts';
 import { doorbellsOf } from '../../src/vmm/virtio-lines.ts';
 import { DONE_PORT } from './run-guest.ts';
@@ -64,9 +64,8 @@ export class VirtioGuest implements AsyncDisposable {
     const log = (line: string): void => {
       this.lines.push(line);
     };
-    const host = new LocalQueueHost(device, this.#loop, { log });
-    host.setMemory([sharedRegion(memory)], () => {});
-    this.options = { device, host, loop: this.#loop, log, doorbells: doorbellsOf(this.vm) };
+    const host = new LocalHost(device, this.#loop, { log, guest: new GuestMemory([memory.memory]) });
+    this.options = { host, loop: this.#loop, log, doorbells: doorbellsOf(this.vm) };
   }
 
   /** Runs one piece of the guest to its end; every exit on the way goes to a bus. */

@@ -13,13 +13,14 @@ import { MESSAGE, OTHER_MESSAGE, PIC_GSI } from '../../src/testing/interrupt-pay
 import { MmioDriver } from '../../src/testing/mmio-driver.ts';
 import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { type StandInMachine, sharedRegion } from '../../src/testing/stand-in-machine.ts';
+import type { StandInMachine } from '../../src/testing/stand-in-machine.ts';
 import type { TransportDriver } from '../../src/testing/transport-driver.ts';
 import { MMIO_BYTES, MmioRegister as Reg } from '../../src/transports/bus/mmio/spec.ts';
 import { VirtioMmio } from '../../src/transports/bus/mmio/virtio-mmio.ts';
 import * as pci from '../../src/transports/bus/pci/spec.ts';
 import { VirtioPci } from '../../src/transports/bus/pci/virtio-pci.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { GSIS, PORTS } from '../../src/vmm/address-map.ts';
 import { PCI_PORTS_BYTES, PciBus } from '../../src/vmm/pci-bus.ts';
 import { doorbellsOf, lineOf, MessageGsis } from '../../src/vmm/virtio-lines.ts';
@@ -119,7 +120,7 @@ kvmTest('virtio-mmio: the guest rings without leaving, and its interrupt says th
   const { guest, blocks, transport } = await mmioGuest(kvm, memory);
   await using _ = guest;
   await guest.run('set-up');
-  assert.equal(transport.session.status & 4, 4, 'the guest has set the device up');
+  assert.equal(transport.registers.status & 4, 4, 'the guest has set the device up');
   for (let i = 0; i < 3; i++) await servesOnce(guest, blocks, 0);
   assert.equal(notifies(guest), 0);
   assert.equal(guest.word(STATUS_SEEN), 1);
@@ -183,17 +184,16 @@ kvmTest('virtio-mmio: queues lent to another host under a guest that rings: each
   const { guest, blocks, transport } = await mmioGuest(kvm, memory);
   await using _ = guest;
   await guest.run('set-up');
-  const other = new LocalQueueHost(makeDisk(), guest.options.loop, { log: () => {} });
-  other.setMemory([sharedRegion(memory)], () => {});
+  const shared = new GuestMemory([memory.memory]);
+  const other = new LocalHost(makeDisk(), guest.options.loop, { log: () => {}, guest: shared });
   for (let i = 0; i < 3; i++) {
     await servesOnce(guest, blocks, 0);
-    await transport.session.lend(other);
+    await transport.registers.lend(other);
     await servesOnce(guest, blocks, 0);
-    await transport.session.reclaim();
+    await transport.registers.reclaim();
   }
   assert.equal(other.counters[0]?.requests, 3);
   assert.equal(notifies(guest), 0);
-  other.setMemory([], () => {});
 });
 
 async function pciGuest(kvm: Kvm, memory: RawGuest) {

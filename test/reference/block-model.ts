@@ -55,7 +55,8 @@ function answerTo(disk: ModelDisk, readable: Uint8Array, inBytes: number): Uint8
 
 /** DISCARD (this disk makes zeroes of what is discarded) and WRITE_ZEROES. */
 function zero(disk: ModelDisk, out: Uint8Array, discard: boolean): Uint8Array | number {
-  if (disk.readOnly || out.length === 0 || out.length % 16 !== 0 || out.length > 32 * 16) return IOERR;
+  if (disk.readOnly || out.length === 0 || out.length % 16 !== 0) return IOERR;
+  if (out.length > 16) return UNSUPP;
   const view = new DataView(out.buffer, out.byteOffset, out.length);
   const ranges = Array.from({ length: out.length / 16 }, (_, i) => ({
     at: Number(view.getBigUint64(16 * i, true)) * 512,

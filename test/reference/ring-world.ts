@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
-import type { Virtqueue } from '../../src/virtio/device-queue.ts';
+import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
 import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 
 /** How the driver asks for notifications: at each completion, at every second one, or not at all (it polls). */
 export const DRIVER_MODES = ['each', 'second', 'polls'] as const;
@@ -40,6 +41,7 @@ export class RingWorld {
   readonly #served: number[] = [];
   #nextBuffer = BUFFERS_AT;
   #everCalled = false;
+  #isTurnOver = false;
 
   constructor(options: RingWorldOptions, bytes = new Uint8Array(1024).fill(0)) {
     const { size, start, features } = options;
@@ -47,9 +49,12 @@ export class RingWorld {
     this.#eventIdx = (features & VIRTIO_F_EVENT_IDX) !== 0n;
     const memory = new DriverMemory(bytes);
     this.driver = new DriverQueue(memory, { size, start, features });
-    this.queue = new SplitQueue(this.driver.layout, new GuestMemory([memory]), {
+    this.queue = new SplitQueue(new SplitRing(size, this.driver.layout), new GuestMemory([memory]), {
       features,
       base: start,
+      again: () => {
+        this.#isTurnOver = true;
+      },
       notify: () => {
         this.called = true;
       },
@@ -85,11 +90,14 @@ export class RingWorld {
   drain(): void {
     this.kicked = false;
     this.#expectingCall(() => {
-      this.queue.drain((chain, queue) => this.#serve(chain, queue));
+      do {
+        this.#isTurnOver = false;
+        this.queue.drain((chain, queue) => this.#serve(chain, queue));
+      } while (this.#isTurnOver);
     });
   }
 
-  #serve(chain: DescriptorChain, queue: Virtqueue): void {
+  #serve(chain: DescriptorChain, queue: DeviceQueue): void {
     const address = this.#bufferOf.get(chain.head) as number;
     assert.equal(chain.writable.totalBytes, 1 + (address % 3));
     this.#served.push(address);

@@ -1,7 +1,7 @@
 // §5.2 Block Device, clause by clause: what is offered, what a request gives, and when a write is stable.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { RANGE_SECTORS_MAX, RANGES_MAX } from '../../src/devices/blk/block-config.ts';
+import { RANGE_SECTORS_MAX } from '../../src/devices/blk/block-config.ts';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import * as blk from '../../src/devices/blk/spec.ts';
@@ -36,7 +36,8 @@ function without<K extends keyof BlockStore>(store: ArrayStore, ...names: K[]): 
   ) as unknown as BlockStore;
 }
 
-const config = (device: BlockDevice): DataView => new DataView(device.config.buffer, device.config.byteOffset);
+const config = (device: BlockDevice): DataView =>
+  new DataView(device.config.bytes.buffer, device.config.bytes.byteOffset);
 const offers = ({ features }: BlockDevice, bit: bigint): boolean => (features & bit) !== 0n;
 
 async function statusOf(store: BlockStore, request: BlockRequest, features?: bigint): Promise<number> {
@@ -111,10 +112,10 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
         writeback: 1,
         num_queues: 5,
         max_discard_sectors: RANGE_SECTORS_MAX,
-        max_discard_seg: RANGES_MAX,
+        max_discard_seg: 1,
         discard_sector_alignment: 8,
         max_write_zeroes_sectors: RANGE_SECTORS_MAX,
-        max_write_zeroes_seg: RANGES_MAX,
+        max_write_zeroes_seg: 1,
         write_zeroes_may_unmap: 1,
       },
     );
@@ -133,15 +134,15 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
   });
 
   test('§5.2.5.2 without FLUSH negotiated, writeback is 0', () => {
-    const device = new BlockDevice(arrayStore(pattern(SIZE)));
-    device.activate(blk.VIRTIO_BLK_F_CONFIG_WCE);
-    assert.equal(device.config[CONFIG.writeback], 0);
-    device.activate(blk.VIRTIO_BLK_F_CONFIG_WCE | blk.VIRTIO_BLK_F_FLUSH);
-    assert.equal(device.config[CONFIG.writeback], 1);
+    const loop = new BlockLoopback(arrayStore(pattern(SIZE)), { features: blk.VIRTIO_BLK_F_CONFIG_WCE });
+    const { bytes } = loop.device.config;
+    assert.equal(bytes[CONFIG.writeback], 0);
+    loop.start(blk.VIRTIO_BLK_F_CONFIG_WCE | blk.VIRTIO_BLK_F_FLUSH);
+    assert.equal(bytes[CONFIG.writeback], 1);
   });
 
   test('§5.2.5.2 padding is 0, and so is what follows the last field that is offered', () => {
-    const { config: bytes } = new BlockDevice(arrayStore(pattern(SIZE)));
+    const { bytes } = new BlockDevice(arrayStore(pattern(SIZE))).config;
     assert.equal(bytes[33], 0);
     assert.deepEqual([...bytes.subarray(57)], [0, 0, 0]);
   });
@@ -153,16 +154,14 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
 
   test('§5.2.6.2 write_zeroes_may_unmap is clear when no room can be given back', () => {
     const store = without(arrayStore(pattern(SIZE)), 'discard');
-    assert.equal(new BlockDevice(store).config[CONFIG.write_zeroes_may_unmap], 0);
+    assert.equal(new BlockDevice(store).config.bytes[CONFIG.write_zeroes_may_unmap], 0);
   });
 
   test('§5.2.6.2 a capacity that changes is told to the driver', () => {
-    const device = new BlockDevice(arrayStore(pattern(SIZE)));
-    let told = 0;
-    device.onConfigChange = () => told++;
-    device.resize(2 * SIZE);
-    assert.equal(told, 1);
-    assert.equal(config(device).getBigUint64(0, true), BigInt(2 * SECTORS));
+    const loop = new BlockLoopback(arrayStore(pattern(SIZE)));
+    loop.device.resize(2 * SIZE);
+    assert.equal(loop.configChanges, 1);
+    assert.equal(config(loop.device).getBigUint64(0, true), BigInt(2 * SECTORS));
   });
 });
 
@@ -233,7 +232,7 @@ suite('§5.2.6 requests', () => {
       blockRequest.read(SECTORS - 1, 1024),
       blockRequest.write(SECTORS, new Uint8Array(512)),
       blockRequest.discard({ sector: SECTORS - 1, sectors: 2 }),
-      blockRequest.writeZeroes({ sector: 0, sectors: 1 }, { sector: 2 ** 60, sectors: 1 }),
+      blockRequest.writeZeroes({ sector: 2 ** 60, sectors: 1 }),
       blockRequest.writeZeroes({ sector: 1, sectors: 0xffff_ffff }),
     ]) {
       const { store, asked } = spied();
@@ -256,7 +255,7 @@ suite('§5.2.6 requests that are none', () => {
     queue.add(lengths.map(([length, writable], i) => ({ address: address + 512 * i, length, writable })));
     loop.driver.add(blockRequest.read(1, 512));
     queue.publish();
-    loop.device.process(loop.queue);
+    loop.kick([]);
     const results: [number, number][] = [];
     queue.harvest((head, usedLength) => results.push([head, usedLength]));
     return { results, memory: loop.memory.slice(address, 4096) };
@@ -324,17 +323,23 @@ suite('§5.2.6.2 read-only disks', () => {
 suite('§5.2.6.2 DISCARD and WRITE_ZEROES', () => {
   const range = { sector: 8, sectors: 4 };
 
-  test('every range of a request reaches the store, in order, in bytes', async () => {
+  test('the range of a request reaches the store, in bytes', async () => {
     const { store, asked } = spied();
-    const ranges = [range, { sector: 0, sectors: 0 }, { sector: 60, sectors: 4, flags: 1 }];
-    assert.equal(await statusOf(store, blockRequest.writeZeroes(...ranges)), OK);
-    assert.equal(await statusOf(store, blockRequest.discard(range, range)), OK);
-    assert.deepEqual(asked, [
-      'writeZeroes 4096 2048 false',
-      'writeZeroes 30720 2048 true',
-      'discard 4096 2048',
-      'discard 4096 2048',
-    ]);
+    assert.equal(await statusOf(store, blockRequest.writeZeroes(range)), OK);
+    assert.equal(await statusOf(store, blockRequest.writeZeroes({ sector: 60, sectors: 4, flags: 1 })), OK);
+    assert.equal(await statusOf(store, blockRequest.discard(range)), OK);
+    assert.equal(await statusOf(store, blockRequest.discard({ sector: 60, sectors: 0 })), OK);
+    assert.deepEqual(asked, ['writeZeroes 4096 2048 false', 'writeZeroes 30720 2048 true', 'discard 4096 2048']);
+  });
+
+  test('regression: more ranges than were offered are UNSUPP, as QEMU has it, and nothing is touched', async () => {
+    const { store, asked } = spied();
+    const config = new DataView(new BlockDevice(store).config.bytes.buffer);
+    for (const field of ['max_discard_seg', 'max_write_zeroes_seg'] as const)
+      assert.equal(config.getUint32(CONFIG[field], true), 1);
+    for (const request of [blockRequest.discard(range, range), blockRequest.writeZeroes(range, range)])
+      assert.equal(await statusOf(store, request), UNSUPP);
+    assert.deepEqual(asked, []);
   });
 
   test('§5.2.6.2 reads of zeroed sectors return zeroes, with unmap or without', async () => {
@@ -351,7 +356,6 @@ suite('§5.2.6.2 DISCARD and WRITE_ZEROES', () => {
     ['an unknown flag of a discard', blockRequest.discard({ ...range, flags: 2 })],
     ['unmap of a discard', blockRequest.discard({ ...range, flags: 1 })],
     ['an unknown flag of a write zeroes', blockRequest.writeZeroes({ ...range, flags: 0x8000_0000 })],
-    ['an unknown flag of the last range', blockRequest.writeZeroes(range, range, { ...range, flags: 3 })],
   ] as const) {
     test(`§5.2.6.2 ${name} makes the request UNSUPP, and nothing is touched`, async () => {
       const { store, asked } = spied();
@@ -360,23 +364,19 @@ suite('§5.2.6.2 DISCARD and WRITE_ZEROES', () => {
     });
   }
 
-  test('regression: an unknown flag makes the request UNSUPP also after a range past the end', async () => {
-    const request = blockRequest.writeZeroes({ sector: SECTORS, sectors: 1 }, { ...range, flags: 2 });
+  test('regression: an unknown flag makes the request UNSUPP also where the range is past the end', async () => {
+    const request = blockRequest.writeZeroes({ sector: SECTORS, sectors: 1, flags: 2 });
     assert.equal(await statusOf(arrayStore(pattern(SIZE)), request), UNSUPP);
   });
 
-  test('§5.2.6.1 data that are no whole ranges, none, or too many are IOERR', async () => {
-    const many = Array.from({ length: RANGES_MAX + 1 }, () => range);
+  test('§5.2.6.1 data that are no whole range, or none, are IOERR', async () => {
     const one = blockRequest.discard(range);
     for (const request of [
       blockRequest.discard(),
-      blockRequest.writeZeroes(...many),
       { ...one, out: one.out.subarray(0, 15) },
       { ...one, out: Uint8Array.of(...one.out, 0) },
     ])
       assert.equal(await statusOf(arrayStore(pattern(SIZE)), request), IOERR);
-    const most = blockRequest.discard(...many.slice(1));
-    assert.equal(await statusOf(arrayStore(pattern(SIZE)), most), OK);
   });
 
   test('a range of more sectors than was offered is IOERR', async () => {
@@ -394,25 +394,6 @@ suite('§5.2.6.2 DISCARD and WRITE_ZEROES', () => {
     assert.equal(await statusOf(store, blockRequest.discard(range)), UNSUPP);
     assert.equal(await statusOf(store, blockRequest.writeZeroes(range)), UNSUPP);
   });
-
-  test('regression: a store that throws for one range while another is pending fails its request once', async () => {
-    const { promise, reject } = Promise.withResolvers<void>();
-    let calls = 0;
-    const store = {
-      ...arrayStore(pattern(SIZE)),
-      discard() {
-        if (calls++ > 0) throw new Error('no luck');
-        return promise;
-      },
-    };
-    const loop = new BlockLoopback(store);
-    loop.kick([blockRequest.discard(range, range)]);
-    assert.equal(loop.queue.inFlight, 1);
-    // An unhandled rejection would end the process.
-    reject(new Error('too late'));
-    const [result] = await loop.settle();
-    assert.deepEqual([result?.status, result?.usedLength, calls], [IOERR, 1, 1]);
-  });
 });
 
 suite('§5.2.6.2 stable writes', () => {
@@ -424,7 +405,7 @@ suite('§5.2.6.2 stable writes', () => {
     const { store, asked } = spied();
     const loop = new BlockLoopback(store, { features });
     if (writeback !== undefined)
-      assert.equal(loop.device.writeConfig(CONFIG.writeback, Uint8Array.of(writeback)), true);
+      assert.equal(loop.device.config.write?.(CONFIG.writeback, Uint8Array.of(writeback)), true);
     assert.equal((await loop.request(request)).status, OK);
     return asked;
   }

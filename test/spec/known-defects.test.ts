@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
+import type { ServeChain } from '../../src/virtio/device-queue.ts';
 import { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { splitFormat } from '../../src/virtio/split/split-format.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -17,8 +18,9 @@ for (const bytes of [0, 8, 15])
     const features = VIRTIO_F_INDIRECT_DESC;
     const memory = new DriverMemory(new Uint8Array(1 << 16));
     const driver = new DriverQueue(memory, { size: 4, features });
-    const options = { features, base: 0, notify: () => {} };
-    const newQueue = (base: number) => new SplitQueue(driver.layout, new GuestMemory([memory]), { ...options, base });
+    const options = { features, base: 0, notify: () => {}, again: () => {} };
+    const newQueue = (base: number) =>
+      splitFormat.open(4, driver.layout, new GuestMemory([memory]), { ...options, base });
     const address = memory.allocate(64);
     for (let i = 0; i < 3; i++) driver.add([{ address, length: 4, writable: true }]);
     driver.publish();
@@ -26,7 +28,7 @@ for (const bytes of [0, 8, 15])
     driver.writeDescriptor(1, address, bytes, INDIRECT, 0);
     const served: number[] = [];
     const queue = newQueue(0);
-    const serve: Parameters<SplitQueue['drain']>[0] = (chain, to) => {
+    const serve: ServeChain = (chain, to) => {
       served.push(chain.head);
       to.markUsed(chain, 0);
     };

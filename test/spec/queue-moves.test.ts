@@ -11,9 +11,9 @@ import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { sharedRegion } from '../../src/testing/stand-in-machine.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
-import type { QueueHost } from '../../src/transports/queue/queue-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
+import type { DeviceHost } from '../../src/transports/queue/queue-host.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 
 const DISK_BYTES = 64 * 1024;
 const SECTOR = 512;
@@ -35,13 +35,21 @@ function slowStore(disk: Uint8Array, random: SeededRandom): BlockStore {
 }
 
 /** A host that answers when it pleases, as one in another process does. */
-function lateHost(host: LocalQueueHost): QueueHost {
-  const later = (task: () => void): void => void setImmediate(task);
+function lateHost(host: LocalHost): DeviceHost {
+  const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  async function late<T>(answer: () => Promise<T>): Promise<T> {
+    await later();
+    const value = await answer();
+    await later();
+    return value;
+  }
   return {
-    setMemory: (regions, done) => host.setMemory(regions, done),
-    start: (index, setup, done) => later(() => host.start(index, setup, (problem) => later(() => done(problem)))),
-    stop: (index, done) => later(() => host.stop(index, (base, broken) => later(() => done(base, broken)))),
-    setCall: (index, callFd, done) => host.setCall(index, callFd, done),
+    device: host.device,
+    events: undefined,
+    setMemory: (regions) => host.setMemory(regions),
+    start: (index, setup) => late(() => host.start(index, setup)),
+    stop: (index) => late(() => host.stop(index)),
+    setCall: (index, call) => host.setCall(index, call),
     activate: (features) => host.activate(features),
     writeConfig: (offset, bytes) => host.writeConfig(offset, bytes),
     reset: () => host.reset(),
@@ -88,35 +96,32 @@ async function exam(open: (device: BlockDevice, guest: RawGuest) => Driver, seed
   const makeDevice = (): BlockDevice => new BlockDevice(slowStore(disk, random), { queues: QUEUES });
   using guest = new RawGuest({ sizeBytes: 16 << 20 });
   await using driver = open(makeDevice(), guest);
-  const { session } = driver.transport;
+  const { registers } = driver.transport;
   const hosts = [0, 1].map(() => {
-    const host = new LocalQueueHost(makeDevice(), driver.machine.loop, {
-      log: (line) => driver.machine.lines.push(line),
-    });
-    host.setMemory([sharedRegion(guest)], () => {});
-    return host;
+    const log = (line: string): void => void driver.machine.lines.push(line);
+    return new LocalHost(makeDevice(), driver.machine.loop, { log, guest: new GuestMemory([guest.memory]) });
   });
-  const targets: readonly QueueHost[] = [...hosts, lateHost(hosts[0] as LocalQueueHost)];
+  const targets: readonly DeviceHost[] = [...hosts, lateHost(hosts[0] as LocalHost)];
   const moves: Promise<void>[] = [];
   let queues = await run(driver, guest);
   for (let step = 0; step < STEPS; step++) {
     const what = random.of(['submit', 'submit', 'submit', 'lend', 'reclaim', 'pause', 'resume', 'wait', 'run']);
     if (what === 'submit') submit(driver, queues, random);
-    else if (what === 'lend') moves.push(session.lend(random.of(targets)));
-    else if (what === 'reclaim') moves.push(session.reclaim());
-    else if (what === 'pause') moves.push(session.pause());
-    else if (what === 'resume') moves.push(session.resume());
+    else if (what === 'lend') moves.push(registers.lend(random.of(targets)));
+    else if (what === 'reclaim') moves.push(registers.reclaim());
+    else if (what === 'pause') moves.push(registers.pause());
+    else if (what === 'resume') moves.push(registers.resume());
     else if (what === 'wait') await new Promise((resolve) => setImmediate(resolve));
     else if (random.oneIn(3)) queues = await run(driver, guest);
     harvest(queues, disk, `seed ${seed}, step ${step}`);
   }
-  moves.push(session.resume());
+  moves.push(registers.resume());
   await Promise.all(moves);
   await eventually(`seed ${seed}: everything that was asked for`, () => {
     harvest(queues, disk, `seed ${seed}, at the end`);
     return queues.every(({ inFlight }) => inFlight === 0);
   });
-  await session.reclaim();
+  await registers.reclaim();
   assert.deepEqual(
     hosts.flatMap((host) => host.report()),
     [],

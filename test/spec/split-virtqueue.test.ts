@@ -7,8 +7,9 @@ import { unofferedFeatures } from '../../src/virtio/device.ts';
 import type { ServeChain } from '../../src/virtio/device-queue.ts';
 import { DriverError } from '../../src/virtio/errors.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
-import { splitQueueBytes, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import type { RunnableQueue } from '../../src/virtio/ring-format.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
+import { splitFormat, splitQueueBytes } from '../../src/virtio/split/split-format.ts';
 import { pattern } from '../reference/array-store.ts';
 import { type Access, watchAtomics } from '../reference/atomics-watch.ts';
 
@@ -20,7 +21,7 @@ const DATA_AT = 0x800;
 class Rig {
   readonly memory = new DriverMemory(new Uint8Array(4096));
   readonly driver: DriverQueue;
-  readonly queue: SplitQueue;
+  readonly queue: RunnableQueue;
   calls = 0;
   /** What each chain the device got had: bytes it may read, bytes it may write. */
   readonly served: [number, number][] = [];
@@ -31,7 +32,8 @@ class Rig {
     const notify = (): void => {
       this.calls++;
     };
-    this.queue = new SplitQueue(this.driver.layout, new GuestMemory([this.memory]), { features, base: start, notify });
+    const options = { features, base: start, notify, again: () => {} };
+    this.queue = splitFormat.open(size, this.driver.layout, new GuestMemory([this.memory]), options);
   }
 
   readonly #serve: ServeChain = (chain, queue) => {
@@ -41,7 +43,9 @@ class Rig {
   };
 
   drain(): number {
-    return this.queue.drain(this.#serve);
+    const { base } = this.queue;
+    this.queue.drain(this.#serve);
+    return (this.queue.base - base) & 0xffff;
   }
 
   /** Makes the chain at `head` available, whatever is there. */
@@ -94,9 +98,9 @@ suite('§2.7.5 the descriptor table', () => {
     rig.driver.add([readable(64), writable(32)]);
     rig.driver.add([readable(64), writable(32)], 0);
     rig.driver.publish();
-    const { usedRing } = rig.driver.addresses;
+    const { deviceArea } = rig.driver.addresses;
     const isOurs = (at: number): boolean =>
-      (at >= usedRing && at < usedRing + splitQueueBytes(8).usedRing) || (at >= 0xc00 && at < 0xc20);
+      (at >= deviceArea && at < deviceArea + splitQueueBytes(8).deviceArea) || (at >= 0xc00 && at < 0xc20);
     const before = rig.memory.bytes.slice();
     rig.drain();
     rig.memory.bytes.forEach((byte, at) => {
@@ -120,7 +124,7 @@ suite('§2.7.5 the descriptor table', () => {
     } finally {
       DataView.prototype.getUint32 = getUint32;
     }
-    const entry = rig.driver.addresses.descriptorTable + 16 * head;
+    const entry = rig.driver.addresses.descriptorArea + 16 * head;
     assert.deepEqual(read, [entry, entry + 4, entry + 8, entry + 12]);
   });
 
@@ -274,7 +278,7 @@ function accessesOf(features: bigint): { name: string; usedLength: number }[] {
   rig.driver.add([writable(5)]);
   rig.driver.publish();
   const { size, available, layout } = rig.driver;
-  const length = new DataView(layout.usedRing.buffer, layout.usedRing.byteOffset + 8, 4);
+  const length = new DataView(layout.deviceArea.buffer, layout.deviceArea.byteOffset + 8, 4);
   const nameOf = ({ kind, array, index }: Access): string => {
     const isAvailable = array.byteOffset === available.byteOffset;
     const event = isAvailable ? 2 + size : 2 + 4 * size;
@@ -343,8 +347,8 @@ suite('§2.7.10 available buffer notifications', () => {
     const memory = new DriverMemory(new Uint8Array(4096));
     const driver = new DriverQueue(memory, { size: 4, features: VIRTIO_F_EVENT_IDX });
     driver.used[0] = 1;
-    const options = { features: VIRTIO_F_EVENT_IDX, notify: () => {} };
-    const queue = new SplitQueue(driver.layout, new GuestMemory([memory]), options);
+    const options = { features: VIRTIO_F_EVENT_IDX, notify: () => {}, again: () => {} };
+    const queue = splitFormat.open(4, driver.layout, new GuestMemory([memory]), options);
     const look = (): void => assert.equal(driver.used[0], 0);
     look();
     using _watch = watchAtomics(look);
@@ -379,8 +383,8 @@ test('§2.2.1 a feature that was not offered is told from those that were', () =
 });
 
 test('§2.7 each part of a queue has its size', () => {
-  assert.deepEqual(splitQueueBytes(1), { descriptorTable: 16, availableRing: 8, usedRing: 14 });
-  assert.deepEqual(splitQueueBytes(32768), { descriptorTable: 524_288, availableRing: 65_542, usedRing: 262_150 });
+  assert.deepEqual(splitQueueBytes(1), { descriptorArea: 16, driverArea: 8, deviceArea: 14 });
+  assert.deepEqual(splitQueueBytes(32768), { descriptorArea: 524_288, driverArea: 65_542, deviceArea: 262_150 });
 });
 
 for (const features of [0n, VIRTIO_F_EVENT_IDX]) {

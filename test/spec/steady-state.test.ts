@@ -8,7 +8,7 @@ import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { type DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../src/virtio/spec.ts';
-import { SplitQueue } from '../../src/virtio/split/split-queue.ts';
+import { splitFormat } from '../../src/virtio/split/split-format.ts';
 
 const FEATURES = VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
 const BATCH = 32;
@@ -31,8 +31,12 @@ function costs(type: number, dataPieces: readonly number[], indirectFrom: number
   const driver = new DriverQueue(memory, { size: 256, features: FEATURES, indirectMax: 8 });
   const store = { sizeBytes: 1 << 20, read() {}, write() {}, flush() {} };
   const device = new BlockDevice(store);
-  device.activate(device.features);
-  const queue = new SplitQueue(driver.layout, new GuestMemory([memory]), { features: FEATURES, notify() {} });
+  let isTurnOver = false;
+  const again = (): void => {
+    isTurnOver = true;
+  };
+  const options = { features: FEATURES, notify() {}, again };
+  const queue = splitFormat.open(256, driver.layout, new GuestMemory([memory]), options);
   const header = memory.allocate(16);
   memory.slice(header, 16).set(encodeReadable({ ...blockRequest.flush(), type }));
   const buffers: DriverBuffer[] = [
@@ -45,7 +49,10 @@ function costs(type: number, dataPieces: readonly number[], indirectFrom: number
     for (let done = 0; done < REQUESTS; done += BATCH) {
       for (let i = 0; i < BATCH; i++) driver.add(buffers, indirectFrom);
       driver.publish();
-      device.process(queue);
+      do {
+        isTurnOver = false;
+        device.process(0, queue);
+      } while (isTurnOver);
       driver.harvest(onUsed);
       driver.requestCalls();
     }

@@ -45,7 +45,7 @@ test('§4.2.2.1 MagicValue, Version, DeviceID and VendorID', async () => {
 
 test('§4.2.2 DeviceFeatures shows 32 bits from DeviceFeaturesSel * 32 on, and none beyond 63', async () => {
   await using world = makeWorld();
-  const { offeredFeatures } = world.driver.transport.session;
+  const { offeredFeatures } = world.driver.transport.registers;
   for (const select of [0, 1, 2, 3, 0xffff_ffff, 0]) {
     world.driver.write(Reg.DeviceFeaturesSel, select);
     const expected = select > 1 ? 0n : (offeredFeatures >> BigInt(32 * select)) & 0xffff_ffffn;
@@ -55,15 +55,15 @@ test('§4.2.2 DeviceFeatures shows 32 bits from DeviceFeaturesSel * 32 on, and n
 
 test('§4.2.2 DriverFeatures sets 32 bits, and does not add to what was there', async () => {
   await using world = makeWorld();
-  const { session } = world.driver.transport;
+  const { registers } = world.driver.transport;
   world.driver.write(Reg.DriverFeaturesSel, 0);
   world.driver.write(Reg.DriverFeatures, 0xffff_ffff);
   world.driver.write(Reg.DriverFeatures, 0x8000_0001);
   world.driver.write(Reg.DriverFeaturesSel, 1);
   world.driver.write(Reg.DriverFeatures, 1);
-  assert.equal(session.features, 0x1_8000_0001n);
+  assert.equal(registers.features, 0x1_8000_0001n);
   await world.driver.reset();
-  assert.equal(session.features, 0n);
+  assert.equal(registers.features, 0n);
 });
 
 test('§4.2.2 QueueSizeMax is zero for a queue that is not there', async () => {
@@ -78,7 +78,7 @@ test('the registers of a queue that is not there take nothing and read as zero',
   for (const register of [Reg.QueueSize, Reg.QueueDescLow, Reg.QueueDriverHigh, Reg.QueueDeviceLow, Reg.QueueReady])
     await world.driver.write(register, 1);
   assert.equal(world.driver.read(Reg.QueueReady), 0);
-  assert.equal(world.driver.transport.session.queues.filter(({ ready }) => ready).length, 0);
+  assert.equal(world.driver.transport.registers.queues.filter(({ ready }) => ready).length, 0);
 });
 
 test('§4.2.2.2 a size above QueueSizeMax or of no power of two is not taken: the queue does not become ready', async () => {
@@ -99,9 +99,9 @@ test('§4.2.2.2 a ready queue keeps its size and its addresses', async () => {
   world.driver.write(Reg.QueueSel, 0);
   for (const register of [Reg.QueueSize, Reg.QueueDescLow, Reg.QueueDriverLow, Reg.QueueDeviceLow])
     world.driver.write(register, 32);
-  const queue = world.driver.transport.session.queue(0);
+  const queue = world.driver.transport.registers.queue(0);
   assert.equal(queue?.size, 16);
-  assert.equal(queue?.addressWord('descriptorTable', 0), blocks.queue.addresses.descriptorTable);
+  assert.equal(queue?.addressWord('descriptorArea', 0), blocks.queue.addresses.descriptorArea);
   assert.equal(await readsBack(blocks, () => world.driver.kick(0)), 1);
 });
 

@@ -145,7 +145,7 @@ test('§4.1.4 there is a capability for each structure, and each lies within BAR
     assert.equal(found.offset % 4, 0);
   }
   assert.ok(world.driver.structures.has(pci.VIRTIO_PCI_CAP_PCI_CFG));
-  assert.equal(world.driver.structures.get(pci.VIRTIO_PCI_CAP_DEVICE_CFG)?.sizeBytes, world.device.config.length);
+  assert.equal(world.driver.structures.get(pci.VIRTIO_PCI_CAP_DEVICE_CFG)?.sizeBytes, world.device.config.bytes.length);
 });
 
 test('§4.1.4.4.1 every queue has a doorbell of its own within the notification structure', async () => {
@@ -183,7 +183,7 @@ test('a kernel without doorbells is said once for each queue, and everything wor
 
 test('§4.1.4.3.1 device_feature shows 32 bits from device_feature_select * 32 on, and none beyond 63', async () => {
   await using world = makeWorld();
-  const { offeredFeatures } = world.driver.transport.session;
+  const { offeredFeatures } = world.driver.transport.registers;
   for (const select of [0, 1, 2, 0xffff_ffff]) {
     world.driver.write(Field.device_feature_select, select, 4);
     assert.equal(world.driver.read(Field.device_feature_select, 4), select);
@@ -378,7 +378,7 @@ test('§4.1.4.9.1 pci_cfg_data is a window into the BAR, also while that answers
   assert.equal(world.driver.readPci(capability + data), QUEUES);
   aim(Field.device_status, 1);
   await world.driver.writePci(capability + data, 3);
-  assert.equal(world.driver.transport.session.status, 3);
+  assert.equal(world.driver.transport.registers.status, 3);
   assert.equal(world.driver.readPci(capability + data), 3);
   for (const [at, bytes] of [
     [Field.num_queues, 3],
@@ -389,7 +389,7 @@ test('§4.1.4.9.1 pci_cfg_data is a window into the BAR, also while that answers
     await world.driver.writePci(capability + data, 0);
     assert.equal(world.driver.readPci(capability + data), 0, 'no window there');
   }
-  assert.equal(world.driver.transport.session.status, 3);
+  assert.equal(world.driver.transport.registers.status, 3);
 });
 
 test('nonsense in the configuration space and in both BARs: nothing throws, and a driver can begin again', async () => {

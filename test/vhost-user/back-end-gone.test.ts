@@ -29,7 +29,7 @@ class Machine extends DrivenDisk {
   async plug(socket: string, whenGone: 'wait' | 'fail'): Promise<void> {
     const { loop, log, memory } = this;
     this.disk = await VhostUserDisk.connect({ socket, whenGone, memory: [memory], loop, log });
-    this.disk.serve(this.connect(this.disk.device, this.disk.host));
+    this.disk.serve(this.connect(this.disk.host));
   }
 
   static async with(socket: string, whenGone: 'wait' | 'fail', options?: DrivenDiskOptions): Promise<Machine> {
@@ -80,7 +80,7 @@ test('requests wait while the back end is gone, and are served when it is back',
   );
   await machine.says(/the back end is back$/);
   assert.equal(machine.lines.length, 2);
-  assert.equal(machine.session.status & DeviceStatus.DEVICE_NEEDS_RESET, 0);
+  assert.equal(machine.registers.status & DeviceStatus.DEVICE_NEEDS_RESET, 0);
 });
 
 test('requests fail while the back end is gone if the user chose that, and are served when it is back', async () => {
@@ -130,8 +130,8 @@ test('the driver may reset the device, and begin again, while the back end is go
   await backEnd.server.close();
   await machine.says(/wait until it returns$/);
   hand.submit(read(2));
-  await machine.session.writeStatus(0);
-  assert.equal(machine.session.status, 0);
+  await machine.registers.writeStatus(0);
+  assert.equal(machine.registers.status, 0);
   const anew = await machine.byHand();
   anew.submit(read(3));
   await using _again = await serveAgain(backEnd);
@@ -146,7 +146,7 @@ test('a reset waits for what the back end has in flight', async () => {
   hand.submit(read(1));
   await eventually('the read waits', () => gated.waiting === 1);
   let isReset = false;
-  const reset = Promise.resolve(machine.session.writeStatus(0)).then(() => {
+  const reset = Promise.resolve(machine.registers.writeStatus(0)).then(() => {
     isReset = true;
   });
   await machine.says(/has not answered GET_VRING_BASE for 1 s/);
@@ -204,9 +204,9 @@ test('what was finished out of order when the back end goes is not guessed: the 
   await machine.says(
     /queue 0 stopped until the driver resets it: its back end went away with requests finished out of order/,
   );
-  await eventually('the driver is told', () => (machine.session.status & DeviceStatus.DEVICE_NEEDS_RESET) !== 0);
+  await eventually('the driver is told', () => (machine.registers.status & DeviceStatus.DEVICE_NEEDS_RESET) !== 0);
   assert.equal(machine.configChanges, 1);
-  await machine.session.writeStatus(0);
+  await machine.registers.writeStatus(0);
   const anew = await machine.byHand();
   assert.deepEqual((await anew.serve(read(4)))[0]?.data, sectorOf(4));
 });

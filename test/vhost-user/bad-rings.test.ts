@@ -121,7 +121,7 @@ for (const size of [0, 3, 65536, 2 ** 31, 2 ** 32 - 1])
     },
   );
 for (const base of [65536, 2 ** 32 - 1])
-  endsSession(`an available index of ${base}`, new RegExp(`SET_VRING_BASE: an available index of ${base}`), {
+  endsSession(`a ring that goes on from ${base}`, new RegExp(`SET_VRING_BASE: a ring cannot go on from ${base}`), {
     request: Request.SET_VRING_BASE,
     payload: encodeVringState(0, base),
   });
@@ -131,9 +131,9 @@ for (const value of [2, 2 ** 32 - 1])
     payload: encodeVringState(0, value),
   });
 
-const PARTS = ['descriptorTable', 'usedRing', 'availableRing'] as const;
+const PARTS = ['descriptorArea', 'deviceArea', 'driverArea'] as const;
 /** Bytes and alignment of each part of a ring of 16. */
-const MEASURES = { descriptorTable: [256, 16], usedRing: [134, 4], availableRing: [38, 2] } as const;
+const MEASURES = { descriptorArea: [256, 16], deviceArea: [134, 4], driverArea: [38, 2] } as const;
 
 /** SET_VRING_ADDR with one part somewhere else, counted from where the region begins. */
 function misplaced(part: (typeof PARTS)[number], offset: number): RawMessage {
@@ -165,14 +165,18 @@ for (const part of PARTS) {
   );
 }
 
-endsSession('a ring outside that SET_FEATURES would start', /SET_VRING_ADDR: usedRing .* is in no region/, (front) => {
-  const messages = ring.start().filter(({ request }) => request !== Request.SET_VRING_ENABLE);
-  for (const message of messages) if (message.request !== Request.SET_VRING_ADDR) front.send(message);
-  front.send(misplaced('usedRing', 1 << 20));
-  front.send(setU64(Request.SET_FEATURES, FEATURES));
-});
+endsSession(
+  'a ring outside that SET_FEATURES would start',
+  /SET_VRING_ADDR: deviceArea .* is in no region/,
+  (front) => {
+    const messages = ring.start().filter(({ request }) => request !== Request.SET_VRING_ENABLE);
+    for (const message of messages) if (message.request !== Request.SET_VRING_ADDR) front.send(message);
+    front.send(misplaced('deviceArea', 1 << 20));
+    front.send(setU64(Request.SET_FEATURES, FEATURES));
+  },
+);
 
-endsSession('a ring at 2^64 - 1', /SET_VRING_ADDR: descriptorTable .* is in no region/, (front) => {
+endsSession('a ring at 2^64 - 1', /SET_VRING_ADDR: descriptorArea .* is in no region/, (front) => {
   const payload = new Uint8Array(40).fill(0xff, 8);
   for (const message of ring.start()) if (message.request !== Request.SET_VRING_ADDR) front.send(message);
   front.send({ request: Request.SET_VRING_ADDR, payload });

@@ -1,4 +1,4 @@
-// test/vhost-user: a machine without processors: memory, a driver's session with a disk, doorbells, and threads that drive its queues.
+// test/vhost-user: a machine without processors: memory, the registers of a disk, doorbells, and threads that drive its queues.
 import { Worker } from 'node:worker_threads';
 import { planQueue, type QueuePlan } from '../../bench/load/queue-plan.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -12,11 +12,10 @@ import type { BlockRequest } from '../../src/testing/block-request.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { DriverSession } from '../../src/transports/bus/device-registers.ts';
-import type { QueueHost, SharedRegion } from '../../src/transports/queue/queue-host.ts';
-import type { VirtioDevice } from '../../src/virtio/device.ts';
+import { DeviceRegisters } from '../../src/transports/bus/device-registers.ts';
+import type { DeviceHost, SharedRegion } from '../../src/transports/queue/queue-host.ts';
+import type { RingAreas } from '../../src/virtio/ring-format.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX } from '../../src/virtio/spec.ts';
-import type { RingAddresses } from '../../src/virtio/split/split-ring.ts';
 import { COMPLETED, STOP, type Verified, type VerifyingJob } from './verifying-thread.ts';
 
 const GUEST_BASE = 0x4000_0000;
@@ -52,7 +51,8 @@ export class DrivenDisk implements AsyncDisposable {
   readonly #workers: Worker[] = [];
   readonly #mapping: Mapping;
   readonly #byHand: DriverMemory;
-  #session: DriverSession | undefined;
+  #registers: DeviceRegisters | undefined;
+  #shared: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
   constructor({ queues = 1, depth = 32 }: DrivenDiskOptions = {}) {
@@ -66,7 +66,7 @@ export class DrivenDisk implements AsyncDisposable {
     const fd = createMemfd('driven-disk', sizeBytes);
     this.#mapping = Mapping.ofFile(fd, sizeBytes);
     this.#byHand = new DriverMemory(this.#mapping.bytes.subarray(planned), GUEST_BASE + planned);
-    this.memory = { fd, mapBytes: sizeBytes, mmapOffset: 0, guestAddress: GUEST_BASE, sizeBytes };
+    this.memory = { id: 1, fd, fileOffset: 0, guestAddress: GUEST_BASE, sizeBytes, blockBytes: BLOCK_BYTES };
     plans.forEach((plan, index) => {
       const doorbell = EventFd.create();
       const watch = this.loop.watch(doorbell.fd, { readable: () => this.#rung(index, doorbell) });
@@ -79,56 +79,58 @@ export class DrivenDisk implements AsyncDisposable {
   #rung(index: number, doorbell: EventFd): void {
     if (!doorbell.clear()) return;
     const assigned = this.#assigned.get(index);
-    if (assigned === undefined) this.#session?.kick(index);
+    if (assigned === undefined) this.#registers?.kick(index);
     else assigned.signal();
   }
 
-  /** The driver's session with this device, made once. */
-  connect(device: VirtioDevice, host: QueueHost): DriverSession {
-    host.setMemory([this.memory], (problem) => {
-      if (problem !== undefined) throw problem;
-    });
-    this.#session = new DriverSession(device, host, this.loop, {
+  /** The registers of this host's device, made once. */
+  connect(host: DeviceHost): DeviceRegisters {
+    this.#shared = host.setMemory([this.memory]);
+    this.#registers = new DeviceRegisters(host, this.loop, {
       assignDoorbell: (queue, eventFd) => {
         if (this.#assigned.has(queue)) throw new Error(`the doorbell of queue ${queue} has an eventfd already`);
         this.#assigned.set(queue, eventFd);
         return { [Symbol.dispose]: () => void this.#assigned.delete(queue) };
       },
-      callFd: (queue) => this.#queues[queue]?.call.fd,
+      call: (queue) => {
+        const call = this.#queues[queue]?.call;
+        return call && { fd: call.fd };
+      },
       say: this.log,
       configChanged: () => this.configChanges++,
       reset: () => {},
     });
-    return this.#session;
+    return this.#registers;
   }
 
-  get session(): DriverSession {
-    return this.#session as DriverSession;
+  get registers(): DeviceRegisters {
+    return this.#registers as DeviceRegisters;
   }
 
   /** As a driver begins, §3.1.1: everything offered is accepted, but for `without`. */
-  async bringUp(without = 0n, other?: RingAddresses & { readonly size: number }): Promise<void> {
-    const { session } = this;
-    await session.writeStatus(ACKNOWLEDGE);
-    await session.writeStatus(ACKNOWLEDGE | DRIVER);
-    const features = session.offeredFeatures & ~without;
-    for (const select of [0, 1]) session.acceptWord(select, Number((features >> BigInt(32 * select)) & 0xffff_ffffn));
-    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  async bringUp(without = 0n, other?: RingAreas & { readonly size: number }): Promise<void> {
+    const { registers } = this;
+    await this.#shared;
+    await registers.writeStatus(ACKNOWLEDGE);
+    await registers.writeStatus(ACKNOWLEDGE | DRIVER);
+    const features = registers.offeredFeatures & ~without;
+    for (const select of [0, 1]) registers.acceptWord(select, Number((features >> BigInt(32 * select)) & 0xffff_ffffn));
+    await registers.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
     const rings = other === undefined ? this.#queues.map(({ plan }) => addressesOf(plan)) : [other];
     for (const [index, ring] of rings.entries()) {
-      const queue = session.queue(index);
+      const queue = registers.queue(index);
       if (queue === undefined) throw new Error(`the device has no queue ${index}`);
       queue.size = ring.size;
-      for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
+      for (const part of ['descriptorArea', 'driverArea', 'deviceArea'] as const)
         queue.setAddressWord(part, 0, ring[part]);
-      await session.setReady(index, true);
+      await registers.setReady(index, true);
     }
-    await session.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    await registers.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
   }
 
   /** In place of `bringUp` and `drive`: queue 0, to be driven from here. */
   async byHand(size = 64): Promise<Hand> {
-    const queue = new DriverQueue(this.#byHand, { size, features: this.session.offeredFeatures });
+    const queue = new DriverQueue(this.#byHand, { size, features: this.registers.offeredFeatures });
     await this.bringUp(0n, { ...queue.addresses, size });
     const { doorbell } = this.#queues[0] as Driven;
     return new Hand(new BlockDriver(this.#byHand, queue), doorbell);
@@ -137,7 +139,7 @@ export class DrivenDisk implements AsyncDisposable {
   /** Starts a thread for each queue, which reads and writes and compares until `stop` is called. */
   drive(seed = 1): Driving {
     const { capacityBytes } = this;
-    const eventIdx = (this.session.features & VIRTIO_F_EVENT_IDX) !== 0n;
+    const eventIdx = (this.registers.features & VIRTIO_F_EVENT_IDX) !== 0n;
     const threads = this.#queues.map(({ plan, doorbell, call, words }, queue) => {
       const job: VerifyingJob = {
         ...{ plan, queue, queues: this.#queues.length, capacityBytes, eventIdx, seed: seed + queue, words },
@@ -155,13 +157,12 @@ export class DrivenDisk implements AsyncDisposable {
   }
 
   get capacityBytes(): number {
-    const { buffer, byteOffset } = this.session.device.config;
-    return Number(new DataView(buffer, byteOffset).getBigUint64(0, true)) * 512;
+    return (this.registers.readConfig(0, 4) + this.registers.readConfig(4, 4) * 2 ** 32) * 512;
   }
 
   /** As the machine's end. */
   close(): Promise<void> {
-    this.#closed ??= this.#session?.close() ?? Promise.resolve();
+    this.#closed ??= this.#registers?.close() ?? Promise.resolve();
     return this.#closed;
   }
 
@@ -243,11 +244,11 @@ export class Driving {
   }
 }
 
-function addressesOf(plan: QueuePlan): RingAddresses & { readonly size: number } {
+function addressesOf(plan: QueuePlan): RingAreas & { readonly size: number } {
   const { size } = plan;
   const at = (offset: number): number => GUEST_BASE + offset;
-  const descriptorTable = at(plan.descriptorTable);
-  return { size, descriptorTable, availableRing: at(plan.availableRing), usedRing: at(plan.usedRing) };
+  const descriptorArea = at(plan.descriptorArea);
+  return { size, descriptorArea, driverArea: at(plan.driverArea), deviceArea: at(plan.deviceArea) };
 }
 
 function resultOf(worker: Worker): Promise<Verified> {

@@ -16,7 +16,7 @@ import { memory } from '../../src/stores/memory.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
 import { LendableImage } from '../../src/vmm/lendable-image.ts';
@@ -38,11 +38,11 @@ class Exam extends DrivenDisk {
 
   constructor(socket?: string) {
     super({ queues: QUEUES });
-    const device = new BlockDevice(this.image.store, { queues: QUEUES, onError: this.log, ranges: 'portable' });
+    const device = new BlockDevice(this.image.store, { queues: QUEUES });
     this.socket = socket ?? this.socket;
-    const session = this.connect(device, new LocalQueueHost(device, this.loop, { log: this.log }));
+    const registers = this.connect(new LocalHost(device, this.loop, { log: this.log }));
     const { image, loop, log } = this;
-    this.handOver = new HandOver({ socket: this.socket, device, image, session, memory: [this.memory], loop, log });
+    this.handOver = new HandOver({ socket: this.socket, device, image, registers, memory: [this.memory], loop, log });
   }
 
   async begin(): Promise<Driving> {
@@ -183,7 +183,7 @@ test('a driver that resets the device while the disk is elsewhere finds it there
   const server = serveImage(exam);
   await exam.reaches('there');
   await hand.serve(blockRequest.write(2, new Uint8Array(512).fill(2)));
-  await exam.session.writeStatus(0);
+  await exam.registers.writeStatus(0);
   const anew = await exam.byHand();
   const results = await anew.serve(blockRequest.read(1, 512), blockRequest.read(2, 512), blockRequest.flush());
   assert.deepEqual(
@@ -228,9 +228,10 @@ for (const [verb, act] of [
   for (const name of ['SET_FEATURES', 'ADD_MEM_REG', 'SET_VRING_NUM', 'SET_VRING_KICK', 'SET_VRING_ENABLE']) {
     test(`a back end that ${verb} ${name} while it is given the disk does not get it, and nothing is lost`, async (t) => {
       await using exam = new Exam();
-      const { features, config } = exam.session.device;
+      const { features, config } = exam.registers.device;
+      assert.ok(config !== undefined);
       using backEnd = new ScriptedBackEnd(exam.loop, exam.socket, {
-        ...{ features, config, queues: QUEUES, protocolFeatures: PROTOCOL_FEATURES, [act]: name },
+        ...{ features, config: config.bytes, queues: QUEUES, protocolFeatures: PROTOCOL_FEATURES, [act]: name },
       });
       const driving = await exam.begin();
       exam.handOver.toggle();

@@ -26,7 +26,7 @@ async function plugged(t: TestContext) {
   const backEnd = new ScriptedBackEnd(machine.loop, socket, SCRIPT);
   const { loop, log, memory } = machine;
   const disk = await VhostUserDisk.connect({ socket, whenGone: 'wait', memory: [memory], loop, log });
-  machine.connect(disk.device, disk.host);
+  machine.connect(disk.host);
   const hand = await machine.byHand();
   const end = async (last: ScriptedBackEnd): Promise<void> => {
     await disk.close();
@@ -42,7 +42,7 @@ test('the notes of a back end that is gone go to the next, with the used index, 
   const { machine, backEnd, socket, hand, end } = await plugged(t);
   assert.ok(backEnd.said.indexOf('SET_INFLIGHT_FD') < backEnd.said.indexOf('SET_VRING_KICK'));
   hand.submit(blockRequest.flush(), blockRequest.flush(), blockRequest.flush());
-  const ring = new SplitRing(hand.driver.queue.layout);
+  const ring = new SplitRing(hand.driver.queue.size, hand.driver.queue.layout);
   ring.setUsed(0, ring.availableHead(1), 1);
   ring.setUsedIndex(1);
   backEnd[Symbol.dispose]();
@@ -62,7 +62,7 @@ test('after a reset there is nothing to note: new notes are asked for', async (t
   const { machine, backEnd, hand, end } = await plugged(t);
   const before = backEnd.notes;
   assert.equal(hand.driver.inFlight, 0);
-  await machine.session.writeStatus(0);
+  await machine.registers.writeStatus(0);
   await eventually('new notes', () => backEnd.notes !== before);
   assert.equal(backEnd.said.filter((name) => name === 'GET_INFLIGHT_FD').length, 2);
   await end(backEnd);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DiskDaemon } from '../../src/daemon/disk-daemon.ts';
+import { DeviceDaemon } from '../../src/daemon/device-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
@@ -23,8 +23,9 @@ function startingDaemon(threads: number) {
   const path = join(folder, 'disk.sock');
   const { store, description } = openStore('mem:1M');
   const listener = UnixListener.listen(path);
-  const common = { device: { queues: 4 }, listener, poll: 'off', once: false, log: () => {} } as const;
-  const daemon = new DiskDaemon({ ...common, store: description, threads });
+  const device = { kind: 'blk', store: description, options: { queues: 4 } } as const;
+  const common = { device, listener, poll: 'off', once: false, log: () => {} } as const;
+  const daemon = new DeviceDaemon({ ...common, threads });
   return {
     daemon,
     path,
@@ -85,7 +86,7 @@ test('regression: what the driver set up before is replaced by what it sets up n
   await front.settle(setMemTable([guest.region]), stale.setNum, stale.setBase(7), stale.setAddress, ...ring.start());
   assert.equal((await ring.serve(read))[0]?.status, 0);
   // EVENT_IDX accepted earlier would make it write avail_event, behind the used ring.
-  assert.equal(ring.driver.queue.layout.usedRing.at(-2), 0);
+  assert.equal(ring.driver.queue.layout.deviceArea.at(-2), 0);
   assert.equal((await front.ask(ring.getBase)).payload.getUint32(4, true), 1);
 });
 

@@ -52,19 +52,19 @@ export class ScriptedBackEnd implements Disposable {
         const socket = this.#listener.accept();
         if (socket === undefined) return;
         this.#connection = new Connection(socket, loop, {
-          onMessage: (message, done) => this.#onMessage(socket, message, done),
+          onMessage: (message) => this.#onMessage(socket, message),
           onClosed: () => {},
         });
       },
     });
   }
 
-  #onMessage(socket: UnixSocket, message: Message, done: (outcome: Outcome) => void): void {
+  #onMessage(socket: UnixSocket, message: Message): Outcome {
     const name = vu.requestName(message.request);
     this.said.push(name);
     if (name === this.#script.leavesAt) this.#connection?.close(undefined);
     if (message.request === Request.GET_INFLIGHT_FD) sendNotes(socket, message);
-    done(name === this.#script.refuses ? { ack: 1n } : this.#answer(message));
+    return name === this.#script.refuses ? { ack: 1n } : this.#answer(message);
   }
 
   #answer({ request, payload, fds }: Message): Outcome {

@@ -12,7 +12,7 @@ import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { addMemReg, eventually, RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { VhostUserServer } from '../../src/transports/vhost-user/back-end/server.ts';
 import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import {
@@ -208,7 +208,7 @@ test('regression: a front end for whom there is no descriptor waits until there 
     return accept();
   };
   const closed = Promise.withResolvers<void>();
-  const server = new VhostUserServer(listener, device, new LocalQueueHost(device, loop, { log }), loop, {
+  const server = new VhostUserServer(listener, new LocalHost(device, loop, { log }), loop, {
     log,
     onClosed: closed.resolve,
   });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { DiskDaemon } from '../../src/daemon/disk-daemon.ts';
+import { DeviceDaemon } from '../../src/daemon/device-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
@@ -231,9 +231,8 @@ test('threads that cannot open the store say why, to all who wait for them', asy
   const folder = mkdtempSync(join(tmpdir(), 'belfry-threads-'));
   const { store, description } = openStore('mem:1M');
   const listener = UnixListener.listen(join(folder, 'disk.sock'));
-  const daemon = new DiskDaemon({
-    store: { ...description, fd: 99_999 },
-    device: {},
+  const daemon = new DeviceDaemon({
+    device: { kind: 'blk', store: { ...description, fd: 99_999 }, options: {} },
     listener,
     threads: 2,
     poll: 'off',
@@ -247,7 +246,7 @@ test('threads that cannot open the store say why, to all who wait for them', asy
   rmSync(folder, { recursive: true });
 });
 
-/** The epoll set of a thread that owns nothing but queues: it watches two wake-ups, under the first tokens. */
+/** The epoll set of a thread that owns nothing but queues: it watches its timers and two wake-ups, under the first tokens. */
 function findQueueThreadLoop(): number {
   for (const name of readdirSync('/proc/self/fd')) {
     try {
@@ -256,7 +255,7 @@ function findQueueThreadLoop(): number {
         [...watched]
           .map(([, token]) => token)
           .sort()
-          .join() === '1,2'
+          .join() === '1,2,3'
       )
         return Number(name);
     } catch {
@@ -271,8 +270,9 @@ test('regression: a thread that dies ends the others, and is reported', async ()
   const path = join(folder, 'disk.sock');
   const { store, description } = openStore('mem:1M');
   const listener = UnixListener.listen(path);
-  const common = { device: { queues: 4 }, listener, poll: 'off', once: false, log: () => {} } as const;
-  const daemon = new DiskDaemon({ ...common, store: description, threads: 2 });
+  const device = { kind: 'blk', store: description, options: { queues: 4 } } as const;
+  const common = { device, listener, poll: 'off', once: false, log: () => {} } as const;
+  const daemon = new DeviceDaemon({ ...common, threads: 2 });
   await daemon.ready();
   using front = RawFrontEnd.connect(path);
   await front.settle();

@@ -2,30 +2,29 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DiskDaemon, type DiskDaemonOptions } from '../../src/daemon/disk-daemon.ts';
+import { DeviceDaemon, type DeviceDaemonOptions } from '../../src/daemon/device-daemon.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import type { Listening } from './back-end.ts';
 
 export interface ThreadedBackEnd extends Listening, AsyncDisposable {
-  readonly daemon: DiskDaemon;
+  readonly daemon: DeviceDaemon;
   readonly listenFd: number;
 }
 
 /** Serves `mem:1M`, or the store that `spec` names, and waits until every thread is there. */
 export async function serveByThreads(
   threads: number,
-  options: Partial<DiskDaemonOptions> & { readonly spec?: string } = {},
+  options: Partial<DeviceDaemonOptions> & { readonly spec?: string } = {},
 ): Promise<ThreadedBackEnd> {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-threads-'));
   const path = join(folder, 'disk.sock');
   const lines: string[] = [];
   const { store, description } = openStore(options.spec ?? 'mem:1M');
   const listener = UnixListener.listen(path);
-  const daemon = new DiskDaemon({
-    store: description,
-    device: { queues: 4 },
+  const daemon = new DeviceDaemon({
+    device: { kind: 'blk', store: description, options: { queues: 4 } },
     listener,
     threads,
     poll: 'off',

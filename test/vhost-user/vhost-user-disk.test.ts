@@ -41,7 +41,7 @@ for (const without of [0n, VIRTIO_F_EVENT_IDX]) {
     await using backEnd = serveDisk(memory(DISK_BYTES), { queues: 2 });
     const { loop, log, memory: region } = machine;
     const disk = await VhostUserDisk.connect({ socket: backEnd.path, whenGone: 'wait', memory: [region], loop, log });
-    machine.connect(disk.device, disk.host);
+    machine.connect(disk.host);
     await machine.bringUp(without);
     const driving = machine.drive();
     await driving.progress();
@@ -59,7 +59,7 @@ for (const without of [0n, VIRTIO_F_EVENT_IDX]) {
     await using machine = new DrivenDisk({ queues: 2 });
     const { loop, log, memory: region } = machine;
     const disk = await VhostUserDisk.connect({ socket: backEnd.socket, whenGone: 'wait', memory: [region], loop, log });
-    machine.connect(disk.device, disk.host);
+    machine.connect(disk.host);
     await machine.bringUp(without);
     const driving = machine.drive();
     for (let i = 0; i < 5; i++) await driving.progress();
@@ -77,7 +77,7 @@ async function plugged(device: BlockDevice) {
   const machine = new DrivenDisk();
   const { loop, log, memory: region } = machine;
   const disk = await VhostUserDisk.connect({ socket: backEnd.path, whenGone: 'wait', memory: [region], loop, log });
-  machine.connect(disk.device, disk.host);
+  machine.connect(disk.host);
   return {
     machine,
     disk,
@@ -93,14 +93,14 @@ async function plugged(device: BlockDevice) {
 test('what the back end offers is what the driver is offered: features, queues, configuration space', async () => {
   const device = new BlockDevice(memory(DISK_BYTES), { queues: 3 });
   await using world = await plugged(device);
-  const { session } = world.machine;
+  const { registers } = world.machine;
   const ring = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
-  assert.equal(session.offeredFeatures, device.features | ring);
+  assert.equal(registers.offeredFeatures, device.features | ring);
   assert.deepEqual(
-    session.queues.map(({ sizeMax }) => sizeMax),
+    registers.queues.map(({ sizeMax }) => sizeMax),
     [128, 128, 128],
   );
-  assert.deepEqual(session.device.config, device.config);
+  assert.deepEqual(registers.device.config?.bytes, device.config.bytes);
 });
 
 test('a resize by the back end is told to the driver, who then reads the new capacity', async () => {
@@ -108,11 +108,12 @@ test('a resize by the back end is told to the driver, who then reads the new cap
   await using world = await plugged(device);
   const { machine } = world;
   await machine.byHand();
-  const before = machine.session.generation;
+  machine.registers.readConfig(CONFIG.capacity, 4);
+  const before = machine.registers.generation;
   device.resize(DISK_BYTES / 2);
   await eventually('the driver is told', () => machine.configChanges === 1);
-  assert.equal(machine.session.readConfig(CONFIG.capacity, 4), DISK_BYTES / 2 / 512);
-  assert.notEqual(machine.session.generation, before);
+  assert.equal(machine.registers.readConfig(CONFIG.capacity, 4), DISK_BYTES / 2 / 512);
+  assert.notEqual(machine.registers.generation, before);
 });
 
 test('the cache mode that the driver chooses is the back end’s, and no other field can be written', async () => {
@@ -120,13 +121,13 @@ test('the cache mode that the driver chooses is the back end’s, and no other f
   await using world = await plugged(device);
   const { machine, disk } = world;
   await machine.byHand();
-  machine.session.writeConfig(CONFIG.writeback, 1, 0);
-  machine.session.writeConfig(CONFIG.capacity, 4, 0);
-  assert.equal(machine.session.readConfig(CONFIG.writeback, 1), 0);
-  await eventually('the back end knows', () => device.config[CONFIG.writeback] === 0);
-  assert.equal(machine.session.readConfig(CONFIG.capacity, 4), DISK_BYTES / 512);
-  await machine.session.writeStatus(0);
-  await eventually('a reset undoes it', () => disk.device.config[CONFIG.writeback] === 1);
+  await machine.registers.writeConfig(CONFIG.writeback, 1, 0);
+  await machine.registers.writeConfig(CONFIG.capacity, 4, 0);
+  assert.equal(machine.registers.readConfig(CONFIG.writeback, 1), 0);
+  await eventually('the back end knows', () => device.config.bytes[CONFIG.writeback] === 0);
+  assert.equal(machine.registers.readConfig(CONFIG.capacity, 4), DISK_BYTES / 512);
+  await machine.registers.writeStatus(0);
+  await eventually('a reset undoes it', () => disk.host.device.config?.bytes[CONFIG.writeback] === 1);
 });
 
 /** With a flush, for which there is a cache. */
@@ -147,6 +148,6 @@ test('nobody at the socket, or somebody who says nothing, is an error with one l
   using _silent = UnixListener.listen(socket);
   await assert.rejects(
     VhostUserDisk.connect(options),
-    /did not introduce itself in 5000 ms: does it serve somebody else\?$/,
+    /did not introduce itself in 5000 ms: does it serve another VM\?$/,
   );
 });

@@ -2,20 +2,14 @@
 import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
 
+/** How a disk shows itself to its driver. */
 export interface BlockDeviceOptions {
-  /** Queues offered. QEMU starts one for each vCPU and refuses a back end with fewer. 64 unless said. */
+  /** Queues offered, 1 to 256. QEMU starts one for each vCPU and refuses a back end with fewer. 64 unless said. */
   readonly queues?: number;
-  /** What the guest reads as the disk's serial number, up to 20 bytes. */
+  /** What the guest reads as the disk's serial number, up to 20 bytes. `belfry` unless said. */
   readonly serial?: string;
-  /** Logical block size in bytes: a power of two from 512 to 65536. 512 unless said. */
+  /** Logical block size in bytes: a power of two from 512 to 65536. 512, or the store's alignment, unless said. */
   readonly blockSize?: number;
-  /**
-   * How much one DISCARD or WRITE_ZEROES request may name. `portable`: one range of 16 MiB, which every other implementation takes too, so
-   * that the disk can be handed to one. `wide` unless said.
-   */
-  readonly ranges?: 'wide' | 'portable';
-  /** One line for each request that a store failed. */
-  readonly onError?: (line: string) => void;
 }
 
 export const QUEUES_DEFAULT = 64;
@@ -24,10 +18,30 @@ export const QUEUES_MAX = 256;
 /** A ring of 128 must hold header, data and status of a request without an indirect table. */
 export const SEG_MAX = 126;
 const SIZE_MAX = 1 << 20;
-/** One request may name so many ranges of so many sectors: enough for a guest, bounded for us. */
-export const RANGES_MAX = 32;
-export const RANGE_SECTORS_MAX = 1 << 22;
-const PORTABLE_RANGE_SECTORS = 1 << 15;
+/** No honest driver asks for more in one request: SEG_MAX segments of SIZE_MAX are less. */
+export const REQUEST_BYTES_MAX = 128 * 2 ** 20;
+/** One DISCARD or WRITE_ZEROES request names one range of 16 MiB, as in the field: it may cost a memset of that. */
+export const RANGES_MAX = 1;
+export const RANGE_SECTORS_MAX = 1 << 15;
+
+/** Throws RangeError for an option that is none. */
+export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize }: BlockDeviceOptions): void {
+  if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
+    throw new RangeError(`queues is ${queues}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
+  if (serial !== undefined && new TextEncoder().encode(serial).length > blk.ID_BYTES)
+    throw new RangeError(`serial is "${serial}"; it has at most ${blk.ID_BYTES} bytes`);
+  const isPower = (bytes: number): boolean => bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes));
+  if (blockSize !== undefined && !isPower(blockSize))
+    throw new RangeError(`blockSize is ${blockSize}; a power of two from 512 to 65536 is wanted`);
+  const bytes = logicalBlock(store, { ...(blockSize && { blockSize }) });
+  if (store.sizeBytes % bytes !== 0)
+    throw new RangeError(`blockSize is ${bytes}; the disk's ${store.sizeBytes} bytes are not a multiple of it`);
+}
+
+/** The block size that the driver is told. */
+export function logicalBlock(store: BlockStore, { blockSize = blk.SECTOR_BYTES }: BlockDeviceOptions): number {
+  return Math.max(blockSize, store.alignment ?? blk.SECTOR_BYTES);
+}
 
 /** The feature bits of a disk on this store. */
 export function blockFeatures(store: BlockStore): bigint {
@@ -41,37 +55,39 @@ export function blockFeatures(store: BlockStore): bigint {
     (writable ? 0n : blk.VIRTIO_BLK_F_RO) |
     // "Devices SHOULD always offer VIRTIO_BLK_F_FLUSH": without a volatile cache a flush has nothing to do.
     blk.VIRTIO_BLK_F_FLUSH |
-    (writable && store.flush !== undefined ? blk.VIRTIO_BLK_F_CONFIG_WCE : 0n) |
+    (hasCache(store) ? blk.VIRTIO_BLK_F_CONFIG_WCE : 0n) |
     (writable && store.discard !== undefined ? blk.VIRTIO_BLK_F_DISCARD : 0n) |
     (writable && store.writeZeroes !== undefined ? blk.VIRTIO_BLK_F_WRITE_ZEROES : 0n)
   );
 }
 
+/** Whether completed writes may be lost until a flush, so that the driver has a cache mode to choose. */
+export function hasCache(store: BlockStore): boolean {
+  return store.write !== undefined && store.flush !== undefined;
+}
+
 /** Fills a configuration space of CONFIG_BYTES. */
 export function writeBlockConfig(config: Uint8Array, store: BlockStore, options: BlockDeviceOptions): void {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
-  const blockSize = options.blockSize ?? blk.SECTOR_BYTES;
+  const blockSize = logicalBlock(store, options);
   const physical = Math.max(blockSize, store.physicalBlockBytes ?? blockSize);
   const features = blockFeatures(store);
-  const isPortable = options.ranges === 'portable';
-  const rangesMax = isPortable ? 1 : RANGES_MAX;
-  const rangeSectorsMax = isPortable ? PORTABLE_RANGE_SECTORS : RANGE_SECTORS_MAX;
   writeCapacity(config, store.sizeBytes);
   view.setUint32(blk.CONFIG.size_max, SIZE_MAX, true);
   view.setUint32(blk.CONFIG.seg_max, SEG_MAX, true);
   view.setUint32(blk.CONFIG.blk_size, blockSize, true);
   view.setUint8(blk.CONFIG.physical_block_exp, Math.log2(physical / blockSize));
   view.setUint16(blk.CONFIG.min_io_size, physical / blockSize, true);
-  view.setUint8(blk.CONFIG.writeback, store.flush === undefined ? 0 : 1);
+  view.setUint8(blk.CONFIG.writeback, hasCache(store) ? 1 : 0);
   view.setUint16(blk.CONFIG.num_queues, options.queues ?? QUEUES_DEFAULT, true);
   if ((features & blk.VIRTIO_BLK_F_DISCARD) !== 0n) {
-    view.setUint32(blk.CONFIG.max_discard_sectors, rangeSectorsMax, true);
-    view.setUint32(blk.CONFIG.max_discard_seg, rangesMax, true);
+    view.setUint32(blk.CONFIG.max_discard_sectors, RANGE_SECTORS_MAX, true);
+    view.setUint32(blk.CONFIG.max_discard_seg, RANGES_MAX, true);
     view.setUint32(blk.CONFIG.discard_sector_alignment, physical / blk.SECTOR_BYTES, true);
   }
   if ((features & blk.VIRTIO_BLK_F_WRITE_ZEROES) !== 0n) {
-    view.setUint32(blk.CONFIG.max_write_zeroes_sectors, rangeSectorsMax, true);
-    view.setUint32(blk.CONFIG.max_write_zeroes_seg, rangesMax, true);
+    view.setUint32(blk.CONFIG.max_write_zeroes_sectors, RANGE_SECTORS_MAX, true);
+    view.setUint32(blk.CONFIG.max_write_zeroes_seg, RANGES_MAX, true);
     view.setUint8(blk.CONFIG.write_zeroes_may_unmap, store.discard === undefined ? 0 : 1);
   }
 }

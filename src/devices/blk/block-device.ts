@@ -1,10 +1,12 @@
 // First floor: virtio-blk, §5.2: the device around its requests: features, configuration space, cache mode, size.
-import type { VirtioDevice } from '../../virtio/device.ts';
-import type { ExpectBatch, Virtqueue } from '../../virtio/device-queue.ts';
+import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
+import type { DeviceQueue, ExpectBatch } from '../../virtio/device-queue.ts';
 import { QUEUE_SIZE_MAX, VIRTIO_ID_BLOCK } from '../../virtio/spec.ts';
 import {
   type BlockDeviceOptions,
   blockFeatures,
+  checkBlockOptions,
+  hasCache,
   QUEUES_DEFAULT,
   writeBlockConfig,
   writeCapacity,
@@ -12,26 +14,44 @@ import {
 import { blockExpectation } from './block-expectation.ts';
 import { BlockRequests } from './block-requests.ts';
 import type { BlockStore } from './block-store.ts';
+import { checkStore } from './check-store.ts';
 import * as blk from './spec.ts';
 
+/**
+ * A disk. Features follow from what the store can do.
+ *
+ * @example
+ * serve(new BlockDevice(disk, { serial: 'my-disk' }), { vhostUser: '/tmp/mine.sock' });
+ */
 export class BlockDevice implements VirtioDevice {
   readonly type = VIRTIO_ID_BLOCK;
   readonly features: bigint;
   readonly queueSizes: readonly number[];
-  readonly config = new Uint8Array(blk.CONFIG_BYTES);
-  onConfigChange: (() => void) | undefined;
+  readonly config: DeviceConfig;
+  readonly maxInFlight?: number;
   readonly #requests: BlockRequests;
   readonly #expect: ExpectBatch | undefined;
   readonly #hasCache: boolean;
-  #accepted = 0n;
+  readonly #bytes = new Uint8Array(blk.CONFIG_BYTES);
+  #context: DeviceContext | undefined;
+  /** What the driver accepted last. Before that, that it may use FLUSH. */
+  #accepted = blk.VIRTIO_BLK_F_FLUSH;
+  /** The cache mode that the driver chose last. */
+  #isWriteback = true;
 
+  /** Throws TypeError where `store` is no BlockStore, RangeError for an option that is none: one line that says what is wanted. */
   constructor(store: BlockStore, options: BlockDeviceOptions = {}) {
+    checkStore(store);
+    checkBlockOptions(store, options);
+    const log = (line: string): void => this.#context?.log(line);
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
-    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', options.onError);
-    this.#expect = blockExpectation(store, options.onError);
-    this.#hasCache = store.flush !== undefined;
-    writeBlockConfig(this.config, store, options);
+    if (store.maxInFlight !== undefined) this.maxInFlight = store.maxInFlight;
+    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', log);
+    this.#expect = blockExpectation(store, log);
+    this.#hasCache = hasCache(store);
+    this.config = { bytes: this.#bytes, write: (offset, bytes) => this.#write(offset, bytes) };
+    writeBlockConfig(this.#bytes, store, options);
   }
 
   /** Bytes moved for the guest so far. */
@@ -39,38 +59,50 @@ export class BlockDevice implements VirtioDevice {
     return this.#requests.bytes;
   }
 
-  process(queue: Virtqueue): number {
-    return queue.drain(this.#requests.serve, this.#expect);
+  attach(context: DeviceContext): void {
+    this.#context = context;
   }
 
-  activate(features: bigint): void {
+  start(features: bigint, context: DeviceContext): void {
+    this.#context = context;
     this.#accepted = features;
-    // Without FLUSH the driver has no way to make a write durable, so its completion has to.
-    this.#setWriteback((features & blk.VIRTIO_BLK_F_FLUSH) !== 0n);
+    this.#showCacheMode();
   }
 
-  writeConfig(offset: number, bytes: Uint8Array): boolean {
-    const negotiated = (this.#accepted & blk.VIRTIO_BLK_F_CONFIG_WCE) !== 0n;
-    if (!negotiated || offset !== blk.CONFIG.writeback || bytes.length !== 1) return false;
-    this.#setWriteback(bytes[0] !== 0);
+  process(_index: number, queue: DeviceQueue): void {
+    queue.drain(this.#requests.serve, this.#expect);
+  }
+
+  /**
+   * The cache mode can be written at any moment: a VMM passes it on when its driver writes it, which may be before the features
+   * are accepted here. It holds until the next write, or a reset.
+   */
+  #write(offset: number, bytes: Uint8Array): boolean {
+    if (!this.#hasCache || offset !== blk.CONFIG.writeback || bytes.length !== 1) return false;
+    this.#isWriteback = bytes[0] !== 0;
+    this.#showCacheMode();
     return true;
   }
 
-  #setWriteback(writeback: boolean): void {
-    this.#requests.writethrough = !writeback;
-    this.config[blk.CONFIG.writeback] = writeback && this.#hasCache ? 1 : 0;
+  /** Without FLUSH the driver has no way to make a write durable, so its completion has to; it then reads 0, §5.2.5.2. */
+  #showCacheMode(): void {
+    const mayFlush = (this.#accepted & blk.VIRTIO_BLK_F_FLUSH) !== 0n;
+    const isToldSo = !mayFlush && (this.#accepted & blk.VIRTIO_BLK_F_CONFIG_WCE) !== 0n;
+    this.#requests.writethrough = !mayFlush || !this.#isWriteback;
+    this.#bytes[blk.CONFIG.writeback] = this.#hasCache && this.#isWriteback && !isToldSo ? 1 : 0;
   }
 
   reset(): void {
-    this.#accepted = 0n;
-    this.#setWriteback(true);
+    this.#accepted = blk.VIRTIO_BLK_F_FLUSH;
+    this.#isWriteback = true;
+    this.#showCacheMode();
   }
 
   /** Takes over a new size of the store; the driver is told. */
   resize(sizeBytes: number): void {
     if (sizeBytes === this.#requests.capacityBytes) return;
     this.#requests.capacityBytes = sizeBytes;
-    writeCapacity(this.config, sizeBytes);
-    this.onConfigChange?.();
+    writeCapacity(this.#bytes, sizeBytes);
+    this.#context?.configChanged();
   }
 }

@@ -1,24 +1,24 @@
 // First floor: what the next batch of requests will touch, told to a store that can bring it near.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
-import { BATCH_MAX, type ExpectBatch } from '../../virtio/device-queue.ts';
+import type { ExpectBatch } from '../../virtio/device-queue.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
 import { causeOf, isLater } from './store-answer.ts';
 
+/** More than any queue takes at once. */
+const OFFSETS_MAX = 256;
+
 /** For `drain`; undefined where the store has no use for it. */
-export function blockExpectation(
-  store: BlockStore,
-  onError: ((line: string) => void) | undefined,
-): ExpectBatch | undefined {
+export function blockExpectation(store: BlockStore, log: (line: string) => void): ExpectBatch | undefined {
   if (store.prefetch === undefined) return undefined;
-  const offsets = new Float64Array(BATCH_MAX);
+  const offsets = new Float64Array(OFFSETS_MAX);
   const report = (thrown: unknown): void =>
-    onError?.(`store ${store.name ?? 'of this disk'}: prefetch failed: ${causeOf(thrown)}`);
+    log(`store ${store.name ?? 'of this disk'}: prefetch failed: ${causeOf(thrown)}`);
   return (batch, count) => {
     if (count === 1) return; // nothing to overlap with
     const { sizeBytes } = store;
     let wanted = 0;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count && wanted < OFFSETS_MAX; i++) {
       const { readable } = batch[i] as DescriptorChain;
       if (readable.totalBytes < REQUEST_HEADER_BYTES) continue;
       // Only a hint: the driver may change these words before the request is served.

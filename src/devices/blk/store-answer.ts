@@ -18,15 +18,14 @@ export async function settleAll(answers: readonly PromiseLike<void>[]): Promise<
   if (failure !== undefined) throw failure.reason;
 }
 
-/** Serves `items` one after the other, and stops at the first that fails. */
-export function inTurn<T>(items: readonly T[], serve: (item: T) => MaybePromise<void>, from = 0): MaybePromise<void> {
-  for (let i = from; i < items.length; i++) {
-    const answer = serve(items[i] as T);
-    if (isLater(answer)) return Promise.resolve(answer).then(() => inTurn(items, serve, i + 1));
-  }
-}
-
-/** What a store threw, in words. */
+/** What a store threw, in words. It may have thrown anything. */
 export function causeOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  try {
+    if (!(thrown instanceof Error)) return String(thrown);
+    const { cause, message } = thrown;
+    // `fetch failed` says nothing; its cause does.
+    return cause instanceof Error && !message.includes(cause.message) ? `${message} (${cause.message})` : `${message}`;
+  } catch {
+    return 'an error that cannot be shown';
+  }
 }

@@ -32,6 +32,8 @@ function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
   return {
     sizeBytes,
     name: 'complete',
+    alignment: 512,
+    maxInFlight: 7,
     physicalBlockBytes: 4096,
     read: tell('read'),
     write: tell('write'),
@@ -48,6 +50,8 @@ function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
 
 const OPTIONAL = [
   'name',
+  'alignment',
+  'maxInFlight',
   'physicalBlockBytes',
   'write',
   'readv',
@@ -107,7 +111,8 @@ for (const [name, filter] of Object.entries(filters)) {
 test('read-only takes away everything that writes and flushes, and nothing else', () => {
   const store = readOnly()(complete([]));
   const left = OPTIONAL.filter((member) => store[member] !== undefined);
-  assert.deepEqual(left, ['name', 'physicalBlockBytes', 'readv', 'prefetch', 'refreshSize', 'close']);
+  const kept = ['name', 'alignment', 'maxInFlight', 'physicalBlockBytes', 'readv', 'prefetch', 'refreshSize', 'close'];
+  assert.deepEqual(left, kept);
 });
 
 test('delay makes only what it was told to wait, side by side', async () => {

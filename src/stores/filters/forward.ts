@@ -8,8 +8,10 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
       return next.sizeBytes;
     },
     ...(next.name !== undefined && { name: next.name }),
+    ...(next.alignment !== undefined && { alignment: next.alignment }),
+    ...(next.maxInFlight !== undefined && { maxInFlight: next.maxInFlight }),
     ...(next.physicalBlockBytes !== undefined && { physicalBlockBytes: next.physicalBlockBytes }),
-    read: (offset, into) => next.read(offset, into),
+    read: next.read.bind(next),
     ...(next.write && { write: next.write.bind(next) }),
     ...(next.readv && { readv: next.readv.bind(next) }),
     ...(next.writev && { writev: next.writev.bind(next) }),

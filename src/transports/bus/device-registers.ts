@@ -1,34 +1,17 @@
 // Ground floor: what a driver did to one device, whatever the bus: status (§2.1), features (§2.2), configuration space (§2.5), queues.
 //
-// A transport (virtio-mmio, virtio-pci) has one DriverSession and puts its registers over it; it gives the session `DriverLines`, which
-// lead to the kernel. Nothing here knows KVM. What the session offers:
-//
-//   status, writeStatus(value)         §2.1 with its rules; a promise where the driver has to wait: DRIVER_OK, and reset
-//   offeredFeatures, features          64 bits, read and written in words of 32 by select
-//   queue(index)                       TransportQueue: size, addresses; ready by `setReady(index, ready)`
-//   kick(index)                        a write to a doorbell that left the guest
-//   readConfig, writeConfig, generation
-//   pause(), resume()                  the device may not touch memory for a while: PCI's command bit for DMA
-//   callChanged(index)                 the transport's `callFd(index)` gives another descriptor from now on
-//   lend(host), reclaim()              the hand-over
-//
-// Hand-over: `await session.lend(host)` has every queue run on another QueueHost: requests in flight end, each queue's doorbell is
-// grabbed from the host it has (host-notifier.ts), lent to a new eventfd, and `host` starts it from the base where the other stopped.
-// It can be called at any moment of the driver's life: a queue that is not running, or that the driver resets and starts again, goes to
-// `host` when it starts. `lend` while lent goes from one host to the next. `await session.reclaim()` brings all back to the host the
-// session was made with. The driver notices neither. The caller prepares `host`: it has the memory (`setMemory`) and offers every
-// feature in `offeredFeatures`; the session calls `activate`, repeats what the driver wrote to the configuration space, then `start`.
-// If `host` cannot start a queue, everything goes back to where the session began, and `lend` rejects with the reason. `host.stop` must
-// answer although its back end died: with a base from which the next host may go on. All steps take their turn: a reset waits for them.
+// A transport (mmio, pci) puts its registers over this. Steps that take time (start, reset, pause, hand-over) are done one after the other.
+// A hand-over is a stop on one host and a start on another: requests in flight end, the doorbell moves, the driver notices nothing.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
-import { unofferedFeatures, type VirtioDevice } from '../../virtio/device.ts';
+import { unofferedFeatures } from '../../virtio/device.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
-import type { QueueHost } from '../queue/queue-host.ts';
-import { type QueueLines, TransportQueue } from './queue-registers.ts';
+import { ConfigView } from '../queue/config-view.ts';
+import type { DeviceEvents, DeviceHost, DeviceTraits } from '../queue/queue-host.ts';
+import { type QueueLines, QueueRegisters } from './queue-registers.ts';
 import { sayOnce } from './say-once.ts';
 
-/** What the transport does for its session. */
+/** What the transport does for it. */
 export interface DriverLines extends QueueLines {
   /** Sends the driver a configuration change notification, §2.3. */
   configChanged(): void;
@@ -36,10 +19,10 @@ export interface DriverLines extends QueueLines {
   reset(): void;
 }
 
-export interface DriverSessionOptions {
+export interface DeviceRegistersOptions {
   /** The largest size of a queue, where the device allows more. 256 unless said. */
   readonly queueSizeMax?: number;
-  /** What the queues offer: less where whoever shall run them can do less. VERSION_1, INDIRECT_DESC and EVENT_IDX unless said. */
+  /** What the queues offer: less where another host that shall run them can do less. VERSION_1, INDIRECT_DESC and EVENT_IDX unless said. */
   readonly ringFeatures?: bigint;
   /** Whether it begins as after `pause`. */
   readonly paused?: boolean;
@@ -50,53 +33,45 @@ const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVE
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED } = DeviceStatus;
 const DRIVER_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
 
-export class DriverSession {
-  readonly device: VirtioDevice;
+export class DeviceRegisters implements DeviceEvents {
+  readonly device: DeviceTraits;
   readonly offeredFeatures: bigint;
-  readonly queues: readonly TransportQueue[];
-  readonly #home: QueueHost;
+  readonly queues: readonly QueueRegisters[];
+  /** The host it was made with, and the one that has it now. */
+  readonly #home: DeviceHost;
+  #host: DeviceHost;
   readonly #lines: DriverLines;
   readonly #errors: EventFd;
   readonly #errorWatch: Disposable;
-  #host: QueueHost;
   #status = 0;
   #paused: boolean;
   #features = 0n;
   #unknownFeatures = false;
-  /** What the driver wrote to the configuration space, by place: a host that takes over has to know. */
-  readonly #written = new Map<string, { readonly offset: number; readonly bytes: Uint8Array }>();
+  readonly #config: ConfigView;
+  readonly #changingCalls = new Set<number>();
   #generation = 0;
-  #changedSinceRead = false;
   #turn: Promise<void> = Promise.resolve();
   #resetting: Promise<void> | undefined;
-  /** What the driver did wrong. */
+  /** Tells what the driver did wrong. */
   readonly #accuse: (line: string) => void;
 
-  constructor(
-    device: VirtioDevice,
-    host: QueueHost,
-    loop: EventLoop,
-    lines: DriverLines,
-    options: DriverSessionOptions = {},
-  ) {
+  constructor(host: DeviceHost, loop: EventLoop, lines: DriverLines, options: DeviceRegistersOptions = {}) {
+    const { device } = host;
     this.device = device;
+    this.#config = new ConfigView(device.config);
     this.#home = this.#host = host;
     this.#lines = lines;
     this.#accuse = sayOnce(lines.say);
     this.#paused = options.paused ?? false;
     this.offeredFeatures = device.features | (options.ringFeatures ?? RING_FEATURES);
     this.#errors = EventFd.create();
-    this.#errorWatch = loop.watch(this.#errors.fd, {
-      readable: () => {
-        if (this.#errors.clear()) this.#needsReset();
-      },
-    });
-    const sizeMax = options.queueSizeMax ?? QUEUE_SIZE_DEFAULT;
+    this.#errorWatch = loop.watch(this.#errors.fd, { readable: () => this.#errors.clear() && this.needsReset() });
+    const most = options.queueSizeMax ?? QUEUE_SIZE_DEFAULT;
+    const errFd = this.#errors.fd;
     this.queues = device.queueSizes.map(
-      (size, index) =>
-        new TransportQueue({ index, sizeMax: Math.min(size, sizeMax), host, loop, lines, errFd: this.#errors.fd }),
+      (size, index) => new QueueRegisters({ index, sizeMax: Math.min(size, most), loop, lines, errFd }),
     );
-    device.onConfigChange = () => this.#configChanged();
+    host.events = this;
   }
 
   /** §2.1. It stays as it is while a reset goes on. */
@@ -104,7 +79,7 @@ export class DriverSession {
     return this.#status;
   }
 
-  /** 0 resets. "The driver MUST NOT clear a device status bit" (§2.1.1): one it leaves out stays set. */
+  /** 0 resets. "The driver MUST NOT clear a device status bit" (§2.1.1): one it leaves out stays set. A promise: the driver has to wait. */
   writeStatus(value: number): void | Promise<void> {
     if (value === 0) return this.#reset();
     if (this.#resetting !== undefined) return;
@@ -114,8 +89,11 @@ export class DriverSession {
     this.#status |= added;
     if ((added & DRIVER_OK) === 0) return;
     // What changed after the driver read it, and before it could be told.
-    if (this.#changedSinceRead) this.#lines.configChanged();
-    return this.#inTurn(() => this.#startQueues());
+    if (this.#config.isStale) this.#lines.configChanged();
+    return this.#inTurn(async () => {
+      await this.#host.activate(this.#features);
+      await this.#startQueues();
+    });
   }
 
   /** "otherwise it MUST fail to set the FEATURES_OK device status bit when the driver writes it", §2.2.2. */
@@ -129,7 +107,6 @@ export class DriverSession {
       this.#accuse('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
       return false;
     }
-    this.#host.activate(this.#features);
     return true;
   }
 
@@ -158,7 +135,7 @@ export class DriverSession {
     }
   }
 
-  queue(index: number): TransportQueue | undefined {
+  queue(index: number): QueueRegisters | undefined {
     return this.queues[index];
   }
 
@@ -167,7 +144,7 @@ export class DriverSession {
     const queue = this.queues[index];
     if (queue === undefined || this.#resetting !== undefined || queue.ready === ready) return;
     if (!ready) return this.#inTurn(() => queue.reset());
-    const problem = queue.makeReady();
+    const problem = queue.makeReady(this.#features);
     if (problem !== undefined) this.#accuse(`queue ${index} is not made ready: ${problem}`);
     else return this.#inTurn(() => this.#startQueue(queue));
   }
@@ -176,20 +153,30 @@ export class DriverSession {
     await Promise.all(this.queues.map((queue) => this.#startQueue(queue)));
   }
 
-  async #startQueue(queue: TransportQueue): Promise<void> {
-    if (!queue.ready || queue.runs || this.#paused || (this.#status & DRIVER_OK) === 0) return;
-    const problem = await queue.start(this.#features);
-    if (problem === undefined) return;
-    this.#accuse(`queue ${queue.index} does not start: ${problem.message}`);
-    this.#needsReset();
+  async #startQueue(queue: QueueRegisters): Promise<void> {
+    if (!this.#mayRun(queue)) return;
+    try {
+      await queue.start(this.#features, this.#host);
+    } catch (problem) {
+      this.#accuse(`queue ${queue.index} does not start: ${(problem as Error).message}`);
+      this.needsReset();
+    }
+  }
+
+  #mayRun(queue: QueueRegisters): boolean {
+    return queue.ready && !this.#paused && (this.#status & DRIVER_OK) !== 0;
   }
 
   /** Stops every queue until `resume`. When it is fulfilled nothing in flight touches guest memory. */
   pause(): Promise<void> {
     return this.#inTurn(async () => {
       this.#paused = true;
-      await Promise.all(this.queues.map((queue) => queue.stop()));
+      await this.#stopQueues();
     });
+  }
+
+  async #stopQueues(): Promise<void> {
+    await Promise.all(this.queues.map((queue) => queue.stop()));
   }
 
   /** Has the queues that the driver wants to run go on. */
@@ -200,19 +187,29 @@ export class DriverSession {
     });
   }
 
-  /** A write to a queue's doorbell left the guest. One of a queue that is not running, or is none, rings nothing. */
+  /** A write to a queue's doorbell left the guest. */
   kick(index: number): void {
     this.queues[index]?.kick();
   }
 
-  /** The lines give another `callFd` for this queue from now on. */
+  /** The lines give another `call` for this queue from now on. However often a driver changes it, it is passed on once in turn. */
   callChanged(index: number): void {
-    this.queues[index]?.changeCall();
+    if (this.#changingCalls.has(index)) return;
+    this.#changingCalls.add(index);
+    void this.#inTurn(async () => {
+      this.#changingCalls.delete(index);
+      await this.queues[index]?.changeCall();
+    });
   }
 
   /** Whether the driver may find buffers used: while it drives, also while a queue goes from one host to another. */
   get mayHaveUsed(): boolean {
     return (this.#status & DRIVER_OK) !== 0 && this.queues.some(({ ready }) => ready);
+  }
+
+  /** Bytes of the configuration space. */
+  get configBytes(): number {
+    return this.#config.sizeBytes;
   }
 
   /** Changes when what the driver reads changed since it last read. */
@@ -222,30 +219,26 @@ export class DriverSession {
 
   /** Bytes that are not there read as zeroes. */
   readConfig(offset: number, sizeBytes: number): number {
-    if (this.#changedSinceRead) this.#generation = (this.#generation + 1) >>> 0;
-    this.#changedSinceRead = false;
-    let value = 0;
-    for (let i = 0; i < sizeBytes; i++) value += (this.device.config[offset + i] ?? 0) * 2 ** (8 * i);
-    return value;
+    if (this.#config.isStale) this.#generation = (this.#generation + 1) >>> 0;
+    return this.#config.read(offset, sizeBytes).reduceRight((value, byte) => value * 256 + byte, 0);
   }
 
-  /** What the device does not let the driver write stays as it is. */
-  writeConfig(offset: number, sizeBytes: number, value: number): void {
-    if (offset + sizeBytes > this.device.config.length || this.#resetting !== undefined) return;
+  /** What the device does not let the driver write stays as it is. A promise: it holds when that is fulfilled. */
+  writeConfig(offset: number, sizeBytes: number, value: number): void | Promise<void> {
+    if (offset + sizeBytes > this.configBytes || this.#resetting !== undefined) return;
     const bytes = Uint8Array.from({ length: sizeBytes }, (_, i) => value >>> (8 * i));
-    if (!this.#host.writeConfig(offset, bytes)) return;
-    const place = `${offset}+${sizeBytes}`;
-    this.#written.delete(place); // the latest comes last
-    this.#written.set(place, { offset, bytes });
+    return this.#inTurn(async () => {
+      await this.#config.write(this.#host, offset, bytes);
+    });
   }
 
-  #configChanged(): void {
-    this.#changedSinceRead = true;
+  /** The device says that its configuration space has changed. */
+  configChanged(): void {
     if ((this.#status & DRIVER_OK) !== 0) this.#lines.configChanged();
   }
 
   /** "If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a device configuration change notification", §2.1.2. */
-  #needsReset(): void {
+  needsReset(): void {
     if ((this.#status & DEVICE_NEEDS_RESET) !== 0 || this.#status === 0) return;
     this.#status |= DEVICE_NEEDS_RESET;
     if ((this.#status & DRIVER_OK) !== 0) this.#lines.configChanged();
@@ -254,11 +247,11 @@ export class DriverSession {
   #reset(): Promise<void> {
     this.#resetting ??= this.#inTurn(async () => {
       await Promise.all(this.queues.map((queue) => queue.reset()));
-      for (const host of new Set([this.#home, this.#host])) host.reset();
+      for (const host of new Set([this.#home, this.#host])) await host.reset();
       this.#errors.clear();
       this.#features = 0n;
-      this.#unknownFeatures = this.#changedSinceRead = false;
-      this.#written.clear();
+      this.#unknownFeatures = false;
+      this.#config.forgetWrites();
       this.#lines.reset();
       this.#status = 0;
       this.#resetting = undefined;
@@ -266,37 +259,48 @@ export class DriverSession {
     return this.#resetting;
   }
 
-  /** Has `host` run the queues; see above. Rejects when it cannot, and all is as before `lend`'s first call. */
-  lend(host: QueueHost): Promise<void> {
+  /**
+   * Has `host` run the queues, at any moment of the driver's life; a queue that starts later starts there. The caller gives `host` the
+   * memory. What the driver chose is repeated to it. Rejects when it cannot; then all is as the registers were made.
+   */
+  lend(host: DeviceHost): Promise<void> {
     return this.#inTurn(async () => {
-      const problem = await this.#moveTo(host);
-      if (problem === undefined) return;
-      await this.#moveHome();
-      throw problem;
+      try {
+        await this.#moveTo(host);
+      } catch (problem) {
+        await this.#moveHome();
+        throw problem;
+      }
     });
   }
 
-  /** Has the host that the session was made with run the queues again. */
+  /** Has the host that it was made with run the queues again. */
   reclaim(): Promise<void> {
     return this.#inTurn(() => this.#moveHome());
   }
 
   async #moveHome(): Promise<void> {
-    const problem = await this.#moveTo(this.#home);
-    if (problem === undefined) return;
-    this.#lines.say(`the queues do not start again: ${problem.message}`);
-    this.#needsReset();
+    try {
+      await this.#moveTo(this.#home);
+    } catch (problem) {
+      this.#lines.say(`the queues do not start again: ${(problem as Error).message}`);
+      this.needsReset();
+    }
   }
 
-  async #moveTo(host: QueueHost): Promise<Error | undefined> {
-    await Promise.all(this.queues.map((queue) => queue.leave()));
+  async #moveTo(host: DeviceHost): Promise<void> {
+    await this.#stopQueues();
+    // Its own device may change while its queues run elsewhere.
+    if (this.#host !== this.#home) this.#host.events = undefined;
     this.#host = host;
+    host.events = this;
     if ((this.#status & FEATURES_OK) !== 0) {
-      host.activate(this.#features);
-      for (const { offset, bytes } of this.#written.values()) host.writeConfig(offset, bytes);
+      await host.activate(this.#features);
+      await this.#config.repeat(host);
     }
-    const problems = await Promise.all(this.queues.map((queue) => queue.goTo(host)));
-    return problems.find((problem) => problem !== undefined);
+    const starts = this.queues.filter((queue) => this.#mayRun(queue)).map((queue) => queue.start(this.#features, host));
+    const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
   /** One step after the other; a step that fails is its caller's matter, and the next goes on. */
@@ -309,7 +313,7 @@ export class DriverSession {
   /** Ends it as a reset does, and gives everything back. */
   async close(): Promise<void> {
     await this.#reset();
-    this.device.onConfigChange = undefined;
+    for (const host of [this.#home, this.#host]) host.events = undefined;
     this.#errorWatch[Symbol.dispose]();
     this.#errors[Symbol.dispose]();
   }

@@ -1,29 +1,27 @@
 // Ground floor: a transport as whoever owns the machine sees it; and what it needs of the machine. `vmm` makes that of KVM.
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
-import type { VirtioDevice } from '../../virtio/device.ts';
-import type { QueueHost } from '../queue/queue-host.ts';
-import type { DriverSession, DriverSessionOptions } from './device-registers.ts';
+import type { DeviceHost } from '../queue/queue-host.ts';
+import type { DeviceRegisters, DeviceRegistersOptions } from './device-registers.ts';
 
 /** One device on a bus, and the driver that finds it there. */
 export interface Transport {
-  readonly session: DriverSession;
+  readonly registers: DeviceRegisters;
   /** Ends it as a reset does, and gives everything back. It is off the bus by then. */
   close(): Promise<void>;
 }
 
 /** What every transport is made with. */
-export interface TransportOptions extends DriverSessionOptions {
-  readonly device: VirtioDevice;
-  /** Runs the queues. */
-  readonly host: QueueHost;
+export interface TransportOptions extends DeviceRegistersOptions {
+  /** The device, and what runs its queues. */
+  readonly host: DeviceHost;
   readonly loop: EventLoop;
   /** One line for each thing a person should know. */
   readonly log: (line: string) => void;
   readonly doorbells: DoorbellPort;
 }
 
-/** A write that rings. Nothing the driver reads stands where any length rings. */
+/** A doorbell address. If `lengthBytes` is 0 its page must hold no register that can be read. */
 export interface DoorbellPlace {
   /** Guest address. */
   readonly address: number;

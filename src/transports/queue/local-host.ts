@@ -1,120 +1,126 @@
-// Ground floor: runs a device's queues on this thread and its event loop.
-import { EventFd } from '../../sys/event-fd.ts';
+// Ground floor: a device and its queues on this thread and its event loop.
 import type { EventLoop } from '../../sys/event-loop.ts';
-import type { VirtioDevice } from '../../virtio/device.ts';
+import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
+import type { GuestMemory } from '../../virtio/guest-memory.ts';
+import { IN_FLIGHT_DEFAULT, InFlightLimit } from '../../virtio/in-flight-limit.ts';
+import { ringFormatOf } from '../../virtio/negotiated-format.ts';
 import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counters.ts';
-import { SplitQueue } from '../../virtio/split/split-queue.ts';
+import { DEVICE_FEATURE_BITS } from '../../virtio/spec.ts';
 import { MappedMemory } from './mapped-memory.ts';
-import type { QueueHost, QueueSetup, SharedRegion } from './queue-host.ts';
-import { type QueueReport, reportOf } from './queue-report.ts';
-import { QueueRunner } from './running-queue.ts';
+import type { CallTarget, DeviceEvents, DeviceHost, QueueSetup, QueueStop, SharedRegion } from './queue-host.ts';
+import type { QueueReport } from './queue-report.ts';
+import { RunningQueue } from './running-queue.ts';
 
-export interface LocalQueueHostOptions {
-  /** One line for each thing a person should know. */
+export interface LocalHostOptions {
+  /** One line for each thing a person should know. What a guest can make it say again and again is for the log to cut down. */
   readonly log: (line: string) => void;
   readonly latency?: { record(ns: number): void };
+  /** Guest memory that is here already; `setMemory` adds to it. */
+  readonly guest?: GuestMemory;
 }
 
-interface Running {
-  readonly runner: QueueRunner;
-  call: EventFd | undefined;
-}
-
-export class LocalQueueHost implements QueueHost {
+export class LocalHost implements DeviceHost {
   readonly device: VirtioDevice;
   /** By queue, over all sessions. */
   readonly counters: QueueCounters[];
+  events: DeviceEvents | undefined;
   readonly #loop: EventLoop;
-  readonly #options: LocalQueueHostOptions;
-  readonly #running = new Map<number, Running>();
-  #memory = new MappedMemory([]);
+  readonly #options: LocalHostOptions;
+  readonly #context: DeviceContext;
+  readonly #inFlight: InFlightLimit;
+  readonly #memory: MappedMemory;
+  readonly #running = new Map<number, RunningQueue>();
+  /** The features of the device type that it was started with. */
+  #active: bigint | undefined;
 
-  constructor(device: VirtioDevice, loop: EventLoop, options: LocalQueueHostOptions) {
+  constructor(device: VirtioDevice, loop: EventLoop, options: LocalHostOptions) {
     this.device = device;
     this.#loop = loop;
     this.#options = options;
+    this.#memory = new MappedMemory(options.guest);
+    this.#inFlight = new InFlightLimit({
+      ...IN_FLIGHT_DEFAULT,
+      ...(device.maxInFlight !== undefined && { requests: device.maxInFlight }),
+    });
     this.counters = device.queueSizes.map(newQueueCounters);
+    this.#context = {
+      watch: (fd, handlers) => loop.watch(fd, handlers),
+      timer: (delayMs, task) => loop.timer(delayMs, task),
+      log: options.log,
+      configChanged: () => this.events?.configChanged(),
+      needsReset: (why) => this.#needsReset(why),
+    };
+    device.attach?.(this.#context);
   }
 
-  setMemory(regions: readonly SharedRegion[], done: (problem?: Error) => void): void {
-    try {
-      const memory = new MappedMemory(regions);
-      this.#memory[Symbol.dispose]();
-      this.#memory = memory;
-    } catch (error) {
-      return done(error as Error);
-    }
-    done();
+  #needsReset(why: string): void {
+    this.#options.log(`the device needs a reset: ${why}`);
+    this.events?.needsReset();
   }
 
-  start(index: number, setup: QueueSetup, done: (problem?: Error) => void): void {
-    try {
-      const running: Running = {
-        runner: this.#run(index, setup, () => this.#call(index, running)),
-        call: borrow(setup.callFd),
-      };
-      this.#running.set(index, running);
-      running.call?.signal();
-    } catch (error) {
-      return done(error as Error);
-    }
-    done();
+  async setMemory(regions: readonly SharedRegion[]): Promise<void> {
+    this.#memory.set(regions);
   }
 
-  #call(index: number, { call }: Running): void {
-    (this.counters[index] as QueueCounters).lastCallMs = performance.now();
-    call?.signal();
+  async start(index: number, setup: QueueSetup): Promise<void> {
+    this.#startDevice(setup.features);
+    const { latency, log } = this.#options;
+    const { features, size } = setup;
+    const format = ringFormatOf(features);
+    const around = {
+      device: this.device,
+      loop: this.#loop,
+      counters: this.counters[index] as QueueCounters,
+      inFlight: this.#inFlight,
+      ...(latency && { latency }),
+      log,
+    };
+    const areas = this.#memory.ring(format, size, setup);
+    const queue = new RunningQueue(index, setup, around, (options) =>
+      format.open(size, areas, this.#memory.guest, options),
+    );
+    this.#running.set(index, queue);
+  }
+
+  async stop(index: number): Promise<QueueStop> {
+    const stop = await this.#queue(index).stop();
+    this.#running.delete(index);
+    return stop;
+  }
+
+  async setCall(index: number, call: CallTarget | undefined): Promise<void> {
+    this.#queue(index).setCall(call);
+  }
+
+  #queue(index: number): RunningQueue {
+    const queue = this.#running.get(index);
+    if (queue === undefined) throw new Error(`queue ${index} does not run`);
+    return queue;
   }
 
   /** Every queue that runs, as it is now. */
   report(): QueueReport[] {
-    return [...this.#running].map(([index, { runner }]) =>
-      reportOf(index, runner.queue.state(), runner.queue.counters),
-    );
+    return [...this.#running.values()].map((queue) => queue.report());
   }
 
-  #run(index: number, setup: QueueSetup, notify: () => void): QueueRunner {
-    const queue = new SplitQueue(this.#memory.ringAt(setup), this.#memory.guest, {
-      features: setup.features,
-      base: setup.base,
-      notify,
-      counters: this.counters[index] as QueueCounters,
-      ...(this.#options.latency && { latency: this.#options.latency }),
-    });
-    return new QueueRunner(queue, this.device, index, this.#loop, setup.kickFd, (problem) => {
-      this.#options.log(`queue ${index} stopped until the driver resets it: ${problem.message}`);
-      borrow(setup.errFd)?.signal();
-    });
+  async activate(features: bigint): Promise<void> {
+    this.#startDevice(features);
   }
 
-  stop(index: number, done: (base: number, broken: boolean) => void): void {
-    const { runner } = this.#running.get(index) as Running;
-    runner.stop(() => {
-      this.#running.delete(index);
-      done(runner.queue.base, runner.broken);
-    });
+  /** The ring's and the transport's features are not the device's business. */
+  #startDevice(features: bigint): void {
+    const accepted = features & DEVICE_FEATURE_BITS;
+    if (this.#active === accepted) return;
+    this.#active = accepted;
+    this.device.start?.(features, this.#context);
   }
 
-  setCall(index: number, callFd: number | undefined, done: () => void): void {
-    const running = this.#running.get(index) as Running;
-    running.call = borrow(callFd);
-    running.call?.signal();
-    done();
+  async writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {
+    return this.device.config?.write?.(offset, bytes) ?? false;
   }
 
-  activate(features: bigint): void {
-    this.device.activate?.(features);
+  async reset(): Promise<void> {
+    this.#active = undefined;
+    await this.device.reset?.();
   }
-
-  writeConfig(offset: number, bytes: Uint8Array): boolean {
-    return this.device.writeConfig?.(offset, bytes) ?? false;
-  }
-
-  reset(): void {
-    this.device.reset?.();
-  }
-}
-
-function borrow(fd: number | undefined): EventFd | undefined {
-  return fd === undefined ? undefined : EventFd.borrow(fd);
 }

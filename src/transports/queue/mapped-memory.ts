@@ -1,35 +1,66 @@
-// Ground floor: guest memory mapped from its descriptors, and the rings that stand in it.
+// Ground floor: guest memory mapped from its descriptors, region by region, and the rings that stand in it.
 import { Mapping } from '../../sys/mapping.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
-import { type SplitLayout, splitLayoutAt } from '../../virtio/split/split-ring.ts';
-import type { QueueSetup, SharedRegion } from './queue-host.ts';
+import type { AreaBytes, RingAreas, RingFormat } from '../../virtio/ring-format.ts';
+import type { SharedRegion } from './queue-host.ts';
+
+interface MappedRegion {
+  readonly guestAddress: number;
+  readonly mapping: Mapping;
+}
 
 export class MappedMemory implements Disposable {
   readonly guest: GuestMemory;
-  readonly #mappings: Mapping[] = [];
+  readonly #mapped = new Map<number, MappedRegion>();
 
-  /** Throws SystemError, or RangeError where regions overlap. */
-  constructor(regions: readonly SharedRegion[]) {
-    try {
-      const memory = regions.map(({ fd, mapBytes, mmapOffset, guestAddress, sizeBytes }) => {
-        const mapping = Mapping.ofFile(fd, mapBytes);
-        this.#mappings.push(mapping);
-        mapping.keepPrivate();
-        return { guestAddress, bytes: mapping.bytes.subarray(mmapOffset, mmapOffset + sizeBytes) };
-      });
-      this.guest = new GuestMemory(memory);
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
+  /** @param guest memory that is here already, to which the mapped regions are added; none unless said. */
+  constructor(guest = new GuestMemory()) {
+    this.guest = guest;
   }
 
-  /** Throws DriverError where a part of the ring is not in the guest's memory. */
-  ringAt(setup: QueueSetup): SplitLayout {
-    return splitLayoutAt(this.guest, setup.size, setup);
+  /**
+   * Maps the regions that are new, and gives back those that are gone: the others stay where they are.
+   * Throws SystemError, or RangeError where regions overlap; then those that could be mapped are there.
+   */
+  set(regions: readonly SharedRegion[]): void {
+    const wanted = new Set(regions.map(({ id }) => id));
+    for (const [id, region] of this.#mapped) if (!wanted.has(id)) this.#remove(id, region);
+    for (const region of regions) if (!this.#mapped.has(region.id)) this.#add(region);
+  }
+
+  #add({ id, fd, fileOffset, sizeBytes, blockBytes, guestAddress }: SharedRegion): void {
+    // Only its own part of the file: hundreds of regions may lie in one.
+    const start = Math.floor(fileOffset / blockBytes) * blockBytes;
+    const mapBytes = Math.ceil((fileOffset + sizeBytes - start) / blockBytes) * blockBytes;
+    const mapping = Mapping.ofFile(fd, mapBytes, { offset: start });
+    try {
+      mapping.keepPrivate();
+      const at = fileOffset - start;
+      this.guest.add({ guestAddress, bytes: mapping.bytes.subarray(at, at + sizeBytes) });
+    } catch (error) {
+      mapping[Symbol.dispose]();
+      throw error;
+    }
+    this.#mapped.set(id, { guestAddress, mapping });
+  }
+
+  #remove(id: number, { guestAddress, mapping }: MappedRegion): void {
+    this.guest.remove(guestAddress);
+    this.#mapped.delete(id);
+    mapping[Symbol.dispose]();
+  }
+
+  /** The areas of a ring. Throws DriverError where one is not in the guest's memory. */
+  ring(format: RingFormat, size: number, areas: RingAreas): AreaBytes {
+    const bytes = format.bytes(size);
+    return {
+      descriptorArea: this.guest.slice(areas.descriptorArea, bytes.descriptorArea),
+      driverArea: this.guest.slice(areas.driverArea, bytes.driverArea),
+      deviceArea: this.guest.slice(areas.deviceArea, bytes.deviceArea),
+    };
   }
 
   [Symbol.dispose](): void {
-    for (const mapping of this.#mappings) mapping[Symbol.dispose]();
+    for (const [id, region] of this.#mapped) this.#remove(id, region);
   }
 }

@@ -1,114 +1,208 @@
-// Ground floor: one running queue on its owner thread: a kick, a look or a start drains it; the driver's mistakes end here.
+// Ground floor: one queue that runs, on its owner thread: kicked, polled, broken, stopped. The one place that knows which.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import type { Pollable } from '../../sys/pollable.ts';
-import { TimerFd } from '../../sys/timer-fd.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
-import { DRAIN_MAX } from '../../virtio/device-queue.ts';
-import type { SplitQueue } from '../../virtio/split/split-queue.ts';
+import { DriverError } from '../../virtio/errors.ts';
+import type { InFlightLimit } from '../../virtio/in-flight-limit.ts';
+import type { QueueCounters } from '../../virtio/queue-counters.ts';
+import type { QueueOptions, RunnableQueue } from '../../virtio/ring-format.ts';
+import type { CallTarget, QueueSetup, QueueStop } from './queue-host.ts';
+import { type QueueReport, reportOf } from './queue-report.ts';
 
-/** How often a ring is looked at whose front end sends no kicks and that is not being polled anyway. */
+/** How often a ring is looked at whose driver sends no kicks, and that is not being polled anyway. */
 const LOOK_MS = 1;
+/** A queue that waits so long for its requests in flight says so, and again after twice as long, and so on. */
+const SLOW_MS = 1000;
+/** After so long its requests are told to give up: their signal is aborted. */
+const GRACE_MS = 5000;
 
-export class QueueRunner implements Pollable {
-  readonly queue: SplitQueue;
-  readonly #device: VirtioDevice;
+/** What a queue needs of the thread it runs on. */
+export interface QueueSurroundings {
+  readonly device: VirtioDevice;
+  readonly loop: EventLoop;
+  readonly counters: QueueCounters;
+  readonly inFlight: InFlightLimit;
+  readonly latency?: { record(ns: number): void };
+  readonly log: (line: string) => void;
+}
+
+export class RunningQueue implements Pollable {
   readonly #index: number;
-  readonly #loop: EventLoop;
-  readonly #onBroken: (problem: Error) => void;
+  readonly #setup: QueueSetup;
+  readonly #around: QueueSurroundings;
+  readonly #queue: RunnableQueue;
+  readonly #abort = new AbortController();
   readonly #kick: EventFd | undefined;
-  readonly #timer: TimerFd | undefined;
-  readonly #watch: Disposable;
-  #running = true;
-  #broken = false;
+  readonly #listening = new DisposableStack();
+  #call: CallTarget | undefined;
+  #state: 'running' | 'broken' | 'stopping' = 'running';
 
+  /**
+   * Runs from now on. Throws what `open` throws, or SystemError for a kick that cannot be watched.
+   * @param open opens the ring in guest memory.
+   */
   constructor(
-    queue: SplitQueue,
-    device: VirtioDevice,
     index: number,
-    loop: EventLoop,
-    kickFd: number | undefined,
-    onBroken: (problem: Error) => void,
+    setup: QueueSetup,
+    around: QueueSurroundings,
+    open: (options: QueueOptions) => RunnableQueue,
   ) {
-    this.queue = queue;
-    this.#device = device;
     this.#index = index;
-    this.#loop = loop;
-    this.#onBroken = onBroken;
-    if (kickFd === undefined) {
-      this.#timer = new TimerFd();
-      this.#timer.set(LOOK_MS, LOOK_MS);
-    } else {
-      this.#kick = EventFd.borrow(kickFd);
+    this.#setup = setup;
+    this.#around = around;
+    this.#call = setup.call;
+    this.#queue = open({
+      features: setup.features,
+      base: setup.base,
+      notify: () => this.#notify(),
+      again: () => around.loop.soon(this.#process),
+      broken: (problem) => this.#break(problem),
+      counters: around.counters,
+      inFlight: around.inFlight,
+      signal: this.#abort.signal,
+      ...(around.latency && { latency: around.latency }),
+    });
+    this.#kick = setup.kickFd === undefined ? undefined : EventFd.borrow(setup.kickFd);
+    this.#listen();
+    try {
+      around.device.queueStarted?.(index, this.#queue);
+    } catch (error) {
+      this.#break(error as Error);
     }
-    this.#watch = loop.watch(kickFd ?? (this.#timer as TimerFd).fd, { readable: this.#onKick, pollable: this });
-    // The ring may hold requests whose kick came long ago, or never.
-    loop.soon(this.#process);
+    // The ring may hold requests whose kick came long ago, or never; the driver may have missed a notification.
+    around.loop.soon(this.#process);
+    ring(this.#call);
+  }
+
+  #listen(): void {
+    const { loop } = this.#around;
+    if (this.#kick !== undefined) {
+      this.#listening.use(loop.watch(this.#kick.fd, { readable: this.#onKick, pollable: this }));
+      return;
+    }
+    const look = (): void => {
+      timer = loop.timer(LOOK_MS, look);
+      if (this.#queue.hasWork()) this.#process();
+    };
+    let timer = loop.timer(LOOK_MS, look);
+    this.#listening.use(loop.poll(this));
+    this.#listening.defer(() => timer[Symbol.dispose]());
   }
 
   readonly #onKick = (): void => {
     try {
-      if (this.#timer !== undefined) this.#timer.expirations();
-      else if (this.#kick?.clear()) this.#countKick();
+      if (this.#kick?.clear() === true) this.#countKick();
     } catch (error) {
-      this.#break(error as Error);
+      return this.#stopServing(`its kick cannot be read: ${(error as Error).message}`);
     }
     this.#process();
   };
 
   #countKick(): void {
-    this.queue.counters.kicks++;
-    this.queue.counters.lastKickMs = performance.now();
+    this.#around.counters.kicks++;
+    this.#around.counters.lastKickMs = performance.now();
   }
 
   readonly #process = (): void => {
-    if (!this.#running) return;
+    if (this.#state !== 'running') return;
     try {
-      if (this.#device.process(this.queue, this.#index) >= DRAIN_MAX) this.#loop.soon(this.#process);
+      this.#around.device.process(this.#index, this.#queue);
     } catch (error) {
       this.#break(error as Error);
     }
   };
 
+  #notify(): void {
+    this.#around.counters.lastCallMs = performance.now();
+    ring(this.#call);
+  }
+
+  /** Work that the device leaves in the ring is no progress. */
   poll(): boolean {
-    if (!this.queue.hasWork()) return false;
+    if (!this.#queue.hasWork()) return false;
+    const { base } = this.#queue;
     this.#process();
-    return true;
+    return this.#queue.base !== base;
   }
 
   suppress(): void {
-    this.queue.suppress();
+    this.#queue.suppress();
   }
 
   rearm(): boolean {
-    return this.queue.rearm();
+    return this.#queue.rearm();
   }
 
   get isSettled(): boolean {
-    return this.queue.inFlight === 0;
+    return this.#queue.inService === 0;
   }
 
-  /** Whether it halted because the driver, or who kicks, made a mistake. */
-  get broken(): boolean {
-    return this.#broken;
+  /** Changes where it notifies, and notifies there once. */
+  setCall(call: CallTarget | undefined): void {
+    this.#call = call;
+    ring(call);
   }
 
   #break(problem: Error): void {
-    this.#broken = true;
-    this.#halt();
-    this.#onBroken(problem);
+    this.#stopServing(`${problem instanceof DriverError ? '' : 'the device failed: '}${problem.message}`);
   }
 
-  #halt(): void {
-    if (!this.#running) return;
-    this.#running = false;
-    this.#watch[Symbol.dispose]();
-    this.#timer?.[Symbol.dispose]();
+  #stopServing(why: string): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'broken';
+    this.#queue.close();
+    this.#listening.dispose();
+    if (this.#setup.errFd !== undefined) EventFd.borrow(this.#setup.errFd).signal();
+    this.#around.log(`queue ${this.#index} stopped until the driver resets it: ${why}`);
   }
 
-  /** Takes no more requests; `done` is called when the ones in flight are done. */
-  stop(done: () => void): void {
-    this.#halt();
-    this.queue.whenIdle(done);
+  /** Takes no more requests, and waits for those in flight. Afterwards nothing touches guest memory, and the ring asks to be kicked. */
+  async stop(): Promise<QueueStop> {
+    const broken = this.#state === 'broken';
+    this.#state = 'stopping';
+    this.#queue.close();
+    this.#listening.dispose();
+    const patience = this.#losePatience();
+    await this.#around.device.queueStopping?.(this.#index);
+    this.#queue.publish();
+    await new Promise<void>((resolve) => this.#queue.whenIdle(resolve));
+    patience[Symbol.dispose]();
+    this.#queue.rearm();
+    return { base: this.#queue.base, broken };
   }
+
+  /** Says what is waited for, more and more rarely, and tells the requests to give up. */
+  #losePatience(): Disposable {
+    const { loop, log } = this.#around;
+    const startedMs = performance.now();
+    let timer: Disposable;
+    const wait = (delayMs: number): void => {
+      timer = loop.timer(delayMs, () => {
+        const waited = Math.round((performance.now() - startedMs) / 1000);
+        const what = `${this.#queue.inFlight} requests that its device has not finished`;
+        log(`queue ${this.#index} is to stop, and has waited ${waited} s for ${what}`);
+        wait(2 * delayMs);
+      });
+    };
+    wait(SLOW_MS);
+    const giveUp = loop.timer(GRACE_MS, () => this.#abort.abort(new Error('the queue has to stop')));
+    return {
+      [Symbol.dispose]: () => {
+        timer[Symbol.dispose]();
+        giveUp[Symbol.dispose]();
+      },
+    };
+  }
+
+  /** As it is now. */
+  report(): QueueReport {
+    return reportOf(this.#index, this.#state, this.#queue.state(), this.#around.counters);
+  }
+}
+
+function ring(call: CallTarget | undefined): void {
+  if (call === undefined) return;
+  if ('fd' in call) EventFd.borrow(call.fd).signal();
+  else call.ring();
 }

@@ -1,49 +1,44 @@
-// Cellar: the requests popped together, and the chains they are loaded into again and again: in steady state none is allocated.
+// Cellar: what the driver has made available in a split ring, loaded into chains that are used again and again.
 import { DescriptorChain } from '../descriptor-chain.ts';
-import { BATCH_MAX } from '../device-queue.ts';
 import { DriverError } from '../errors.ts';
 import type { GuestMemory } from '../guest-memory.ts';
 import { VIRTIO_F_INDIRECT_DESC } from '../spec.ts';
 import type { SplitRing } from './split-ring.ts';
 
-export class ChainBatch {
-  /** As many of these as `fill` said. */
-  readonly chains: DescriptorChain[] = [];
-  /** What the driver did wrong, if a batch ended early because of it: what came before is to be served first. */
-  accusation: DriverError | undefined;
+/** Chains kept for the next requests; one that had to hold more pieces than this is not kept. */
+const SPARE_MAX = 128;
+const SPARE_PIECES_MAX = 256;
+
+export class AvailableRequests {
   readonly #ring: SplitRing;
   readonly #memory: GuestMemory;
   readonly #indirect: boolean;
-  readonly #free: DescriptorChain[] = [];
+  /** By head: 1 while its request is not given back. */
+  readonly #isOut: Uint8Array;
+  readonly #spare: DescriptorChain[] = [];
 
   constructor(ring: SplitRing, memory: GuestMemory, features: bigint) {
     this.#ring = ring;
     this.#memory = memory;
     this.#indirect = (features & VIRTIO_F_INDIRECT_DESC) !== 0n;
+    this.#isOut = new Uint8Array(ring.size);
   }
 
-  /** Pops up to BATCH_MAX of the `available` requests from available index `from` on; gives how many it was. */
-  fill(from: number, available: number, inFlight: number, nowMs: number): number {
-    const { size, table } = this.#ring;
-    const wanted = Math.min(available, BATCH_MAX);
-    let count = 0;
-    try {
-      const outstanding = available + inFlight;
-      if (outstanding > size) throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${size}`);
-      for (; count < wanted; count++) {
-        const chain = this.#free.pop() ?? new DescriptorChain();
-        chain.load(this.#ring.availableHead(from + count), table, size, this.#memory, this.#indirect);
-        chain.poppedAtMs = nowMs;
-        this.chains[count] = chain;
-      }
-    } catch (error) {
-      this.accusation = error as DriverError;
-    }
-    return count;
+  /** Loads the request at an available index. Throws DriverError. */
+  load(index: number, nowMs: number): DescriptorChain {
+    const head = this.#ring.availableHead(index);
+    if (this.#isOut[head] === 1) throw new DriverError('§2.7.13', `descriptor ${head} is in use by another request`);
+    const chain = this.#spare.pop() ?? new DescriptorChain();
+    chain.load(head, this.#ring.table, this.#ring.size, this.#memory, this.#indirect);
+    chain.poppedAtMs = nowMs;
+    this.#isOut[head] = 1;
+    return chain;
   }
 
-  /** Takes a chain back that nobody uses any more. */
-  recycle(chain: DescriptorChain): void {
-    this.#free.push(chain);
+  /** Takes a chain back that was given to the driver, or to the ring. */
+  release(chain: DescriptorChain): void {
+    this.#isOut[chain.head] = 0;
+    const pieces = chain.readable.capacity + chain.writable.capacity;
+    if (this.#spare.length < SPARE_MAX && pieces <= SPARE_PIECES_MAX) this.#spare.push(chain);
   }
 }

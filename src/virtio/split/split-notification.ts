@@ -1,4 +1,4 @@
-// Cellar: who asks whom to ring on a split virtqueue: EVENT_IDX where it was negotiated, the flags where not (§2.7.7, §2.7.10).
+// Cellar: which notifications a split virtqueue asks for and owes: by EVENT_IDX where negotiated, by flags where not (§2.7.7, §2.7.10).
 import { VIRTIO_F_EVENT_IDX } from '../spec.ts';
 import type { SplitRing } from './split-ring.ts';
 
@@ -13,21 +13,21 @@ export class SplitNotification {
     ring.setWantsKicks(true);
   }
 
-  /** Asks the driver for no notifications. A hint: the driver may be past its look at it. */
+  /** Asks the driver for no notifications. A hint: the driver may have looked already. */
   disable(): void {
     // With EVENT_IDX an old avail_event suppresses by itself.
     if (!this.#eventIdx) this.#ring.setWantsKicks(false);
   }
 
-  /** The same for longer: the request at `nextAvail`, which was asked for, shall not be told of either. */
+  /** Asks for none until `enable`: also withdraws the notification already requested for `nextAvail`. */
   silence(nextAvail: number): void {
     if (this.#eventIdx) this.#ring.setAvailEvent((nextAvail - 1) & 0xffff);
     else this.#ring.setWantsKicks(false);
   }
 
   /**
-   * Asks the driver to notify us of the request at `nextAvail`. True when it is there already, and no notification may come:
-   * we store and then load, the driver stores and then loads, each with a full barrier between, so one of us sees the other.
+   * Asks the driver to notify us of the request at `nextAvail`. Returns true when it is there already, and no notification may come.
+   * We store and then load, the driver stores and then loads, each with a full barrier between: one of us sees the other's store.
    */
   enable(nextAvail: number): boolean {
     if (this.#eventIdx) this.#ring.setAvailEvent(nextAvail);
@@ -38,7 +38,7 @@ export class SplitNotification {
   /** Whether the driver wants to be notified that the used index went from `before` to `now`. Asked after storing it, §2.7.7.2. */
   wantsCall(before: number, now: number): boolean {
     if (!this.#eventIdx) return this.#ring.wantsInterrupts();
-    // Who started us may have missed what came before: one spurious notification is harmless.
+    // Whoever started the queue may have missed earlier completions: one spurious notification is harmless.
     const first = this.#firstCall;
     this.#firstCall = false;
     return ((now - this.#ring.usedEvent() - 1) & 0xffff) < ((now - before) & 0xffff) || first;

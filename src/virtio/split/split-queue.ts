@@ -1,155 +1,286 @@
-// Cellar: the split virtqueue of §2.7. Its owner thread is the only one that touches it; the driver is on the other side of memory.
-
+// Cellar: the split virtqueue of §2.7. Only its owner thread touches it; the driver is on the other side of memory.
 import type { DescriptorChain } from '../descriptor-chain.ts';
-import type { ExpectBatch, QueueOptions, QueueState, ServeChain, Virtqueue } from '../device-queue.ts';
-import { DRAIN_MAX } from '../device-queue.ts';
+import type { ExpectBatch, ServeChain } from '../device-queue.ts';
+import { DriverError } from '../errors.ts';
 import type { GuestMemory } from '../guest-memory.ts';
+import { InFlightLimit } from '../in-flight-limit.ts';
 import { newQueueCounters, type QueueCounters } from '../queue-counters.ts';
-import { ChainBatch } from './available-requests.ts';
+import type { QueueOptions, QueueState, RunnableQueue } from '../ring-format.ts';
+import { AvailableRequests } from './available-requests.ts';
 import { SplitNotification } from './split-notification.ts';
-import { type SplitLayout, SplitRing } from './split-ring.ts';
+import type { SplitRing } from './split-ring.ts';
 
-/** A batch is published after so many bytes too, and after each request while a store takes so long for one. */
+/** Requests taken, served and published together: the first completion must not wait for the last. */
+export const BATCH_MAX = 32;
+/** A batch is published after so many bytes too, and after each request while the device takes so long for one. */
 const BATCH_BYTES = 128 * 1024;
 const SLOW_MS = 0.1;
+/** What one `drain` does before others have their turn, whichever comes first. */
+export const DRAIN_MAX = 256;
+export const DRAIN_BYTES = 16 * 2 ** 20;
+export const DRAIN_MS = 2;
 
-export class SplitQueue implements Virtqueue {
+const NEVER = new AbortController().signal;
+const UNBOUNDED = { requests: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+export class SplitQueue implements RunnableQueue {
   readonly counters: QueueCounters;
+  readonly signal: AbortSignal;
   readonly #ring: SplitRing;
   readonly #notification: SplitNotification;
-  readonly #notify: () => void;
-  readonly #latency: QueueOptions['latency'];
-  readonly #batch: ChainBatch;
+  readonly #options: QueueOptions;
+  readonly #requests: AvailableRequests;
+  readonly #limit: InFlightLimit;
+  readonly #batch: DescriptorChain[] = [];
+  /** What the driver did wrong, where a batch ends early because of it: what came before is served first. */
+  #accusation: unknown;
   #nextAvail: number;
   #nextUsed: number;
   #published: number;
-  #inFlight = 0;
+  /** Taken and not given back, by `drain` and by `take`. */
+  #inService = 0;
+  #bytesInService = 0;
+  #taken = 0;
   #polled = false;
   #inBatch = false;
-  #broken = false;
+  #closed = false;
   #slowBatches = 0;
+  /** Of the present drain. */
+  #served = 0;
+  #servedBytes = 0;
+  #nowMs = 0;
+  #endMs = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(layout: SplitLayout, memory: GuestMemory, options: QueueOptions) {
+  constructor(ring: SplitRing, memory: GuestMemory, options: QueueOptions) {
     this.counters = options.counters ?? newQueueCounters();
-    this.#ring = new SplitRing(layout);
-    this.#batch = new ChainBatch(this.#ring, memory, options.features);
-    this.#notification = new SplitNotification(this.#ring, options.features);
-    this.#notify = options.notify;
-    this.#latency = options.latency;
+    this.signal = options.signal ?? NEVER;
+    this.#ring = ring;
+    this.#options = options;
+    this.#requests = new AvailableRequests(ring, memory, options.features);
+    this.#notification = new SplitNotification(ring, options.features);
+    this.#limit = options.inFlight ?? new InFlightLimit(UNBOUNDED);
     this.#nextAvail = options.base ?? 0;
-    this.#nextUsed = this.#published = this.#ring.usedIndex();
+    this.#nextUsed = this.#published = ring.usedIndex();
   }
 
-  /** The available index up to which requests were popped: what a front end calls the base. */
+  /** The available index up to which requests were taken. */
   get base(): number {
     return this.#nextAvail;
   }
 
-  /** Requests popped and not yet given back. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#inService + this.#taken;
   }
 
-  /** Calls back as soon as nothing is in flight: at once, or with the publish that shows the last one to the driver. */
-  whenIdle(callback: () => void): void {
-    if (this.#inFlight === 0) callback();
-    else this.#onIdle = callback;
+  get inService(): number {
+    return this.#inService;
   }
 
-  state(): QueueState {
-    const here = { popped: this.base, givenBack: this.#nextUsed, inFlight: this.#inFlight };
-    return { ...this.#ring.words(), ...here, polled: this.#polled, broken: this.#broken };
+  hasWork(): boolean {
+    return this.#ring.availableIndex() !== this.#nextAvail && !this.#closed;
   }
 
-  drain(serve: ServeChain, expect?: ExpectBatch): number {
-    if (this.#broken) return 0;
-    let served = 0;
+  drain(serve: ServeChain, expect?: ExpectBatch): void {
+    if (this.#closed) return;
+    this.#served = this.#servedBytes = 0;
+    this.#nowMs = performance.now();
+    this.#endMs = this.#nowMs + DRAIN_MS;
     try {
       if (!this.#polled) this.#notification.disable();
       do {
-        for (let batch = 1; batch > 0 && served < DRAIN_MAX; served += batch) batch = this.#serveBatch(serve, expect);
-      } while (served < DRAIN_MAX && !this.#polled && this.#notification.enable(this.#nextAvail));
+        for (let available = this.#available(); available > 0; available = this.#available()) {
+          // Neither asks for notifications: whatever calls again looks at the ring.
+          if (this.#limit.isReached) return this.#limit.whenRoom(this.#options.again);
+          if (this.#isTurnOver()) return this.#options.again();
+          this.#serveBatch(available, serve, expect);
+        }
+      } while (!this.#polled && this.#notification.enable(this.#nextAvail));
     } catch (error) {
-      this.#broken = true;
-      this.#inBatch = false;
-      this.publish();
-      throw error;
+      this.#break(error as Error);
     }
+  }
+
+  /** Requests that the driver has made available and that were not taken. */
+  #available(): number {
+    return (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
+  }
+
+  #isTurnOver(): boolean {
+    return this.#served >= DRAIN_MAX || this.#servedBytes >= DRAIN_BYTES || this.#nowMs > this.#endMs;
+  }
+
+  #serveBatch(available: number, serve: ServeChain, expect: ExpectBatch | undefined): void {
+    const startedMs = this.#nowMs;
+    const [inServiceBefore, bytesBefore] = [this.#inService, this.#bytesInService];
+    const loaded = this.#load(available);
+    if (loaded > 0) expect?.(this.#batch, loaded);
+    this.#inBatch = true;
+    const served = this.#serveLoaded(serve, loaded, bytesBefore + this.#limit.roomBytes);
+    this.publish();
+    this.#inBatch = false;
+    this.#nowMs = performance.now();
+    if (served > 0) this.#record(this.#nowMs - startedMs);
+    this.#slowBatches = this.#nowMs - startedMs > served * SLOW_MS ? this.#slowBatches + 1 : 0;
+    const added = this.#inService - inServiceBefore;
+    if (added !== 0) this.#limit.change(added, this.#bytesInService - bytesBefore);
+    const accusation = this.#accusation;
+    if (accusation !== undefined && served === loaded) throw accusation;
+  }
+
+  /** Loads a batch; returns how many requests it has. */
+  #load(available: number): number {
+    const wanted = Math.min(available, BATCH_MAX, this.#limit.room);
+    let count = 0;
+    this.#accusation = undefined;
+    try {
+      this.#checkOutstanding(available);
+      for (; count < wanted; count++)
+        this.#batch[count] = this.#requests.load((this.#nextAvail + count) & 0xffff, this.#nowMs);
+    } catch (error) {
+      this.#accusation = error;
+    }
+    return count;
+  }
+
+  #checkOutstanding(available: number): void {
+    const outstanding = available + this.inFlight;
+    if (outstanding > this.#ring.size)
+      throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${this.#ring.size}`);
+  }
+
+  /** Serves what `#load` loaded, and returns how many. Of a turn that is over, the rest goes back to the ring. */
+  #serveLoaded(serve: ServeChain, loaded: number, bytesInServiceMax: number): number {
+    let served = 0;
+    let unpublished = 0;
+    while (served < loaded) {
+      const chain = this.#batch[served++] as DescriptorChain;
+      const bytes = chain.totalBytes;
+      this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+      serve(chain, this);
+      this.#inService++; // a device that throws has not taken it
+      this.#bytesInService += bytes;
+      this.#servedBytes += bytes;
+      unpublished += bytes;
+      if (unpublished >= BATCH_BYTES || this.#slowBatches > 1) {
+        this.publish();
+        unpublished = 0;
+      }
+      const isSlow = this.#slowBatches > 0 && performance.now() > this.#endMs;
+      if (isSlow || this.#servedBytes >= DRAIN_BYTES || this.#bytesInService >= bytesInServiceMax) break;
+    }
+    for (let i = served; i < loaded; i++) this.#requests.release(this.#batch[i] as DescriptorChain);
+    this.#served += served;
     return served;
   }
 
-  /** Whether the driver has made something available that was not popped: one look, no system call. */
-  hasWork(): boolean {
-    return this.#ring.availableIndex() !== this.#nextAvail && !this.#broken;
-  }
-
-  /** Stops asking for notifications until `rearm`: the ring is being polled. */
-  suppress(): void {
-    this.#polled = true;
-    this.#notification.silence(this.#nextAvail);
-  }
-
-  /** Asks for notifications again. True when work arrived meanwhile, for which there will be none. */
-  rearm(): boolean {
-    this.#polled = false;
-    return this.#notification.enable(this.#nextAvail) && !this.#broken;
-  }
-
-  #serveBatch(serve: ServeChain, expect: ExpectBatch | undefined): number {
-    const available = (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
-    if (available === 0) return 0;
-    const startedMs = performance.now();
-    const popped = this.#batch.fill(this.#nextAvail, available, this.#inFlight, startedMs);
-    this.#nextAvail = (this.#nextAvail + popped) & 0xffff;
-    const { chains } = this.#batch;
-    if (popped > 0) expect?.(chains, popped);
-    let bytes = 0;
-    this.#inBatch = true;
-    for (let i = 0; i < popped; i++) {
-      const chain = chains[i] as DescriptorChain;
-      bytes += chain.readable.totalBytes + chain.writable.totalBytes;
-      serve(chain, this);
-      this.#inFlight++; // a device that throws has not taken it
-      if (bytes >= BATCH_BYTES || this.#slowBatches > 1) {
-        this.publish();
-        bytes = 0;
-      }
+  take(): DescriptorChain | undefined {
+    if (this.#closed) return undefined;
+    try {
+      if (!this.hasWork() && (this.#polled || !this.#notification.enable(this.#nextAvail))) return undefined;
+      this.#checkOutstanding(this.#available());
+      const chain = this.#requests.load(this.#nextAvail, performance.now());
+      chain.takenFrom = this.#nextAvail;
+      this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+      this.#taken++;
+      return chain;
+    } catch (error) {
+      this.#break(error as Error);
+      return undefined;
     }
-    this.publish();
-    this.#inBatch = false;
-    const tookMs = this.#recordSince(startedMs);
-    this.#slowBatches = tookMs > popped * SLOW_MS ? this.#slowBatches + 1 : 0;
-    if (this.#batch.accusation !== undefined) throw this.#batch.accusation;
-    return popped;
   }
 
-  markUsed(chain: DescriptorChain, usedLength: number): void {
-    this.#ring.setUsed(this.#nextUsed, chain.head, usedLength);
+  untake(chain: DescriptorChain): void {
+    const before = (this.#nextAvail - 1) & 0xffff;
+    if (chain.takenFrom !== before) throw new Error('untake: not the buffer that was taken last');
+    chain.takenFrom = undefined;
+    this.#nextAvail = before;
+    this.#taken--;
+    this.#requests.release(chain);
+    this.#checkIdle();
+  }
+
+  markUsed(chain: DescriptorChain, written: number): void {
+    this.#ring.setUsed(this.#nextUsed, chain.head, written);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    this.#inFlight--;
-    this.#batch.recycle(chain);
-    if (!this.#inBatch) this.#recordSince(chain.poppedAtMs);
+    const bytes = chain.totalBytes;
+    const isLate = !this.#inBatch;
+    this.#requests.release(chain);
+    if (chain.takenFrom !== undefined) {
+      chain.takenFrom = undefined;
+      this.#taken--;
+      return;
+    }
+    this.#inService--;
+    this.#bytesInService -= bytes;
+    if (!isLate) return;
+    this.#record(performance.now() - chain.poppedAtMs);
+    this.#limit.change(-1, -bytes);
   }
 
-  #recordSince(startedMs: number): number {
-    const tookMs = performance.now() - startedMs;
-    this.#latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
-    return tookMs;
+  #record(tookMs: number): void {
+    this.#options.latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
   }
 
   publish(): void {
     const before = this.#published;
     const now = this.#nextUsed;
-    if (before === now) return;
-    this.#published = now;
-    this.#ring.setUsedIndex(now);
-    this.counters.requests += (now - before) & 0xffff;
-    this.counters.batches++;
-    if (this.#notification.wantsCall(before, now)) {
-      this.counters.calls++;
-      this.#notify();
+    if (before !== now) {
+      this.#published = now;
+      this.#ring.setUsedIndex(now);
+      this.counters.requests += (now - before) & 0xffff;
+      this.counters.batches++;
+      if (this.#notification.wantsCall(before, now)) {
+        this.counters.calls++;
+        this.#options.notify();
+      }
     }
-    if (this.#inFlight === 0) this.#onIdle?.();
+    this.#checkIdle();
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle !== undefined && this.inFlight === 0 && this.#published === this.#nextUsed) this.#onIdle();
+  }
+
+  whenIdle(callback: () => void): void {
+    this.#onIdle = () => {
+      this.#onIdle = undefined;
+      callback();
+    };
+    this.#checkIdle();
+  }
+
+  suppress(): void {
+    this.#polled = true;
+    this.#notification.silence(this.#nextAvail);
+  }
+
+  rearm(): boolean {
+    this.#polled = false;
+    return this.#notification.enable(this.#nextAvail) && !this.#closed;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #break(problem: Error): void {
+    this.#closed = true;
+    this.#inBatch = false;
+    this.publish();
+    if (this.#options.broken === undefined) throw problem;
+    this.#options.broken(problem);
+  }
+
+  state(): QueueState {
+    const words = this.#ring.words();
+    return {
+      words: { ...words },
+      popped: this.#nextAvail,
+      givenBack: this.#nextUsed,
+      inFlight: this.inFlight,
+      waiting: (words.availableIndex - this.#nextAvail) & 0xffff,
+      polled: this.#polled,
+    };
   }
 }

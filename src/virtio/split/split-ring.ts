@@ -1,38 +1,9 @@
 // Cellar: the words of a split virtqueue in shared memory (§2.7): each accessor is one read or one write, in the order it is called.
-import { splitQueueBytes, VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../spec.ts';
-
-/** The three parts of the ring in guest memory, each `splitQueueBytes(size)` long and aligned as §2.7 says. */
-export interface SplitLayout {
-  readonly size: number;
-  readonly descriptorTable: Uint8Array<ArrayBuffer>;
-  readonly availableRing: Uint8Array<ArrayBuffer>;
-  readonly usedRing: Uint8Array<ArrayBuffer>;
-}
-
-/** Addresses of the three parts of a ring; whose, says who has them. */
-export interface RingAddresses {
-  readonly descriptorTable: number;
-  readonly availableRing: number;
-  readonly usedRing: number;
-}
-
-/** Finds a ring of `size` in memory. Throws what `slice` throws where a part is not in it. */
-export function splitLayoutAt(
-  memory: { slice(address: number, length: number): Uint8Array<ArrayBuffer> },
-  size: number,
-  { descriptorTable, availableRing, usedRing }: RingAddresses,
-): SplitLayout {
-  const bytes = splitQueueBytes(size);
-  return {
-    size,
-    descriptorTable: memory.slice(descriptorTable, bytes.descriptorTable),
-    availableRing: memory.slice(availableRing, bytes.availableRing),
-    usedRing: memory.slice(usedRing, bytes.usedRing),
-  };
-}
+import type { AreaBytes } from '../ring-format.ts';
+import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../spec.ts';
 
 /** What stands in the shared memory of a ring, beside its entries. */
-export interface RingWords {
+export interface SplitWords {
   readonly availableFlags: number;
   readonly availableIndex: number;
   readonly usedEvent: number;
@@ -52,13 +23,15 @@ const RING = 2;
  */
 export class SplitRing {
   readonly size: number;
+  /** The descriptor table. */
   readonly table: DataView<ArrayBuffer>;
   readonly #mask: number;
   readonly #avail: Uint16Array<ArrayBuffer>;
   readonly #used: Uint16Array<ArrayBuffer>;
   readonly #usedElements: Uint32Array<ArrayBuffer>;
 
-  constructor({ size, descriptorTable: table, availableRing: avail, usedRing: used }: SplitLayout) {
+  /** @param areas descriptor table, available ring and used ring, as long and aligned as `splitFormat` says. */
+  constructor(size: number, { descriptorArea: table, driverArea: avail, deviceArea: used }: AreaBytes) {
     this.size = size;
     this.#mask = size - 1;
     this.table = new DataView(table.buffer, table.byteOffset, table.length);
@@ -119,7 +92,7 @@ export class SplitRing {
   }
 
   /** Every word at once, for a person to look at. */
-  words(): RingWords {
+  words(): SplitWords {
     return {
       availableFlags: Atomics.load(this.#avail, FLAGS),
       availableIndex: this.availableIndex(),

@@ -4,13 +4,14 @@ import { test } from 'node:test';
 import type { QueueReport } from '../../../src/transports/queue/queue-report.ts';
 import { owesNothing } from './bed-disk.ts';
 
-const idle = { broken: false, availableIndex: 7, usedIndex: 7, usedEvent: 7 } as QueueReport;
+const words = { availableIndex: 7, usedIndex: 7, usedEvent: 7 };
+const idle = { runs: 'running', words } as unknown as QueueReport;
 
 const states: readonly (readonly [string, readonly QueueReport[] | undefined, boolean])[] = [
   ['all was used, and the driver saw it', [idle, idle], true],
-  ['a request waits', [idle, { ...idle, availableIndex: 8 }], false],
-  ['a request was used, and the driver does not know', [{ ...idle, usedEvent: 6 }], false],
-  ['a queue is broken', [{ ...idle, broken: true }], false],
+  ['a request waits', [idle, { ...idle, words: { ...words, availableIndex: 8 } }], false],
+  ['a request was used, and the driver does not know', [{ ...idle, words: { ...words, usedEvent: 6 } }], false],
+  ['a queue is broken', [{ ...idle, runs: 'broken' }], false],
   ['no queue runs', [], false],
   ['it does not answer', undefined, false],
 ];

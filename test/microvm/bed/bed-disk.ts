@@ -84,8 +84,8 @@ export function owesNothing(state: DiskState): boolean {
     state !== undefined &&
     state.length > 0 &&
     state.every(
-      ({ broken, availableIndex, usedIndex, usedEvent }) =>
-        !broken && availableIndex === usedIndex && usedEvent === usedIndex,
+      ({ runs, words: { availableIndex, usedIndex, usedEvent } }) =>
+        runs === 'running' && availableIndex === usedIndex && usedEvent === usedIndex,
     )
   );
 }

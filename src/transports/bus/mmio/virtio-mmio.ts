@@ -1,7 +1,7 @@
 // Ground floor: virtio-mmio, VIRTIO 1.3 §4.2: a device as a page of registers and one interrupt.
 import { EventFd } from '../../../sys/event-fd.ts';
-import { DriverSession } from '../device-registers.ts';
-import type { RingPart, TransportQueue } from '../queue-registers.ts';
+import { DeviceRegisters } from '../device-registers.ts';
+import type { QueueRegisters, RingArea } from '../queue-registers.ts';
 import type { Registers } from '../registers.ts';
 import type { InterruptPort, Transport, TransportOptions } from '../transport.ts';
 import {
@@ -29,7 +29,7 @@ interface Register {
 }
 
 export class VirtioMmio implements Transport, Registers {
-  readonly session: DriverSession;
+  readonly registers: DeviceRegisters;
   /** What the driver selected: words of feature bits, and a queue. */
   offeredSelect = 0;
   acceptedSelect = 0;
@@ -40,12 +40,12 @@ export class VirtioMmio implements Transport, Registers {
 
   /** Throws SystemError where the kernel has no interrupt for it. */
   constructor(options: VirtioMmioOptions) {
-    const { device, host, loop, log, doorbells, address, interrupt } = options;
+    const { host, loop, log, doorbells, address, interrupt } = options;
     this.#interruptLine = interrupt.assign(this.#interrupt);
     const lines = {
       assignDoorbell: (queue: number, eventFd: EventFd) =>
         doorbells.assign({ address: address + Reg.QueueNotify, lengthBytes: 4, value: queue }, eventFd),
-      callFd: () => this.#interrupt.fd,
+      call: () => ({ fd: this.#interrupt.fd }),
       configChanged: () => {
         this.#configChanged = true;
         this.#interrupt.signal();
@@ -53,20 +53,22 @@ export class VirtioMmio implements Transport, Registers {
       reset: () => this.#reset(),
       say: log,
     };
-    this.session = new DriverSession(device, host, loop, lines, options);
+    this.registers = new DeviceRegisters(host, loop, lines, options);
   }
 
   /** The queue the driver selected. */
-  get queue(): TransportQueue | undefined {
-    return this.session.queue(this.queueSelect);
+  get queue(): QueueRegisters | undefined {
+    return this.registers.queue(this.queueSelect);
   }
 
   /**
-   * Whoever runs a queue rings the interrupt himself, maybe from another process: so while a queue runs it may be because of a used
-   * buffer, always. A driver that looks in vain loses nothing, one that does not look would.
+   * The host of a queue rings the interrupt by itself, maybe from another process. So while a queue runs the bit is always set: a driver
+   * that looks for used buffers in vain loses nothing, one that does not look would.
    */
   get interruptStatus(): number {
-    return (this.session.mayHaveUsed ? INTERRUPT_USED_BUFFER : 0) | (this.#configChanged ? INTERRUPT_CONFIG_CHANGE : 0);
+    return (
+      (this.registers.mayHaveUsed ? INTERRUPT_USED_BUFFER : 0) | (this.#configChanged ? INTERRUPT_CONFIG_CHANGE : 0)
+    );
   }
 
   acknowledge(events: number): void {
@@ -74,16 +76,16 @@ export class VirtioMmio implements Transport, Registers {
   }
 
   read(offset: number, sizeBytes: number): number {
-    if (offset >= Reg.Config) return this.session.readConfig(offset - Reg.Config, sizeBytes);
+    if (offset >= Reg.Config) return this.registers.readConfig(offset - Reg.Config, sizeBytes);
     // "The driver MUST only use 32 bit wide and aligned reads and writes"
     if (sizeBytes !== 4) return 0;
-    return registers[offset]?.read?.(this) ?? 0;
+    return REGISTERS[offset]?.read?.(this) ?? 0;
   }
 
   write(offset: number, sizeBytes: number, value: number): void | Promise<void> {
-    if (offset >= Reg.Config) return this.session.writeConfig(offset - Reg.Config, sizeBytes, value);
+    if (offset >= Reg.Config) return this.registers.writeConfig(offset - Reg.Config, sizeBytes, value);
     if (sizeBytes !== 4) return;
-    return registers[offset]?.write?.(this, value >>> 0);
+    return REGISTERS[offset]?.write?.(this, value >>> 0);
   }
 
   #reset(): void {
@@ -92,7 +94,7 @@ export class VirtioMmio implements Transport, Registers {
   }
 
   async close(): Promise<void> {
-    await this.session.close();
+    await this.registers.close();
     this.#interruptLine[Symbol.dispose]();
     this.#interrupt[Symbol.dispose]();
   }
@@ -100,23 +102,23 @@ export class VirtioMmio implements Transport, Registers {
 
 const constant = (value: number): Register => ({ read: () => value });
 
-const addressWord = (part: RingPart, half: 0 | 1): Register => ({
+const addressWord = (part: RingArea, half: 0 | 1): Register => ({
   write: (mmio, word) => mmio.queue?.setAddressWord(part, half, word),
 });
 
 /** By offset. What is not here reads as zero and takes nothing, as do reads of what is only written, and writes of what is only read. */
-const registers: { readonly [offset: number]: Register } = {
+const REGISTERS: { readonly [offset: number]: Register } = {
   [Reg.MagicValue]: constant(MMIO_MAGIC),
   [Reg.Version]: constant(MMIO_VERSION),
-  [Reg.DeviceID]: { read: ({ session }) => session.device.type },
+  [Reg.DeviceID]: { read: ({ registers }) => registers.device.type },
   [Reg.VendorID]: constant(VENDOR),
-  [Reg.DeviceFeatures]: { read: ({ session, offeredSelect }) => session.offeredWord(offeredSelect) },
+  [Reg.DeviceFeatures]: { read: ({ registers, offeredSelect }) => registers.offeredWord(offeredSelect) },
   [Reg.DeviceFeaturesSel]: {
     write: (mmio, select) => {
       mmio.offeredSelect = select;
     },
   },
-  [Reg.DriverFeatures]: { write: ({ session, acceptedSelect }, word) => session.acceptWord(acceptedSelect, word) },
+  [Reg.DriverFeatures]: { write: ({ registers, acceptedSelect }, word) => registers.acceptWord(acceptedSelect, word) },
   [Reg.DriverFeaturesSel]: {
     write: (mmio, select) => {
       mmio.acceptedSelect = select;
@@ -135,24 +137,24 @@ const registers: { readonly [offset: number]: Register } = {
   },
   [Reg.QueueReady]: {
     read: ({ queue }) => (queue?.ready ? 1 : 0),
-    write: ({ session, queueSelect }, value) => session.setReady(queueSelect, (value & 1) !== 0),
+    write: ({ registers, queueSelect }, value) => registers.setReady(queueSelect, (value & 1) !== 0),
   },
-  [Reg.QueueNotify]: { write: ({ session }, index) => session.kick(index) },
+  [Reg.QueueNotify]: { write: ({ registers }, index) => registers.kick(index) },
   [Reg.InterruptStatus]: { read: ({ interruptStatus }) => interruptStatus },
   [Reg.InterruptACK]: { write: (mmio, events) => mmio.acknowledge(events) },
   [Reg.Status]: {
-    read: ({ session }) => session.status,
-    write: ({ session }, status) => session.writeStatus(status),
+    read: ({ registers }) => registers.status,
+    write: ({ registers }, status) => registers.writeStatus(status),
   },
-  [Reg.QueueDescLow]: addressWord('descriptorTable', 0),
-  [Reg.QueueDescHigh]: addressWord('descriptorTable', 1),
-  [Reg.QueueDriverLow]: addressWord('availableRing', 0),
-  [Reg.QueueDriverHigh]: addressWord('availableRing', 1),
-  [Reg.QueueDeviceLow]: addressWord('usedRing', 0),
-  [Reg.QueueDeviceHigh]: addressWord('usedRing', 1),
+  [Reg.QueueDescLow]: addressWord('descriptorArea', 0),
+  [Reg.QueueDescHigh]: addressWord('descriptorArea', 1),
+  [Reg.QueueDriverLow]: addressWord('driverArea', 0),
+  [Reg.QueueDriverHigh]: addressWord('driverArea', 1),
+  [Reg.QueueDeviceLow]: addressWord('deviceArea', 0),
+  [Reg.QueueDeviceHigh]: addressWord('deviceArea', 1),
   [Reg.SHMLenLow]: constant(NO_REGION),
   [Reg.SHMLenHigh]: constant(NO_REGION),
   [Reg.SHMBaseLow]: constant(NO_REGION),
   [Reg.SHMBaseHigh]: constant(NO_REGION),
-  [Reg.ConfigGeneration]: { read: ({ session }) => session.generation },
+  [Reg.ConfigGeneration]: { read: ({ registers }) => registers.generation },
 };

@@ -1,6 +1,6 @@
 // Ground floor: the common configuration structure of virtio-pci, VIRTIO 1.3 §4.1.4.3: fields about the device and the selected queue.
-import type { DriverSession } from '../device-registers.ts';
-import type { RingPart, TransportQueue } from '../queue-registers.ts';
+import type { DeviceRegisters } from '../device-registers.ts';
+import type { QueueRegisters, RingArea } from '../queue-registers.ts';
 import type { Registers } from '../registers.ts';
 import { CommonConfig as Field, VIRTIO_MSI_NO_VECTOR } from './spec.ts';
 
@@ -11,7 +11,7 @@ interface CommonField {
 }
 
 export class CommonRegisters implements Registers {
-  readonly session: DriverSession;
+  readonly registers: DeviceRegisters;
   /** How many vectors exist: 0 up to that. */
   readonly vectors: number;
   offeredSelect = 0;
@@ -20,15 +20,15 @@ export class CommonRegisters implements Registers {
   #configVector = VIRTIO_MSI_NO_VECTOR;
   readonly #queueVectors: Uint16Array;
 
-  constructor(session: DriverSession, vectors: number) {
-    this.session = session;
+  constructor(registers: DeviceRegisters, vectors: number) {
+    this.registers = registers;
     this.vectors = vectors;
-    this.#queueVectors = new Uint16Array(session.queues.length).fill(VIRTIO_MSI_NO_VECTOR);
+    this.#queueVectors = new Uint16Array(registers.queues.length).fill(VIRTIO_MSI_NO_VECTOR);
   }
 
   /** The queue the driver selected. */
-  get queue(): TransportQueue | undefined {
-    return this.session.queue(this.queueSelect);
+  get queue(): QueueRegisters | undefined {
+    return this.registers.queue(this.queueSelect);
   }
 
   get configVector(): number {
@@ -45,7 +45,7 @@ export class CommonRegisters implements Registers {
 
   setQueueVector(index: number, vector: number): void {
     this.#queueVectors[index] = this.#checked(vector);
-    this.session.callChanged(index);
+    this.registers.callChanged(index);
   }
 
   /** "Devices MUST report mapping failures by returning the NO_VECTOR value", §4.1.5.1.2.1. */
@@ -72,7 +72,7 @@ export class CommonRegisters implements Registers {
   }
 }
 
-const addressWord = (part: RingPart, half: 0 | 1): CommonField => ({
+const addressWord = (part: RingArea, half: 0 | 1): CommonField => ({
   sizeBytes: 4,
   read: ({ queue }) => queue?.addressWord(part, half) ?? 0,
   write: ({ queue }, word) => queue?.setAddressWord(part, half, word),
@@ -87,7 +87,10 @@ const fields: { readonly [offset: number]: CommonField } = {
       common.offeredSelect = select;
     },
   },
-  [Field.device_feature]: { sizeBytes: 4, read: ({ session, offeredSelect }) => session.offeredWord(offeredSelect) },
+  [Field.device_feature]: {
+    sizeBytes: 4,
+    read: ({ registers, offeredSelect }) => registers.offeredWord(offeredSelect),
+  },
   [Field.driver_feature_select]: {
     sizeBytes: 4,
     read: ({ acceptedSelect }) => acceptedSelect,
@@ -97,8 +100,8 @@ const fields: { readonly [offset: number]: CommonField } = {
   },
   [Field.driver_feature]: {
     sizeBytes: 4,
-    read: ({ session, acceptedSelect }) => session.acceptedWord(acceptedSelect),
-    write: ({ session, acceptedSelect }, word) => session.acceptWord(acceptedSelect, word),
+    read: ({ registers, acceptedSelect }) => registers.acceptedWord(acceptedSelect),
+    write: ({ registers, acceptedSelect }, word) => registers.acceptWord(acceptedSelect, word),
   },
   [Field.config_msix_vector]: {
     sizeBytes: 2,
@@ -107,13 +110,13 @@ const fields: { readonly [offset: number]: CommonField } = {
       common.configVector = vector;
     },
   },
-  [Field.num_queues]: { sizeBytes: 2, read: ({ session }) => session.queues.length },
+  [Field.num_queues]: { sizeBytes: 2, read: ({ registers }) => registers.queues.length },
   [Field.device_status]: {
     sizeBytes: 1,
-    read: ({ session }) => session.status,
-    write: ({ session }, status) => session.writeStatus(status),
+    read: ({ registers }) => registers.status,
+    write: ({ registers }, status) => registers.writeStatus(status),
   },
-  [Field.config_generation]: { sizeBytes: 1, read: ({ session }) => session.generation & 0xff },
+  [Field.config_generation]: { sizeBytes: 1, read: ({ registers }) => registers.generation & 0xff },
   [Field.queue_select]: {
     sizeBytes: 2,
     read: ({ queueSelect }) => queueSelect,
@@ -139,13 +142,13 @@ const fields: { readonly [offset: number]: CommonField } = {
     sizeBytes: 2,
     read: ({ queue }) => (queue?.ready ? 1 : 0),
     // "The driver MUST NOT write a 0 to queue_enable"
-    write: ({ session, queueSelect }, value) => (value === 1 ? session.setReady(queueSelect, true) : undefined),
+    write: ({ registers, queueSelect }, value) => (value === 1 ? registers.setReady(queueSelect, true) : undefined),
   },
   [Field.queue_notify_off]: { sizeBytes: 2, read: ({ queue }) => queue?.index ?? 0 },
-  [Field.queue_desc]: addressWord('descriptorTable', 0),
-  [Field.queue_desc + 4]: addressWord('descriptorTable', 1),
-  [Field.queue_driver]: addressWord('availableRing', 0),
-  [Field.queue_driver + 4]: addressWord('availableRing', 1),
-  [Field.queue_device]: addressWord('usedRing', 0),
-  [Field.queue_device + 4]: addressWord('usedRing', 1),
+  [Field.queue_desc]: addressWord('descriptorArea', 0),
+  [Field.queue_desc + 4]: addressWord('descriptorArea', 1),
+  [Field.queue_driver]: addressWord('driverArea', 0),
+  [Field.queue_driver + 4]: addressWord('driverArea', 1),
+  [Field.queue_device]: addressWord('deviceArea', 0),
+  [Field.queue_device + 4]: addressWord('deviceArea', 1),
 };

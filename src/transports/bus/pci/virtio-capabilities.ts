@@ -1,5 +1,5 @@
 // Ground floor: the capabilities by which a driver finds virtio's structures in a function's BARs, VIRTIO 1.3 §4.1.4.
-import type { DriverSession } from '../device-registers.ts';
+import type { DeviceRegisters } from '../device-registers.ts';
 import type { Registers } from '../registers.ts';
 import type { ConfigSpace } from './config-space.ts';
 import * as pci from './spec.ts';
@@ -13,14 +13,14 @@ interface Structure {
 }
 
 /** Adds one for each structure in BAR 0, and the window through which that can be reached without mapping it. */
-export function addVirtioCapabilities(config: ConfigSpace, session: DriverSession, bar0: Registers): void {
+export function addVirtioCapabilities(config: ConfigSpace, registers: DeviceRegisters, bar0: Registers): void {
   const { common, isr, device, notify } = pci.Bar0;
-  const notifyBytes = session.queues.length * pci.NOTIFY_MULTIPLIER;
+  const notifyBytes = registers.queues.length * pci.NOTIFY_MULTIPLIER;
   const structures: Structure[] = [
     { type: pci.VIRTIO_PCI_CAP_COMMON_CFG, offset: common, sizeBytes: pci.COMMON_CONFIG_BYTES },
     { type: pci.VIRTIO_PCI_CAP_NOTIFY_CFG, offset: notify, sizeBytes: notifyBytes, extra: pci.NOTIFY_MULTIPLIER },
     { type: pci.VIRTIO_PCI_CAP_ISR_CFG, offset: isr, sizeBytes: 1 },
-    { type: pci.VIRTIO_PCI_CAP_DEVICE_CFG, offset: device, sizeBytes: session.device.config.length },
+    { type: pci.VIRTIO_PCI_CAP_DEVICE_CFG, offset: device, sizeBytes: registers.configBytes },
   ];
   for (const structure of structures) if (structure.sizeBytes > 0) addCapability(config, structure);
   addWindow(config, bar0);

@@ -1,7 +1,8 @@
 // Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, message interrupts and no line.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { VIRTIO_ID_BLOCK } from '../../../virtio/spec.ts';
-import { DriverSession } from '../device-registers.ts';
+import type { CallTarget } from '../../queue/queue-host.ts';
+import { DeviceRegisters } from '../device-registers.ts';
 import type { Registers } from '../registers.ts';
 import { sayOnce } from '../say-once.ts';
 import type { Transport, TransportOptions } from '../transport.ts';
@@ -24,7 +25,7 @@ const CLASS_CODES: { readonly [type: number]: number } = { [VIRTIO_ID_BLOCK]: 0x
 const CLASS_CODE_UNASSIGNED = 0xff_00_00;
 
 export class VirtioPci implements Transport {
-  readonly session: DriverSession;
+  readonly registers: DeviceRegisters;
   /** Its configuration space: what the bus shows. */
   readonly config = new ConfigSpace();
   readonly #msix: Msix;
@@ -40,29 +41,29 @@ export class VirtioPci implements Transport {
 
   /** Throws SystemError when there are no eventfds left. */
   constructor(options: VirtioPciOptions) {
-    const { device, host, loop, log, doorbells, memory, messages } = options;
-    const vectors = Math.min(device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
+    const { host, loop, log, doorbells, memory, messages } = options;
+    const vectors = Math.min(host.device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
     const say = sayOnce(log);
     this.#msix = new Msix(vectors, messages, say);
     this.#doorbells = new PciDoorbells(doorbells, say);
     const lines = {
       assignDoorbell: (queue: number, eventFd: EventFd) => this.#doorbells.assign(queue, eventFd),
-      callFd: (queue: number) => this.#callFd(queue),
+      call: (queue: number) => this.#call(queue),
       configChanged: () => this.#configChanged(),
       reset: () => this.#reset(),
       say: log,
     };
     // Until the driver allows DMA.
-    this.session = new DriverSession(device, host, loop, lines, { ...options, paused: true });
-    this.#common = new CommonRegisters(this.session, vectors);
-    this.#header(device.type);
+    this.registers = new DeviceRegisters(host, loop, lines, { ...options, paused: true });
+    this.#common = new CommonRegisters(this.registers, vectors);
+    this.#header(host.device.type);
     this.#windows = new BarWindows(this.config, memory, say);
     this.#windows.add(0, pci.BAR0_BYTES, this.#structures(), (address) =>
       this.#doorbells.moveTo(address === undefined ? undefined : address + pci.Bar0.notify),
     );
     this.#windows.add(1, pci.BAR1_BYTES, this.#msix);
     this.#msixControl = this.#addMsixCapability(vectors);
-    addVirtioCapabilities(this.config, this.session, this.#structures());
+    addVirtioCapabilities(this.config, this.registers, this.#structures());
     this.#listen();
   }
 
@@ -107,7 +108,7 @@ export class VirtioPci implements Transport {
     if (mayAccessMemory === this.#mayAccessMemory) return;
     this.#mayAccessMemory = mayAccessMemory;
     this.#msixChanged();
-    return mayAccessMemory ? this.session.resume() : this.session.pause();
+    return mayAccessMemory ? this.registers.resume() : this.registers.pause();
   }
 
   get #msixEnabled(): boolean {
@@ -119,12 +120,12 @@ export class VirtioPci implements Transport {
     const control = this.config.view.getUint16(this.#msixControl, true);
     const masked = (control & pci.MSIX_CONTROL_MASK_ALL) !== 0 || !this.#mayAccessMemory;
     this.#msix.control((control & pci.MSIX_CONTROL_ENABLE) !== 0, masked);
-    for (const { index } of this.session.queues) this.session.callChanged(index);
+    for (const { index } of this.registers.queues) this.registers.callChanged(index);
   }
 
-  #callFd(queue: number): number | undefined {
-    if (!this.#msixEnabled) return this.#isr.fd;
-    return this.#msix.eventFd(this.#common.queueVector(queue))?.fd;
+  #call(queue: number): CallTarget | undefined {
+    const eventFd = this.#msixEnabled ? this.#msix.eventFd(this.#common.queueVector(queue)) : this.#isr;
+    return eventFd && { fd: eventFd.fd };
   }
 
   /** "The device MUST set the Device Configuration Interrupt bit in ISR status before sending", §4.1.4.5.1. */
@@ -158,14 +159,14 @@ export class VirtioPci implements Transport {
         if (offset < pci.Bar0.isr) return this.#common.read(offset, sizeBytes);
         if (offset === pci.Bar0.isr) return this.#takeIsrStatus();
         if (offset < pci.Bar0.device || offset >= pci.Bar0.notify) return 0;
-        return this.session.readConfig(offset - pci.Bar0.device, sizeBytes);
+        return this.registers.readConfig(offset - pci.Bar0.device, sizeBytes);
       },
       write: (offset, sizeBytes, value) => {
         if (offset < pci.Bar0.isr) return this.#common.write(offset, sizeBytes, value);
         if (offset < pci.Bar0.device) return;
-        if (offset < pci.Bar0.notify) return this.session.writeConfig(offset - pci.Bar0.device, sizeBytes, value);
+        if (offset < pci.Bar0.notify) return this.registers.writeConfig(offset - pci.Bar0.device, sizeBytes, value);
         if ((offset - pci.Bar0.notify) % pci.NOTIFY_MULTIPLIER === 0)
-          this.session.kick((offset - pci.Bar0.notify) / pci.NOTIFY_MULTIPLIER);
+          this.registers.kick((offset - pci.Bar0.notify) / pci.NOTIFY_MULTIPLIER);
       },
     };
   }
@@ -177,7 +178,7 @@ export class VirtioPci implements Transport {
   }
 
   async close(): Promise<void> {
-    await this.session.close();
+    await this.registers.close();
     this.#windows[Symbol.dispose]();
     this.#msix[Symbol.dispose]();
     this.#isr[Symbol.dispose]();

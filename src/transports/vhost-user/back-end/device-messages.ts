@@ -1,11 +1,11 @@
 // Ground floor: the messages about the device as a whole: features, configuration space, status, reset.
 import { fstatSync } from 'node:fs';
 import { UnixSocket } from '../../../sys/unix-socket.ts';
-import { decodeConfig, encodeConfig, encodeU64, type Message } from '../protocol/message.ts';
+import type { Outcome } from '../protocol/connection.ts';
+import { decodeConfig, encodeConfig, encodeU64, expectPayload, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { Request } from '../protocol/spec.ts';
 import { type Handler, PROTOCOL_FEATURES } from './session.ts';
-import { expectPayload } from './vring-messages.ts';
 
 function u64Of(message: Message): bigint {
   expectPayload(message, 8);
@@ -13,78 +13,75 @@ function u64Of(message: Message): bigint {
 }
 
 function withoutPayload(handler: Handler): Handler {
-  return (session, message, done) => {
+  return (session, message) => {
     expectPayload(message, 0);
-    handler(session, message, done);
+    return handler(session, message);
   };
 }
 
-const setFeatures: Handler = (session, message, done) => {
-  session.acceptFeatures(u64Of(message), done);
+const reply = (value: bigint): Outcome => ({ reply: encodeU64(value) });
+
+const setFeatures: Handler = async (session, message) => {
+  await session.acceptFeatures(u64Of(message));
+  return undefined;
 };
 
-const setProtocolFeatures: Handler = (_session, message, done) => {
+const setProtocolFeatures: Handler = (_session, message) => {
   const extra = u64Of(message) & ~PROTOCOL_FEATURES;
-  if (extra !== 0n)
-    throw new ProtocolError('SET_PROTOCOL_FEATURES', `feature bits 0x${extra.toString(16)} were not offered`);
-  done({});
+  if (extra === 0n) return undefined;
+  throw new ProtocolError('SET_PROTOCOL_FEATURES', `feature bits 0x${extra.toString(16)} were not offered`);
 };
 
-const setBackendReqFd: Handler = (session, message, done) => {
+const setBackendReqFd: Handler = (session, message) => {
   const [fd] = message.fds;
   if (fd === undefined || message.fds.length > 1)
     throw new ProtocolError('SET_BACKEND_REQ_FD', `${message.fds.length} descriptors, one belongs to it`);
   if (!fstatSync(fd).isSocket()) throw new ProtocolError('SET_BACKEND_REQ_FD', 'a socket belongs to it');
   session.setBackendSocket(new UnixSocket(fd));
   message.fds.length = 0;
-  done({});
+  return undefined;
 };
 
 /** "back-end's payload size MUST match the front-end's request": what lies beyond our space reads as zeroes. */
-const getConfig: Handler = (session, message, done) => {
+const getConfig: Handler = (session, message) => {
   const { offset, size } = decodeConfig(message);
-  const bytes = new Uint8Array(size);
-  bytes.set(session.device.config.subarray(offset, offset + size));
-  done({ reply: encodeConfig(offset, bytes) });
+  return { reply: encodeConfig(offset, session.config.read(offset, size)) };
 };
 
-const setConfig: Handler = (session, message, done) => {
+const setConfig: Handler = async (session, message) => {
   const { offset, bytes } = decodeConfig(message);
-  const accepted = session.host.writeConfig(offset, bytes);
-  if (!accepted) session.log(`SET_CONFIG: ${bytes.length} bytes at ${offset} of the configuration space are read-only`);
-  done({ ack: accepted ? 0n : 1n });
+  const isAccepted = await session.config.write(session.host, offset, bytes);
+  if (!isAccepted)
+    session.events.log(`SET_CONFIG: ${bytes.length} bytes at ${offset} of the configuration space are read-only`);
+  return { ack: isAccepted ? 0n : 1n };
 };
 
-const setStatus: Handler = (session, message, done) => {
-  const status = Number(u64Of(message) & 0xffn);
-  const finish = (): void => {
-    session.status = status;
-    done({});
-  };
-  // §2.1.2: writing 0 resets the device.
-  if (status === 0) session.reset(finish);
-  else finish();
+const setStatus: Handler = async (session, message) => {
+  await session.setStatus(Number(u64Of(message) & 0xffn));
+  return undefined;
 };
+
+const whenDone =
+  (step: (session: Parameters<Handler>[0]) => Promise<void>): Handler =>
+  async (session) => {
+    await step(session);
+    return undefined;
+  };
 
 export const deviceMessages: { readonly [request: number]: Handler } = {
-  [Request.GET_FEATURES]: withoutPayload((session, _message, done) =>
-    done({ reply: encodeU64(session.offeredFeatures) }),
-  ),
+  [Request.GET_FEATURES]: withoutPayload((session) => reply(session.offeredFeatures)),
   [Request.SET_FEATURES]: setFeatures,
-  [Request.GET_PROTOCOL_FEATURES]: withoutPayload((_session, _message, done) =>
-    done({ reply: encodeU64(PROTOCOL_FEATURES) }),
-  ),
+  [Request.GET_PROTOCOL_FEATURES]: withoutPayload(() => reply(PROTOCOL_FEATURES)),
   [Request.SET_PROTOCOL_FEATURES]: setProtocolFeatures,
-  [Request.GET_QUEUE_NUM]: withoutPayload((session, _message, done) =>
-    done({ reply: encodeU64(BigInt(session.vrings.length)) }),
-  ),
-  [Request.SET_OWNER]: withoutPayload((_session, _message, done) => done({})),
+  [Request.GET_QUEUE_NUM]: withoutPayload((session) => reply(BigInt(session.vrings.length))),
+  // "It can be used on the back-end as a session start flag."
+  [Request.SET_OWNER]: withoutPayload(whenDone((session) => session.begin())),
   // "it is recommended that back-ends either ignore this message, or use it to disable all rings"
-  [Request.RESET_OWNER]: withoutPayload((session, _message, done) => session.stopAll(() => done({}))),
+  [Request.RESET_OWNER]: withoutPayload(whenDone((session) => session.stopAll())),
   [Request.SET_BACKEND_REQ_FD]: withoutPayload(setBackendReqFd),
   [Request.GET_CONFIG]: getConfig,
   [Request.SET_CONFIG]: setConfig,
-  [Request.RESET_DEVICE]: withoutPayload((session, _message, done) => session.reset(() => done({}))),
+  [Request.RESET_DEVICE]: withoutPayload(whenDone((session) => session.reset())),
   [Request.SET_STATUS]: setStatus,
-  [Request.GET_STATUS]: withoutPayload((session, _message, done) => done({ reply: encodeU64(BigInt(session.status)) })),
+  [Request.GET_STATUS]: withoutPayload((session) => reply(BigInt(session.status))),
 };

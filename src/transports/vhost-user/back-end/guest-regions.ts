@@ -1,7 +1,7 @@
 // Ground floor: the memory table of a session: which descriptors hold guest memory, and where the front end sees them.
 import { fstatSync } from 'node:fs';
 import { closeFd } from '../../../sys/libc.ts';
-import { splitQueueBytes } from '../../../virtio/spec.ts';
+import type { RingAreas, RingFormat } from '../../../virtio/ring-format.ts';
 import type { SharedRegion } from '../../queue/queue-host.ts';
 import type { MemoryRegionMessage } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
@@ -11,14 +11,21 @@ interface Region extends SharedRegion {
   readonly userAddress: number;
 }
 
-/** §2.7: alignment of descriptor table, available ring, used ring. */
-const ALIGNMENT = { descriptorTable: 16, availableRing: 2, usedRing: 4 } as const;
+/** A multiple of every size of a page: what a mapping begins and ends at, where the file's own blocks are not larger. */
+const BLOCK_BYTES = 64 * 1024;
+
+/** Over all sessions of this process: the regions of one are never taken for those of another. */
+let lastId = 0;
 
 export class GuestRegions {
   #regions: Region[] = [];
 
   get count(): number {
     return this.#regions.length;
+  }
+
+  get sizeBytes(): number {
+    return this.#regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }
 
   get shared(): readonly SharedRegion[] {
@@ -33,6 +40,11 @@ export class GuestRegions {
     if (!status.isFile())
       throw new ProtocolError(messageName, 'a descriptor that cannot hold memory (a memfd or a file is wanted)');
     if (sizeBytes === 0) throw new ProtocolError(messageName, 'a region of no bytes');
+    if (!Number.isSafeInteger(guestAddress + sizeBytes) || !Number.isSafeInteger(userAddress + sizeBytes))
+      throw new ProtocolError(
+        messageName,
+        `a region that ends beyond 2^53, at guest address 0x${guestAddress.toString(16)}`,
+      );
     if (end > status.size)
       throw new ProtocolError(messageName, `a region that ends at byte ${end} of a file of ${status.size}`);
     if (this.#regions.length >= MEM_SLOTS_MAX)
@@ -41,8 +53,8 @@ export class GuestRegions {
       throw new ProtocolError(messageName, `two regions at guest address 0x${guestAddress.toString(16)}`);
     }
     // munmap of huge pages wants whole ones; st_blksize is their size there.
-    const mapBytes = Math.ceil(end / status.blksize) * status.blksize;
-    this.#regions.push({ fd, mapBytes, mmapOffset, guestAddress, sizeBytes, userAddress });
+    const blockBytes = Math.max(BLOCK_BYTES, status.blksize);
+    this.#regions.push({ id: ++lastId, fd, fileOffset: mmapOffset, blockBytes, guestAddress, sizeBytes, userAddress });
   }
 
   /** Takes a region out and closes its descriptor. Throws ProtocolError when there is none like it. */
@@ -56,7 +68,7 @@ export class GuestRegions {
         messageName,
         `there is no region at guest address 0x${guestAddress.toString(16)} of ${sizeBytes} bytes`,
       );
-    this.#regions.splice(at, 1);
+    this.#regions = this.#regions.toSpliced(at, 1);
     closeFd(region.fd);
   }
 
@@ -65,27 +77,26 @@ export class GuestRegions {
     this.#regions = [];
   }
 
-  /** Ring addresses of the front end as guest addresses. Throws ProtocolError when a part is unaligned or outside every region. */
-  ringAddresses<T extends { readonly [part in keyof typeof ALIGNMENT]: number }>(size: number, addresses: T): T {
-    const bytes = splitQueueBytes(size);
-    const translated = (part: keyof typeof ALIGNMENT): number => {
-      const address = addresses[part];
+  /** The areas of a ring by guest address. Throws ProtocolError where one is unaligned or outside every region. */
+  ringAreas(format: RingFormat, size: number, user: RingAreas): RingAreas {
+    const bytes = format.bytes(size);
+    const translated = (area: keyof RingAreas): number => {
+      const address = user[area];
       const region = this.#regions.find(
-        (r) => address >= r.userAddress && address + bytes[part] <= r.userAddress + r.sizeBytes,
+        (r) => address >= r.userAddress && address + bytes[area] <= r.userAddress + r.sizeBytes,
       );
       const at = `0x${address.toString(16)}`;
       if (region === undefined)
-        throw new ProtocolError('SET_VRING_ADDR', `${part} at ${at} is in no region of the memory table`);
+        throw new ProtocolError('SET_VRING_ADDR', `${area} at ${at} is in no region of the memory table`);
       const offset = address - region.userAddress;
-      if ((region.mmapOffset + offset) % ALIGNMENT[part] !== 0)
-        throw new ProtocolError('SET_VRING_ADDR', `${part} at ${at} is not aligned to ${ALIGNMENT[part]}`);
+      if ((region.fileOffset + offset) % format.alignment[area] !== 0)
+        throw new ProtocolError('SET_VRING_ADDR', `${area} at ${at} is not aligned to ${format.alignment[area]}`);
       return region.guestAddress + offset;
     };
     return {
-      ...addresses,
-      descriptorTable: translated('descriptorTable'),
-      availableRing: translated('availableRing'),
-      usedRing: translated('usedRing'),
+      descriptorArea: translated('descriptorArea'),
+      driverArea: translated('driverArea'),
+      deviceArea: translated('deviceArea'),
     };
   }
 }

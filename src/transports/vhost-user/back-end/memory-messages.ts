@@ -1,9 +1,8 @@
 // Ground floor: the messages about guest memory.
-import { decodeRegion, encodeU64, type Message, REGION_BYTES } from '../protocol/message.ts';
+import { decodeRegion, encodeU64, expectPayload, type Message, REGION_BYTES } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { MEM_SLOTS_MAX, MEM_TABLE_REGIONS_MAX, Request, requestName } from '../protocol/spec.ts';
 import type { Handler, Session } from './session.ts';
-import { expectPayload } from './vring-messages.ts';
 
 /** Adds a region with the next descriptor of its message, which keeps that one when it throws. */
 function addRegion(session: Session, message: Message, at: number): void {
@@ -12,7 +11,7 @@ function addRegion(session: Session, message: Message, at: number): void {
 }
 
 /** { u32 regions; u32 padding; region[] }, a descriptor a region. */
-const setMemTable: Handler = (session, message, done) => {
+const setMemTable: Handler = async (session, message) => {
   const { payload, fds } = message;
   const count = payload.byteLength < 8 ? 0 : payload.getUint32(0, true);
   if (count > MEM_TABLE_REGIONS_MAX)
@@ -22,30 +21,32 @@ const setMemTable: Handler = (session, message, done) => {
   if (!Number.isInteger(room) || room < count || room > MEM_TABLE_REGIONS_MAX)
     throw new ProtocolError('SET_MEM_TABLE', `${payload.byteLength} bytes of payload for ${count} regions`);
   if (fds.length !== count) throw new ProtocolError('SET_MEM_TABLE', `${fds.length} descriptors for ${count} regions`);
-  const change = (): void => {
+  await session.changeMemory(message, () => {
     session.regions.clear();
     for (let i = 0; i < count; i++) addRegion(session, message, 8 + i * REGION_BYTES);
-  };
-  session.changeMemory(message, change, done);
+  });
+  return undefined;
 };
 
-const getMaxMemSlots: Handler = (_session, message, done) => {
+const getMaxMemSlots: Handler = (_session, message) => {
   expectPayload(message, 0);
-  done({ reply: encodeU64(BigInt(MEM_SLOTS_MAX)) });
+  return { reply: encodeU64(BigInt(MEM_SLOTS_MAX)) };
 };
 
 /** { u64 padding; region }. */
-const addMemReg: Handler = (session, message, done) => {
+const addMemReg: Handler = async (session, message) => {
   expectPayload(message, 8 + REGION_BYTES);
   const { fds } = message;
   if (fds.length !== 1) throw new ProtocolError('ADD_MEM_REG', `${fds.length} descriptors, one belongs to it`);
-  session.changeMemory(message, () => addRegion(session, message, 8), done);
+  await session.addMemory(message, () => addRegion(session, message, 8));
+  return undefined;
 };
 
 /** "For compatibility with existing incorrect implementations, the back-end MAY accept messages with one file descriptor." */
-const remMemReg: Handler = (session, message, done) => {
+const remMemReg: Handler = async (session, message) => {
   expectPayload(message, 8 + REGION_BYTES);
-  session.changeMemory(message, () => session.regions.remove('REM_MEM_REG', decodeRegion(message, 8)), done);
+  await session.changeMemory(message, () => session.regions.remove('REM_MEM_REG', decodeRegion(message, 8)));
+  return undefined;
 };
 
 export const memoryMessages: { readonly [request: number]: Handler } = {

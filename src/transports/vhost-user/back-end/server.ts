@@ -1,10 +1,9 @@
 // Ground floor: a listening socket and the front ends that come to it, one at a time; the next is served when the first leaves.
 import type { EventLoop } from '../../../sys/event-loop.ts';
-import { TimerFd } from '../../../sys/timer-fd.ts';
 import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
-import type { VirtioDevice } from '../../../virtio/device.ts';
-import type { QueueHost } from '../../queue/queue-host.ts';
+import type { DeviceHost } from '../../queue/queue-host.ts';
 import { Connection } from '../protocol/connection.ts';
+import type { Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { requestName } from '../protocol/spec.ts';
 import { deviceMessages } from './device-messages.ts';
@@ -16,10 +15,14 @@ const handlers: { readonly [request: number]: Handler } = { ...deviceMessages, .
 
 /** How soon a front end that could not be taken on is looked at again. */
 const RETRY_MS = 1000;
+/** One that waits longer than this is told of: the one before it is not just leaving. */
+const WAITS_MS = 1000;
 
 export interface ServerOptions {
-  /** One line for each thing a person should know. */
+  /** One line for each thing that went wrong, or waits. */
   readonly log: (line: string) => void;
+  /** One line for each thing that went right: a front end came, set the device up, left. Not told unless wanted. */
+  readonly tell?: (line: string) => void;
   /** Serve one front end, then close. */
   readonly once?: boolean;
   /** Everything is closed: after `close`, or after the one front end of `once`. */
@@ -28,46 +31,36 @@ export interface ServerOptions {
 
 export class VhostUserServer {
   readonly #listener: UnixListener;
-  readonly #device: VirtioDevice;
-  readonly #host: QueueHost;
+  readonly #host: DeviceHost;
   readonly #loop: EventLoop;
   readonly #options: ServerOptions;
-  #watch: Disposable | undefined;
+  #listening: Disposable | undefined;
   #connection: Connection | undefined;
   /** From a front end's coming until nothing is left of its session. */
-  #serving = false;
-  #closing = false;
-  /** Made while there are descriptors. */
-  readonly #retry = new TimerFd();
-  readonly #retryWatch: Disposable;
+  #isServing = false;
+  #isClosing = false;
   #hasComplained = false;
 
-  constructor(listener: UnixListener, device: VirtioDevice, host: QueueHost, loop: EventLoop, options: ServerOptions) {
+  constructor(listener: UnixListener, host: DeviceHost, loop: EventLoop, options: ServerOptions) {
     this.#listener = listener;
-    this.#device = device;
     this.#host = host;
     this.#loop = loop;
     this.#options = options;
-    this.#retryWatch = loop.watch(this.#retry.fd, {
-      readable: () => {
-        if (this.#retry.expirations() > 0) this.#listen();
-      },
-    });
     this.#listen();
   }
 
   #listen(): void {
-    this.#watch = this.#loop.watch(this.#listener.fd, {
+    this.#listening = this.#loop.watch(this.#listener.fd, {
       readable: () => {
         const socket = this.#accept();
         if (socket === undefined) return;
-        this.#watch?.[Symbol.dispose]();
+        this.#listening?.[Symbol.dispose]();
         this.#serve(socket);
       },
     });
   }
 
-  /** A client for whom there is no descriptor or memory keeps its place; the socket stays readable meanwhile, and is not looked at. */
+  /** A client for which there is no descriptor or memory keeps its place; the socket stays readable meanwhile, and is not looked at. */
   #accept(): UnixSocket | undefined {
     try {
       const socket = this.#listener.accept();
@@ -77,50 +70,80 @@ export class VhostUserServer {
       const { message } = error as Error;
       if (!this.#hasComplained) this.#options.log(`a front end waits: ${message}; tried again every second`);
       this.#hasComplained = true;
-      this.#watch?.[Symbol.dispose]();
-      this.#retry.set(RETRY_MS);
+      this.#listening?.[Symbol.dispose]();
+      this.#listening = this.#loop.timer(RETRY_MS, () => this.#listen());
       return undefined;
     }
   }
 
   #serve(socket: UnixSocket): void {
-    const { log, once } = this.#options;
-    const session = new Session(this.#device, this.#host, log);
-    this.#serving = true;
+    const { log, tell } = this.#options;
+    const startedMs = performance.now();
+    const session = new Session(this.#host, this.#loop, {
+      log,
+      started: ({ features, regions, memoryBytes }) =>
+        tell?.(
+          `the driver uses the device: features 0x${features.toString(16)}, ` +
+            `${Math.round(memoryBytes / 2 ** 20)} MiB of memory in ${regions} regions`,
+        ),
+    });
+    this.#isServing = true;
+    tell?.('a front end connected');
     this.#connection = new Connection(socket, this.#loop, {
-      onMessage: (message, done) => {
-        const handler = handlers[message.request];
-        if (handler === undefined)
-          throw new ProtocolError(requestName(message.request), 'not a message this back end knows');
-        handler(session, message, done);
-      },
+      onMessage: (message) => handlerOf(message)(session, message),
       onClosed: (problem) => {
         this.#connection = undefined;
         if (problem !== undefined) log(`session ended: ${problem.message}`);
-        session.end(() => {
-          this.#serving = false;
-          if (once || this.#closing) this.#finish();
-          else this.#listen();
-        });
+        void this.#end(session).then(() => tell?.('the front end left'));
+      },
+    });
+    this.#watchForOthers(startedMs);
+  }
+
+  /** One that comes while another is served waits for it to leave, and its user for a word about that. */
+  #watchForOthers(sinceMs: number): void {
+    const tell = (): void => {
+      const seconds = Math.round((performance.now() - sinceMs) / 1000);
+      this.#options.log(`a front end waits: another one has been connected for ${seconds} s`);
+    };
+    this.#listening = this.#loop.watch(this.#listener.fd, {
+      readable: () => {
+        this.#listening?.[Symbol.dispose]();
+        this.#listening = this.#loop.timer(WAITS_MS, tell);
       },
     });
   }
 
+  async #end(session: Session): Promise<void> {
+    try {
+      await session.end();
+    } catch (error) {
+      this.#options.log(`the device failed at the end of a session: ${(error as Error).message}`);
+    }
+    this.#isServing = false;
+    this.#listening?.[Symbol.dispose]();
+    if (this.#options.once === true || this.#isClosing) this.#finish();
+    else this.#listen();
+  }
+
   /** Stops listening, ends the session when its requests in flight are done, then calls `onClosed`. */
   close(): void {
-    if (this.#closing) return;
-    this.#closing = true;
-    this.#watch?.[Symbol.dispose]();
-    this.#retryWatch[Symbol.dispose]();
-    if (this.#serving) this.#connection?.close(undefined);
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#listening?.[Symbol.dispose]();
+    if (this.#isServing) this.#connection?.close(undefined);
     else this.#finish();
   }
 
   #finish(): void {
-    this.#closing = true;
-    this.#retryWatch[Symbol.dispose]();
-    this.#retry[Symbol.dispose]();
+    this.#isClosing = true;
     this.#listener[Symbol.dispose]();
     this.#options.onClosed?.();
   }
+}
+
+function handlerOf({ request }: Message): Handler {
+  const handler = handlers[request];
+  if (handler === undefined) throw new ProtocolError(requestName(request), 'not a message this back end knows');
+  return handler;
 }

@@ -1,10 +1,17 @@
 // Ground floor: the messages about rings. They may come in any order, before or while the ring runs.
 import { EventFd } from '../../../sys/event-fd.ts';
-import { encodeVringState, type Message } from '../protocol/message.ts';
+import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
+import { encodeVringState, expectPayload, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { Request, requestName, VRING_INDEX_MASK, VRING_NOFD } from '../protocol/spec.ts';
 import type { Handler, Session } from './session.ts';
 import type { Vring } from './vring.ts';
+
+/** What a message changes of a ring. */
+interface VringChange {
+  readonly index: number;
+  apply(): void;
+}
 
 /** struct vhost_vring_state, or vhost_vring_addr, whose first word is the index too. */
 function ringOf(
@@ -15,15 +22,6 @@ function ringOf(
   expectPayload(message, payloadBytes);
   const index = message.payload.getUint32(0, true);
   return { index, num: message.payload.getUint32(4, true), vring: session.vring(message, index) };
-}
-
-/** Throws ProtocolError unless the payload has just these bytes. */
-export function expectPayload(message: Message, bytes: number): void {
-  if (message.payload.byteLength === bytes) return;
-  throw new ProtocolError(
-    requestName(message.request),
-    `${message.payload.byteLength} bytes of payload, ${bytes} belong to it`,
-  );
 }
 
 /** The ring and the descriptor of SET_VRING_KICK, _CALL or _ERR; `null` where the message says there is none. */
@@ -46,10 +44,10 @@ function notifierOf(session: Session, message: Message): { index: number; vring:
   }
 }
 
-function setNum(session: Session, message: Message): { index: number; apply: () => void } {
+function setNum(session: Session, message: Message): VringChange {
   const { index, num, vring } = ringOf(session, message, 8);
-  const most = session.device.queueSizes[index] as number;
-  if (num === 0 || num > most || (num & (num - 1)) !== 0)
+  const most = session.host.device.queueSizes[index] as number;
+  if (num > most || !ringFormatOf(session.features).isSize(num))
     throw new ProtocolError('SET_VRING_NUM', `a queue of ${num}; its size is a power of two up to ${most}`);
   return {
     index,
@@ -59,9 +57,10 @@ function setNum(session: Session, message: Message): { index: number; apply: () 
   };
 }
 
-function setBase(session: Session, message: Message): { index: number; apply: () => void } {
+function setBase(session: Session, message: Message): VringChange {
   const { index, num, vring } = ringOf(session, message, 8);
-  if (num > 0xffff) throw new ProtocolError('SET_VRING_BASE', `an available index of ${num}`);
+  if (!ringFormatOf(session.features).isBase(num))
+    throw new ProtocolError('SET_VRING_BASE', `a ring cannot go on from ${num}`);
   return {
     index,
     apply: () => {
@@ -70,66 +69,64 @@ function setBase(session: Session, message: Message): { index: number; apply: ()
   };
 }
 
-function setAddresses(session: Session, message: Message): { index: number; apply: () => void } {
+/** struct vhost_vring_addr { u32 index, flags; u64 descriptor, used, available, log }. */
+function setAddresses(session: Session, message: Message): VringChange {
   const { index, vring } = ringOf(session, message, 40);
   const field = (at: number): number => Number(message.payload.getBigUint64(at, true));
-  const addresses = { descriptorTable: field(8), usedRing: field(16), availableRing: field(24) };
+  const areas = { descriptorArea: field(8), deviceArea: field(16), driverArea: field(24) };
   return {
     index,
     apply: () => {
-      vring.addresses = addresses;
+      vring.areas = areas;
     },
   };
 }
 
-function setKick(session: Session, message: Message): { index: number; apply: () => void } {
+function setKick(session: Session, message: Message): VringChange {
   const { index, vring, notifier } = notifierOf(session, message);
   return { index, apply: () => vring.setKick(notifier) };
 }
 
-/** A message that changes a ring: stop it if it runs, change, start it if it now can. */
-function changing(decode: (session: Session, message: Message) => { index: number; apply: () => void }): Handler {
-  return (session, message, done) => {
-    const { index, apply } = decode(session, message);
-    session.change(index, apply, done);
+function setErr(session: Session, message: Message): VringChange {
+  const { index, vring, notifier } = notifierOf(session, message);
+  return { index, apply: () => vring.setErr(notifier ?? undefined) };
+}
+
+function setEnable(session: Session, message: Message): VringChange {
+  const { index, num, vring } = ringOf(session, message, 8);
+  if (num > 1) throw new ProtocolError('SET_VRING_ENABLE', `${num} is neither 0 nor 1`);
+  return {
+    index,
+    apply: () => {
+      vring.enabled = num === 1;
+    },
   };
 }
 
-const setCall: Handler = (session, message, done) => {
+/** A message that changes a ring: stop it if it runs, change, start it if it now can. */
+function changing(decode: (session: Session, message: Message) => VringChange): Handler {
+  return async (session, message) => {
+    const { index, apply } = decode(session, message);
+    await session.change(index, apply);
+    return undefined;
+  };
+}
+
+const setCall: Handler = async (session, message) => {
   const { index, vring, notifier } = notifierOf(session, message);
   // The old descriptor must not be closed, and its number given to another file, while the queue's thread may still ring it.
-  const finish = (): void => {
-    vring.setCall(notifier ?? undefined);
-    done({});
-  };
-  if (vring.running) session.host.setCall(index, notifier?.fd, finish);
-  else finish();
-};
-
-const setErr: Handler = (session, message, done) => {
-  const { index, vring, notifier } = notifierOf(session, message);
-  session.change(index, () => vring.setErr(notifier ?? undefined), done);
-};
-
-const setEnable: Handler = (session, message, done) => {
-  const { index, num, vring } = ringOf(session, message, 8);
-  if (num > 1) throw new ProtocolError('SET_VRING_ENABLE', `${num} is neither 0 nor 1`);
-  session.change(
-    index,
-    () => {
-      vring.enabled = num === 1;
-    },
-    done,
-  );
+  if (vring.running) await session.host.setCall(index, notifier === null ? undefined : { fd: notifier.fd });
+  vring.setCall(notifier ?? undefined);
+  return undefined;
 };
 
 /** "stop ring upon receiving VHOST_USER_GET_VRING_BASE": it starts again with the next SET_VRING_KICK. */
-const getBase: Handler = (session, message, done) => {
+const getBase: Handler = async (session, message) => {
   const { index, vring } = ringOf(session, message, 8);
-  session.stop(index, () => {
-    vring.setKick(undefined);
-    done({ reply: encodeVringState(index, vring.base ?? 0) });
-  });
+  await session.stop(index);
+  vring.setKick(undefined);
+  const base = vring.base ?? ringFormatOf(session.features).firstBase;
+  return { reply: encodeVringState(index, base) };
 };
 
 export const vringMessages: { readonly [request: number]: Handler } = {
@@ -138,7 +135,7 @@ export const vringMessages: { readonly [request: number]: Handler } = {
   [Request.SET_VRING_ADDR]: changing(setAddresses),
   [Request.SET_VRING_KICK]: changing(setKick),
   [Request.SET_VRING_CALL]: setCall,
-  [Request.SET_VRING_ERR]: setErr,
-  [Request.SET_VRING_ENABLE]: setEnable,
+  [Request.SET_VRING_ERR]: changing(setErr),
+  [Request.SET_VRING_ENABLE]: changing(setEnable),
   [Request.GET_VRING_BASE]: getBase,
 };

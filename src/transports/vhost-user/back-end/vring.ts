@@ -1,43 +1,45 @@
 // Ground floor: what the front end has said about one ring. Messages may come in any order; this knows when they suffice.
 import type { EventFd } from '../../../sys/event-fd.ts';
-import type { RingAddresses } from '../../../virtio/split/split-ring.ts';
-import type { QueueSetup } from '../../queue/queue-host.ts';
+import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
+import type { RingAreas } from '../../../virtio/ring-format.ts';
+import type { CallTarget, QueueSetup } from '../../queue/queue-host.ts';
 import type { GuestRegions } from './guest-regions.ts';
 
 export class Vring {
   size = 0;
-  /** Never guessed: requests before it would be served twice, those after it never. */
+  /** Where to go on. Never guessed: requests before it would be served twice, those after it never. */
   base: number | undefined;
   /** In the front end's own address space. */
-  addresses: RingAddresses | undefined;
+  areas: RingAreas | undefined;
   enabled = false;
-  /** Whether the queue host runs it. */
+  /** Whether the queue host was told to run it. */
   running = false;
   /** `null`: the front end said that no kicks will come. `undefined`: it has not said anything. */
   kick: EventFd | null | undefined;
-  call: EventFd | undefined;
+  callFd: EventFd | undefined;
   err: EventFd | undefined;
 
-  /** What the queue host needs to run it, or undefined while something is missing. Throws ProtocolError for impossible addresses. */
-  setup(features: bigint, regions: GuestRegions): QueueSetup | undefined {
-    if (
-      this.size === 0 ||
-      this.base === undefined ||
-      this.addresses === undefined ||
-      this.kick === undefined ||
-      !this.enabled ||
-      regions.count === 0
-    )
-      return undefined;
+  /** Whether the front end said all that belongs to a ring. */
+  get isComplete(): boolean {
+    const isDescribed = this.size > 0 && this.base !== undefined && this.areas !== undefined;
+    return isDescribed && this.kick !== undefined && this.enabled;
+  }
+
+  /** What the queue host needs to run a complete ring. Throws ProtocolError for impossible addresses. */
+  setup(features: bigint, regions: GuestRegions): QueueSetup {
     return {
+      ...regions.ringAreas(ringFormatOf(features), this.size, this.areas as RingAreas),
       size: this.size,
-      base: this.base,
+      base: this.base as number,
       features,
-      ...regions.ringAddresses(this.size, this.addresses),
       kickFd: this.kick?.fd,
-      callFd: this.call?.fd,
+      call: this.call,
       errFd: this.err?.fd,
     };
+  }
+
+  get call(): CallTarget | undefined {
+    return this.callFd && { fd: this.callFd.fd };
   }
 
   setKick(kick: EventFd | null | undefined): void {
@@ -46,8 +48,8 @@ export class Vring {
   }
 
   setCall(call: EventFd | undefined): void {
-    this.call?.[Symbol.dispose]();
-    this.call = call;
+    this.callFd?.[Symbol.dispose]();
+    this.callFd = call;
   }
 
   setErr(err: EventFd | undefined): void {
@@ -55,17 +57,18 @@ export class Vring {
     this.err = err;
   }
 
-  /** Back to nothing said, but for whom to notify: QEMU tells that once a connection. The ring does not run. */
+  /** Back to nothing said, but for where to notify: QEMU tells that once a connection. The ring does not run. */
   clear(): void {
     this.size = 0;
     this.base = undefined;
-    this.addresses = undefined;
+    this.areas = undefined;
     this.enabled = false;
     this.setKick(undefined);
   }
 
+  /** Back to nothing said at all. */
   close(): void {
-    this.setKick(undefined);
+    this.clear();
     this.setCall(undefined);
     this.setErr(undefined);
   }

@@ -20,7 +20,7 @@ class Interrupted {
   constructor(start = 0, features = 0n) {
     const memory = new DriverMemory(new Uint8Array(4096));
     this.driver = new DriverQueue(memory, { size: SIZE, start, features });
-    this.ring = new SplitRing(this.driver.layout);
+    this.ring = new SplitRing(SIZE, this.driver.layout);
     this.base = this.#used = start;
   }
 

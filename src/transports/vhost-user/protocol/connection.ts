@@ -10,13 +10,14 @@ import { HEADER_BYTES, MESSAGE_FDS_MAX, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, re
 export interface Outcome {
   readonly reply?: Uint8Array;
   readonly ack?: bigint;
-  /** The front end's mistake: it is told if it waits for an acknowledgement, then the connection ends. */
-  readonly problem?: Error;
 }
 
 export interface ConnectionEvents {
-  /** Deals with a message and calls `done` once, now or later; or throws ProtocolError. Descriptors it leaves in the message are closed. */
-  onMessage(message: Message, done: (outcome: Outcome) => void): void;
+  /**
+   * Deals with a message, now or later. Descriptors it leaves in the message are closed. Throws, or rejects with, the other side's
+   * mistake: that side is told if it waits for an acknowledgement, then the connection ends.
+   */
+  onMessage(message: Message): Outcome | undefined | Promise<Outcome | undefined>;
   /** The connection is over; `problem` says why if it was not the other side that left between two messages. */
   onClosed(problem: Error | undefined): void;
 }
@@ -58,7 +59,7 @@ export class Connection {
     }
   }
 
-  /** Reads on; gives a message when it is whole. Reads no byte of the next one, whose descriptors would come with it. */
+  /** Reads on; returns a message when it is whole. Reads no byte of the next one, whose descriptors would come with it. */
   #receive(): Message | undefined {
     for (;;) {
       const { request, flags, size } =
@@ -91,27 +92,31 @@ export class Connection {
     return decodeHeader(new DataView(this.#bytes.buffer, 0, HEADER_BYTES));
   }
 
+  /** An answer that is there at once is sent at once: the next message may be at hand. */
   #handle(message: Message): void {
-    let answered = false;
-    const done = (outcome: Outcome): void => {
-      if (answered) throw new Error(`${requestName(message.request)} was answered twice`);
-      answered = true;
-      this.#handling = false;
-      for (const fd of message.fds) closeFd(fd);
-      this.#answer(message, outcome);
-      if (outcome.problem !== undefined || this.#ending) this.close(outcome.problem);
-      if (this.#open) this.#resume();
-    };
     this.#handling = true;
     try {
-      this.#events.onMessage(message, done);
-    } catch (error) {
-      done({ problem: error as Error });
+      const outcome = this.#events.onMessage(message);
+      if (!(outcome instanceof Promise)) return this.#handled(message, outcome);
+      this.#pause();
+      outcome.then(
+        (late) => this.#handled(message, late),
+        (problem: Error) => this.#handled(message, undefined, problem),
+      );
+    } catch (problem) {
+      this.#handled(message, undefined, problem as Error);
     }
-    if (!answered) this.#pause();
   }
 
-  #answer({ request, flags }: Message, { reply, ack, problem }: Outcome): void {
+  #handled(message: Message, outcome: Outcome | undefined, problem?: Error): void {
+    this.#handling = false;
+    for (const fd of message.fds) closeFd(fd);
+    this.#answer(message, outcome ?? {}, problem);
+    if (problem !== undefined || this.#ending) this.close(problem);
+    if (this.#open) this.#resume();
+  }
+
+  #answer({ request, flags }: Message, { reply, ack }: Outcome, problem: Error | undefined): void {
     if (!this.#open) return;
     const payload = reply ?? ((flags & NEED_REPLY) !== 0 ? encodeU64(ack ?? (problem ? 1n : 0n)) : undefined);
     if (payload === undefined) return;

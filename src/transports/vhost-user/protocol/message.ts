@@ -59,6 +59,15 @@ export function encodeVringState(index: number, num: number): Uint8Array<ArrayBu
   return bytes;
 }
 
+/** Throws ProtocolError unless the payload has just these bytes. */
+export function expectPayload(message: Message, bytes: number): void {
+  if (message.payload.byteLength === bytes) return;
+  throw new ProtocolError(
+    requestName(message.request),
+    `${message.payload.byteLength} bytes of payload, ${bytes} belong to it`,
+  );
+}
+
 /** { guest address, size, user address, mmap offset }, all u64. Throws ProtocolError where a number is beyond any address space. */
 export function decodeRegion(message: Message, at: number): MemoryRegionMessage {
   const field = (i: number): number => {
@@ -82,14 +91,14 @@ export function encodeRegion(region: MemoryRegionMessage): Uint8Array<ArrayBuffe
 /** struct vhost_vring_addr { u32 index, flags; u64 descriptor, used, available, log }. */
 export function encodeVringAddress(
   index: number,
-  descriptorTable: number,
-  usedRing: number,
-  availableRing: number,
+  descriptorArea: number,
+  deviceArea: number,
+  driverArea: number,
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(40);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, index, true);
-  [descriptorTable, usedRing, availableRing].forEach((address, i) => {
+  [descriptorArea, deviceArea, driverArea].forEach((address, i) => {
     view.setBigUint64(8 + 8 * i, BigInt(address), true);
   });
   return bytes;

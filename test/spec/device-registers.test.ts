@@ -1,4 +1,4 @@
-// test/spec: the driver's session: status, features, and the hand-over of queues from host to host while their driver works.
+// test/spec: what a driver does to a device's registers: status, features, and the hand-over of queues from host to host while their driver works.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
@@ -10,13 +10,13 @@ import { DriverQueue } from '../../src/testing/driver-queue.ts';
 import { MmioDriver } from '../../src/testing/mmio-driver.ts';
 import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
-
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { type StandInOptions, sharedRegion } from '../../src/testing/stand-in-machine.ts';
+import type { StandInOptions } from '../../src/testing/stand-in-machine.ts';
 import { CommonConfig } from '../../src/transports/bus/pci/spec.ts';
 import type { DoorbellPort } from '../../src/transports/bus/transport.ts';
-import { LocalQueueHost } from '../../src/transports/queue/local-host.ts';
-import type { QueueHost } from '../../src/transports/queue/queue-host.ts';
+import { LocalHost } from '../../src/transports/queue/local-host.ts';
+import type { CallTarget, DeviceHost, DeviceTraits } from '../../src/transports/queue/queue-host.ts';
+import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { DeviceStatus, VIRTQ_DESC_F_NEXT } from '../../src/virtio/spec.ts';
 import { descriptorKinds } from '../vhost-user/back-end.ts';
 
@@ -35,7 +35,7 @@ class World implements AsyncDisposable {
   readonly driver: MmioDriver;
   /** Another device on the same disk, and who runs it. */
   readonly other = this.#device();
-  readonly host: LocalQueueHost;
+  readonly host: LocalHost;
   readonly queues: BlockDriver[] = [];
 
   constructor(options: StandInOptions = {}) {
@@ -43,10 +43,9 @@ class World implements AsyncDisposable {
     this.host = this.newHost(this.other);
   }
 
-  newHost(device: BlockDevice): LocalQueueHost {
-    const host = new LocalQueueHost(device, this.driver.machine.loop, { log: () => {} });
-    host.setMemory([sharedRegion(this.guest)], () => {});
-    return host;
+  newHost(device: BlockDevice): LocalHost {
+    const guest = new GuestMemory([this.guest.memory]);
+    return new LocalHost(device, this.driver.machine.loop, { log: () => {}, guest });
   }
 
   #device(): BlockDevice {
@@ -64,8 +63,8 @@ class World implements AsyncDisposable {
     return new BlockDevice(store, { queues: QUEUES });
   }
 
-  get session() {
-    return this.driver.transport.session;
+  get registers() {
+    return this.driver.transport.registers;
   }
 
   /** Negotiates, and has its queues run. */
@@ -110,29 +109,30 @@ class World implements AsyncDisposable {
 
   /** Requests served so far by either host. */
   get served(): { home: number; other: number } {
-    const count = (host: LocalQueueHost): number => host.counters.reduce((sum, { requests }) => sum + requests, 0);
-    return { home: count(this.driver.machine.hosts[0] as LocalQueueHost), other: count(this.host) };
+    const count = (host: LocalHost): number => host.counters.reduce((sum, { requests }) => sum + requests, 0);
+    return { home: count(this.driver.machine.hosts[0] as LocalHost), other: count(this.host) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.gate?.resolve();
     this.gate = undefined;
     await this.driver[Symbol.asyncDispose]();
-    this.host.setMemory([], () => {});
     this.guest[Symbol.dispose]();
   }
 }
 
 /** One that takes everything and does nothing. */
-function idleHost(): QueueHost {
+function idleHost(device: DeviceTraits): DeviceHost {
   return {
-    setMemory: (_regions, done) => done(),
-    start: (_index, _setup, done) => done(),
-    stop: (_index, done) => done(0, false),
-    setCall: (_index, _fd, done) => done(),
-    activate() {},
-    writeConfig: () => true,
-    reset() {},
+    device,
+    events: undefined,
+    async setMemory() {},
+    async start() {},
+    stop: async () => ({ base: 0, broken: false }),
+    async setCall() {},
+    async activate() {},
+    writeConfig: async () => true,
+    async reset() {},
   };
 }
 
@@ -143,7 +143,7 @@ async function breakQueue(world: World): Promise<void> {
   queue.available[2] = 0;
   queue.available[1] = (queue.available[1] as number) + 1;
   world.driver.kick(0);
-  await eventually('the queue to break', () => (world.session.status & DEVICE_NEEDS_RESET) !== 0);
+  await eventually('the queue to break', () => (world.registers.status & DEVICE_NEEDS_RESET) !== 0);
 }
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -152,24 +152,24 @@ test('§2.1.1 a status bit that the driver leaves out stays set', async () => {
   await using world = new World();
   await world.run();
   const running = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
-  assert.equal(world.session.status, running);
-  await world.session.writeStatus(ACKNOWLEDGE);
-  assert.equal(world.session.status, running);
+  assert.equal(world.registers.status, running);
+  await world.registers.writeStatus(ACKNOWLEDGE);
+  assert.equal(world.registers.status, running);
   await world.read(0);
-  await world.session.writeStatus(FAILED);
-  assert.equal(world.session.status, running | FAILED);
+  await world.registers.writeStatus(FAILED);
+  assert.equal(world.registers.status, running | FAILED);
 });
 
 test('§2.1 bits that are not the driver’s cannot be set by it', async () => {
   await using world = new World();
-  await world.session.writeStatus(0xffff_ff70 | ACKNOWLEDGE);
-  assert.equal(world.session.status, ACKNOWLEDGE);
+  await world.registers.writeStatus(0xffff_ff70 | ACKNOWLEDGE);
+  assert.equal(world.registers.status, ACKNOWLEDGE);
 });
 
 test('§3.1.1 DRIVER_OK without FEATURES_OK is not set', async () => {
   await using world = new World();
-  await world.session.writeStatus(ACKNOWLEDGE | DRIVER | DRIVER_OK);
-  assert.equal(world.session.status, ACKNOWLEDGE | DRIVER);
+  await world.registers.writeStatus(ACKNOWLEDGE | DRIVER | DRIVER_OK);
+  assert.equal(world.registers.status, ACKNOWLEDGE | DRIVER);
 });
 
 test('§6.1 a driver without VIRTIO_F_VERSION_1 is refused, once in words', async () => {
@@ -183,15 +183,15 @@ test('§6.1 a driver without VIRTIO_F_VERSION_1 is refused, once in words', asyn
 test('§2.2 features do not change after FEATURES_OK', async () => {
   await using world = new World();
   await world.run();
-  const { features } = world.session;
-  world.session.acceptWord(0, 0);
-  assert.equal(world.session.features, features);
+  const { features } = world.registers;
+  world.registers.acceptWord(0, 0);
+  assert.equal(world.registers.features, features);
 });
 
 test('§2.2.2 a feature beyond bit 63 was not offered either', async () => {
   await using world = new World();
   const features = await world.driver.offered();
-  world.session.acceptWord(2, 1);
+  world.registers.acceptWord(2, 1);
   assert.equal(await world.driver.accept(features), false);
 });
 
@@ -199,8 +199,8 @@ test('§2.3 a change between the driver’s look and DRIVER_OK is told with DRIV
   await using world = new World();
   await world.driver.reset();
   assert.ok(await world.driver.accept(await world.driver.offered()));
-  world.session.readConfig(CONFIG.capacity, 4);
-  (world.session.device as BlockDevice).resize(DISK_BYTES / 2);
+  world.registers.readConfig(CONFIG.capacity, 4);
+  (world.registers.device as BlockDevice).resize(DISK_BYTES / 2);
   assert.equal(world.driver.tookConfigInterrupt(), false, 'not before');
   await world.driver.start();
   assert.equal(world.driver.tookConfigInterrupt(), true);
@@ -210,8 +210,8 @@ test('§2.7 a ring that is not aligned is not made ready', async () => {
   await using world = new World();
   await world.driver.reset();
   assert.ok(await world.driver.accept(await world.driver.offered()));
-  const ring = { descriptorTable: 1 << 20, availableRing: (1 << 20) + 4096, usedRing: (1 << 20) + 8192 };
-  for (const part of ['descriptorTable', 'availableRing', 'usedRing'] as const)
+  const ring = { descriptorArea: 1 << 20, driverArea: (1 << 20) + 4096, deviceArea: (1 << 20) + 8192 };
+  for (const part of ['descriptorArea', 'driverArea', 'deviceArea'] as const)
     assert.equal(await world.driver.setUp(0, 16, { ...ring, [part]: ring[part] + 1 }), false, part);
   assert.equal(await world.driver.setUp(0, 16, ring), true);
 });
@@ -221,9 +221,9 @@ test('§2.1.2 a ring outside of memory costs a reset, and is said', async () => 
   await world.driver.reset();
   assert.ok(await world.driver.accept(await world.driver.offered()));
   const far = 2 ** 60;
-  assert.ok(await world.driver.setUp(0, 16, { descriptorTable: far, availableRing: far, usedRing: far }));
+  assert.ok(await world.driver.setUp(0, 16, { descriptorArea: far, driverArea: far, deviceArea: far }));
   await world.driver.start();
-  assert.equal(world.session.status & DEVICE_NEEDS_RESET, DEVICE_NEEDS_RESET);
+  assert.equal(world.registers.status & DEVICE_NEEDS_RESET, DEVICE_NEEDS_RESET);
   assert.equal(world.driver.tookConfigInterrupt(), true);
   assert.match(world.driver.lines.join(), /queue 0 does not start: .* not its memory/);
   await world.run();
@@ -238,11 +238,11 @@ for (const refusesDoorbells of [false, true]) {
     await world.run();
     for (let round = 0; round < 5; round++) {
       for (const index of [0, 1]) await world.read(index, round);
-      await world.session.lend(world.host);
+      await world.registers.lend(world.host);
       const { home } = world.served;
       for (const index of [0, 1]) await world.read(index, round);
       assert.deepEqual(world.served, { home, other: 2 * (round + 1) });
-      await world.session.reclaim();
+      await world.registers.reclaim();
     }
     assert.deepEqual(world.served, { home: 10, other: 10 });
   });
@@ -260,7 +260,7 @@ for (const refusesDoorbells of [false, true]) {
       return count;
     })();
     for (let round = 0; round < 20; round++) {
-      await (round % 2 === 0 ? world.session.lend(world.host) : world.session.reclaim());
+      await (round % 2 === 0 ? world.registers.lend(world.host) : world.registers.reclaim());
       for (let i = 0; i < 10; i++) await pause();
     }
     done = true;
@@ -278,7 +278,7 @@ test('a request in flight holds the hand-over up, and a kick meanwhile is not lo
   world.submit(0, 1);
   await eventually('the read', () => world.waiting === 1);
   let lent = false;
-  const lend = world.session.lend(world.host).then(() => {
+  const lend = world.registers.lend(world.host).then(() => {
     lent = true;
   });
   for (let i = 0; i < 10; i++) await pause();
@@ -295,12 +295,9 @@ test('the interrupt status shows used buffers while a queue is on its way', asyn
   await using world = new World();
   await world.run();
   const starts: (() => void)[] = [];
-  const lend = world.session.lend({ ...idleHost(), start: (_index, _setup, done) => void starts.push(done) });
+  const start = (): Promise<void> => new Promise((resolve) => void starts.push(resolve));
+  const lend = world.registers.lend({ ...idleHost(world.other), start });
   await eventually('the start', () => starts.length === QUEUES);
-  assert.equal(
-    world.session.queues.some(({ runs }) => runs),
-    false,
-  );
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
   for (const done of starts) done();
   await lend;
@@ -316,16 +313,15 @@ test('an interrupt that moves while a host starts the queue is told to it after'
   assert.ok(await driver.setUp(0, 16, ring.addresses));
   await driver.start();
   const starts: (() => void)[] = [];
-  const calls: (number | undefined)[] = [];
-  const lend = driver.transport.session.lend({
-    ...idleHost(),
-    start(_index, { callFd }, done) {
-      calls.push(callFd);
-      starts.push(done);
+  const calls: (CallTarget | undefined)[] = [];
+  const lend = driver.transport.registers.lend({
+    ...idleHost(device),
+    start(_index, { call }) {
+      calls.push(call);
+      return new Promise((resolve) => void starts.push(resolve));
     },
-    setCall: (_index, callFd, done) => {
-      calls.push(callFd);
-      done();
+    async setCall(_index, call) {
+      calls.push(call);
     },
   });
   await eventually('the start', () => starts.length === 1);
@@ -334,16 +330,16 @@ test('an interrupt that moves while a host starts the queue is told to it after'
   starts[0]?.();
   await lend;
   assert.equal(calls.length, 2);
-  assert.notEqual(calls[1], calls[0]);
+  assert.notDeepEqual(calls[1], calls[0]);
 });
 
 test('queues lent before the driver comes begin with the other host', async () => {
   await using world = new World();
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   await world.run();
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 1 });
-  await world.session.reclaim();
+  await world.registers.reclaim();
   await world.read(1);
   assert.deepEqual(world.served, { home: 1, other: 1 });
 });
@@ -351,7 +347,7 @@ test('queues lent before the driver comes begin with the other host', async () =
 test('a reset while lent: both hosts are reset, and the driver begins anew with the same host', async () => {
   await using world = new World();
   await world.run();
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   await world.read(0);
   await world.run();
   await world.read(0);
@@ -361,7 +357,7 @@ test('a reset while lent: both hosts are reset, and the driver begins anew with 
 test('a reset while lent resets both devices, and what was written before it is not told to the next host', async () => {
   await using world = new World();
   const resets: string[] = [];
-  const home = world.session.device as BlockDevice;
+  const home = world.registers.device as BlockDevice;
   for (const [name, device] of Object.entries({ home, other: world.other })) {
     const reset = device.reset.bind(device);
     device.reset = () => {
@@ -371,20 +367,20 @@ test('a reset while lent resets both devices, and what was written before it is 
   }
   await world.run();
   await world.driver.writeConfig(CONFIG.writeback, 1, 0);
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   resets.splice(0);
   await world.run();
   assert.deepEqual(resets, ['home', 'other']);
-  await world.session.reclaim();
-  await world.session.lend(world.host);
-  assert.equal(world.other.config[CONFIG.writeback], 1);
+  await world.registers.reclaim();
+  await world.registers.lend(world.host);
+  assert.equal(world.other.config.bytes[CONFIG.writeback], 1);
 });
 
 test('§2.1.2 a queue that broke is not given to the next host; the others are', async () => {
   await using world = new World();
   await world.run();
   await breakQueue(world);
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   assert.deepEqual(
     world.host.report().map(({ queue }) => queue),
     [1],
@@ -398,15 +394,14 @@ test('§2.1.2 DEVICE_NEEDS_RESET is told once, and what a host had to say before
   await using world = new World();
   await world.run();
   const errFds: number[] = [];
-  await world.session.lend({
-    ...idleHost(),
-    start(_index, { errFd }, done) {
+  await world.registers.lend({
+    ...idleHost(world.other),
+    async start(_index, { errFd }) {
       errFds.push(errFd as number);
-      done();
     },
-    stop(_index, done) {
+    async stop() {
       EventFd.borrow(errFds[0] as number).signal();
-      done(0, true);
+      return { base: 0, broken: true };
     },
   });
   await pause();
@@ -419,17 +414,17 @@ test('§2.1.2 DEVICE_NEEDS_RESET is told once, and what a host had to say before
   await world.driver.reset();
   await world.driver.accept(await world.driver.offered());
   for (let turns = 0; turns < 5; turns++) await pause();
-  assert.equal(world.session.status & DEVICE_NEEDS_RESET, 0);
+  assert.equal(world.registers.status & DEVICE_NEEDS_RESET, 0);
 });
 
 test('a device that may not touch memory begins when it may', async () => {
   await using world = new World();
-  await world.session.pause();
+  await world.registers.pause();
   await world.run();
   world.submit(0, 0);
   for (let i = 0; i < 10; i++) await pause();
   assert.deepEqual(world.queues[0]?.harvest(), []);
-  await world.session.resume();
+  await world.registers.resume();
   assert.equal((await world.results(0)).length, 1);
 });
 
@@ -437,7 +432,7 @@ test('a reset asked for during a hand-over waits for it', async () => {
   await using world = new World();
   await world.run();
   const steps: string[] = [];
-  const lend = world.session.lend(world.host).then(() => steps.push('lent'));
+  const lend = world.registers.lend(world.host).then(() => steps.push('lent'));
   const reset = world.driver.reset().then(() => steps.push('reset'));
   await Promise.all([lend, reset]);
   assert.deepEqual(steps, ['lent', 'reset']);
@@ -448,26 +443,27 @@ test('a reset asked for during a hand-over waits for it', async () => {
 test('lend while lent goes from one host to the next', async () => {
   await using world = new World();
   await world.run();
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   const third = world.newHost(world.other);
-  await world.session.lend(third);
+  await world.registers.lend(third);
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 0 });
   assert.equal(third.counters[0]?.requests, 1);
-  await world.session.lend(world.host);
+  await world.registers.lend(world.host);
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 1 });
-  third.setMemory([], () => {});
 });
 
 test('a host that cannot start a queue gets none, and says why', async () => {
   await using world = new World();
   await world.run();
-  const refusing: QueueHost = {
-    ...idleHost(),
-    start: (index, _setup, done) => done(index === 1 ? new Error('no room for two') : undefined),
+  const refusing: DeviceHost = {
+    ...idleHost(world.other),
+    async start(index) {
+      if (index === 1) throw new Error('no room for two');
+    },
   };
-  await assert.rejects(world.session.lend(refusing), /no room for two/);
+  await assert.rejects(world.registers.lend(refusing), /no room for two/);
   for (const index of [0, 1]) await world.read(index);
   assert.deepEqual(world.served, { home: 2, other: 0 });
 });
@@ -476,20 +472,20 @@ test('what the driver wrote to the configuration space is told to the next host'
   await using world = new World();
   await world.run();
   await world.driver.writeConfig(CONFIG.writeback, 1, 0);
-  assert.equal(world.other.config[CONFIG.writeback], 1);
-  await world.session.lend(world.host);
-  assert.equal(world.other.config[CONFIG.writeback], 0);
+  assert.equal(world.other.config.bytes[CONFIG.writeback], 1);
+  await world.registers.lend(world.host);
+  assert.equal(world.other.config.bytes[CONFIG.writeback], 0);
 });
 
 test('pause keeps the device off memory until resume, and what came meanwhile is served', async () => {
   await using world = new World();
   await world.run();
-  await world.session.pause();
+  await world.registers.pause();
   world.submit(0, 0);
   for (let i = 0; i < 10; i++) await pause();
   assert.deepEqual(world.queues[0]?.harvest(), []);
-  await world.session.lend(world.host);
-  await world.session.resume();
+  await world.registers.lend(world.host);
+  await world.registers.resume();
   assert.equal((await world.results(0)).length, 1);
   assert.deepEqual(world.served, { home: 0, other: 1 });
 });
@@ -498,12 +494,12 @@ test('a session leaves no descriptor behind', async () => {
   const life = async (): Promise<void> => {
     await using world = new World();
     await world.run();
-    await world.session.lend(world.host);
+    await world.registers.lend(world.host);
     await world.read(0);
     await world.run();
-    await world.session.reclaim();
+    await world.registers.reclaim();
     await world.read(1);
-    await world.session.lend(world.host);
+    await world.registers.lend(world.host);
   };
   await life();
   for (let i = 0; i < 5; i++) await pause();
@@ -543,10 +539,10 @@ test('a doorbell that the kernel does not give back still rings, and that is sai
 test('QueueReady can go and come while the others run', async () => {
   await using world = new World();
   await world.run();
-  await world.session.setReady(0, false);
-  assert.equal(world.session.queue(0)?.ready, false);
+  await world.registers.setReady(0, false);
+  assert.equal(world.registers.queue(0)?.ready, false);
   await world.read(1);
-  const features = world.session.features;
+  const features = world.registers.features;
   const ring = new DriverQueue(world.guest.memory, { size: 8, features });
   assert.ok(await world.driver.setUp(0, 8, ring.addresses));
   world.queues[0] = new BlockDriver(world.guest.memory, ring);

@@ -10,7 +10,7 @@ import { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { encodeMessage, encodeU64 } from '../protocol/message.ts';
 import { REPLY, Request } from '../protocol/spec.ts';
-import { FrontEndChannel } from './frontend-channel.ts';
+import { BlockingChannel } from './blocking-channel.ts';
 
 /** Two ends of one connection. */
 function pair(t: TestContext): { ours: UnixSocket; theirs: UnixSocket } {
@@ -27,25 +27,25 @@ const features = encodeMessage(Request.GET_FEATURES, REPLY, encodeU64(5n));
 
 test('an answer that arrives with the question gives its payload', (t) => {
   const { ours, theirs } = pair(t);
-  using channel = new FrontEndChannel(ours, 1000);
+  using channel = new BlockingChannel(ours, 1000);
   theirs.send(features);
-  assert.equal(channel.ask(Request.GET_FEATURES).payload.getBigUint64(0, true), 5n);
+  assert.equal(channel.ask({ request: Request.GET_FEATURES }).payload.getBigUint64(0, true), 5n);
 });
 
 test('two answers in one piece are two answers', (t) => {
   const { ours, theirs } = pair(t);
-  using channel = new FrontEndChannel(ours, 1000);
+  using channel = new BlockingChannel(ours, 1000);
   theirs.send(Uint8Array.from([...features, ...features]));
-  channel.ask(Request.GET_FEATURES);
-  assert.equal(channel.ask(Request.GET_FEATURES).payload.getBigUint64(0, true), 5n);
+  channel.ask({ request: Request.GET_FEATURES });
+  assert.equal(channel.ask({ request: Request.GET_FEATURES }).payload.getBigUint64(0, true), 5n);
 });
 
 test('descriptors travel in both directions', (t) => {
   const { ours, theirs } = pair(t);
-  using channel = new FrontEndChannel(ours, 1000);
+  using channel = new BlockingChannel(ours, 1000);
   using doorbell = EventFd.create();
   theirs.send(features, [doorbell.fd]);
-  const { fds } = channel.ask(Request.GET_FEATURES, undefined, [doorbell.fd]);
+  const { fds } = channel.ask({ request: Request.GET_FEATURES, fds: [doorbell.fd] });
   const received: number[] = [];
   theirs.receive(new Uint8Array(64), received);
   for (const fd of [...fds, ...received]) {
@@ -79,10 +79,10 @@ const faults: readonly { name: string; bytes: Uint8Array; says: RegExp }[] = [
 for (const { name, bytes, says } of faults) {
   test(`${name} is one clear line`, (t) => {
     const { ours, theirs } = pair(t);
-    using channel = new FrontEndChannel(ours, 30);
+    using channel = new BlockingChannel(ours, 30);
     if (bytes.length > 0) theirs.send(bytes);
     assert.throws(
-      () => channel.ask(Request.GET_FEATURES),
+      () => channel.ask({ request: Request.GET_FEATURES }),
       (error) => error instanceof BackEndError && says.test(error.message) && !error.message.includes('\n'),
     );
   });
@@ -90,12 +90,15 @@ for (const { name, bytes, says } of faults) {
 
 test('a back end that goes away is named with the message it left open', (t) => {
   const { ours, theirs } = pair(t);
-  using channel = new FrontEndChannel(ours, 1000);
-  channel.send(Request.GET_FEATURES);
+  using channel = new BlockingChannel(ours, 1000);
+  channel.tell({ request: Request.GET_FEATURES });
   theirs[Symbol.dispose]();
   assert.throws(
     () => channel.receiveReply(Request.GET_FEATURES),
     /^BackEndError: GET_FEATURES: the back end closed the/,
   );
-  assert.throws(() => channel.send(Request.SET_OWNER), /^BackEndError: SET_OWNER: the back end closed the connection$/);
+  assert.throws(
+    () => channel.tell({ request: Request.SET_OWNER }),
+    /^BackEndError: SET_OWNER: the back end closed the connection$/,
+  );
 });

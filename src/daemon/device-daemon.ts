@@ -1,37 +1,38 @@
-// Upper floor: a disk served by threads of its own. The main thread starts them, gives them orders, collects what they tell.
+// Upper floor: a device served by threads of its own. The main thread starts them, gives them orders, collects what they tell.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
-import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
-import type { StoreDescription } from '../stores/open-store.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
+import type { DeviceSource } from './device-source.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
 import type { PollMode } from './poll-mode.ts';
 import { newProcessEnd, type ProcessEnd, takeProcessEnd } from './process-end.ts';
 import type { QueueThreadSetup } from './queue-thread.ts';
-import type { ServedDisk } from './served-disk.ts';
+import type { ServedDevice } from './served-device.ts';
 import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
 import { LinkSender } from './thread-link.ts';
 
-export interface DiskDaemonOptions {
-  readonly store: StoreDescription;
-  readonly device: Omit<BlockDeviceOptions, 'onError'>;
+export interface DeviceDaemonOptions {
+  readonly device: DeviceSource;
   /** Stays the caller's, who disposes it after `closed`. */
   readonly listener: UnixListener;
   readonly threads: number;
   readonly poll: PollMode;
   readonly once: boolean;
   /**
-   * The process is there for this disk: SIGTERM and SIGINT stop it while the main thread is busy too, and then end the process, exit code
-   * 0. Otherwise signals are the caller's business.
+   * The process is there for this device: SIGTERM and SIGINT stop it while the main thread is busy too, and then end the process, exit
+   * code 0. Otherwise signals are the caller's business.
    */
   readonly ownsProcess?: boolean;
   /** Processors for the threads, in turn. */
   readonly cpus?: readonly number[];
+  /** One line for each thing that went wrong, or waits. */
   readonly log: (line: string) => void;
+  /** One line for each thing that went right. Not told unless wanted. */
+  readonly tell?: (line: string) => void;
 }
 
 interface Thread {
@@ -40,21 +41,21 @@ interface Thread {
   readonly ready: Promise<void>;
   readonly closed: Promise<DeviceSnapshot>;
   readonly exited: Promise<void>;
-  /** Who asked for a snapshot or a report, in order: a thread answers in that order. */
+  /** What to do with the answers to questions for a snapshot or a report, in order: a thread answers in that order. */
   readonly waiting: ((answer: FromThread) => void)[];
 }
 
-export class DiskDaemon implements ServedDisk {
+export class DeviceDaemon implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
   readonly closed: Promise<DeviceSnapshot>;
-  readonly #options: DiskDaemonOptions;
+  readonly #options: DeviceDaemonOptions;
   readonly #eventFds: EventFd[] = [];
   readonly #queueThreads: readonly Thread[];
   readonly #deviceThread: Thread;
   readonly #processEnd: ProcessEnd | undefined;
   #ended = false;
 
-  constructor(options: DiskDaemonOptions) {
+  constructor(options: DeviceDaemonOptions) {
     this.#options = options;
     this.#processEnd = options.ownsProcess ? newProcessEnd(options.listener.path) : undefined;
     const links = Array.from({ length: options.threads - 1 }, () => {
@@ -99,11 +100,10 @@ export class DiskDaemon implements ServedDisk {
     ports: readonly MessagePort[],
     setupOf: (common: ServingThreadSetup) => ServingThreadSetup,
   ): Thread {
-    const { store, device, poll, cpus, log } = this.#options;
+    const { device, poll, cpus, log, tell } = this.#options;
     const { port1, port2 } = new MessageChannel();
     const wakeFd = this.#eventFd();
     const common = {
-      store,
       device,
       poll,
       cpu: cpus?.[index % cpus.length],
@@ -127,6 +127,7 @@ export class DiskDaemon implements ServedDisk {
     };
     const onMessage = (message: FromThread): void => {
       if (message.type === 'log') return log(message.line);
+      if (message.type === 'tell') return tell?.(message.line);
       if (message.type === 'ready') return ready.resolve();
       if (message.type === 'closed') return closed.resolve(message.snapshot);
       thread.waiting.shift()?.(message);
@@ -166,7 +167,7 @@ export class DiskDaemon implements ServedDisk {
       return addSnapshots(last);
     } catch (error) {
       if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
-      // A disk of which a part is dead would keep its guests waiting, and this process.
+      // A device of which a part is dead would keep its guests waiting, and this process.
       this.#order('abandon', this.#threads);
       throw error;
     } finally {

@@ -1,4 +1,4 @@
-// Ground floor: the front end's end of a vhost-user socket: a message out, an answer in, within a time limit.
+// Ground floor: a channel to a back end that blocks its thread for each answer, within a time limit.
 import { Epoll } from '../../../sys/epoll.ts';
 import { closeFd, SystemError } from '../../../sys/libc.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
@@ -6,10 +6,11 @@ import { BackEndError } from '../protocol/back-end-error.ts';
 import { decodeHeader, encodeMessage, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { HEADER_BYTES, REPLY, requestName } from '../protocol/spec.ts';
+import type { Channel, Question } from './requests.ts';
 
 const NO_PAYLOAD = new Uint8Array(0);
 
-export class FrontEndChannel implements Disposable {
+export class BlockingChannel implements Channel, Disposable {
   readonly #socket: UnixSocket;
   readonly #epoll = new Epoll();
   readonly #timeoutMs: number;
@@ -21,8 +22,7 @@ export class FrontEndChannel implements Disposable {
     this.#epoll.add(socket.fd, 0);
   }
 
-  /** Sends one message; `flags` come on top of the version. The descriptors stay the caller's. Throws BackEndError. */
-  send(request: number, payload: Uint8Array = NO_PAYLOAD, fds: readonly number[] = [], flags = 0): void {
+  tell({ request, payload = NO_PAYLOAD, fds = [], flags = 0 }: Question): void {
     try {
       this.#socket.send(encodeMessage(request, flags, payload), fds);
     } catch (error) {
@@ -35,23 +35,28 @@ export class FrontEndChannel implements Disposable {
     }
   }
 
+  ask(question: Question): Message {
+    this.tell(question);
+    return this.receiveReply(question.request);
+  }
+
   /** Waits for the answer to `request`. Throws BackEndError: none in time, another message, the connection closed. */
   receiveReply(request: number): Message {
     const name = requestName(request);
     const fds: number[] = [];
-    const header = parseHeader(new DataView(this.#receive(HEADER_BYTES, name, fds)), name);
-    const payload = new DataView(this.#receive(header.size, name, fds));
-    if (header.request === request && (header.flags & REPLY) !== 0) {
-      return { request, flags: header.flags, payload, fds };
+    try {
+      const header = parseHeader(new DataView(this.#receive(HEADER_BYTES, name, fds)), name);
+      const payload = new DataView(this.#receive(header.size, name, fds));
+      if (header.request === request && (header.flags & REPLY) !== 0)
+        return { request, flags: header.flags, payload, fds };
+      throw new BackEndError(
+        name,
+        `answered with ${requestName(header.request)}, flags 0x${header.flags.toString(16)}`,
+      );
+    } catch (error) {
+      for (const fd of fds) closeFd(fd);
+      throw error;
     }
-    for (const fd of fds) closeFd(fd);
-    throw new BackEndError(name, `answered with ${requestName(header.request)}, flags 0x${header.flags.toString(16)}`);
-  }
-
-  /** Sends a message that has an answer, and waits for it. Throws BackEndError. */
-  ask(request: number, payload: Uint8Array = NO_PAYLOAD, fds: readonly number[] = [], flags = 0): Message {
-    this.send(request, payload, fds, flags);
-    return this.receiveReply(request);
   }
 
   #receive(sizeBytes: number, name: string, fds: number[]): ArrayBuffer {

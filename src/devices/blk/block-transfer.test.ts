@@ -4,11 +4,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import { Segments } from '../../virtio/segments.ts';
-import { movePieces } from './block-pieces.ts';
 import type { MaybePromise } from './block-store.ts';
+import { BlockTransfer } from './block-transfer.ts';
 
 const SECTORS_MAX = 6;
 const OFFSET = 4096;
+const SIGNAL = new AbortController().signal;
 
 /** Places to cut `sectors` sectors at, and how the store answers. */
 const cases = fc.record({
@@ -51,7 +52,8 @@ for (const isRead of [true, false]) {
           const isLate = late === 'always' || (late === 'every other time' && asked.length % 2 === 0);
           return isLate ? Promise.resolve().then(doIt) : doIt();
         };
-        await movePieces({ sizeBytes: 2 ** 20, read: move, write: move }, OFFSET, data, isRead);
+        const transfer = new BlockTransfer({ sizeBytes: 2 ** 20, read: move, write: move });
+        await transfer.move(data, 0, data.totalBytes, OFFSET, isRead, SIGNAL);
         assert.deepEqual(
           asked,
           Array.from({ length: sectors }, (_, i) => OFFSET + i * 512),
@@ -68,5 +70,6 @@ for (const isRead of [true, false]) {
 }
 
 test('no data is nothing to do', () => {
-  assert.equal(movePieces({ sizeBytes: 0, read: () => assert.fail('asked') }, 0, new Segments(), true), undefined);
+  const transfer = new BlockTransfer({ sizeBytes: 0, read: () => assert.fail('asked') });
+  assert.equal(transfer.move(new Segments(), 0, 0, 0, true, SIGNAL), undefined);
 });

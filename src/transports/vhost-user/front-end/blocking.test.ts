@@ -10,7 +10,7 @@ import { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { decodeHeader, encodeConfig, encodeMessage, encodeU64, encodeVringState } from '../protocol/message.ts';
 import * as spec from '../protocol/spec.ts';
-import { VhostUserFrontEnd } from './frontend.ts';
+import { VhostUserFrontEnd } from './blocking.ts';
 
 const { Request } = spec;
 
@@ -74,21 +74,24 @@ class Script {
 const ALL = spec.PROTOCOL_F_MQ | spec.PROTOCOL_F_REPLY_ACK | spec.PROTOCOL_F_CONFIG;
 const timeoutMs = 500;
 
-function negotiated(t: TestContext, protocolFeatures: bigint): { script: Script; frontEnd: VhostUserFrontEnd } {
+async function negotiated(
+  t: TestContext,
+  protocolFeatures: bigint,
+): Promise<{ script: Script; frontEnd: VhostUserFrontEnd }> {
   const script = new Script(t);
   script.answer(Request.GET_FEATURES, spec.F_PROTOCOL_FEATURES | 0x2000n);
   script.answer(Request.GET_PROTOCOL_FEATURES, protocolFeatures);
   if ((protocolFeatures & spec.PROTOCOL_F_MQ) !== 0n) script.answer(Request.GET_QUEUE_NUM, 4n);
   if ((protocolFeatures & spec.PROTOCOL_F_REPLY_ACK) !== 0n) script.acknowledge(Request.SET_OWNER);
-  const frontEnd = VhostUserFrontEnd.negotiate(script.socket, { timeoutMs });
+  const frontEnd = await VhostUserFrontEnd.on(script.socket, { timeoutMs });
   t.after(() => frontEnd[Symbol.dispose]());
   return { script, frontEnd };
 }
 
 const names = (said: readonly Said[]): string[] => said.map(({ name }) => name);
 
-test('it takes the protocol features that both sides know, and asks for what they promise', (t) => {
-  const { script, frontEnd } = negotiated(t, ALL | spec.PROTOCOL_F_STATUS);
+test('it takes the protocol features that both sides know, and asks for what they promise', async (t) => {
+  const { script, frontEnd } = await negotiated(t, ALL | spec.PROTOCOL_F_STATUS);
   const said = script.heard();
   assert.deepEqual(names(said), [
     'GET_FEATURES',
@@ -101,15 +104,15 @@ test('it takes the protocol features that both sides know, and asks for what the
   assert.deepEqual([frontEnd.queueCount, frontEnd.protocolFeatures], [4, ALL]);
 });
 
-test('a back end without protocol features is asked for none, and its rings need no enabling', (t) => {
+test('a back end without protocol features is asked for none, and its rings need no enabling', async (t) => {
   const script = new Script(t).answer(Request.GET_FEATURES, 0x2000n);
-  using frontEnd = VhostUserFrontEnd.negotiate(script.socket, { timeoutMs });
+  using frontEnd = await VhostUserFrontEnd.on(script.socket, { timeoutMs });
   const fd = createMemfd('t', 4096);
   t.after(() => closeFd(fd));
-  frontEnd.setFeatures(0x2000n);
-  frontEnd.shareMemory([{ guestAddress: 0x1000, sizeBytes: 4096, fd }]);
-  const ring = { size: 4, descriptorTable: 0x1000, availableRing: 0x1100, usedRing: 0x1200 };
-  frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined });
+  await frontEnd.setFeatures(0x2000n);
+  await frontEnd.shareMemory([{ guestAddress: 0x1000, sizeBytes: 4096, fd }]);
+  const ring = { size: 4, descriptorArea: 0x1000, driverArea: 0x1100, deviceArea: 0x1200 };
+  await frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined });
   const said = script.heard();
   assert.deepEqual(names(said), [
     'GET_FEATURES',
@@ -124,16 +127,16 @@ test('a back end without protocol features is asked for none, and its rings need
   ]);
   assert.equal(said[2]?.payload.getBigUint64(0, true), 0x2000n);
   assert.equal(said[8]?.payload.getBigUint64(0, true), BigInt(spec.VRING_NOFD));
-  assert.throws(() => frontEnd.readConfig(0, 8), /GET_CONFIG: the back end does not offer/);
+  await assert.rejects(frontEnd.readConfig(0, 8), /GET_CONFIG: the back end does not offer/);
 });
 
-test('ring addresses are user addresses, which are not the guest addresses of the same memory', (t) => {
-  const { script, frontEnd } = negotiated(t, 0n);
+test('ring addresses are user addresses, which are not the guest addresses of the same memory', async (t) => {
+  const { script, frontEnd } = await negotiated(t, 0n);
   const fd = createMemfd('t', 8192);
   t.after(() => closeFd(fd));
-  frontEnd.shareMemory([{ guestAddress: 0x10000, sizeBytes: 4096, fd, mmapOffset: 4096 }]);
-  const ring = { size: 4, descriptorTable: 0x10000, availableRing: 0x10100, usedRing: 0x10200, base: 7 };
-  frontEnd.startQueue(3, { ...ring, kickFd: fd, callFd: fd });
+  await frontEnd.shareMemory([{ guestAddress: 0x10000, sizeBytes: 4096, fd, fileOffset: 4096 }]);
+  const ring = { size: 4, descriptorArea: 0x10000, driverArea: 0x10100, deviceArea: 0x10200, base: 7 };
+  await frontEnd.startQueue(3, { ...ring, kickFd: fd, callFd: fd });
   const said = new Map(script.heard().map(({ name, payload }) => [name, payload]));
   const region = said.get('SET_MEM_TABLE') as DataView;
   const [guest, , user, offset] = [8, 16, 24, 32].map((at) => Number(region.getBigUint64(at, true)));
@@ -148,53 +151,63 @@ test('ring addresses are user addresses, which are not the guest addresses of th
   assert.equal(script.fdCount, 3);
 });
 
-test('with CONFIGURE_MEM_SLOTS each region is added by itself, and no more than the back end has slots for', (t) => {
-  const { script, frontEnd } = negotiated(t, spec.PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+test('with CONFIGURE_MEM_SLOTS each region is added by itself, and no more than the back end has slots for', async (t) => {
+  const { script, frontEnd } = await negotiated(t, spec.PROTOCOL_F_CONFIGURE_MEM_SLOTS);
   const fd = createMemfd('t', 8192);
   t.after(() => closeFd(fd));
   script.heard();
   const regions = [0x1000, 0x9000].map((guestAddress) => ({ guestAddress, sizeBytes: 4096, fd }));
   script.answer(Request.GET_MAX_MEM_SLOTS, 2n);
-  frontEnd.shareMemory(regions);
+  await frontEnd.shareMemory(regions);
   assert.deepEqual(names(script.heard()), ['GET_MAX_MEM_SLOTS', 'ADD_MEM_REG', 'ADD_MEM_REG']);
   assert.equal(script.fdCount, 2);
   script.answer(Request.GET_MAX_MEM_SLOTS, 1n);
-  assert.throws(() => frontEnd.shareMemory(regions), /takes 1 regions, not 2/);
+  await assert.rejects(frontEnd.shareMemory(regions), /takes 1 regions, not 2/);
 });
 
-test('with REPLY_ACK a refusal is an error of the message that was refused', (t) => {
-  const { script, frontEnd } = negotiated(t, ALL);
+test('with REPLY_ACK a refusal is an error of the message that was refused', async (t) => {
+  const { script, frontEnd } = await negotiated(t, ALL);
   script.answer(Request.SET_FEATURES, 1n);
-  assert.throws(
-    () => frontEnd.setFeatures(1n),
+  await assert.rejects(
+    frontEnd.setFeatures(1n),
     (error) => error instanceof BackEndError && error.message === 'SET_FEATURES: the back end refused it (answer 1)',
   );
   assert.ok(script.heard().at(-1)?.needsReply);
 });
 
-test('the configuration space is read at the offset asked for, and an empty answer is a refusal', (t) => {
-  const { script, frontEnd } = negotiated(t, ALL);
+test('the configuration space is read at the offset asked for, and an empty answer is a refusal', async (t) => {
+  const { script, frontEnd } = await negotiated(t, ALL);
   script.answer(Request.GET_CONFIG, encodeConfig(8, Uint8Array.of(1, 2, 3, 4)));
-  assert.deepEqual([...frontEnd.readConfig(8, 4)], [1, 2, 3, 4]);
+  assert.deepEqual([...(await frontEnd.readConfig(8, 4))], [1, 2, 3, 4]);
   script.answer(Request.GET_CONFIG, new Uint8Array(0));
-  assert.throws(() => frontEnd.readConfig(8, 4), /GET_CONFIG: the back end refused it/);
+  await assert.rejects(frontEnd.readConfig(8, 4), /GET_CONFIG: the back end refused it/);
   script.answer(Request.GET_CONFIG, encodeConfig(8, Uint8Array.of(1)));
-  assert.throws(() => frontEnd.readConfig(8, 4), /answered 13 bytes to a question for 4/);
+  await assert.rejects(frontEnd.readConfig(8, 4), /answered 13 bytes to a question for 4/);
   script.acknowledge(Request.SET_CONFIG);
   script.heard();
-  frontEnd.writeConfig(32, Uint8Array.of(1));
+  await frontEnd.writeConfig(32, Uint8Array.of(1));
   const [said] = script.heard();
   assert.deepEqual([said?.payload.getUint32(0, true), said?.payload.getUint32(4, true)], [32, 1]);
 });
 
-test('a stopped queue gives its base', (t) => {
-  const { script, frontEnd } = negotiated(t, ALL);
+test('a stopped queue gives its base', async (t) => {
+  const { script, frontEnd } = await negotiated(t, ALL);
   script.answer(Request.GET_VRING_BASE, encodeVringState(2, 65535));
-  assert.equal(frontEnd.stopQueue(2), 65535);
+  assert.equal(await frontEnd.stopQueue(2), 65535);
 });
 
-test('a ring outside the shared memory is refused here, before a back end could trip over it', (t) => {
-  const { frontEnd } = negotiated(t, 0n);
-  const ring = { size: 4, descriptorTable: 0x1000, availableRing: 0x1100, usedRing: 0x1200 };
-  assert.throws(() => frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined }), RangeError);
+test('a ring outside the shared memory is refused here, before a back end could trip over it', async (t) => {
+  const { frontEnd } = await negotiated(t, 0n);
+  const ring = { size: 4, descriptorArea: 0x1000, driverArea: 0x1100, deviceArea: 0x1200 };
+  await assert.rejects(frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined }), RangeError);
+});
+
+test('regression: more queues than there can be are refused, whatever number it is', async (t) => {
+  for (const count of [0n, 257n, 65_536n, 2n ** 27n, 2n ** 64n - 1n]) {
+    const script = new Script(t);
+    script.answer(Request.GET_FEATURES, spec.F_PROTOCOL_FEATURES);
+    script.answer(Request.GET_PROTOCOL_FEATURES, spec.PROTOCOL_F_MQ).answer(Request.GET_QUEUE_NUM, count);
+    const says = new RegExp(`^GET_QUEUE_NUM: the back end says that it has ${count} queues`);
+    await assert.rejects(VhostUserFrontEnd.on(script.socket, { timeoutMs }), { message: says });
+  }
 });

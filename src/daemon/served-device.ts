@@ -1,12 +1,12 @@
-// Upper floor: a disk being served, whether by threads of its own or inside Node's loop.
+// Upper floor: a device being served, whether by threads of its own or inside Node's loop.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 
-export interface ServedDisk {
+export interface ServedDevice {
   /** From pop to publish, in ns. */
   readonly latency: RecordableHistogram;
-  /** Everything has stopped; gives the last counts. Rejects when serving failed. */
+  /** Everything has stopped; returns the last counts. Rejects when serving failed. */
   readonly closed: Promise<DeviceSnapshot>;
   /** Fulfilled when it serves. Rejects when it cannot. */
   ready(): Promise<void>;
@@ -16,6 +16,6 @@ export interface ServedDisk {
   report(): Promise<readonly QueueReport[]>;
   /** Finishes what is in flight, flushes and closes: `closed` tells when. Once is enough. */
   stop(): void;
-  /** Looks at the store's size again; the driver is told if it changed. */
+  /** Looks again at what can change outside (the size of a store); the driver is told if it changed. */
   refresh(): void;
 }

@@ -1,41 +1,39 @@
-// Upper floor: a disk whose store is somebody's TypeScript, served inside Node's loop so that it may be async.
+// Upper floor: a device that is somebody's TypeScript, served inside Node's loop so that it may be async, fetch and set timers.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
-import { BlockDevice } from '../devices/blk/block-device.ts';
-import type { BlockStore } from '../devices/blk/block-store.ts';
 import { type Server, serve } from '../serve.ts';
 import { duplicateFd } from '../sys/libc.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import type { ServedDisk } from './served-disk.ts';
+import type { OpenDevice } from './device-source.ts';
+import type { ServedDevice } from './served-device.ts';
 
-export interface ModuleDiskOptions {
-  readonly device: Omit<BlockDeviceOptions, 'onError'>;
+export interface NodeDeviceOptions {
   /** Stays the caller's, who disposes it after `closed`. */
   readonly listener: UnixListener;
   readonly once: boolean;
+  /** One line for each thing that went wrong, or waits. */
   readonly log: (line: string) => void;
+  /** One line for each thing that went right. */
+  readonly tell?: (line: string) => void;
 }
 
-export class ModuleDisk implements ServedDisk {
+export class NodeDevice implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
   readonly closed: Promise<DeviceSnapshot>;
-  readonly #store: BlockStore;
-  readonly #device: BlockDevice;
+  readonly #open: OpenDevice;
   readonly #server: Server;
   readonly #log: (line: string) => void;
 
-  constructor(store: BlockStore, options: ModuleDiskOptions) {
-    const { log, once, listener } = options;
-    this.#store = store;
+  constructor(open: OpenDevice, options: NodeDeviceOptions) {
+    const { log, tell, once, listener } = options;
+    this.#open = open;
     this.#log = log;
-    this.#device = new BlockDevice(store, { ...options.device, onError: log });
     const vhostUser = duplicateFd(listener.fd);
-    this.#server = serve(this.#device, { vhostUser, once, log, latency: this.latency });
+    const { latency } = this;
+    this.#server = serve(open.device, { vhostUser, once, log, latency, ...(tell && { tell }) });
     this.closed = this.#server.closed.then(async () => {
-      await store.flush?.();
-      await store.close?.();
+      await open.close();
       return this.snapshot();
     });
   }
@@ -43,8 +41,8 @@ export class ModuleDisk implements ServedDisk {
   async ready(): Promise<void> {}
 
   async snapshot(): Promise<DeviceSnapshot> {
-    const { bytes } = this.#device;
-    return { ...this.#server.totals(), bytesRead: bytes.read, bytesWritten: bytes.written };
+    const { read, written } = this.#open.bytes();
+    return { ...this.#server.totals(), bytesRead: read, bytesWritten: written };
   }
 
   async report(): Promise<readonly QueueReport[]> {
@@ -52,12 +50,12 @@ export class ModuleDisk implements ServedDisk {
   }
 
   stop(): void {
-    this.#server.close();
+    void this.#server.close();
   }
 
   refresh(): void {
     try {
-      this.#device.resize(this.#store.refreshSize?.() ?? this.#store.sizeBytes);
+      this.#open.refresh();
     } catch (error) {
       this.#log(`the size of the store could not be read again: ${(error as Error).message}`);
     }

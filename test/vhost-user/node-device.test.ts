@@ -4,7 +4,8 @@ import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ModuleDisk } from '../../src/daemon/module-disk.ts';
+import { blockDevice } from '../../src/daemon/device-source.ts';
+import { NodeDevice } from '../../src/daemon/node-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { CONFIG } from '../../src/devices/blk/spec.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
@@ -18,7 +19,7 @@ import { attach, DISK_BYTES, gatedDisk } from './back-end.ts';
 
 /** An async disk of 64 KiB that says when it is flushed and closed, and how large it would like to be. */
 function serveModule(): {
-  disk: ModuleDisk;
+  disk: NodeDevice;
   gate: ReturnType<typeof gatedDisk>;
   listener: UnixListener;
   path: string;
@@ -40,7 +41,11 @@ function serveModule(): {
     },
   };
   const listener = UnixListener.listen(path);
-  const disk = new ModuleDisk(store, { device: { queues: 1 }, listener, once: false, log: (line) => lines.push(line) });
+  const disk = new NodeDevice(blockDevice(store, { queues: 1 }), {
+    listener,
+    once: false,
+    log: (line) => lines.push(line),
+  });
   return { disk, gate, listener, path, lines, told };
 }
 

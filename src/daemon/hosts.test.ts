@@ -1,0 +1,274 @@
+// A device spread over hosts, and a host on another thread: who is asked for what, and when an answer is one.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type {
+  CallTarget,
+  DeviceEvents,
+  DeviceHost,
+  QueueSetup,
+  QueueStop,
+  SharedRegion,
+} from '../transports/queue/queue-host.ts';
+import { SpreadHost } from './spread-host.ts';
+import { answerHostCall, type HostCall, ThreadHost, type ThreadMethods } from './thread-host.ts';
+
+const setup: QueueSetup = {
+  size: 16,
+  base: 3,
+  features: 1n << 32n,
+  descriptorArea: 0,
+  driverArea: 256,
+  deviceArea: 512,
+  kickFd: 5,
+  call: undefined,
+  errFd: 7,
+};
+const regions: SharedRegion[] = [{ id: 1, fd: 9, fileOffset: 0, blockBytes: 4096, guestAddress: 0, sizeBytes: 4096 }];
+const device = { type: 2, features: 0n, queueSizes: [16, 16, 16] };
+
+/** Keeps a record of what it is asked, and answers when it is let. */
+class FakeHost implements DeviceHost, ThreadMethods {
+  readonly device = device;
+  events: DeviceEvents | undefined;
+  readonly asked: unknown[][] = [];
+  readonly #answers: (() => void)[] = [];
+  problem: Error | undefined;
+
+  /** Gives the answers that are due. */
+  async answer(): Promise<void> {
+    for (const answer of this.#answers.splice(0)) answer();
+    await settled();
+  }
+
+  #later<T>(value: T, ...asked: unknown[]): Promise<T> {
+    this.asked.push(asked);
+    return new Promise((resolve, reject) => {
+      this.#answers.push(() => (this.problem === undefined ? resolve(value) : reject(this.problem)));
+    });
+  }
+
+  setMemory(all: readonly SharedRegion[]): Promise<void> {
+    return this.#later(undefined, 'setMemory', all);
+  }
+
+  start(index: number, queue: QueueSetup): Promise<void> {
+    return this.#later(undefined, 'start', index, queue);
+  }
+
+  stop(index: number): Promise<QueueStop> {
+    return this.#later({ base: 100 + index, broken: index === 2 }, 'stop', index);
+  }
+
+  setCall(index: number, call: CallTarget | undefined): Promise<void> {
+    return this.#later(undefined, 'setCall', index, call);
+  }
+
+  activate(features: bigint): Promise<void> {
+    return this.#later(undefined, 'activate', features);
+  }
+
+  writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {
+    return this.#later(offset === 32, 'writeConfig', offset, bytes);
+  }
+
+  reset(): Promise<void> {
+    return this.#later(undefined, 'reset');
+  }
+
+  refresh(): Promise<void> {
+    return this.#later(undefined, 'refresh');
+  }
+
+  finish(): Promise<void> {
+    return this.#later(undefined, 'finish');
+  }
+}
+
+/** Everything that promises lead to has happened. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** What becomes of a promise, when it does. */
+function watch(promise: Promise<unknown>): { ends: unknown[] } {
+  const ends: unknown[] = [];
+  promise.then(
+    (value) => ends.push(value),
+    (problem: Error) => ends.push(problem.message),
+  );
+  return { ends };
+}
+
+test('a queue belongs to one host, always the same; the queues are spread evenly', async () => {
+  const hosts = [new FakeHost(), new FakeHost(), new FakeHost()] as const;
+  const spread = new SpreadHost(hosts);
+  const bases: Promise<QueueStop>[] = [];
+  for (let index = 0; index < 7; index++) {
+    void spread.start(index, setup);
+    void spread.setCall(index, { fd: 8 });
+    bases.push(spread.stop(index));
+  }
+  for (const [i, host] of hosts.entries()) {
+    const mine = [0, 1, 2, 3, 4, 5, 6].filter((index) => index % 3 === i);
+    assert.deepEqual(
+      host.asked,
+      mine.flatMap((index) => [
+        ['start', index, setup],
+        ['setCall', index, { fd: 8 }],
+        ['stop', index],
+      ]),
+    );
+    await host.answer();
+  }
+  const stops = await Promise.all(bases);
+  assert.deepEqual(
+    stops.map(({ base }) => base),
+    [100, 101, 102, 103, 104, 105, 106],
+  );
+});
+
+test('queues that a device wants together are together', () => {
+  const hosts = [new FakeHost(), new FakeHost()] as const;
+  const spread = new SpreadHost(hosts, (queue) => queue >> 1);
+  for (let index = 0; index < 6; index++) void spread.stop(index);
+  assert.deepEqual(
+    hosts.map(({ asked }) => asked.map(([, index]) => index)),
+    [
+      [0, 1, 4, 5],
+      [2, 3],
+    ],
+  );
+});
+
+test('memory is set when every host has it, and not if one of them has not', async () => {
+  const hosts = [new FakeHost(), new FakeHost(), new FakeHost()] as const;
+  const spread = new SpreadHost(hosts);
+  const first = watch(spread.setMemory(regions));
+  await hosts[2].answer();
+  await hosts[0].answer();
+  assert.deepEqual(first.ends, []);
+  await hosts[1].answer();
+  assert.deepEqual(first.ends, [undefined]);
+
+  hosts[1].problem = new Error('no room');
+  const second = watch(spread.setMemory(regions));
+  await hosts[1].answer();
+  assert.deepEqual(second.ends, [], 'the others may still be at it');
+  for (const host of hosts) await host.answer();
+  assert.deepEqual(second.ends, ['no room']);
+});
+
+test('regression: a write to the configuration space is acknowledged when every thread has it', async () => {
+  const hosts = [new FakeHost(), new FakeHost()] as const;
+  const spread = new SpreadHost(hosts);
+  for (const [offset, isAllowed] of [
+    [32, true],
+    [0, false],
+  ] as const) {
+    const write = watch(spread.writeConfig(offset, Uint8Array.of(1)));
+    await hosts[0].answer();
+    assert.deepEqual(write.ends, [], 'another thread would still serve as before');
+    await hosts[1].answer();
+    assert.deepEqual(write.ends, [isAllowed]);
+  }
+});
+
+test('what concerns the device reaches every host', async () => {
+  const hosts = [new FakeHost(), new FakeHost()] as const;
+  const spread = new SpreadHost(hosts);
+  for (const step of [() => spread.activate(5n), () => spread.reset()]) {
+    const { ends } = watch(step());
+    await hosts[0].answer();
+    assert.deepEqual(ends, []);
+    await hosts[1].answer();
+    assert.deepEqual(ends, [undefined]);
+  }
+  for (const { asked } of hosts) assert.deepEqual(asked, [['activate', 5n], ['reset']]);
+});
+
+/** A host on another thread and the one it stands for, with a line between them that copies, as one between threads does. */
+function pair(): { remote: ThreadHost; host: FakeHost } {
+  const host = new FakeHost();
+  const remote: ThreadHost = new ThreadHost(device, async (call) => {
+    remote.answered(structuredClone(await answerHostCall(host, structuredClone(call))));
+  });
+  return { remote, host };
+}
+
+test('a host on another thread is asked the same and gives the same answers', async () => {
+  const { remote, host } = pair();
+  const asked = [
+    remote.setMemory(regions),
+    remote.start(2, setup),
+    remote.stop(2),
+    remote.stop(3),
+    remote.setCall(2, undefined),
+    remote.activate(1n << 40n),
+    remote.writeConfig(32, Uint8Array.of(1)),
+    remote.writeConfig(33, Uint8Array.of(1)),
+    remote.reset(),
+    remote.refresh(),
+    remote.finish(),
+  ].map((promise) => watch(promise));
+  assert.deepEqual(host.asked, [
+    ['setMemory', regions],
+    ['start', 2, setup],
+    ['stop', 2],
+    ['stop', 3],
+    ['setCall', 2, undefined],
+    ['activate', 1n << 40n],
+    ['writeConfig', 32, Uint8Array.of(1)],
+    ['writeConfig', 33, Uint8Array.of(1)],
+    ['reset'],
+    ['refresh'],
+    ['finish'],
+  ]);
+  await settled();
+  assert.deepEqual(
+    asked.flatMap(({ ends }) => ends),
+    [],
+    'nothing is answered yet',
+  );
+  await host.answer();
+  const stopped = (base: number, broken: boolean): QueueStop => ({ base, broken });
+  const nothing = undefined;
+  assert.deepEqual(
+    asked.flatMap(({ ends }) => ends),
+    [
+      nothing,
+      nothing,
+      stopped(102, true),
+      stopped(103, false),
+      nothing,
+      nothing,
+      true,
+      false,
+      nothing,
+      nothing,
+      nothing,
+    ],
+  );
+});
+
+test('a problem keeps its words on the way', async () => {
+  const { remote, host } = pair();
+  host.problem = new Error('mmap: ENOMEM: too much');
+  const asked = [watch(remote.setMemory(regions)), watch(remote.start(0, setup))];
+  await settled();
+  await host.answer();
+  assert.deepEqual(
+    asked.flatMap(({ ends }) => ends),
+    ['mmap: ENOMEM: too much', 'mmap: ENOMEM: too much'],
+  );
+});
+
+test('answers find the call they belong to, in whatever order they come, and only once', async () => {
+  const calls: HostCall[] = [];
+  const remote = new ThreadHost(device, (call) => calls.push(call));
+  const bases: number[] = [];
+  for (let index = 0; index < 3; index++) void remote.stop(index).then(({ base }) => bases.push(base));
+  const [first, second, third] = calls.map(({ id }) => id) as [number, number, number];
+  for (const id of [third, first, second, third, 999]) {
+    remote.answered({ id, result: { base: 10 * id, broken: false } });
+    await settled();
+  }
+  assert.deepEqual(bases, [10 * third, 10 * first, 10 * second]);
+});

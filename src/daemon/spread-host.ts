@@ -1,0 +1,81 @@
+// Upper floor: a device whose queues are spread over threads; everything that is not about one queue reaches all of them.
+import type {
+  CallTarget,
+  DeviceEvents,
+  DeviceHost,
+  DeviceTraits,
+  QueueSetup,
+  QueueStop,
+  SharedRegion,
+} from '../transports/queue/queue-host.ts';
+
+export class SpreadHost implements DeviceHost {
+  readonly #first: DeviceHost;
+  readonly #hosts: readonly DeviceHost[];
+  readonly #threadOf: (queue: number) => number;
+
+  /**
+   * @param hosts the session's own thread first: its device is the one that the driver sees.
+   * @param threadOf which queues have to be together; each may be anywhere unless said.
+   */
+  constructor(hosts: readonly [DeviceHost, ...DeviceHost[]], threadOf: (queue: number) => number = (queue) => queue) {
+    this.#first = hosts[0];
+    this.#hosts = hosts;
+    this.#threadOf = threadOf;
+  }
+
+  get device(): DeviceTraits {
+    return this.#first.device;
+  }
+
+  get events(): DeviceEvents | undefined {
+    return this.#first.events;
+  }
+
+  set events(events: DeviceEvents | undefined) {
+    this.#first.events = events;
+  }
+
+  #of(index: number): DeviceHost {
+    return this.#hosts[this.#threadOf(index) % this.#hosts.length] as DeviceHost;
+  }
+
+  setMemory(regions: readonly SharedRegion[]): Promise<void> {
+    return this.#all((host) => host.setMemory(regions)).then(() => {});
+  }
+
+  start(index: number, setup: QueueSetup): Promise<void> {
+    return this.#of(index).start(index, setup);
+  }
+
+  stop(index: number): Promise<QueueStop> {
+    return this.#of(index).stop(index);
+  }
+
+  setCall(index: number, call: CallTarget | undefined): Promise<void> {
+    return this.#of(index).setCall(index, call);
+  }
+
+  activate(features: bigint): Promise<void> {
+    return this.#all((host) => host.activate(features)).then(() => {});
+  }
+
+  /** The first one says whether it was allowed; it holds when every thread has it. */
+  async writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {
+    const [isAllowed] = await this.#all((host) => host.writeConfig(offset, bytes));
+    return isAllowed as boolean;
+  }
+
+  reset(): Promise<void> {
+    return this.#all((host) => host.reset()).then(() => {});
+  }
+
+  /** Waits for every host, then fails if one did. */
+  async #all<T>(step: (host: DeviceHost) => Promise<T>): Promise<T[]> {
+    const results = await Promise.allSettled(this.#hosts.map(step));
+    return results.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  }
+}
