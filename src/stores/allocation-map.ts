@@ -1,34 +1,75 @@
-// Stores: which chunks of a mapped file are known to have memory behind them, shared by all threads that map it.
-import type { ImageFile } from '../sys/file.ts';
+// Stores: which chunks of a mapped file are known to have no hole, shared by all threads that map it.
+import type { Extent, ImageFile } from '../sys/file.ts';
+import { CopyGuard } from './copy-guard.ts';
 
 const CHUNK_BYTES = 32 * 1024;
 /** Room to grow by 2 TiB. Address space only, until it is used. */
 const GROWTH_CHUNKS = 2 ** 26;
+/** So much is punched, or filled with zeroes, at a time: other threads wait no longer than that takes. */
+const PUNCH_BYTES = 64 * 1024 * 1024;
+const FILL_BYTES = 4 * 1024 * 1024;
+/** How long one `release` waits for other threads, in all. */
+const WAIT_MS = 100;
 
-/** A chunk's byte: UNKNOWN may have holes, ALLOCATED has none. UNKNOWN is always a safe thing to say. */
+/** States of a chunk. UNKNOWN may have holes, which is always a safe thing to say; ALLOCATED has none. */
 const UNKNOWN = 0;
 const ALLOCATED = 1;
+/** It is a hole soon. Set, and taken back, by the thread that holds the guard's lock; nobody else changes it. */
+const PUNCHING = 2;
+
+/** A map as a plain value: post it to another thread of this process, and pass it to the constructor there. */
+export interface SharedAllocationMap {
+  /** A byte a chunk: its state. */
+  readonly chunks: SharedArrayBuffer;
+  readonly guard: SharedArrayBuffer;
+}
 
 export class AllocationMap {
   readonly chunkBytes: number;
-  /** What another thread passes to the constructor to share this map. */
-  readonly shared: SharedArrayBuffer;
+  readonly #file: ImageFile;
+  readonly #states: SharedArrayBuffer;
+  /** None while one thread alone has the map. */
+  #guard: CopyGuard | undefined;
   #sizeBytes: number;
   // Of fixed length: a view that follows a growable buffer is slower to index.
   #chunks: Uint8Array;
 
   /** The map of `file`: a new one, or the one that another thread shares. */
-  constructor(file: ImageFile, shared?: SharedArrayBuffer) {
+  constructor(file: ImageFile, shared?: SharedAllocationMap) {
+    this.#file = file;
     const { kind, blockBytes } = file.fileSystem();
     this.chunkBytes = kind === 'hugetlbfs' ? Math.max(blockBytes, CHUNK_BYTES) : CHUNK_BYTES;
     this.#sizeBytes = file.currentSize();
     const count = Math.ceil(this.#sizeBytes / this.chunkBytes);
-    this.shared = shared ?? new SharedArrayBuffer(count, { maxByteLength: count + GROWTH_CHUNKS });
-    this.#chunks = new Uint8Array(this.shared, 0, count);
-    if (shared !== undefined) return;
-    if (kind === 'tmpfs') for (const { start, end } of file.dataExtents()) this.#fillWithin(start, end, ALLOCATED);
+    this.#states = shared?.chunks ?? new SharedArrayBuffer(count, { maxByteLength: count + GROWTH_CHUNKS });
+    this.#chunks = viewOf(this.#states, count);
+    if (shared !== undefined) this.#guard = new CopyGuard(shared.guard);
+    else if (kind === 'tmpfs') for (const { start, end } of file.dataExtents()) this.#setAllocated(start, end);
     // hugetlbfs does not tell where its holes are, only whether there are any.
-    else if (!file.readOnly && file.allocatedBytes() >= this.#sizeBytes) this.allocate(file, 0, this.#sizeBytes);
+    else if (!file.readOnly && file.allocatedBytes() >= this.#sizeBytes) this.allocate(0, this.#sizeBytes);
+  }
+
+  /** Makes this map one that other threads may have too: from now on its users announce what they copy, see CopyGuard. */
+  share(): SharedAllocationMap {
+    if (this.#guard === undefined) {
+      this.#guard = new CopyGuard();
+      // A thread that has not heard of a new size would take a part of this chunk for the whole.
+      if (this.#sizeBytes % this.chunkBytes !== 0)
+        this.#chunks[Math.floor(this.#sizeBytes / this.chunkBytes)] = UNKNOWN;
+    }
+    return { chunks: this.#states, guard: this.#guard.shared };
+  }
+
+  /**
+   * From here to `end`, of which nothing may be left out, what `covers` or `allocate` answers stays true: no thread punches
+   * a hole there. Keep it short, and do not call `release` or `zero` meanwhile.
+   */
+  begin(): void {
+    this.#guard?.begin();
+  }
+
+  end(): void {
+    this.#guard?.end();
   }
 
   /** True when no byte of [offset, offset + length) can lie in a hole. `length` is not 0. */
@@ -38,48 +79,108 @@ export class AllocationMap {
     return true;
   }
 
-  /** Allocates the chunks around [offset, offset + length). Throws SystemError ENOSPC, not SIGBUS as a store would. */
-  allocate(file: ImageFile, offset: number, length: number): void {
-    const start = Math.floor(offset / this.chunkBytes) * this.chunkBytes;
-    const end = Math.min(Math.ceil((offset + length) / this.chunkBytes) * this.chunkBytes, this.#sizeBytes);
-    file.allocate(start, end - start);
-    this.#fillWithin(start, end, ALLOCATED);
+  /**
+   * Allocates the chunks around [offset, offset + length), so that no byte of it lies in a hole. Throws SystemError ENOSPC.
+   * False, having done nothing, where another thread is punching a chunk of it: pwrite(2) is the way then.
+   */
+  allocate(offset: number, length: number): boolean {
+    const first = Math.floor(offset / this.chunkBytes);
+    const behind = Math.ceil((offset + length) / this.chunkBytes);
+    // undefined: beyond the room to grow.
+    for (let i = first; i < behind; i++) if (this.#chunks[i] !== UNKNOWN && this.#chunks[i] !== ALLOCATED) return false;
+    const start = first * this.chunkBytes;
+    const end = Math.min(behind * this.chunkBytes, this.#sizeBytes);
+    this.#file.allocate(start, end - start);
+    this.#setAllocated(start, end);
+    return true;
   }
 
-  /** Gives back the whole chunks within [start, end), which then read as zeroes, and says which bytes those are. */
-  release(file: ImageFile, start: number, end: number): { start: number; end: number } {
+  /**
+   * Gives back whole chunks within [start, end), which then read as zeroes, and says which bytes those are: fewer or none
+   * where another thread goes on copying or punching for WAIT_MS. Throws SystemError.
+   */
+  release(start: number, end: number): Extent {
     const from = Math.ceil(start / this.chunkBytes) * this.chunkBytes;
     const to = end === this.#sizeBytes ? end : Math.floor(end / this.chunkBytes) * this.chunkBytes;
-    if (to <= from || !file.punchHole(from, to - from)) return { start, end: start };
-    this.#fillWithin(from, to, UNKNOWN);
-    return { start: from, end: to };
+    const deadlineMs = performance.now() + WAIT_MS;
+    let done = from;
+    while (done < to) {
+      const next = Math.min(done + Math.max(PUNCH_BYTES, this.chunkBytes), to);
+      if (!this.#punch(done, next, deadlineMs)) break;
+      done = next;
+    }
+    return done > from ? { start: from, end: done } : { start, end: start };
+  }
+
+  #punch(start: number, end: number, deadlineMs: number): boolean {
+    const guard = this.#guard;
+    if (guard?.lock(deadlineMs) === false) return false;
+    try {
+      this.#setAll(start, end, PUNCHING);
+      return (guard?.othersEnded(deadlineMs) ?? true) && this.#file.punchHole(start, end - start);
+    } finally {
+      this.#setAll(start, end, UNKNOWN);
+      guard?.unlock();
+    }
   }
 
   /** Makes [start, end) of a mapping of the whole file read as zeroes; where it may, by giving chunks back. Throws SystemError. */
-  zero(file: ImageFile, mapped: ArrayBuffer, start: number, end: number, mayUnmap: boolean): void {
-    const released = mayUnmap ? this.release(file, start, end) : { start: end, end };
-    for (const [from, to] of [
-      [start, released.start],
-      [released.end, end],
-    ] as const) {
-      if (from === to) continue;
-      if (!this.covers(from, to - from)) this.allocate(file, from, to - from);
-      new Uint8Array(mapped, from, to - from).fill(0);
+  zero(mapped: ArrayBuffer, start: number, end: number, mayUnmap: boolean): void {
+    const released = mayUnmap ? this.release(start, end) : { start: end, end };
+    this.#fill(mapped, start, released.start);
+    this.#fill(mapped, released.end, end);
+  }
+
+  #fill(mapped: ArrayBuffer, start: number, end: number): void {
+    for (let at = start; at < end; at += FILL_BYTES) {
+      const length = Math.min(FILL_BYTES, end - at);
+      this.begin();
+      try {
+        if (this.covers(at, length) || this.allocate(at, length)) new Uint8Array(mapped, at, length).fill(0);
+        else this.#file.zeroRange(at, length, false);
+      } finally {
+        this.end();
+      }
     }
   }
 
   /** Follows the file to a new size: what lies beyond the smaller of both is not known. */
   resize(sizeBytes: number): void {
-    const count = Math.ceil(sizeBytes / this.chunkBytes);
-    this.#chunks.fill(UNKNOWN, Math.floor(Math.min(this.#sizeBytes, sizeBytes) / this.chunkBytes));
-    if (count > this.shared.byteLength) this.shared.grow(Math.min(count, this.shared.maxByteLength));
-    // Beyond the room to grow every chunk is unknown: slower, never wrong.
-    this.#chunks = new Uint8Array(this.shared, 0, Math.min(count, this.shared.byteLength));
+    const first = Math.floor(Math.min(this.#sizeBytes, sizeBytes) / this.chunkBytes);
+    for (let i = first; i < this.#chunks.length; i++) Atomics.compareExchange(this.#chunks, i, ALLOCATED, UNKNOWN);
+    this.#chunks = viewOf(this.#states, Math.ceil(sizeBytes / this.chunkBytes));
     this.#sizeBytes = sizeBytes;
   }
 
-  #fillWithin(start: number, end: number, state: number): void {
-    const last = end === this.#sizeBytes ? Math.ceil(end / this.chunkBytes) : Math.floor(end / this.chunkBytes);
-    this.#chunks.fill(state, Math.ceil(start / this.chunkBytes), last);
+  /** Another thread's map is as before. */
+  close(): void {
+    this.#guard?.close();
   }
+
+  #setAllocated(start: number, end: number): void {
+    const first = Math.ceil(start / this.chunkBytes);
+    const isAlone = this.#guard === undefined;
+    const isLastWhole = isAlone && end === this.#sizeBytes;
+    const behind = isLastWhole ? Math.ceil(end / this.chunkBytes) : Math.floor(end / this.chunkBytes);
+    if (isAlone) this.#chunks.fill(ALLOCATED, first, behind);
+    else for (let i = first; i < behind; i++) Atomics.compareExchange(this.#chunks, i, UNKNOWN, ALLOCATED);
+  }
+
+  /** For the chunks of `release`. */
+  #setAll(start: number, end: number, state: number): void {
+    const behind = Math.min(Math.ceil(end / this.chunkBytes), this.#chunks.length);
+    for (let i = start / this.chunkBytes; i < behind; i++) Atomics.store(this.#chunks, i, state);
+  }
+}
+
+/** The states of `count` chunks, or of as many as there is room for. */
+function viewOf(states: SharedArrayBuffer, count: number): Uint8Array {
+  const room = Math.min(count, states.maxByteLength);
+  try {
+    if (room > states.byteLength) states.grow(room);
+  } catch (error) {
+    // Another thread that knows a larger size may have been faster.
+    if (room > states.byteLength) throw error;
+  }
+  return new Uint8Array(states, 0, room);
 }

@@ -28,8 +28,10 @@ const folder = hasTmpfs ? mkdtempSync('/dev/shm/belfry-') : tmpdir();
 const path = join(folder, 'disk.img');
 if (hasTmpfs) after(() => rmSync(folder, { recursive: true }));
 
-function openMapped(file: ImageFile): BlockStore {
-  return mappedFile(file, new AllocationMap(file));
+function openMapped(file: ImageFile, isShared = false): BlockStore {
+  const map = new AllocationMap(file);
+  if (isShared) map.share();
+  return mappedFile(file, map);
 }
 
 /** A fresh image of one hole, mapped. */
@@ -49,6 +51,13 @@ function allocatedBytes(where = path): number {
 if (hasTmpfs) {
   storeConformance('mapped file', {
     open: () => fresh(1024 * 1024 + 5 * 512),
+    members: ['write', 'discard', 'writeZeroes', 'refreshSize', 'close'],
+  });
+  storeConformance('mapped file that other threads may have too', {
+    open: () => {
+      fresh(1024 * 1024 + 5 * 512).close();
+      return openMapped(ImageFile.open(path), true);
+    },
     members: ['write', 'discard', 'writeZeroes', 'refreshSize', 'close'],
   });
   const content = new Uint8Array(70 * 512).map((_, i) => i * 7);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { CopyGuard } from './copy-guard.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
 
 const SIZE = 1024 * 1024;
@@ -67,6 +68,56 @@ test('a store opened again sees the same bytes and outlives the first', () => {
   }
 });
 
+test('regression: a store can be opened again after its image grew', () => {
+  const path = image(isTmpfs('/dev/shm') ? '/dev/shm' : tmpdir());
+  const { store, description } = openStore(path);
+  truncateSync(path, 2 * SIZE);
+  const again = reopenStore(description);
+  assert.equal(again.sizeBytes, 2 * SIZE);
+  again.write?.(2 * SIZE - 512, new Uint8Array(512).fill(1));
+  again.close?.();
+  store.close?.();
+});
+
+test('regression: what a thread allocates that has not heard of a new size is not taken for a whole chunk', (context) => {
+  if (!isTmpfs('/dev/shm')) return context.skip('/dev/shm is not a tmpfs');
+  const path = image('/dev/shm');
+  truncateSync(path, CHUNK + 512);
+  const { store, description } = openStore(path);
+  const late = reopenStore(description);
+  const chunks = new Uint8Array(description.shared!.chunks);
+  const bytes = new Uint8Array(512).fill(1);
+  truncateSync(path, 2 * CHUNK);
+  store.refreshSize?.();
+  late.write?.(CHUNK, bytes);
+  assert.equal(chunks[1], 0);
+  store.write?.(2 * CHUNK - 512, bytes);
+  assert.equal(chunks[1], 1);
+  late.close?.();
+  store.close?.();
+});
+
+test('only a store of which there may be several pays for that', () => {
+  const opened = openStore('mem:1M');
+  const guarded = new Set<unknown>();
+  const { begin } = CopyGuard.prototype;
+  CopyGuard.prototype.begin = function () {
+    guarded.add(this);
+    begin.call(this);
+  };
+  const bytes = new Uint8Array(512);
+  opened.store.read(0, bytes);
+  assert.equal(guarded.size, 0);
+  const again = reopenStore(opened.description);
+  const alone = reopenStore({ ...opened.description, shared: undefined });
+  for (const store of [opened.store, again]) store.read(0, bytes);
+  assert.equal(guarded.size, 2);
+  alone.read(0, bytes);
+  assert.equal(guarded.size, 2);
+  CopyGuard.prototype.begin = begin;
+  for (const store of [opened.store, again, alone]) store.close?.();
+});
+
 /** Runs `work`, the source of a function of a store, on another thread that opens the store from its description. */
 async function onAnotherThread(description: StoreDescription, work: string): Promise<void> {
   const script = `
@@ -88,7 +139,7 @@ test('threads that map one file share what they know of its holes', async () => 
   const { store, description } = openStore(spec);
   const bytes = new Uint8Array(CHUNK).fill(1);
   await onAnotherThread(description, `(store) => store.write(${4 * CHUNK}, new Uint8Array(${CHUNK}).fill(2))`);
-  const chunks = new Uint8Array(description.shared!);
+  const chunks = new Uint8Array(description.shared!.chunks);
   assert.deepEqual([...chunks.slice(3, 6)], [0, 1, 0]);
   store.read(4 * CHUNK, bytes);
   assert.deepEqual(bytes, new Uint8Array(CHUNK).fill(2));

@@ -1,7 +1,7 @@
 // Stores: what a person names as a disk, opened with the engine that suits it, on one thread or on several.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
-import { AllocationMap } from './allocation-map.ts';
+import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
 import { mappedFile } from './mapped-file.ts';
 import { memoryFile } from './memory.ts';
 import { parseSize } from './size.ts';
@@ -9,20 +9,30 @@ import { syncFile } from './sync-file.ts';
 
 interface Engine {
   suits(file: ImageFile): boolean;
-  /** What its stores on several threads have in common beside the file. */
-  share?(file: ImageFile): SharedArrayBuffer;
-  open(file: ImageFile, shared: SharedArrayBuffer | undefined): BlockStore;
+  open(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore;
+}
+
+interface EngineStore {
+  readonly store: BlockStore;
+  /** Makes the store ready to have another one beside it, on another thread; what that one needs beside the file. */
+  readonly share?: () => SharedAllocationMap;
 }
 
 /** The first that suits a file serves it. */
 const engines = {
-  'mapped-file': {
-    suits: (file) => file.fileSystem().kind !== 'other',
-    share: (file) => new AllocationMap(file).shared,
-    open: (file, shared) => mappedFile(file, new AllocationMap(file, shared)),
-  },
-  'sync-file': { suits: () => true, open: syncFile },
+  'mapped-file': { suits: (file) => file.fileSystem().kind !== 'other', open: openMapped },
+  'sync-file': { suits: () => true, open: (file) => ({ store: syncFile(file) }) },
 } satisfies Record<string, Engine>;
+
+function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore {
+  const map = new AllocationMap(file, shared);
+  try {
+    return { store: mappedFile(file, map), share: () => map.share() };
+  } catch (error) {
+    map.close();
+    throw error;
+  }
+}
 
 /** A store as a plain value: post it to another thread of this process, and `reopenStore` it there. */
 export interface StoreDescription {
@@ -30,12 +40,19 @@ export interface StoreDescription {
   readonly name: string;
   readonly fd: number;
   readonly readOnly: boolean;
-  readonly shared: SharedArrayBuffer | undefined;
+  /**
+   * What the stores of several threads have in common beside the file. `undefined`: nothing; the one store that is opened
+   * from it must then be the only one that is used, and a request costs it a little less.
+   */
+  readonly shared: SharedAllocationMap | undefined;
 }
 
 export interface OpenedStore {
   readonly store: BlockStore;
-  /** Valid until the store is closed; a store opened from it may outlive that. */
+  /**
+   * Valid until the store is closed; a store opened from it may outlive that. Asking for it makes the store one of several,
+   * which costs a mapped file a few nanoseconds a request from then on.
+   */
   readonly description: StoreDescription;
 }
 
@@ -49,11 +66,12 @@ export function openStore(spec: string, { readOnly = false }: { readOnly?: boole
     : ImageFile.open(spec, { readOnly });
   try {
     const engine = (Object.keys(engines) as (keyof typeof engines)[]).find((name) => engines[name].suits(file))!;
-    const { share, open }: Engine = engines[engine];
-    const shared = share?.(file);
+    const { store, share } = (engines[engine] as Engine).open(file, undefined);
     return {
-      store: open(file, shared),
-      description: { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared },
+      store,
+      get description() {
+        return { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared: share?.() };
+      },
     };
   } catch (error) {
     file[Symbol.dispose]();
@@ -61,7 +79,13 @@ export function openStore(spec: string, { readOnly = false }: { readOnly?: boole
   }
 }
 
-/** Opens the same store again on this thread; each is closed by itself. Throws SystemError. */
+/** Opens the same store again on this thread; each is closed by itself. At most 256 at a time. Throws SystemError. */
 export function reopenStore({ engine, name, fd, readOnly, shared }: StoreDescription): BlockStore {
-  return engines[engine].open(ImageFile.duplicate(fd, name, readOnly), shared);
+  const file = ImageFile.duplicate(fd, name, readOnly);
+  try {
+    return (engines[engine] as Engine).open(file, shared).store;
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
+  }
 }
