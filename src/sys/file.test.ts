@@ -1,12 +1,24 @@
 // Images: what is refused and with which line, who may share one, and bytes at offsets.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { toArrayBuffer } from 'node:ffi';
+import {
+  chmodSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { constants as os, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { ImageFile } from './file.ts';
+import { libc } from './libc.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -39,6 +51,63 @@ test('what cannot be a disk is refused with one line that says what to do', () =
   refuses(image('empty.img', 0), 'EINVAL', /is empty: "truncate -s 1G /);
   refuses('/dev/null', 'EINVAL', /is neither a file nor a block device/);
   refuses(join(image('file.img'), 'below'), 'ENOTDIR', /file\.img\/below$/);
+});
+
+test('regression: an image is non-blocking while it is opened only', () => {
+  using file = ImageFile.open(image('blocking.img'));
+  const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${file.fd}`, 'utf8'))?.[1];
+  assert.equal(Number.parseInt(flags as string, 8) & (constants.O_NONBLOCK | constants.O_RDWR), constants.O_RDWR);
+});
+
+// SAFETY: errno of this thread, which lives as long as the thread.
+const errnoWord = new Int32Array(toArrayBuffer(libc.__errno_location(), 4, false));
+
+type Interruptible = 'open' | 'fstatfs' | 'fdatasync' | 'fallocate' | 'pread' | 'pwrite';
+
+/** Has the next call of a C function interrupted by a signal `times` times, before it does what it does. */
+function interrupt(context: TestContext, name: Interruptible, times: number): () => number {
+  const call = libc[name] as (...args: unknown[]) => number;
+  let interrupted = 0;
+  context.mock.method(libc, name, (...args: unknown[]) => {
+    if (interrupted === times) return call(...args);
+    interrupted++;
+    errnoWord[0] = os.errno.EINTR;
+    return -1;
+  });
+  return () => interrupted;
+}
+
+test('regression: a system call that a signal interrupts is made again, fdatasync for one', (context) => {
+  const path = image('interrupted.img');
+  const calls: Record<Interruptible, (file: ImageFile) => unknown> = {
+    open: () => ImageFile.open(path)[Symbol.dispose](),
+    fstatfs: (file) => file.fileSystem(),
+    fdatasync: (file) => file.sync(),
+    fallocate: (file) => file.allocate(0, 4096),
+    pread: (file) => file.readInto(0, new Uint8Array(512)),
+    pwrite: (file) => file.writeFrom(0, new Uint8Array(512)),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const file = ImageFile.open(path, { readOnly: name === 'open' });
+    if (name === 'open') file[Symbol.dispose]();
+    const interrupted = interrupt(context, name as Interruptible, 3);
+    call(file);
+    assert.equal(interrupted(), 3, name);
+    context.mock.restoreAll();
+    file[Symbol.dispose]();
+  }
+});
+
+test('regression: BLKDISCARD is asked for again when a signal interrupts it', (context) => {
+  using file = ImageFile.open(image('device.img'));
+  Object.defineProperty(file, 'isBlockDevice', { value: true });
+  let calls = 0;
+  context.mock.method(libc, 'ioctl', () => {
+    errnoWord[0] = os.errno.EINTR;
+    return ++calls < 3 ? -1 : 0;
+  });
+  file.discard(0, 65536);
+  assert.equal(calls, 3);
 });
 
 test('a FIFO is refused, not waited for', () => {

@@ -8,6 +8,8 @@ import {
   BLKROGET,
   BLKSSZGET,
   F_DUPFD_CLOEXEC,
+  F_GETFL,
+  F_SETFL,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   FALLOC_FL_ZERO_RANGE,
@@ -62,13 +64,14 @@ export class ImageFile implements Disposable {
 
   /** Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. */
   static open(path: string, { readOnly = false }: { readOnly?: boolean } = {}): ImageFile {
-    // O_NONBLOCK: a FIFO must be refused, not waited for.
+    // O_NONBLOCK: the open of a FIFO waits for its other end, and is to be refused instead.
     const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
     // SAFETY: the path lies in this thread's scratch until the call returns.
-    const fd = libc.open(callScratch.cString(0, path), flags, 0);
+    const fd = uninterrupted(() => libc.open(callScratch.cString(0, path), flags, 0));
     if (fd < 0) throw systemError('open', openAdvice(path));
     try {
       checkKind(fd, path);
+      makeBlocking(fd);
       const file = new ImageFile(fd, path, readOnly);
       if (!readOnly && file.isBlockDevice && file.#ask(BLKROGET) !== 0)
         throw new SystemError('open', 'EROFS', `${path} is a read-only device: open it read-only`);
@@ -110,7 +113,11 @@ export class ImageFile implements Disposable {
   /** statfs(2): struct statfs { long f_type; long f_bsize; … } */
   fileSystem(): FileSystem {
     // SAFETY: a struct statfs of 120 bytes in this thread's scratch.
-    check(libc.fstatfs(this.#fd, callScratch.address), 'fstatfs', this.name);
+    check(
+      uninterrupted(() => libc.fstatfs(this.#fd, callScratch.address)),
+      'fstatfs',
+      this.name,
+    );
     const type = this.isBlockDevice ? 0 : callScratch.view.getUint32(0, true);
     const kind = type === TMPFS_MAGIC ? 'tmpfs' : type === HUGETLBFS_MAGIC ? 'hugetlbfs' : 'other';
     return { kind, blockBytes: callScratch.view.getUint32(8, true) };
@@ -165,9 +172,13 @@ export class ImageFile implements Disposable {
     }
   }
 
-  /** Makes every completed write durable. fdatasync(2). Throws SystemError. */
+  /** Makes every completed write durable. fdatasync(2). Throws SystemError; not for a signal, after which it starts again. */
   sync(): void {
-    check(libc.fdatasync(this.#fd), 'fdatasync', this.name);
+    check(
+      uninterrupted(() => libc.fdatasync(this.#fd)),
+      'fdatasync',
+      this.name,
+    );
   }
 
   /** Gives [offset, offset + length) room of its own, content unchanged. Throws SystemError ENOSPC if there is none. */
@@ -201,9 +212,9 @@ export class ImageFile implements Disposable {
     if (bytes <= 0) return;
     callScratch.view.setBigUint64(0, BigInt(start), true);
     callScratch.view.setBigUint64(8, BigInt(bytes), true);
-    // SAFETY: uint64_t range[2] in this thread's scratch.
-    if (libc.ioctl(this.#fd, BLKDISCARD, callScratch.address) < 0 && errno() !== os.errno.EOPNOTSUPP)
-      throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
+    // SAFETY: uint64_t range[2] in this thread's scratch, which the kernel only reads.
+    const result = uninterrupted(() => libc.ioctl(this.#fd, BLKDISCARD, callScratch.address));
+    if (result < 0 && errno() !== os.errno.EOPNOTSUPP) throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
   }
 
   /** Where the file has data, in order; the rest reads as zeroes. All of it where its file system cannot tell. */
@@ -224,16 +235,10 @@ export class ImageFile implements Disposable {
 
   /** False where the file system or device cannot do it, or not at this alignment. Throws SystemError otherwise. */
   #fallocate(mode: number, offset: number, length: number): boolean {
-    for (;;) {
-      if (libc.fallocate(this.#fd, mode, BigInt(offset), BigInt(length)) === 0) return true;
-      if (errno() === os.errno.EOPNOTSUPP || errno() === os.errno.EINVAL) return false;
-      if (errno() !== os.errno.EINTR) {
-        throw systemError(
-          'fallocate',
-          errno() === os.errno.ENOSPC ? `the file system of ${this.name} is full` : this.name,
-        );
-      }
-    }
+    if (uninterrupted(() => libc.fallocate(this.#fd, mode, BigInt(offset), BigInt(length))) === 0) return true;
+    const number = errno();
+    if (number === os.errno.EOPNOTSUPP || number === os.errno.EINVAL) return false;
+    throw systemError('fallocate', number === os.errno.ENOSPC ? `the file system of ${this.name} is full` : this.name);
   }
 
   #exactSize(): number {
@@ -254,6 +259,20 @@ export class ImageFile implements Disposable {
     if (this.#fd >= 0) closeFd(this.#fd);
     this.#fd = -1;
   }
+}
+
+/** Makes a system call, again if a signal interrupts it. */
+function uninterrupted(call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result >= 0 || errno() !== os.errno.EINTR) return result;
+  }
+}
+
+/** O_NONBLOCK was for the open alone: an engine that finds it later may be told EAGAIN where it should wait. */
+function makeBlocking(fd: number): void {
+  const flags = check(libc.fcntl(fd, F_GETFL, 0), 'fcntl');
+  check(libc.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), 'fcntl');
 }
 
 /** Bytes a transfer moved, 0 if a signal came first. */
