@@ -1,9 +1,11 @@
 // Stores: a file that lives in memory (tmpfs, hugetlbfs, a memfd), mapped: a request is one copy.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
+import { SystemError } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
 import type { AllocationMap } from './allocation-map.ts';
 import { readOnly } from './filters/read-only.ts';
+import { formatSize } from './size.ts';
 
 /** Serves `file`, which the store closes, as it does `map`. Read-only if the file was opened so. Throws SystemError. */
 export function mappedFile(file: ImageFile, map: AllocationMap): BlockStore {
@@ -28,7 +30,7 @@ class MappedFile implements BlockStore {
     this.physicalBlockBytes = file.physicalBlockBytes;
     this.#file = file;
     this.#map = map;
-    this.#mapping = Mapping.ofFile(file.fd, file.currentSize(), { writable: !file.readOnly });
+    this.#mapping = mapWhole(file);
     this.#buffer = this.#mapping.bytes.buffer;
     this.#view = new DataView(this.#buffer);
   }
@@ -86,7 +88,7 @@ class MappedFile implements BlockStore {
   refreshSize(): number {
     const sizeBytes = this.#file.currentSize();
     if (sizeBytes === this.sizeBytes) return sizeBytes;
-    const mapping = Mapping.ofFile(this.#file.fd, sizeBytes, { writable: !this.#file.readOnly });
+    const mapping = mapWhole(this.#file);
     this.#mapping[Symbol.dispose]();
     this.#mapping = mapping;
     this.#buffer = mapping.bytes.buffer;
@@ -99,5 +101,19 @@ class MappedFile implements BlockStore {
     this.#map.close();
     this.#mapping[Symbol.dispose]();
     this.#file[Symbol.dispose]();
+  }
+}
+
+/** Throws SystemError. */
+function mapWhole(file: ImageFile): Mapping {
+  const sizeBytes = file.currentSize();
+  try {
+    const mapping = Mapping.ofFile(file.fd, sizeBytes, { writable: !file.readOnly });
+    mapping.keepPrivate();
+    return mapping;
+  } catch (error) {
+    if ((error as SystemError).code !== 'ENOMEM') throw error;
+    const why = 'the addresses of a process (or its ulimit -v) do not suffice: choose a smaller size';
+    throw new SystemError('mmap', 'ENOMEM', `${file.name}: this machine cannot map ${formatSize(sizeBytes)}: ${why}`);
   }
 }

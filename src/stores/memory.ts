@@ -6,10 +6,24 @@ import { AllocationMap } from './allocation-map.ts';
 import { mappedFile } from './mapped-file.ts';
 import { formatSize } from './size.ts';
 
-/** A disk of zeroes, `sizeBytes` long (a multiple of 512); it takes memory where it is written. Throws SystemError. */
+const SECTOR_BYTES = 512;
+
+/**
+ * A disk of zeroes, `sizeBytes` long (a multiple of 512); it takes memory where it is written. Throws RangeError (a size that
+ * is none) or SystemError.
+ */
 export function memory(sizeBytes: number): BlockStore {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR_BYTES !== 0)
+    throw new RangeError(
+      `memory(${String(sizeBytes)}): the size of a disk is a positive multiple of ${SECTOR_BYTES} bytes`,
+    );
   const file = memoryFile(sizeBytes);
-  return mappedFile(file, new AllocationMap(file));
+  try {
+    return mappedFile(file, new AllocationMap(file));
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The file behind such a disk. */
