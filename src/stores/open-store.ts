@@ -1,11 +1,16 @@
 // Stores: what a person names as a disk, opened with the engine that suits it, on one thread or on several.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
+import { SystemError } from '../sys/libc.ts';
 import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
+import { ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
 import { mappedFile } from './mapped-file.ts';
 import { memoryFile } from './memory.ts';
 import { parseSize } from './size.ts';
+import { missingAdvice, refuseScheme } from './spec-advice.ts';
 import { syncFile } from './sync-file.ts';
+
+const MEMORY = 'mem:';
 
 interface Engine {
   suits(file: ImageFile): boolean;
@@ -56,15 +61,24 @@ export interface OpenedStore {
   readonly description: StoreDescription;
 }
 
+export interface OpenStoreOptions {
+  /** False unless said. */
+  readonly readOnly?: boolean;
+  /** Serves the bytes of a file as they are, whatever they look like. Otherwise an image in another format is refused. */
+  readonly format?: 'raw' | undefined;
+}
+
 /**
  * Opens `mem:SIZE`, a file or a block device. An image is locked against other writers until its last store is closed.
- * Throws RangeError (a size that is none) or SystemError, with one line that says what to do.
+ * Throws RangeError (a size or a kind of store that is none), ImageFormatError (code BELFRY_IMAGE_FORMAT) or SystemError, with
+ * one line that says what to do.
  */
-export function openStore(spec: string, { readOnly = false }: { readOnly?: boolean } = {}): OpenedStore {
-  const file = spec.startsWith('mem:')
-    ? memoryFile(parseSize(spec.slice('mem:'.length)), readOnly)
-    : ImageFile.open(spec, { readOnly });
+export function openStore(spec: string, { readOnly = false, format }: OpenStoreOptions = {}): OpenedStore {
+  const file = spec.startsWith(MEMORY)
+    ? memoryFile(memorySize(spec.slice(MEMORY.length)), readOnly)
+    : openImage(spec, readOnly);
   try {
+    if (!spec.startsWith(MEMORY)) checkImage(file, format);
     const engine = (Object.keys(engines) as (keyof typeof engines)[]).find((name) => engines[name].suits(file))!;
     const { store, share } = (engines[engine] as Engine).open(file, undefined);
     return {
@@ -77,6 +91,29 @@ export function openStore(spec: string, { readOnly = false }: { readOnly?: boole
     file[Symbol.dispose]();
     throw error;
   }
+}
+
+function memorySize(text: string): number {
+  if (text === '') throw new RangeError('a disk in memory has a size: mem:1G');
+  return parseSize(text);
+}
+
+function openImage(spec: string, readOnly: boolean): ImageFile {
+  refuseScheme(spec);
+  try {
+    return ImageFile.open(spec, { readOnly });
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.code !== 'ENOENT') throw error;
+    throw new SystemError(error.syscall, error.code, missingAdvice(spec));
+  }
+}
+
+/** The format first: rounding up the size of a file that is no raw image would damage it. */
+function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
+  const { head, tail } = file.ends(MAGIC_BYTES);
+  const found = format === 'raw' ? undefined : recognizeFormat(head, tail);
+  if (found !== undefined) throw new ImageFormatError(file.name, found);
+  file.checkSize();
 }
 
 /** Opens the same store again on this thread; each is closed by itself. At most 256 at a time. Throws SystemError. */

@@ -44,13 +44,40 @@ function refuses(path: string, code: string, advice: RegExp, options?: { readOnl
 }
 
 test('what cannot be a disk is refused with one line that says what to do', () => {
-  refuses(join(folder, 'missing.img'), 'ENOENT', /does not exist: "truncate -s 1G .*missing\.img" makes an empty disk/);
+  refuses(join(folder, 'missing.img'), 'ENOENT', /missing\.img does not exist$/);
   refuses(folder, 'EISDIR', /is a directory: name a file or a block device/);
   refuses(folder, 'EISDIR', /is a directory: name a file or a block device/, { readOnly: true });
-  refuses(image('odd.img', 1000), 'EINVAL', /has 1000 bytes, not a multiple of 512: "truncate -s %512 /);
-  refuses(image('empty.img', 0), 'EINVAL', /is empty: "truncate -s 1G /);
   refuses('/dev/null', 'EINVAL', /is neither a file nor a block device/);
   refuses(join(image('file.img'), 'below'), 'ENOTDIR', /file\.img\/below$/);
+});
+
+test('a size that is not that of a disk is refused when it is asked about', () => {
+  for (const [sizeBytes, advice] of [
+    [1000, /odd\.img has 1000 bytes, not a multiple of 512: "truncate -s %512 .*odd\.img" rounds it up$/],
+    [0, /odd\.img is empty: "truncate -s 1G .*odd\.img" makes it a disk of 1 GiB$/],
+  ] as const) {
+    using file = ImageFile.open(image('odd.img', sizeBytes));
+    assert.throws(() => file.checkSize(), { name: 'SystemError', code: 'EINVAL', message: advice });
+  }
+  using file = ImageFile.open(image('even.img', 1024));
+  file.checkSize();
+});
+
+test('the ends of a file are its first and last bytes, and the whole of a short one', () => {
+  const path = join(folder, 'ends.img');
+  const bytes = new Uint8Array(1000).map((_, i) => i);
+  for (const [length, expected] of [
+    [1000, 100],
+    [60, 60],
+    [0, 0],
+  ] as const) {
+    writeFileSync(path, bytes.subarray(0, length));
+    using file = ImageFile.open(path);
+    assert.deepEqual(file.ends(100), {
+      head: bytes.slice(0, expected),
+      tail: bytes.slice(length - expected, length),
+    });
+  }
 });
 
 test('regression: an image is non-blocking while it is opened only', () => {
@@ -233,9 +260,8 @@ test('the extents of a file are where its data is', () => {
 
 test('regression: an image that cannot be opened leaves no descriptor open, and closes none', () => {
   const open = (): string[] => readdirSync('/proc/self/fd').sort();
-  const odd = image('odd-again.img', 1000);
   const before = open();
-  for (const path of [join(folder, 'missing.img'), folder, odd, '/dev/null'])
+  for (const path of [join(folder, 'missing.img'), folder, '/dev/null'])
     for (const readOnly of [false, true]) assert.throws(() => ImageFile.open(path, { readOnly }));
   assert.deepEqual(open(), before);
 });

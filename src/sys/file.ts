@@ -1,4 +1,4 @@
-// Cellar: a disk image (a regular file, a memfd or a block device) read and written at offsets, with its holes.
+// Cellar: a disk image, which is a regular file, a memfd or a block device: read and written at offsets, with its holes.
 import { fstatSync, constants as open } from 'node:fs';
 import { constants as os } from 'node:os';
 import {
@@ -26,7 +26,7 @@ import { check, closeFd, errno, libc, SystemError, systemError } from './libc.ts
 import { callScratch } from './scratch.ts';
 
 const SECTOR_BYTES = 512;
-/** A page: smaller writes to a regular file make the kernel read the rest of it first. */
+/** A page: of a smaller write to a regular file the kernel first reads the rest of the page. */
 const PAGE_BYTES = 4096;
 const ZEROES_BYTES = 256 * 1024;
 
@@ -62,7 +62,10 @@ export class ImageFile implements Disposable {
     this.physicalBlockBytes = this.isBlockDevice ? this.#ask(BLKPBSZGET) : PAGE_BYTES;
   }
 
-  /** Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. */
+  /**
+   * Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. Any size is
+   * taken, see `checkSize`.
+   */
   static open(path: string, { readOnly = false }: { readOnly?: boolean } = {}): ImageFile {
     // O_NONBLOCK: the open of a FIFO waits for its other end, and is to be refused instead.
     const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
@@ -75,7 +78,6 @@ export class ImageFile implements Disposable {
       const file = new ImageFile(fd, path, readOnly);
       if (!readOnly && file.isBlockDevice && file.#ask(BLKROGET) !== 0)
         throw new SystemError('open', 'EROFS', `${path} is a read-only device: open it read-only`);
-      checkSize(file.#exactSize(), path);
       lockImage(fd, path, readOnly);
       return file;
     } catch (error) {
@@ -89,12 +91,12 @@ export class ImageFile implements Disposable {
     return new ImageFile(fd, name, readOnly);
   }
 
-  /** The same open file under a descriptor of its own, for another thread; the lock goes with the last one. */
+  /** The same open file under a descriptor of its own, for another thread. The lock lasts until both are closed. */
   static duplicate(fd: number, name: string, readOnly: boolean): ImageFile {
     return new ImageFile(check(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', name), name, readOnly);
   }
 
-  /** -1 once closed, so that nothing reaches a file that got the same number. */
+  /** -1 once it is closed, since another file may have the same number then. */
   get fd(): number {
     return this.#fd;
   }
@@ -105,7 +107,28 @@ export class ImageFile implements Disposable {
     return sizeBytes - (sizeBytes % SECTOR_BYTES);
   }
 
-  /** What the file occupies, in bytes; less than its size where it has holes. */
+  /** Throws SystemError, with advice, unless the size is a positive multiple of 512. */
+  checkSize(): void {
+    const sizeBytes = this.#exactSize();
+    const refused = (why: string): SystemError => new SystemError('open', 'EINVAL', `${this.name} ${why}`);
+    if (sizeBytes === 0 && this.isBlockDevice) throw refused('has no size: it is a device with nothing attached');
+    if (sizeBytes === 0) throw refused(`is empty: "truncate -s 1G ${this.name}" makes it a disk of 1 GiB`);
+    const advice = `"truncate -s %${SECTOR_BYTES} ${this.name}" rounds it up`;
+    if (sizeBytes % SECTOR_BYTES !== 0)
+      throw refused(`has ${sizeBytes} bytes, not a multiple of ${SECTOR_BYTES}: ${advice}`);
+  }
+
+  /** The first and the last `length` bytes; all of them, twice, where there are fewer. Throws SystemError. */
+  ends(length: number): { head: Uint8Array; tail: Uint8Array } {
+    const sizeBytes = this.#exactSize();
+    const head = new Uint8Array(Math.min(length, sizeBytes));
+    const tail = new Uint8Array(head.length);
+    this.readInto(0, head);
+    this.readInto(sizeBytes - tail.length, tail);
+    return { head, tail };
+  }
+
+  /** What the file occupies, in bytes: less than its size where it has holes. */
   allocatedBytes(): number {
     return fstatSync(this.#fd).blocks * SECTOR_BYTES;
   }
@@ -181,18 +204,18 @@ export class ImageFile implements Disposable {
     );
   }
 
-  /** Gives [offset, offset + length) room of its own, content unchanged. Throws SystemError ENOSPC if there is none. */
+  /** Allocates [offset, offset + length); the content stays. Throws SystemError ENOSPC if there is no room. */
   allocate(offset: number, length: number): void {
     if (!this.#fallocate(FALLOC_FL_KEEP_SIZE, offset, length))
       throw new SystemError('fallocate', 'EOPNOTSUPP', `the file system of ${this.name} cannot reserve room`);
   }
 
-  /** Gives the room of [offset, offset + length) back; it reads as zeroes then. False where that is not supported. */
+  /** Makes a hole of [offset, offset + length), which reads as zeroes then. False where that is not supported. */
   punchHole(offset: number, length: number): boolean {
     return this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length);
   }
 
-  /** Makes [offset, offset + length) read as zeroes; `mayUnmap` allows giving its room back. Throws SystemError. */
+  /** Makes [offset, offset + length) read as zeroes; `mayUnmap` allows a hole. Throws SystemError. */
   zeroRange(offset: number, length: number, mayUnmap: boolean): void {
     if (mayUnmap && this.punchHole(offset, length)) return;
     if (this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, offset, length)) return;
@@ -201,7 +224,7 @@ export class ImageFile implements Disposable {
       this.writeFrom(at, zeroes.subarray(0, Math.min(zeroes.length, end - at)));
   }
 
-  /** Says that nobody needs [offset, offset + length) any more. May do nothing, and does where it is not supported. */
+  /** Says that [offset, offset + length) is not needed any more. Does nothing where that is not supported. Throws SystemError. */
   discard(offset: number, length: number): void {
     if (!this.isBlockDevice) {
       this.punchHole(offset, length);
@@ -217,7 +240,7 @@ export class ImageFile implements Disposable {
     if (result < 0 && errno() !== os.errno.EOPNOTSUPP) throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
   }
 
-  /** Where the file has data, in order; the rest reads as zeroes. All of it where its file system cannot tell. */
+  /** Where the file has data, in order; the rest reads as zeroes. The whole file where its file system does not say. */
   *dataExtents(): Generator<Extent> {
     const sizeBytes = this.#exactSize();
     for (let end = 0; end < sizeBytes; ) {
@@ -286,7 +309,7 @@ function moved(syscall: string, result: number): number {
 function openAdvice(path: string): string {
   switch (errno()) {
     case os.errno.ENOENT:
-      return `${path} does not exist: "truncate -s 1G ${path}" makes an empty disk of 1 GiB`;
+      return `${path} does not exist`;
     case os.errno.EACCES:
     case os.errno.EPERM:
       return `${path}: permission denied: change its mode or owner, or open it read-only if you may read it`;
@@ -307,16 +330,4 @@ function checkKind(fd: number, path: string): void {
   if (status.isDirectory())
     throw new SystemError('open', 'EISDIR', `${path} is a directory: name a file or a block device`);
   throw new SystemError('open', 'EINVAL', `${path} is neither a file nor a block device`);
-}
-
-function checkSize(sizeBytes: number, path: string): void {
-  if (sizeBytes === 0)
-    throw new SystemError('open', 'EINVAL', `${path} is empty: "truncate -s 1G ${path}" makes it a disk of 1 GiB`);
-  if (sizeBytes % SECTOR_BYTES !== 0) {
-    throw new SystemError(
-      'open',
-      'EINVAL',
-      `${path} has ${sizeBytes} bytes, not a multiple of 512: "truncate -s %512 ${path}" rounds it up`,
-    );
-  }
 }

@@ -50,7 +50,7 @@ const stores: readonly [string, store: string, code: number, RegExp][] = [
   ['a directory', '.', FAILURE, /\. is a directory/],
   ['a character device', '/dev/null', FAILURE, /\/dev\/null is neither a file nor a block device/],
   ['a disk of memory of 1000 bytes', 'mem:1000', USAGE, /mem:1000: .*multiple of 512/],
-  ['a disk of memory without a size', 'mem:', USAGE, /mem:: .*is not a size/],
+  ['a disk of memory without a size', 'mem:', USAGE, /mem:: a disk in memory has a size: mem:1G/],
   ['a size in words', 'mem:lots', USAGE, /mem:lots: "lots" is not a size/],
   ['a module that is not there', './none.ts', FAILURE, /none\.ts: no such file/],
 ];
