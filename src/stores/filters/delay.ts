@@ -1,9 +1,9 @@
-// Stores: a filter that makes a disk slow, to see what its users do then.
+// Stores: a filter that makes a disk slow, to see what those who use it do then.
 import { setTimeout } from 'node:timers/promises';
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 
-/** Each request waits before it is done, reads `readMs`, everything else `writeMs`: side by side, not in line. */
+/** Each request waits before it reaches the store, a read `readMs` and any other one `writeMs`. Requests wait side by side. */
 export function delay({ readMs = 0, writeMs = 0 }: { readMs?: number; writeMs?: number }): StoreFilter {
   return (next) => {
     const late =

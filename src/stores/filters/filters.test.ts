@@ -108,6 +108,92 @@ for (const [name, filter] of Object.entries(filters)) {
   });
 }
 
+/** What a store may answer, and how the request ends: nobody but the device looks at a value that is no promise. */
+const answers: Record<string, { answer: () => unknown; fails?: RegExp }> = {
+  nothing: { answer: () => undefined },
+  null: { answer: () => null },
+  'a number': { answer: () => 512 },
+  'an array': { answer: () => new Uint8Array(512) },
+  'an object': { answer: () => ({ bytes: 512 }) },
+  'a promise': { answer: () => Promise.resolve() },
+  'a promise of a number': { answer: () => Promise.resolve(512) },
+  // biome-ignore lint/suspicious/noThenProperty: a thenable that is no Promise is what is tested
+  'a thenable': { answer: () => ({ then: (done: () => void) => done() }) },
+  'an error that it throws': {
+    answer: () => {
+      throw new Error('no such sector');
+    },
+    fails: /no such sector/,
+  },
+  'a rejection': { answer: () => Promise.reject(new Error('power failure')), fails: /power failure/ },
+  'a thenable that fails': {
+    // biome-ignore lint/suspicious/noThenProperty: as above
+    answer: () => ({ then: (_: unknown, fail: (error: Error) => void) => fail(new Error('gone')) }),
+    fails: /gone/,
+  },
+};
+
+const bytes = new Uint8Array(512);
+const requests: Record<string, (store: BlockStore) => unknown> = {
+  read: (store) => store.read(0, bytes),
+  write: (store) => store.write?.(0, bytes),
+  readv: (store) => store.readv?.(0, [bytes]),
+  writev: (store) => store.writev?.(0, [bytes]),
+  flush: (store) => store.flush?.(),
+  discard: (store) => store.discard?.(0, 512),
+  writeZeroes: (store) => store.writeZeroes?.(0, 512, true),
+};
+const everyFilter: Record<string, StoreFilter> = { ...filters, 'delay of nothing': delay({}), 'read-only': readOnly() };
+
+for (const [name, filter] of Object.entries(everyFilter)) {
+  for (const [what, { answer, fails }] of Object.entries(answers)) {
+    test(`${name}: a store that answers with ${what} ${fails ? 'fails' : 'serves'} its requests, as it does alone`, async () => {
+      for (const [member, request] of Object.entries(requests)) {
+        const store = filter({ ...complete([]), [member]: answer });
+        const isThere = store[member as keyof BlockStore] !== undefined;
+        const ends = (async () => void (await request(store)))();
+        if (isThere && fails) await assert.rejects(ends, fails, member);
+        else await ends;
+      }
+    });
+  }
+}
+
+test('regression: log takes a number and an array for answers', () => {
+  const lines: string[] = [];
+  const next: BlockStore = {
+    sizeBytes: 512,
+    read: (_, into) => void into.fill(7),
+    write: (() => 512) as unknown as () => void,
+    flush: (() => [1]) as unknown as () => void,
+  };
+  const store = log({ line: (text) => lines.push(text) })(next);
+  assert.equal(store.read(0, bytes), undefined);
+  assert.equal(store.write?.(0, bytes), undefined);
+  assert.equal(store.flush?.(), undefined);
+  assert.deepEqual(
+    lines.map((line) => line.replace(/, .*/, '')),
+    ['read 512 bytes at 0: ok', 'write 512 bytes at 0: ok', 'flush: ok'],
+  );
+});
+
+test('log shows any value that is thrown, and passes it on', () => {
+  const lines: string[] = [];
+  for (const thrown of [undefined, 'plain words', Object.create(null), { toString: null }]) {
+    const read = (): never => {
+      throw thrown;
+    };
+    const store = log({ line: (text) => lines.push(text.replace(/, .*/, '')) })({ sizeBytes: 512, read });
+    assert.throws(
+      () => store.read(0, bytes),
+      (error) => error === thrown,
+    );
+  }
+  const [none, words, ...others] = lines.map((line) => line.replace(/.*failed: /, ''));
+  assert.deepEqual([none, words], ['undefined', 'plain words']);
+  assert.deepEqual(others, ['something that cannot be shown', 'something that cannot be shown']);
+});
+
 test('read-only takes away everything that writes and flushes, and nothing else', () => {
   const store = readOnly()(complete([]));
   const left = OPTIONAL.filter((member) => store[member] !== undefined);

@@ -1,4 +1,4 @@
-// Stores: what every filter starts from: a store that passes everything on.
+// Stores: what every filter starts from: a store that passes everything on, and what an answer of the store below means.
 import type { BlockStore } from '../../devices/blk/block-store.ts';
 
 /** The members of `next` and no others, since presence means capability; a filter replaces or deletes some. */
@@ -22,4 +22,9 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
     ...(next.refreshSize && { refreshSize: next.refreshSize.bind(next) }),
     ...(next.close && { close: next.close.bind(next) }),
   };
+}
+
+/** Whether a store answers later. Anything else that it returns (the number of `readSync`, the array of `fill`) is "done". */
+export function isLater(answer: unknown): answer is PromiseLike<unknown> {
+  return typeof (answer as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }

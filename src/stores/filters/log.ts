@@ -1,44 +1,57 @@
-// Stores: a filter that tells what a disk is asked, a line for each request.
+// Stores: a filter that says what a disk is asked, a line a request.
 import type { MaybePromise, StoreFilter } from '../../devices/blk/block-store.ts';
-import { forward } from './forward.ts';
+import { forward, isLater } from './forward.ts';
 
 /** Calls `line` when a request is done: `write 4096 bytes at 8192: ok, 0.012 ms`, or in place of `ok` why it failed. */
 export function log({ line }: { line: (text: string) => void }): StoreFilter {
-  const tell = (what: string, request: () => MaybePromise<void>): MaybePromise<void> => {
-    const startedMs = performance.now();
-    const done = (outcome: string): void =>
-      line(`${what}: ${outcome}, ${(performance.now() - startedMs).toFixed(3)} ms`);
-    const failed = (error: unknown): never => {
-      done(`failed: ${error instanceof Error ? error.message : String(error)}`);
-      throw error;
+  const logged =
+    <Args extends unknown[]>(member: (...args: Args) => MaybePromise<void>, describe: (...args: Args) => string) =>
+    (...args: Args): MaybePromise<void> => {
+      const startedMs = performance.now();
+      const done = (outcome: string): void =>
+        line(`${describe(...args)}: ${outcome}, ${(performance.now() - startedMs).toFixed(3)} ms`);
+      const failed = (error: unknown): never => {
+        done(`failed: ${causeOf(error)}`);
+        throw error;
+      };
+      let later: PromiseLike<unknown> | undefined;
+      try {
+        const answer: unknown = member(...args);
+        if (isLater(answer)) later = answer;
+      } catch (error) {
+        failed(error);
+      }
+      if (later !== undefined) return Promise.resolve(later).then(() => done('ok'), failed);
+      done('ok');
     };
-    try {
-      const result = request();
-      if (result !== undefined) return result.then(() => done('ok'), failed);
-    } catch (error) {
-      failed(error);
-    }
-    done('ok');
-  };
-  const range = (offset: number, length: number): string => `${length} bytes at ${offset}`;
-  const pieces = (offset: number, list: readonly Uint8Array[]): string =>
-    `${range(
-      offset,
-      list.reduce((sum, piece) => sum + piece.length, 0),
-    )} in ${list.length} pieces`;
   return (next) => {
     const store = forward(next);
     const { read, write, readv, writev, flush, discard, writeZeroes } = store;
-    store.read = (offset, into) => tell(`read ${range(offset, into.length)}`, () => read(offset, into));
-    if (readv) store.readv = (offset, into) => tell(`read ${pieces(offset, into)}`, () => readv(offset, into));
-    if (write) store.write = (offset, from) => tell(`write ${range(offset, from.length)}`, () => write(offset, from));
-    if (writev) store.writev = (offset, from) => tell(`write ${pieces(offset, from)}`, () => writev(offset, from));
-    if (flush) store.flush = () => tell('flush', flush);
-    if (discard)
-      store.discard = (offset, length) => tell(`discard ${range(offset, length)}`, () => discard(offset, length));
-    if (writeZeroes)
-      store.writeZeroes = (offset, length, mayUnmap) =>
-        tell(`zero ${range(offset, length)}`, () => writeZeroes(offset, length, mayUnmap));
+    store.read = logged(read, (offset, into) => `read ${range(offset, into.length)}`);
+    if (readv) store.readv = logged(readv, (offset, into) => `read ${pieces(offset, into)}`);
+    if (write) store.write = logged(write, (offset, from) => `write ${range(offset, from.length)}`);
+    if (writev) store.writev = logged(writev, (offset, from) => `write ${pieces(offset, from)}`);
+    if (flush) store.flush = logged(flush, () => 'flush');
+    if (discard) store.discard = logged(discard, (offset, length) => `discard ${range(offset, length)}`);
+    if (writeZeroes) store.writeZeroes = logged(writeZeroes, (offset, length) => `zero ${range(offset, length)}`);
     return store;
   };
+}
+
+function range(offset: number, length: number): string {
+  return `${length} bytes at ${offset}`;
+}
+
+function pieces(offset: number, list: readonly Uint8Array[]): string {
+  const length = list.reduce((sum, piece) => sum + piece.length, 0);
+  return `${range(offset, length)} in ${list.length} pieces`;
+}
+
+/** What a store threw, in words; it may be anything. */
+function causeOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return 'something that cannot be shown';
+  }
 }

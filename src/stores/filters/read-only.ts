@@ -1,8 +1,8 @@
-// Stores: a filter that takes writing away.
+// Stores: a filter that makes a disk read-only.
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 
-/** Nothing can be written, so nothing needs a flush. */
+/** Takes away every member that writes, and `flush`, which has nothing to do then. */
 export function readOnly(): StoreFilter {
   return (next) => {
     const store = forward(next);
