@@ -1,4 +1,4 @@
-// Stores: a disk of memory, which is gone when it is closed.
+// Stores: a disk in memory, lost when it is closed.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
 import { createMemfd } from '../sys/memfd.ts';
@@ -9,7 +9,7 @@ import { formatSize } from './size.ts';
 const SECTOR_BYTES = 512;
 
 /**
- * A disk of zeroes, `sizeBytes` long (a multiple of 512); it takes memory where it is written. Throws RangeError (a size that
+ * A disk of zeroes, `sizeBytes` long (a multiple of 512); memory is allocated where it is written. Throws RangeError (a size that
  * is none) or SystemError.
  */
 export function memory(sizeBytes: number): BlockStore {

@@ -3,7 +3,7 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { readOnly } from './filters/read-only.ts';
 
-/** Serves `file`, which the store closes in the end. Read-only if the file was opened so. */
+/** Serves `file`, which the store closes. Read-only if the file was opened so. */
 export function syncFile(file: ImageFile): BlockStore {
   const store = new SyncFile(file);
   return file.readOnly ? readOnly()(store) : store;
@@ -14,7 +14,8 @@ class SyncFile implements BlockStore {
   readonly physicalBlockBytes: number;
   readonly #file: ImageFile;
   #sizeBytes: number;
-  #lost: unknown;
+  /** What the first flush that failed threw. */
+  #failedFlush: unknown;
 
   constructor(file: ImageFile) {
     this.name = file.name;
@@ -43,13 +44,13 @@ class SyncFile implements BlockStore {
     this.#file.writev(offset, from);
   }
 
-  /** Once it failed it keeps failing: Linux forgets the pages it could not write, and would say yes the next time. */
+  /** After one failure every flush fails: Linux drops the pages that it could not write, and the next fdatasync(2) returns 0. */
   flush(): void {
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#failedFlush !== undefined) throw this.#failedFlush;
     try {
       this.#file.sync();
     } catch (error) {
-      this.#lost = error;
+      this.#failedFlush = error;
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-// Cellar: the locks that keep two writers off one image: those of QEMU (block/file-posix.c), so that it heeds ours.
+// Cellar: locks that keep two writers off one image, the same as QEMU's (block/file-posix.c), which therefore respects them.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK } from './constants.ts';
@@ -6,11 +6,12 @@ import { errno, SystemError, systemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 /**
- * QEMU's protocol: whoever uses an image in way N holds a read lock on byte 100 + N, whoever does not suffer that of
- * others holds one on byte 200 + N. Having taken its bytes it looks whether anybody holds one that stands against them.
+ * QEMU's protocol. A process that uses an image in way N holds a read lock on byte 100 + N. One that allows no other process
+ * to use it in way N holds a read lock on byte 200 + N. After taking its locks, a process checks that no other one holds a
+ * lock that conflicts with them.
  */
 const USES = 100;
-const REFUSES = 200;
+const FORBIDS = 200;
 const READ = 0;
 const WRITE = 1;
 const RESIZE = 3;
@@ -39,14 +40,14 @@ function isHeldByOthers(fd: number, byte: number): boolean {
 /** Locks an image for one writer or for readers until `fd` and its duplicates are closed. Throws SystemError. */
 export function lockImage(fd: number, path: string, readOnly: boolean): void {
   const uses = readOnly ? [READ] : [READ, WRITE];
-  const refuses = [WRITE, RESIZE];
-  for (const byte of [...uses.map((use) => USES + use), ...refuses.map((use) => REFUSES + use)]) {
+  const forbids = [WRITE, RESIZE];
+  for (const byte of [...uses.map((use) => USES + use), ...forbids.map((use) => FORBIDS + use)]) {
     if (lock(fd, F_OFD_SETLK, F_RDLCK, byte) === 0) continue;
     if (errno() === os.errno.EAGAIN || errno() === os.errno.EACCES) throw systemError('fcntl', inUse(path));
     return; // a file system without locks
   }
-  if (refuses.some((use) => isHeldByOthers(fd, USES + use))) throw new SystemError('fcntl', 'EAGAIN', inUse(path));
-  if (uses.some((use) => isHeldByOthers(fd, REFUSES + use)))
+  if (forbids.some((use) => isHeldByOthers(fd, USES + use))) throw new SystemError('fcntl', 'EAGAIN', inUse(path));
+  if (uses.some((use) => isHeldByOthers(fd, FORBIDS + use)))
     throw new SystemError('fcntl', 'EAGAIN', `${inUse(path)}, or open it read-only on both sides`);
 }
 

@@ -6,13 +6,13 @@ import type { Scratch } from './scratch.ts';
 export const IOV_MAX = 1024;
 const IOVEC_BYTES = 16;
 
-/** Writes a vector of up to IOV_MAX `pieces` at the start of `scratch`. Keep them alive until the call that uses it. */
+/** Writes a vector of up to IOV_MAX `pieces` at the start of `scratch`. They must stay alive until the call that uses it returns. */
 export function writeIovecs(scratch: Scratch, pieces: readonly Uint8Array[]): void {
   for (let i = 0; i < pieces.length; i++) {
     const piece = pieces[i] as Uint8Array;
-    // A small typed array lives inside the heap, where it moves, until somebody asks for its buffer.
+    // V8 keeps a small typed array in its heap, where the collector moves it, until its buffer is asked for.
     void piece.buffer;
-    // SAFETY: an ArrayBuffer's bytes stay where they are as long as the caller keeps the view.
+    // SAFETY: the bytes of an ArrayBuffer do not move; the caller keeps the view alive until the call returns.
     scratch.view.setBigUint64(i * IOVEC_BYTES, getRawPointer(piece), true);
     scratch.view.setBigUint64(i * IOVEC_BYTES + 8, BigInt(piece.length), true);
   }
