@@ -1,12 +1,12 @@
 // Stores: threads that map one file keep out of each other's way: one punches holes only while no other one copies.
 import { barrierOnAllThreads } from '../sys/membarrier.ts';
 
-/**
- * Each thread has a word, odd while it looks at the allocation map and copies. A copy stores the word, then loads the marks
- * of its chunks. A punch stores the marks (PUNCHING), puts a barrier between these two of every other thread, and then loads
- * the words: of each copy that did not see the mark it sees an odd word, and waits for it to change. Nobody waits between
- * `begin` and `end`, so there is no deadlock. V8 keeps a thread's accesses to typed arrays in their order.
- */
+// Each thread has a word, odd while it looks at the allocation map and copies. A copy stores the word, then loads the marks of
+// its chunks. A punch stores the marks (PUNCHING), has membarrier(2) put a barrier into every other thread, and then loads the
+// words. If a copy did not see the mark, its word was stored before the barrier: the punch sees it odd and waits until it
+// changes. Nobody waits between `begin` and `end`, so there is no deadlock. V8 keeps the order of a thread's accesses to
+// typed arrays.
+
 const THREADS_MAX = 256;
 /** In 32-bit words: 128 bytes, since processors fetch cache lines in pairs, and a line that two threads write is slow. */
 const STRIDE = 32;
