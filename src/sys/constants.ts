@@ -18,6 +18,10 @@ export const MFD_ALLOW_SEALING = 2;
 // fcntl.h (the O_ values Node exports come from node:fs)
 export const O_CLOEXEC = 0o2000000;
 export const O_NONBLOCK = 0o4000;
+export const O_PATH = 0o10000000;
+export const FD_CLOEXEC = 1;
+export const F_GETFD = 1;
+export const F_SETFD = 2;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
@@ -27,7 +31,14 @@ export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
 export const F_ADD_SEALS = 1033;
+export const F_GET_SEALS = 1034;
 export const F_SEAL_SHRINK = 2;
+
+// linux/stat.h
+export const AT_STATX_DONT_SYNC = 0x4000;
+export const AT_EMPTY_PATH = 0x1000;
+export const S_IFMT = 0o170000;
+export const S_IFIFO = 0o010000;
 
 // linux/falloc.h
 export const FALLOC_FL_KEEP_SIZE = 1;
@@ -60,9 +71,14 @@ export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_SEQPACKET = 5;
 export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
+export const SO_OOBINLINE = 10;
 export const SO_ACCEPTCONN = 30;
 export const SO_DOMAIN = 39;
+export const SO_PEERPIDFD = 77;
+export const SHUT_RDWR = 2;
 export const SCM_RIGHTS = 1;
+export const MSG_PEEK = 0x02;
 export const MSG_CTRUNC = 0x08;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
@@ -70,6 +86,10 @@ export const MSG_CMSG_CLOEXEC = 0x40000000;
 
 // signal.h
 export const SIG_BLOCK = 0;
+export const SIG_UNBLOCK = 1;
+export const SIG_SETMASK = 2;
+export const SIG_DFL = 0n;
+export const SIG_ERR = 0xffff_ffff_ffff_ffffn;
 
 // time.h
 export const CLOCK_MONOTONIC = 1;

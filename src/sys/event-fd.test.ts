@@ -47,15 +47,16 @@ test('an eventfd that somebody sent is taken over and made non-blocking', () => 
 test("what cannot be a doorbell is refused, and stays its owner's", () => {
   for (const path of ['/dev/null', '/dev/zero', '/tmp', import.meta.filename]) {
     const fd = openSync(path, 'r');
-    assert.throws(() => EventFd.adopt(fd), { code: 'EINVAL', message: `eventfd: EINVAL: the descriptor is ${path}` });
+    const message = 'eventfd: EINVAL: the descriptor is a file or a device: send an eventfd';
+    assert.throws(() => EventFd.adopt(fd), { code: 'EINVAL', message });
     closeSync(fd);
   }
   const memfd = createMemfd('no bell', 4096);
-  assert.throws(() => EventFd.adopt(memfd), { code: 'EINVAL', message: /memfd:no bell/ });
+  assert.throws(() => EventFd.adopt(memfd), { code: 'EINVAL', message: /the descriptor is a memfd/ });
   closeFd(memfd);
   assert.throws(() => EventFd.adopt(memfd), {
     code: 'EBADF',
-    message: `readlink: EBADF: descriptor ${memfd} is not open`,
+    message: `fcntl: EBADF: descriptor ${memfd} is not open`,
   });
   assert.throws(() => EventFd.adopt(-1), { code: 'EBADF' });
 });
@@ -103,13 +104,52 @@ test('regression: a pipe whose writer has gone throws: it would be readable, and
   assert.throws(() => reader.clear(), { name: 'SystemError', code: 'EPIPE' });
 });
 
-test('half a ring, or an end that cannot be read, throws', async () => {
+test('the end of a pipe that cannot be read throws', async () => {
+  const { readFd, writeFd } = await makePipe();
+  using _reader = EventFd.adopt(readFd);
+  using writer = EventFd.adopt(writeFd);
+  assert.throws(() => writer.clear(), { code: 'EBADF' });
+});
+
+test('regression: a ring of fewer than 8 bytes is a ring, and the queue goes on', async () => {
   const { readFd, writeFd } = await makePipe();
   using reader = EventFd.adopt(readFd);
   using writer = EventFd.adopt(writeFd);
-  assert.throws(() => writer.clear(), { code: 'EBADF' });
-  reader.clear();
-  // SAFETY: 3 bytes of this thread's scratch.
-  libc.write(writer.fd, callScratch.address, 3n);
-  assert.throws(() => reader.clear(), { code: 'EPIPE' });
+  assert.equal(reader.clear(), false);
+  for (const length of [1n, 3n, 7n, 9n]) {
+    // SAFETY: bytes of this thread's scratch.
+    libc.write(writer.fd, callScratch.address, length);
+    assert.equal(reader.clear(), true, `${length} bytes`);
+    if (length > 8n) assert.equal(reader.clear(), true, 'the rest');
+    assert.equal(reader.clear(), false);
+    writer.signal();
+    assert.equal(reader.clear(), true);
+  }
+});
+
+test('regression: a last ring before the end is not lost to the end', async () => {
+  const [ours, theirs] = UnixSocket.pair();
+  using reader = EventFd.adopt(ours.fd);
+  theirs.send(Uint8Array.of(1, 2, 3));
+  assert.equal(reader.clear(), true);
+  theirs[Symbol.dispose]();
+  assert.throws(() => reader.clear(), { code: 'EPIPE', message: 'eventfd_read: EPIPE: the other end is gone' });
+});
+
+test('who adopts may allow eventfds alone, since a pipe or socket can block its reader', async () => {
+  const { readFd, writeFd } = await makePipe();
+  const [ours, theirs] = UnixSocket.pair();
+  for (const fd of [readFd, writeFd, ours.fd, theirs.fd])
+    assert.throws(() => EventFd.adopt(fd, ['eventfd']), { code: 'EINVAL', message: /: send an eventfd$/ });
+  using _call = EventFd.adopt(ours.fd, ['eventfd', 'socket']);
+  using _kick = EventFd.adopt(duplicateFd(EventFd.create().fd), ['eventfd']);
+  for (const fd of [readFd, writeFd, theirs.fd]) closeFd(fd);
+});
+
+test('regression: a socket that would send into a network is no doorbell', () => {
+  const AF_INET = 2;
+  const SOCK_DGRAM = 2;
+  const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
+  assert.throws(() => EventFd.adopt(fd), { code: 'EINVAL', message: /a socket, but not a UNIX stream socket/ });
+  closeFd(fd);
 });

@@ -1,47 +1,69 @@
 // Cellar: eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero.
-import { checkedNotifier } from './checked-notifier.ts';
-import { O_CLOEXEC, O_NONBLOCK } from './constants.ts';
-import { check, checkOrAgain, clearErrno, closeFd, errno, libc, SystemError } from './libc.ts';
+import { F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
+import { check, checkOrAgain, clearErrno, errno, libc, SystemError } from './libc.ts';
+import { closeReceived, nameOfKind, type ReceivedKind, receivedKind } from './received-fd.ts';
 import { callScratch } from './scratch.ts';
 
 export class EventFd implements Disposable {
   readonly fd: number;
+  readonly #kind: ReceivedKind;
 
-  private constructor(fd: number) {
+  private constructor(fd: number, kind: ReceivedKind = 'eventfd') {
     this.fd = fd;
+    this.#kind = kind;
   }
 
-  /** A new one: non-blocking, closed on exec, count 0. */
+  /** Makes a new one: non-blocking, closed on exec, count 0. Throws SystemError EMFILE. */
   static create(): EventFd {
     return new EventFd(check(libc.eventfd(0, O_CLOEXEC | O_NONBLOCK), 'eventfd', 'try ulimit -n 65536'));
   }
 
-  /** Uses a descriptor that stays somebody else's: never dispose it. */
+  /** Uses a descriptor that belongs to somebody else. Never dispose the result. */
   static borrow(fd: number): EventFd {
     return new EventFd(fd);
   }
 
-  /** Takes over a descriptor somebody sent. Throws SystemError EBADF, or EINVAL where it cannot be one end of a doorbell. */
-  static adopt(fd: number): EventFd {
-    return new EventFd(checkedNotifier(fd));
+  /**
+   * Takes over a descriptor that was received. Some front ends send a pipe or, User-Mode Linux, an end of a socket
+   * pair. A hostile one can block the thread that reads a socket, or that reads or writes a pipe (see `ReceivedKind`):
+   * pass `['eventfd']` for a kick, which is read, and `['eventfd', 'socket']` for a call, which is written. Throws
+   * SystemError EBADF, or EINVAL for a kind that is not in `accepted`; the descriptor is the caller's then.
+   */
+  static adopt(fd: number, accepted: readonly ReceivedKind[] = ['eventfd', 'socket', 'pipe']): EventFd {
+    const kind = receivedKind(fd);
+    if (!accepted.includes(kind))
+      throw new SystemError('eventfd', 'EINVAL', `the descriptor is ${nameOfKind(kind)}: send an eventfd`);
+    // A full pipe, or a counter at its maximum, must not block the device thread.
+    check(libc.fcntl(fd, F_SETFL, check(libc.fcntl(fd, F_GETFL, 0), 'fcntl') | O_NONBLOCK), 'fcntl');
+    return new EventFd(fd, kind);
   }
 
-  /** Adds one. A full counter (or pipe) has its reader awake already, so EAGAIN is success; a vanished reader is nobody's loss. */
+  /** Adds 1. Ignores EAGAIN, since the reader of a full counter or pipe is awake, and EPIPE, since nobody reads. */
   signal(): void {
     libc.eventfd_write(this.fd, 1);
   }
 
-  /** Reads the count to zero. False when it was zero. Throws SystemError when the other side sent something unreadable. */
+  /**
+   * Reads the count to zero and returns whether it was more. Throws SystemError: EPIPE at the end of a pipe or socket.
+   */
   clear(): boolean {
     clearErrno();
-    // SAFETY: 8 bytes of this thread's scratch, consumed before the next call.
+    // SAFETY: 8 bytes of this thread's scratch, not used after the call.
     const result = libc.eventfd_read(this.fd, callScratch.address);
-    // The end of a pipe is no error to read(2), and readable for ever.
-    if (result < 0 && errno() === 0) throw new SystemError('eventfd_read', 'EPIPE', 'the other end is gone');
+    // It fails without an errno when it reads less than 8 bytes.
+    if (result < 0 && errno() === 0) return this.#clearPart();
     return checkOrAgain(result, 'eventfd_read') !== undefined;
   }
 
+  /** A pipe or socket had 1 to 7 bytes, which count as a ring, or none because its other end is closed. */
+  #clearPart(): boolean {
+    // SAFETY: as in clear. At the end read(2) returns 0 every time, so a descriptor there would stay readable for ever.
+    if (libc.read(this.fd, callScratch.address, 8n) === 0)
+      throw new SystemError('eventfd_read', 'EPIPE', 'the other end is gone');
+    return true;
+  }
+
   [Symbol.dispose](): void {
-    closeFd(this.fd);
+    closeReceived(this.fd, this.#kind);
   }
 }

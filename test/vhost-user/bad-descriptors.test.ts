@@ -39,7 +39,7 @@ after(() => {
 for (const request of [Request.SET_VRING_KICK, Request.SET_VRING_CALL, Request.SET_VRING_ERR]) {
   const name = requestName(request);
   for (const [kind, fd] of Object.entries(odd))
-    endsSession(`${name} with ${kind}`, new RegExp(`${name}: an eventfd belongs to it: .*the descriptor is /`), {
+    endsSession(`${name} with ${kind}`, new RegExp(`${name}: an eventfd belongs to it: .*the descriptor is a `), {
       ...ring.notifier(request, fd),
     });
   for (const count of [0, 2, 8])

@@ -1,6 +1,7 @@
 // test/vhost-user: what a front end does wrong costs it its session, and us one line; the next one finds nothing amiss.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { closesPending } from '../../src/sys/asynchronous-close.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { makePipe } from '../../src/testing/pipe.ts';
@@ -52,6 +53,8 @@ export function misdeeds(): Misdeeds {
   async function holdings(): Promise<{ descriptors: string[]; mappings: number }> {
     using front = backEnd.connect();
     await front.settle();
+    // A pipe or a socket that was received is closed by a thread of its own.
+    await eventually('the last close', () => closesPending() === 0);
     return { descriptors: descriptorKinds(), mappings: sharedMappings() };
   }
 
