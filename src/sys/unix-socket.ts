@@ -1,197 +1,200 @@
-// Cellar: stream sockets of the UNIX domain, with descriptors in their messages (SCM_RIGHTS). unix(7), cmsg(3).
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { constants as os } from 'node:os';
-import { dirname } from 'node:path';
+// Cellar: stream sockets of the UNIX domain, connected or listening. Messages: socket-message.ts. unix(7).
+import { fchmodSync } from 'node:fs';
+import { closeAsynchronously } from './asynchronous-close.ts';
 import {
   AF_UNIX,
-  MSG_CMSG_CLOEXEC,
-  MSG_CTRUNC,
+  F_GETFL,
+  F_SETFD,
+  F_SETFL,
+  FD_CLOEXEC,
   MSG_DONTWAIT,
-  MSG_NOSIGNAL,
+  MSG_PEEK,
   O_CLOEXEC,
   O_NONBLOCK,
-  SCM_RIGHTS,
+  SHUT_RDWR,
   SO_ACCEPTCONN,
   SO_DOMAIN,
-  SOCK_SEQPACKET,
+  SO_TYPE,
   SOCK_STREAM,
-  SOL_SOCKET,
 } from './constants.ts';
-import { check, checkOrAgain, closeFd, errno, libc, SystemError, systemError } from './libc.ts';
+import { check, checkOrAgain, closeFd, libc, SystemError, systemError } from './libc.ts';
+import { closeReceived, nameOfKind, receivedKind } from './received-fd.ts';
 import { callScratch } from './scratch.ts';
+import { localAddress, writeAddress } from './socket-address.ts';
+import { bindFile, newSocket, removeSocketFile, removeStale, type SocketFile } from './socket-file.ts';
+import { receiveMessage, sendMessage } from './socket-message.ts';
+import { peerPidFd, readOutOfBandInline, socketOption } from './socket-options.ts';
 
-/** sockaddr_un has 108 bytes for the path and its NUL. */
-export const SOCKET_PATH_MAX = 107;
-/** More than any vhost-user message carries; what comes beyond is an error, and closed. */
-const FDS_MAX = 64;
+export { SOCKET_PATH_MAX } from './socket-address.ts';
 
-// One layout of the call scratch for all socket calls: address, msghdr, iovec, control data, payload.
-const ADDRESS = 0;
-const MSGHDR = 256;
-const IOVEC = 320;
-const CONTROL = 512;
-/** Room for the descriptors and, before them, what a socket inherited from systemd may be set to tell of its peer. */
-const CONTROL_BYTES = 16 + 4 * FDS_MAX + 1024;
-const PAYLOAD = 4096;
-const PAYLOAD_MAX = 32 * 1024;
+/** Which processes hold this end: this one alone, or others as well. */
+type Holder = 'alone' | 'sender' | 'receiver';
 
-function writeAddress(path: string): number {
-  const bytes = new TextEncoder().encode(path);
-  if (bytes.length > SOCKET_PATH_MAX) {
-    throw new SystemError(
-      'bind',
-      'ENAMETOOLONG',
-      `a socket path has at most ${SOCKET_PATH_MAX} bytes, this one has ${bytes.length}: ${path}`,
-    );
-  }
-  callScratch.view.setUint16(ADDRESS, AF_UNIX, true);
-  callScratch.bytes.set(bytes, ADDRESS + 2);
-  callScratch.bytes[ADDRESS + 2 + bytes.length] = 0;
-  return 2 + bytes.length + 1;
-}
-
-function newSocket(type = SOCK_STREAM): number {
-  return check(libc.socket(AF_UNIX, type | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
-}
-
-/** Walks the control messages up to `end`, each a struct cmsghdr { u64 length; i32 level; i32 type } and its data, aligned to 8. */
-function takeDescriptors(view: DataView, end: number, fds: number[]): void {
-  for (let at = CONTROL, length = 0; at + 16 <= end; at += Math.ceil(length / 8) * 8) {
-    length = Math.max(16, Number(view.getBigUint64(at, true)));
-    if (view.getInt32(at + 8, true) !== SOL_SOCKET || view.getInt32(at + 12, true) !== SCM_RIGHTS) continue;
-    for (let fdAt = at + 16; fdAt + 4 <= at + length; fdAt += 4) fds.push(view.getInt32(fdAt, true));
-  }
-}
-
-/** A connected stream socket. Non-blocking. */
+/** A connected stream socket. No call blocks. */
 export class UnixSocket implements Disposable {
   readonly fd: number;
+  readonly #holder: Holder;
   #open = true;
 
-  constructor(fd: number) {
+  /** Takes over an end that no other process has. One that somebody sent belongs into `adopt`. */
+  constructor(fd: number, holder: Holder = 'alone') {
     this.fd = fd;
+    this.#holder = holder;
+    readOutOfBandInline(fd);
   }
 
-  /** Connects to a listening socket. Throws SystemError: ENOENT, ECONNREFUSED (nobody listens), EAGAIN (its backlog is full). */
+  /**
+   * Connects to a listening socket. The end is not for another process: disposing it ends the connection (`pair` makes
+   * an end to pass on). Throws SystemError: ENOENT, ECONNREFUSED (nobody listens), EAGAIN (its backlog is full).
+   */
   static connect(path: string): UnixSocket {
-    const length = writeAddress(path);
     const fd = newSocket();
-    // SAFETY: the address lies in this thread's scratch until the call returns.
-    if (libc.connect(fd, callScratch.address + BigInt(ADDRESS), length) < 0) {
-      const error = systemError('connect', path);
+    try {
+      const length = writeAddress(path);
+      // SAFETY: the address lies in this thread's scratch until the call returns.
+      check(libc.connect(fd, callScratch.address, length), 'connect', path);
+    } catch (error) {
       closeFd(fd);
       throw error;
     }
     return new UnixSocket(fd);
   }
 
-  /** Two that are connected to each other. socketpair(2). */
-  static pair(): [UnixSocket, UnixSocket] {
+  /**
+   * Two ends of one connection. The second is for another process: disposing it leaves that process connected.
+   * socketpair(2).
+   */
+  static pair(): [ours: UnixSocket, theirs: UnixSocket] {
+    const { view, address } = callScratch;
     // SAFETY: int sv[2] in this thread's scratch, read before the next call.
-    check(libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0, callScratch.address), 'socketpair');
-    return [new UnixSocket(callScratch.view.getInt32(0, true)), new UnixSocket(callScratch.view.getInt32(4, true))];
+    check(libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0, address), 'socketpair');
+    const [ours, theirs] = [view.getInt32(0, true), view.getInt32(4, true)];
+    return [new UnixSocket(ours), new UnixSocket(theirs, 'receiver')];
   }
 
   /**
-   * Reads up to `into.length` bytes and the descriptors that came with them, which the caller now owns.
-   * @returns bytes read, 0 at the end, undefined when there is nothing now. Throws SystemError.
+   * Takes over an end that was received, and that its sender may have kept. A sender that reads from it can block our
+   * `receive` for ever (see `ReceivedKind`); `send` does not block. Throws SystemError EBADF, or EINVAL for another
+   * kind.
+   */
+  static adopt(fd: number): UnixSocket {
+    const kind = receivedKind(fd);
+    if (kind !== 'socket')
+      throw new SystemError('getsockopt', 'EINVAL', `the descriptor is ${nameOfKind(kind)}: send a UNIX stream socket`);
+    return new UnixSocket(fd, 'sender');
+  }
+
+  /**
+   * Reads up to `into.length` bytes and appends the descriptors that came with them, which are the caller's then.
+   * Returns the number of bytes, 0 at the end, `undefined` when nothing is there. Throws SystemError, and has closed
+   * what it received then: EMSGSIZE (too many descriptors), EMFILE (this process can have no more).
    */
   receive(into: Uint8Array, fds: number[]): number | undefined {
-    const { view } = callScratch;
-    const length = Math.min(into.length, PAYLOAD_MAX);
-    this.#header(length, CONTROL_BYTES);
-    // SAFETY: header, vector, control and payload are disjoint parts of this thread's scratch, consumed below.
-    const result = libc.recvmsg(this.fd, callScratch.address + BigInt(MSGHDR), MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    const received = checkOrAgain(result, 'recvmsg');
-    if (received === undefined) return undefined;
-    const before = fds.length;
-    takeDescriptors(view, CONTROL + Number(view.getBigUint64(MSGHDR + 40, true)), fds);
-    if ((view.getInt32(MSGHDR + 48, true) & MSG_CTRUNC) !== 0 || fds.length - before > FDS_MAX)
-      throw new SystemError('recvmsg', 'EMSGSIZE', 'too many descriptors in a message');
-    into.set(callScratch.bytes.subarray(PAYLOAD, PAYLOAD + received));
-    return received;
+    return receiveMessage(this.fd, into, fds);
   }
 
-  /** Sends all of `bytes`, with descriptors that stay the caller's. Throws SystemError; EAGAIN when the peer does not read. */
+  /**
+   * Sends all of `bytes`, with descriptors that stay the caller's. Throws SystemError: EAGAIN if the peer does not
+   * read.
+   */
   send(bytes: Uint8Array, fds: readonly number[] = []): void {
-    const { view } = callScratch;
-    const controlBytes = fds.length === 0 ? 0 : 16 + 8 * Math.ceil(fds.length / 2);
-    callScratch.bytes.set(bytes, PAYLOAD);
-    this.#header(bytes.length, controlBytes);
-    if (controlBytes > 0) {
-      view.setBigUint64(CONTROL, BigInt(16 + 4 * fds.length), true);
-      view.setInt32(CONTROL + 8, SOL_SOCKET, true);
-      view.setInt32(CONTROL + 12, SCM_RIGHTS, true);
-      fds.forEach((fd, i) => {
-        view.setInt32(CONTROL + 16 + 4 * i, fd, true);
-      });
-    }
-    // SAFETY: as in receive; the kernel copies everything before it returns.
-    const sent = check(
-      libc.sendmsg(this.fd, callScratch.address + BigInt(MSGHDR), MSG_NOSIGNAL | MSG_DONTWAIT),
-      'sendmsg',
-    );
-    if (sent !== bytes.length) throw new SystemError('sendmsg', 'EAGAIN', 'the peer does not read its messages');
+    sendMessage(this.fd, bytes, fds);
   }
 
-  /** struct msghdr { name, namelen, iov @16, iovlen @24, control @32, controllen @40, flags @48 } on a 64-bit machine. */
-  #header(payloadBytes: number, controlBytes: number): void {
-    const { view, address } = callScratch;
-    callScratch.bytes.fill(0, MSGHDR, IOVEC + 16);
-    view.setBigUint64(MSGHDR + 16, address + BigInt(IOVEC), true);
-    view.setBigUint64(MSGHDR + 24, 1n, true);
-    if (controlBytes > 0) view.setBigUint64(MSGHDR + 32, address + BigInt(CONTROL), true);
-    view.setBigUint64(MSGHDR + 40, BigInt(controlBytes), true);
-    view.setBigUint64(IOVEC, address + BigInt(PAYLOAD), true);
-    view.setBigUint64(IOVEC + 8, BigInt(payloadBytes), true);
+  /**
+   * Returns a new descriptor, the caller's, that is readable once the process that connected has exited; `undefined`
+   * where the kernel has none (before Linux 6.5). That process may have passed its end on: an exit alone ends nothing.
+   */
+  peerPidFd(): number | undefined {
+    return peerPidFd(this.fd);
   }
 
   [Symbol.dispose](): void {
-    if (this.#open) closeFd(this.fd);
+    if (!this.#open) return;
     this.#open = false;
+    if (this.#holder === 'alone') closeConnection(this.fd);
+    else if (this.#holder === 'sender') closeReceived(this.fd, 'socket');
+    else closeFd(this.fd);
   }
 }
 
-/** A listening socket; removes its file when disposed, if it made one. */
+/**
+ * Closes our end of a connection without blocking. close(2) also closes the descriptors in messages that were not read,
+ * and for a TCP socket that lingers this takes as long as its owner chose. After shutdown(2) no message can arrive.
+ */
+function closeConnection(fd: number): void {
+  libc.shutdown(fd, SHUT_RDWR);
+  // SAFETY: one byte of this thread's scratch.
+  const unread = libc.recv(fd, callScratch.address, 1n, MSG_PEEK | MSG_DONTWAIT);
+  if (unread > 0) closeAsynchronously(fd);
+  else closeFd(fd);
+}
+
+/** A listening socket. Disposing it removes its file, if it made one that is still there. */
 export class UnixListener implements Disposable {
   readonly fd: number;
-  /** The file it made, which is its to remove. */
-  readonly path: string | undefined;
+  /** The file it made; `undefined` for a listener that was inherited. */
+  readonly file: SocketFile | undefined;
   #open = true;
 
-  private constructor(fd: number, path: string | undefined) {
+  private constructor(fd: number, file?: SocketFile) {
     this.fd = fd;
-    this.path = path;
+    this.file = file;
   }
 
-  /** Listens at `path`, mode 0600. A socket file nobody listens on is replaced. Throws SystemError: EADDRINUSE, EEXIST, ENOENT, … */
+  /** The path of the file it made. */
+  get path(): string | undefined {
+    return this.file?.path;
+  }
+
+  /**
+   * Listens at `path`, mode 0600. A socket file nobody listens on is replaced. Throws SystemError: EADDRINUSE, EEXIST,
+   * ENOENT, …
+   */
   static listen(path: string): UnixListener {
-    const length = writeAddress(path);
+    writeAddress(path); // throws ENAMETOOLONG before anything is made
     removeStale(path);
     const fd = newSocket();
-    writeAddress(path);
-    // SAFETY: the address lies in this thread's scratch until the call returns.
-    if (libc.bind(fd, callScratch.address + BigInt(ADDRESS), length) < 0) {
-      const error = systemError('bind', `${path}: does the folder ${dirname(path)} exist, and may you write in it?`);
+    let file: SocketFile | undefined;
+    try {
+      // Before bind(2), so that the file has this mode from its first moment.
+      fchmodSync(fd, 0o600);
+      file = bindFile(fd, path);
+      check(libc.listen(fd, 8), 'listen');
+      return new UnixListener(fd, file);
+    } catch (error) {
+      if (file !== undefined) removeSocketFile(file);
       closeFd(fd);
       throw error;
     }
-    // Nobody can connect before listen(2), so there is no moment in which others could.
-    chmodSync(path, 0o600);
-    check(libc.listen(fd, 8), 'listen');
-    return new UnixListener(fd, path);
   }
 
-  /** Takes over a listening socket that was inherited. Throws SystemError EBADF, ENOTSOCK or EINVAL. */
+  /**
+   * Takes over a listening socket that was inherited, and makes it non-blocking and closed on exec. Throws SystemError:
+   * EBADF, ENOTSOCK, or EINVAL for a socket of another family or type, or one that does not listen.
+   */
   static adopt(fd: number): UnixListener {
-    if (socketOption(fd, SO_DOMAIN) !== AF_UNIX)
-      throw new SystemError('getsockopt', 'EINVAL', `descriptor ${fd} is not a UNIX socket`);
-    if (socketOption(fd, SO_ACCEPTCONN) !== 1)
-      throw new SystemError('getsockopt', 'EINVAL', `descriptor ${fd} is not a listening socket`);
-    return new UnixListener(fd, undefined);
+    if (inheritedOption(fd, SO_DOMAIN) !== AF_UNIX) throw unsuitable(fd, 'a UNIX socket');
+    if (inheritedOption(fd, SO_TYPE) !== SOCK_STREAM) throw unsuitable(fd, 'a stream socket');
+    if (inheritedOption(fd, SO_ACCEPTCONN) !== 1) throw unsuitable(fd, 'a listening socket');
+    // systemd's sockets block: accept4(2) would wait where a client has left again.
+    check(libc.fcntl(fd, F_SETFL, check(libc.fcntl(fd, F_GETFL, 0), 'fcntl') | O_NONBLOCK), 'fcntl');
+    check(libc.fcntl(fd, F_SETFD, FD_CLOEXEC), 'fcntl');
+    return new UnixListener(fd);
   }
 
-  /** The next client, or undefined when there is none now. Throws SystemError EMFILE, ENFILE, ENOMEM: the client waits on. */
+  /**
+   * The bytes it is bound to, for `isPeerOf`: whether a socket that was received is a client's end of a connection to
+   * it.
+   */
+  get address(): Uint8Array<ArrayBuffer> {
+    return localAddress(this.fd);
+  }
+
+  /**
+   * Returns the next client, `undefined` when there is none. Throws SystemError EMFILE, ENFILE, ENOMEM: the client
+   * waits on.
+   */
   accept(): UnixSocket | undefined {
     const result = libc.accept4(this.fd, 0n, 0n, O_CLOEXEC | O_NONBLOCK);
     const fd = checkOrAgain(result, 'accept4', 'raise the limit of open files (ulimit -n)');
@@ -201,39 +204,31 @@ export class UnixListener implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
+    // The file first: while the socket is open, a successor's file cannot have the same inode number.
+    if (this.file !== undefined) {
+      removeSocketFile(this.file);
+      this.#turnAway();
+    }
     closeFd(this.fd);
-    if (this.path === undefined) return;
+  }
+
+  /** Refuses new clients and closes those that wait: close(2) would close the messages of those too, and may block. */
+  #turnAway(): void {
+    libc.shutdown(this.fd, SHUT_RDWR);
     try {
-      unlinkSync(this.path);
+      for (let client = this.accept(); client !== undefined; client = this.accept()) client[Symbol.dispose]();
     } catch {
-      // Gone already: somebody cleaned up before us.
+      // EINVAL: none is left.
     }
   }
 }
 
-function socketOption(fd: number, option: number): number {
-  callScratch.view.setInt32(4, 4, true);
-  // SAFETY: value at 0, its length at 4, both in this thread's scratch.
-  const result = libc.getsockopt(fd, SOL_SOCKET, option, callScratch.address, callScratch.address + 4n);
-  check(result, 'getsockopt', `descriptor ${fd} is not an inherited socket`);
-  return callScratch.view.getInt32(0, true);
+function inheritedOption(fd: number, option: number): number {
+  const value = socketOption(fd, option);
+  if (value === undefined) throw systemError('getsockopt', `descriptor ${fd} is not an inherited socket`);
+  return value;
 }
 
-function removeStale(path: string): void {
-  const status = lstatSync(path, { throwIfNoEntry: false });
-  if (status === undefined) return;
-  if (!status.isSocket()) throw new SystemError('bind', 'EEXIST', `${path} exists and is not a socket`);
-  if (isBound(path)) throw new SystemError('bind', 'EADDRINUSE', `${path}: another process serves it`);
-  unlinkSync(path);
-}
-
-/** Whether a socket file has a socket behind it. A stream connection would be a client; one of another type is refused, and tells. */
-function isBound(path: string): boolean {
-  const length = writeAddress(path);
-  const fd = newSocket(SOCK_SEQPACKET);
-  // SAFETY: the address lies in this thread's scratch until the call returns.
-  const result = libc.connect(fd, callScratch.address + BigInt(ADDRESS), length);
-  const isStale = result < 0 && errno() === os.errno.ECONNREFUSED;
-  closeFd(fd);
-  return !isStale;
+function unsuitable(fd: number, wanted: string): SystemError {
+  return new SystemError('getsockopt', 'EINVAL', `descriptor ${fd} is not ${wanted}`);
 }

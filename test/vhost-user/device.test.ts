@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CONFIG, CONFIG_BYTES, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH } from '../../src/devices/blk/spec.ts';
-import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
+import { UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
@@ -17,7 +17,7 @@ import {
   VIRTIO_ID_BLOCK,
 } from '../../src/virtio/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
-import { attach, type BackEnd, DISK_BYTES, FEATURES, makeDisk, negotiate, serveDevice, serveDisk } from './back-end.ts';
+import { attach, DISK_BYTES, FEATURES, makeDisk, negotiate, serveDevice, serveDisk } from './back-end.ts';
 
 async function readConfig(front: RawFrontEnd, offset: number, size: number): Promise<Uint8Array> {
   const payload = encodeConfig(offset, new Uint8Array(size).fill(0xaa));
@@ -108,12 +108,10 @@ test('SET_CONFIG of the cache mode is taken before the features are, and refused
 });
 
 /** Gives the back end a socket for its own messages, and keeps the other end. */
-async function listenToBackEnd(backEnd: BackEnd, front: RawFrontEnd): Promise<RawFrontEnd> {
-  const path = `${backEnd.path}.requests`;
-  using listener = UnixListener.listen(path);
-  using theirs = UnixSocket.connect(path);
-  const ours = listener.accept() as UnixSocket;
+async function listenToBackEnd(front: RawFrontEnd): Promise<RawFrontEnd> {
+  const [ours, theirs] = UnixSocket.pair();
   assert.equal(await front.acknowledged({ request: Request.SET_BACKEND_REQ_FD, fds: [theirs.fd] }), 0n);
+  theirs[Symbol.dispose]();
   return RawFrontEnd.adopt(ours.fd);
 }
 
@@ -122,7 +120,7 @@ test('a resize is told through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG 
   await using backEnd = serveDevice(device);
   using front = backEnd.connect();
   await negotiate(front);
-  using requests = await listenToBackEnd(backEnd, front);
+  using requests = await listenToBackEnd(front);
   device.resize(48 * 1024);
   const message = await requests.receive();
   assert.equal(message?.request, BackendRequest.CONFIG_CHANGE_MSG);
@@ -135,7 +133,7 @@ test('a resize is told through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG 
   await front.settle();
   assert.ok(requests.isSilent());
   // The last socket counts.
-  using again = await listenToBackEnd(backEnd, front);
+  using again = await listenToBackEnd(front);
   assert.equal(await requests.receive(), undefined);
   device.resize(64 * 1024);
   assert.equal((await again.receive())?.request, BackendRequest.CONFIG_CHANGE_MSG);
@@ -148,7 +146,7 @@ test('a resize that nobody listens to harms nobody', async () => {
   using front = backEnd.connect();
   await negotiate(front);
   device.resize(48 * 1024);
-  using requests = await listenToBackEnd(backEnd, front);
+  using requests = await listenToBackEnd(front);
   requests[Symbol.dispose]();
   device.resize(64 * 1024);
   assert.equal(backEnd.lines.length, 1);
@@ -161,7 +159,7 @@ test('the socket for messages of the back end ends with its session, and nothing
   await using backEnd = serveDevice(device);
   const front = backEnd.connect();
   await negotiate(front);
-  using requests = await listenToBackEnd(backEnd, front);
+  using requests = await listenToBackEnd(front);
   front[Symbol.dispose]();
   await requests.closedByPeer();
   device.resize(48 * 1024);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { closeFd } from '../../src/sys/libc.ts';
-import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
+import { UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { every } from '../../src/testing/every.ts';
 import { makePipe } from '../../src/testing/pipe.ts';
@@ -47,14 +47,6 @@ async function assertServes(ring: RawRing): Promise<void> {
   await eventually('a call', () => ring.call.clear());
 }
 
-/** A pair of connected sockets, as socketpair(2) gives. */
-function socketPair(backEnd: BackEnd): [UnixSocket, UnixSocket] {
-  const path = `${backEnd.path}.pair`;
-  using listener = UnixListener.listen(path);
-  const near = UnixSocket.connect(path);
-  return [near, listener.accept() as UnixSocket];
-}
-
 async function assertAcknowledged(front: RawFrontEnd, ...messages: readonly RawMessage[]): Promise<void> {
   for (const message of messages) assert.equal(await front.acknowledged(message), 0n);
 }
@@ -78,7 +70,7 @@ test('the start sequence of QEMU 7.2 runs two queues', async () => {
   front.send(setU64(Request.SET_PROTOCOL_FEATURES, protocol));
   assert.equal(await front.askU64(ask(Request.GET_QUEUE_NUM)), 4n);
   assert.ok((await front.askU64(ask(Request.GET_MAX_MEM_SLOTS))) >= 32n);
-  const [near, far] = socketPair(backEnd);
+  const [near, far] = UnixSocket.pair();
   await assertAcknowledged(front, { request: Request.SET_BACKEND_REQ_FD, fds: [far.fd] });
   far[Symbol.dispose]();
   front.send(ask(Request.SET_OWNER));
@@ -145,13 +137,13 @@ test('the start sequence of User-Mode Linux runs a queue: all is acknowledged, n
   using guest = new RawGuest();
   const features = FEATURES & ~(1n << 29n);
   const ring = guest.ring(0, features);
-  const [near, far] = socketPair(backEnd);
+  const [near, far] = UnixSocket.pair();
   front.send(ask(Request.SET_OWNER));
   await front.askU64(ask(Request.GET_FEATURES));
   await front.askU64(ask(Request.GET_PROTOCOL_FEATURES));
   const protocol = PROTOCOL_F_REPLY_ACK | PROTOCOL_F_BACKEND_REQ | PROTOCOL_F_CONFIG;
   await assertAcknowledged(front, setU64(Request.SET_PROTOCOL_FEATURES, protocol));
-  const [requests, requestsFar] = socketPair(backEnd);
+  const [requests, requestsFar] = UnixSocket.pair();
   await assertAcknowledged(front, { request: Request.SET_BACKEND_REQ_FD, fds: [requestsFar.fd] });
   requestsFar[Symbol.dispose]();
   await front.ask(getConfig);

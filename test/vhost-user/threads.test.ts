@@ -167,12 +167,10 @@ test('SIGHUP: an image that grew is told to the front end, and every thread serv
     using guest = new RawGuest();
     using attached = await attach(backEnd, guest);
     const { front, rings } = attached;
-    const listener = UnixListener.listen(join(folder, 'requests.sock'));
-    const theirs = UnixSocket.connect(join(folder, 'requests.sock'));
-    using ours = RawFrontEnd.adopt((listener.accept() as UnixSocket).fd);
+    const [kept, theirs] = UnixSocket.pair();
+    using ours = RawFrontEnd.adopt(kept.fd);
     await front.settle({ request: Request.SET_BACKEND_REQ_FD, fds: [theirs.fd] });
     theirs[Symbol.dispose]();
-    listener[Symbol.dispose]();
     for (const ring of rings) assert.equal((await ring.serve(blockRequest.read(128, 512)))[0]?.status, 1);
     truncateSync(image, 128 * 1024);
     backEnd.daemon.refresh();
