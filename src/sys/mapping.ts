@@ -1,5 +1,6 @@
-// Cellar: mmap as one ArrayBuffer. Detached before munmap, so that a stale view throws instead of touching freed memory.
+// Cellar: mmap as one ArrayBuffer. It is detached before munmap, so that a stale view throws instead of crashing.
 import { toArrayBuffer } from 'node:ffi';
+import { constants as os } from 'node:os';
 import {
   MADV_DONTDUMP,
   MADV_DONTFORK,
@@ -10,59 +11,113 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from './constants.ts';
-import { libc, systemError } from './libc.ts';
+import { errno, libc, systemError } from './libc.ts';
 
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
+/** Which of the mapped bytes were asked for. */
+interface Part {
+  readonly start: number;
+  readonly sizeBytes: number;
+}
+
 export interface MappingOptions {
-  /** Where in the file the mapping starts, in bytes; a multiple of the page size. 0 unless said. */
+  /** Where in the file the mapping starts, in bytes; a multiple of the page size. Default 0. */
   offset?: number;
-  /** Whether stores are allowed. True unless said. */
+  /** Whether stores are allowed. Default true. */
   writable?: boolean;
 }
 
-/** A range of memory owned by this object until it is disposed. mmap(2), munmap(2). */
+/** A range of memory that this object owns until it is disposed. mmap(2), munmap(2). */
 export class Mapping implements Disposable {
+  /** The bytes asked for. Begins anywhere in its `buffer` where `ofFileRange` made it. Empty once disposed. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where it stands, for syscall arguments. Valid until disposed. */
-  readonly address: bigint;
+  readonly #address: bigint;
+  readonly #buffer: ArrayBuffer;
 
-  private constructor(address: bigint, sizeBytes: number) {
-    this.address = address;
+  private constructor(address: bigint, mappedBytes: number, { start, sizeBytes }: Part) {
+    this.#address = address;
     // SAFETY: the pages stay mapped until Symbol.dispose, which detaches this ArrayBuffer first.
-    this.bytes = new Uint8Array(toArrayBuffer(address, sizeBytes, false));
+    this.#buffer = toArrayBuffer(address, mappedBytes, false);
+    this.bytes = new Uint8Array(this.#buffer, start, sizeBytes);
   }
 
   /** Maps `sizeBytes` of a file, memfd or device, shared with everybody else who maps it. Throws SystemError. */
   static ofFile(fd: number, sizeBytes: number, options: MappingOptions = {}): Mapping {
     const protection = PROT_READ | (options.writable === false ? 0 : PROT_WRITE);
-    return Mapping.#map(sizeBytes, protection, MAP_SHARED | MAP_NORESERVE, fd, options.offset ?? 0);
+    return Mapping.#map(fd, options.offset ?? 0, sizeBytes, protection, MAP_SHARED | MAP_NORESERVE);
+  }
+
+  /**
+   * As `ofFile`, for a range that begins and ends anywhere: maps the blocks around it. `blockBytes` is the size of a
+   * page, on hugetlbfs that of a huge page: st_blksize of fstat(2). Throws SystemError, EINVAL for another
+   * `blockBytes`.
+   */
+  static ofFileRange(fd: number, offset: number, sizeBytes: number, blockBytes: number): Mapping {
+    const start = offset % blockBytes;
+    const mappedBytes = Math.ceil((start + sizeBytes) / blockBytes) * blockBytes;
+    const [protection, flags] = [PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE];
+    return Mapping.#map(fd, offset - start, mappedBytes, protection, flags, { start, sizeBytes });
   }
 
   /** Maps zeroed private memory that the garbage collector never moves. Throws SystemError. */
   static anonymous(sizeBytes: number): Mapping {
-    return Mapping.#map(sizeBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return Mapping.#map(-1, 0, sizeBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   }
 
-  static #map(sizeBytes: number, protection: number, flags: number, fd: number, offset: number): Mapping {
+  static #map(
+    fd: number,
+    offset: number,
+    mappedBytes: number,
+    protection: number,
+    flags: number,
+    part: Part = { start: 0, sizeBytes: mappedBytes },
+  ): Mapping {
     // SAFETY: addr 0 lets the kernel choose; the result is checked before it is used.
-    const address = libc.mmap(0n, BigInt(sizeBytes), protection, flags, fd, BigInt(offset));
-    if (address === MAP_FAILED) throw systemError('mmap', `${sizeBytes} bytes at offset ${offset} of fd ${fd}`);
-    return new Mapping(address, sizeBytes);
+    const address = libc.mmap(0n, BigInt(mappedBytes), protection, flags, fd, BigInt(offset));
+    if (address === MAP_FAILED) throw systemError('mmap', mapAdvice(mappedBytes, offset));
+    try {
+      return new Mapping(address, mappedBytes, part);
+    } catch (error) {
+      // SAFETY: the range was mapped above, and no view of it exists.
+      libc.munmap(address, BigInt(mappedBytes));
+      throw error;
+    }
   }
 
-  /** Keeps the range out of core dumps and of forked children: guest memory is not ours to leak. */
+  /** Where `bytes` begins, for syscall arguments. Valid until disposed. */
+  get address(): bigint {
+    return this.#address + BigInt(this.bytes.byteOffset);
+  }
+
+  /** Keeps the range out of core dumps and of forked children, since guest memory may hold secrets. madvise(2). */
   keepPrivate(): void {
-    // SAFETY: the range is ours; both advices leave its content alone, and a refusal costs nothing.
-    libc.madvise(this.address, BigInt(this.bytes.length), MADV_DONTDUMP);
-    libc.madvise(this.address, BigInt(this.bytes.length), MADV_DONTFORK);
+    const mappedBytes = BigInt(this.#buffer.byteLength);
+    // SAFETY: the range is mapped; both advices leave its content alone, and a refusal costs nothing.
+    libc.madvise(this.#address, mappedBytes, MADV_DONTDUMP);
+    libc.madvise(this.#address, mappedBytes, MADV_DONTFORK);
   }
 
   [Symbol.dispose](): void {
-    const sizeBytes = this.bytes.length;
-    if (sizeBytes === 0) return;
-    this.bytes.buffer.transfer();
-    // SAFETY: every view went dead with the line above.
-    libc.munmap(this.address, BigInt(sizeBytes));
+    const mappedBytes = this.#buffer.byteLength;
+    if (mappedBytes === 0) return;
+    this.#buffer.transfer();
+    // SAFETY: the line above detached every view.
+    libc.munmap(this.#address, BigInt(mappedBytes));
+  }
+}
+
+function mapAdvice(mappedBytes: number, offset: number): string {
+  const range = `${mappedBytes} bytes at offset ${offset}`;
+  switch (errno()) {
+    case os.errno.ENOMEM:
+      return `no room for ${range}: ask for less, or raise ulimit -v or vm.max_map_count`;
+    case os.errno.EACCES:
+    case os.errno.EPERM:
+      return `${range}: the file has to be open for reading and writing, and not sealed against writing`;
+    case os.errno.ENODEV:
+      return `${range}: this kind of file cannot be mapped: use a memfd or a file in memory`;
+    default:
+      return `${range}: the file cannot be mapped there`;
   }
 }
