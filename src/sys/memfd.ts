@@ -1,9 +1,9 @@
-// Cellar: memfd_create(2): a file that lives in memory and has no name, for memory shared by descriptor.
-import { F_ADD_SEALS, F_SEAL_SHRINK, MFD_ALLOW_SEALING, MFD_CLOEXEC } from './constants.ts';
+// Cellar: memfd_create(2): a file that lives in memory and has no name, for memory shared by descriptor. Its seals.
+import { F_ADD_SEALS, F_GET_SEALS, F_SEAL_SHRINK, MFD_ALLOW_SEALING, MFD_CLOEXEC } from './constants.ts';
 import { check, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
-/** Makes one of `sizeBytes`, sealed against shrinking, so that a mapping of it can never fault. The caller owns the descriptor. */
+/** Makes a memfd of `sizeBytes`, sealed against shrinking, so that no access to a mapping of it can fault. */
 export function createMemfd(name: string, sizeBytes: number): number {
   // SAFETY: the name lies in this thread's scratch until the call returns.
   const fd = check(libc.memfd_create(callScratch.cString(0, name), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create');
@@ -15,4 +15,20 @@ export function createMemfd(name: string, sizeBytes: number): number {
     throw error;
   }
   return fd;
+}
+
+/** Returns the F_SEAL_ bits of a file in memory, `undefined` for any other file. Takes no lock. fcntl(2). */
+export function sealsOf(fd: number): number | undefined {
+  const seals = libc.fcntl(fd, F_GET_SEALS, 0);
+  return seals < 0 ? undefined : seals;
+}
+
+/**
+ * Seals memory that was received against shrinking, if its maker allowed that (MFD_ALLOW_SEALING), and returns whether
+ * it is sealed now. **It may block** for as long as another process writes to the file: the seal waits for the lock of
+ * the inode, and a writer whose buffer is on FUSE can hold that for ever. `sealsOf` never blocks.
+ */
+export function sealShrink(fd: number): boolean {
+  const isSealed = (): boolean => ((sealsOf(fd) ?? 0) & F_SEAL_SHRINK) !== 0;
+  return isSealed() || libc.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) === 0;
 }
