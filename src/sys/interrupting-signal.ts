@@ -1,14 +1,15 @@
 // Cellar: a signal that does nothing but end the system call its thread is in, with EINTR. signal(2), tgkill(2).
+import { SIG_ERR } from './constants.ts';
 import { libc, systemError } from './libc.ts';
 
-const SIG_ERR = 0xffff_ffff_ffff_ffffn;
-
 /**
- * Gives `signal` a handler that does nothing, in every thread of this process: ignored signals interrupt nothing, and the default is
- * death. Calls that can be restarted are; KVM_RUN cannot. JavaScript cannot run in a handler, so a harmless C function has to.
+ * Gives `signal` a handler that does nothing, for every thread of this process: an ignored signal interrupts no call,
+ * and the default ends the process. Calls that the kernel can restart are restarted; KVM_RUN is not. The handler is a C
+ * function, since JavaScript cannot run in one.
  */
 export function makeInterrupting(signal: number): void {
-  // SAFETY: gettid takes no argument, touches no memory, may be called in any handler (signal-safety(7)), and outlives the process.
+  // SAFETY: gettid takes nothing, touches no memory, may be called in a handler (signal-safety(7)), and is never
+  // unloaded.
   if (libc.signal(signal, libc.gettid.pointer) === SIG_ERR)
     throw systemError('signal', `signal ${signal} does not exist`);
 }
