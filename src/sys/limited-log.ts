@@ -1,0 +1,145 @@
+// Cellar: a line a person should know, never more than a few a minute for one cause.
+
+export interface LimitedLogOptions {
+  /** Lines of one cause that are written at once. Default 5. */
+  readonly burst?: number;
+  /** The clock: ms that never go back. Default `performance.now`. */
+  readonly now?: () => number;
+}
+
+/** Causes that are told apart. The lines of all others share one limit. */
+export const CAUSES_MAX = 64;
+export const LINE_CHARS_MAX = 2000;
+
+const FIRST_INTERVAL_MS = 1000;
+const LAST_INTERVAL_MS = 60_000;
+/** A cause without a line for so long begins anew. */
+const QUIET_MS = 60_000;
+
+interface Cause {
+  /** Lines that may still be written at once. */
+  burst: number;
+  intervalMs: number;
+  /** When the next line may be written after the burst. */
+  nextMs: number;
+  lastMs: number;
+  suppressed: number;
+  /** The last line that was suppressed. */
+  line: string;
+}
+
+/**
+ * Writes lines and counts those that repeat. Two lines have the same cause if they differ only in numbers, decimal or
+ * hex. Of each cause the first lines are written at once (`burst`), then one a second, which says how many were left
+ * out; the second doubles up to a minute while lines keep coming. After a minute without a line the cause begins anew.
+ *
+ * What was left out is told with the next line of the cause, or by `flush`: it has no timer of its own.
+ * @example
+ * const log = new LimitedLog((line) => process.stderr.write(`${line}\n`));
+ * log.log('write of sector 17 failed: ENOSPC');
+ */
+export class LimitedLog {
+  readonly #write: (line: string) => void;
+  readonly #burst: number;
+  readonly #now: () => number;
+  /** The cause whose last line is oldest comes first. */
+  readonly #causes = new Map<string, Cause>();
+  readonly #others: Cause;
+
+  constructor(write: (line: string) => void, { burst = 5, now = () => performance.now() }: LimitedLogOptions = {}) {
+    this.#write = write;
+    this.#burst = burst;
+    this.#now = now;
+    this.#others = this.#newCause(now());
+  }
+
+  /** Writes `line` or counts it. Control characters are escaped (`printable`), and what is too long is cut. */
+  log(line: string): void {
+    const text = printable(line);
+    const nowMs = this.#now();
+    const cause = this.#causeOf(text, nowMs);
+    if (nowMs - cause.lastMs >= QUIET_MS) Object.assign(cause, { burst: this.#burst, intervalMs: FIRST_INTERVAL_MS });
+    cause.lastMs = nowMs;
+    if (cause.burst > 0) {
+      cause.burst--;
+      cause.nextMs = nowMs + FIRST_INTERVAL_MS;
+    } else if (nowMs >= cause.nextMs) {
+      cause.intervalMs = Math.min(2 * cause.intervalMs, LAST_INTERVAL_MS);
+      cause.nextMs = nowMs + cause.intervalMs;
+    } else {
+      cause.suppressed++;
+      cause.line = text;
+      return;
+    }
+    this.#writeWith(text, cause);
+  }
+
+  /** Writes, for each cause, the last line that was left out and how many more there were. */
+  flush(): void {
+    for (const cause of [...this.#causes.values(), this.#others]) this.#tell(cause);
+  }
+
+  #tell(cause: Cause): void {
+    if (cause.suppressed === 0) return;
+    cause.suppressed--;
+    this.#writeWith(cause.line, cause);
+  }
+
+  #writeWith(text: string, cause: Cause): void {
+    const more = cause.suppressed;
+    cause.suppressed = 0;
+    const like = cause === this.#others ? 'other lines' : 'more like it';
+    this.#write(more === 0 ? text : `${text} (and ${more.toLocaleString('en-US')} ${like})`);
+  }
+
+  #causeOf(text: string, nowMs: number): Cause {
+    const key = withoutNumbers(text);
+    const known = this.#causes.get(key);
+    if (known === undefined && !this.#hasRoom(nowMs)) return this.#others;
+    const cause = known ?? this.#newCause(nowMs);
+    this.#causes.delete(key);
+    this.#causes.set(key, cause);
+    return cause;
+  }
+
+  /** Forgets the oldest cause if it had its quiet minute and there is no room without. */
+  #hasRoom(nowMs: number): boolean {
+    if (this.#causes.size < CAUSES_MAX) return true;
+    const [key, oldest] = this.#causes.entries().next().value as [string, Cause];
+    if (nowMs - oldest.lastMs < QUIET_MS) return false;
+    this.#tell(oldest);
+    return this.#causes.delete(key);
+  }
+
+  #newCause(nowMs: number): Cause {
+    return { burst: this.#burst, intervalMs: FIRST_INTERVAL_MS, nextMs: nowMs, lastMs: nowMs, suppressed: 0, line: '' };
+  }
+}
+
+function withoutNumbers(text: string): string {
+  return text.replace(/[0-9a-f]+/gi, (run) => (/\d/.test(run) ? '#' : run));
+}
+
+/** C0, DEL and C1; the separators U+2028 and U+2029; what changes the direction of text. */
+const CONTROLS = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Returns a text as one line of at most 2,000 characters in which nothing moves the cursor, so that a file's name
+ * cannot look like a line of its own: a line feed becomes `\n`, another control character `\x1b` or `\u{202e}`.
+ */
+export function printable(text: string): string {
+  const escaped = beginning(text).replace(CONTROLS, (control) => {
+    const code = control.codePointAt(0) as number;
+    if (control === '\n') return '\\n';
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
+  });
+  return escaped.length > LINE_CHARS_MAX ? `${escaped.slice(0, LINE_CHARS_MAX - 1)}…` : escaped;
+}
+
+/**
+ * As much of a text as a line shows, and a little more. A slice would keep the whole text in memory: this is a copy.
+ */
+function beginning(text: string): string {
+  if (text.length <= LINE_CHARS_MAX) return text;
+  return new TextDecoder().decode(new TextEncoder().encode(text.slice(0, LINE_CHARS_MAX + 1)));
+}
