@@ -1,4 +1,4 @@
-// Ground floor: /dev/kvm: whether it can be used, what it can do, and new virtual machines.
+// Ground floor: /dev/kvm: whether it can be used, what it can do, and how a virtual machine is made.
 import { constants as file } from 'node:fs';
 import { O_CLOEXEC } from '../sys/constants.ts';
 import { closeFd, libc, SystemError, systemError } from '../sys/libc.ts';
@@ -26,7 +26,7 @@ export class Kvm implements Disposable {
     this.#runBytes = runBytes;
   }
 
-  /** Opens and checks it. Throws SystemError with one line that says what to do. */
+  /** Opens and checks the device. Throws SystemError with one line that says what to do. */
   static open(path = '/dev/kvm'): Kvm {
     if (process.arch !== 'x64') throw new SystemError('open', 'ENOTSUP', 'KVM is driven on x86-64 only so far');
     const fd = openDevice(path);
@@ -43,21 +43,31 @@ export class Kvm implements Disposable {
     }
   }
 
-  /** 0 where it is missing, otherwise 1 or the number the capability stands for. */
+  /** Returns 0 where the capability is missing, otherwise 1 or the number it stands for. */
   capability(name: Capability): number {
     return ioctlWithNumber(this.fd, 'KVM_CHECK_EXTENSION', CAPABILITIES[name]);
   }
 
-  /** A machine without memory, processors and devices. It outlives this object. Throws SystemError. */
+  /** Makes a machine without memory, processors and devices. It outlives this object. Throws SystemError. */
   createVm(): Vm {
-    return new Vm(
-      ioctlWithNumber(this.fd, 'KVM_CREATE_VM', 0, 'the kernel has no room for another VM'),
-      this.#runBytes,
-    );
+    return new Vm(createVmFd(this.fd), this.#runBytes);
   }
 
   [Symbol.dispose](): void {
     closeFd(this.fd);
+  }
+}
+
+/**
+ * A signal can interrupt KVM_CREATE_VM while it registers itself with the process's memory: then it is made once more.
+ */
+export function createVmFd(kvmFd: number, ioctl: typeof ioctlWithNumber = ioctlWithNumber): number {
+  for (;;) {
+    try {
+      return ioctl(kvmFd, 'KVM_CREATE_VM', 0, 'the kernel has no room for another VM');
+    } catch (error) {
+      if (!(error instanceof SystemError && error.code === 'EINTR')) throw error;
+    }
   }
 }
 
