@@ -5,8 +5,8 @@ import { UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { addMemReg, eventually, type RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
-import { encodeConfig } from '../../src/transports/vhost-user/message.ts';
-import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/spec.ts';
+import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
+import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 import { DISK_BYTES, FEATURES, makeDisk, negotiate, serveDevice, serveDisk } from './back-end.ts';
 

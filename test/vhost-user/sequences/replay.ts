@@ -159,10 +159,10 @@ export class Replay implements Disposable {
     const { memory, user } = this.#memory.ofRing(state.index);
     const { ring, replaced } = state.place(memory, features);
     if (replaced !== undefined) this.#driver.gaveUp(replaced);
-    const { descriptorTable, availableRing, usedRing } = ring.queue.addresses;
+    const { descriptorArea, driverArea, deviceArea } = ring.queue.addresses;
     const at = (address: number): string => hex(user + address - memory.guestAddress);
-    const addresses = { descriptor: at(descriptorTable), used: at(usedRing), available: at(availableRing) };
-    const log = recorded.log === NO_LOG ? NO_LOG : hex(usedRing);
+    const addresses = { descriptor: at(descriptorArea), used: at(deviceArea), available: at(driverArea) };
+    const log = recorded.log === NO_LOG ? NO_LOG : hex(deviceArea);
     const flags = (features & F_LOG_ALL) === 0n ? 0 : Number(recorded.flags);
     return { index: state.index, flags, ...addresses, log };
   }
