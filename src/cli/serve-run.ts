@@ -1,6 +1,8 @@
 // Upper floor: the life of a served device: its socket, its signals, what is said of it, and its end.
+
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
+import type { Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
 import type { ServeFlags } from './serve.ts';
 import { type Served, ServeReport } from './serve-report.ts';
@@ -8,7 +10,7 @@ import { UsageError } from './usage-error.ts';
 
 /** What a device is started with. */
 export interface Telling {
-  readonly log: (line: string) => void;
+  readonly log: Log;
   readonly tell: (line: string) => void;
   readonly once: boolean;
 }

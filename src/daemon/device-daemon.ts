@@ -1,10 +1,12 @@
 // Upper floor: a device served by threads of its own. The main thread starts them, gives them orders, collects what they tell.
+
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { EventFd } from '../sys/event-fd.ts';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
+import type { Log } from '../virtio/log.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceSource } from './device-source.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
@@ -30,7 +32,7 @@ export interface DeviceDaemonOptions {
   /** Processors for the threads, in turn. */
   readonly cpus?: readonly number[];
   /** One line for each thing that went wrong, or waits. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** One line for each thing that went right. Not told unless wanted. */
   readonly tell?: (line: string) => void;
 }

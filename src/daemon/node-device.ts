@@ -1,9 +1,11 @@
 // Upper floor: a device that is somebody's TypeScript, served inside Node's loop so that it may be async, fetch and set timers.
+
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { type Server, serve } from '../serve.ts';
 import { duplicateFd } from '../sys/libc.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
+import type { Log } from '../virtio/log.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { OpenDevice } from './device-source.ts';
 import type { ServedDevice } from './served-device.ts';
@@ -13,7 +15,7 @@ export interface NodeDeviceOptions {
   readonly listener: UnixListener;
   readonly once: boolean;
   /** One line for each thing that went wrong, or waits. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** One line for each thing that went right. */
   readonly tell?: (line: string) => void;
 }
@@ -23,7 +25,7 @@ export class NodeDevice implements ServedDevice {
   readonly closed: Promise<DeviceSnapshot>;
   readonly #open: OpenDevice;
   readonly #server: Server;
-  readonly #log: (line: string) => void;
+  readonly #log: Log;
 
   constructor(open: OpenDevice, options: NodeDeviceOptions) {
     const { log, tell, once, listener } = options;

@@ -16,7 +16,7 @@ const LAST_INTERVAL_MS = 60_000;
 /** A cause without a line for so long begins anew. */
 const QUIET_MS = 60_000;
 
-interface Cause {
+interface Cause<About> {
   /** Lines that may still be written at once. */
   burst: number;
   intervalMs: number;
@@ -24,8 +24,9 @@ interface Cause {
   nextMs: number;
   lastMs: number;
   suppressed: number;
-  /** The last line that was suppressed. */
+  /** The last line that was suppressed, and what it is about. */
   line: string;
+  about: About | undefined;
 }
 
 /**
@@ -38,15 +39,18 @@ interface Cause {
  * const log = new LimitedLog((line) => process.stderr.write(`${line}\n`));
  * log.log('write of sector 17 failed: ENOSPC');
  */
-export class LimitedLog {
-  readonly #write: (line: string) => void;
+export class LimitedLog<About = unknown> {
+  readonly #write: (line: string, about?: About) => void;
   readonly #burst: number;
   readonly #now: () => number;
   /** The cause whose last line is oldest comes first. */
-  readonly #causes = new Map<string, Cause>();
-  readonly #others: Cause;
+  readonly #causes = new Map<string, Cause<About>>();
+  readonly #others: Cause<About>;
 
-  constructor(write: (line: string) => void, { burst = 5, now = () => performance.now() }: LimitedLogOptions = {}) {
+  constructor(
+    write: (line: string, about?: About) => void,
+    { burst = 5, now = () => performance.now() }: LimitedLogOptions = {},
+  ) {
     this.#write = write;
     this.#burst = burst;
     this.#now = now;
@@ -54,7 +58,7 @@ export class LimitedLog {
   }
 
   /** Writes `line` or counts it. Control characters are escaped (`printable`), and what is too long is cut. */
-  log(line: string): void {
+  readonly log = (line: string, about?: About): void => {
     const text = printable(line);
     const nowMs = this.#now();
     const cause = this.#causeOf(text, nowMs);
@@ -69,30 +73,31 @@ export class LimitedLog {
     } else {
       cause.suppressed++;
       cause.line = text;
+      cause.about = about;
       return;
     }
-    this.#writeWith(text, cause);
-  }
+    this.#writeWith(text, about, cause);
+  };
 
   /** Writes, for each cause, the last line that was left out and how many more there were. */
   flush(): void {
     for (const cause of [...this.#causes.values(), this.#others]) this.#tell(cause);
   }
 
-  #tell(cause: Cause): void {
+  #tell(cause: Cause<About>): void {
     if (cause.suppressed === 0) return;
     cause.suppressed--;
-    this.#writeWith(cause.line, cause);
+    this.#writeWith(cause.line, cause.about, cause);
   }
 
-  #writeWith(text: string, cause: Cause): void {
+  #writeWith(text: string, about: About | undefined, cause: Cause<About>): void {
     const more = cause.suppressed;
     cause.suppressed = 0;
     const like = cause === this.#others ? 'other lines' : 'more like it';
-    this.#write(more === 0 ? text : `${text} (and ${more.toLocaleString('en-US')} ${like})`);
+    this.#write(more === 0 ? text : `${text} (and ${more.toLocaleString('en-US')} ${like})`, about);
   }
 
-  #causeOf(text: string, nowMs: number): Cause {
+  #causeOf(text: string, nowMs: number): Cause<About> {
     const key = withoutNumbers(text);
     const known = this.#causes.get(key);
     if (known === undefined && !this.#hasRoom(nowMs)) return this.#others;
@@ -105,14 +110,15 @@ export class LimitedLog {
   /** Forgets the oldest cause if it had its quiet minute and there is no room without. */
   #hasRoom(nowMs: number): boolean {
     if (this.#causes.size < CAUSES_MAX) return true;
-    const [key, oldest] = this.#causes.entries().next().value as [string, Cause];
+    const [key, oldest] = this.#causes.entries().next().value as [string, Cause<About>];
     if (nowMs - oldest.lastMs < QUIET_MS) return false;
     this.#tell(oldest);
     return this.#causes.delete(key);
   }
 
-  #newCause(nowMs: number): Cause {
-    return { burst: this.#burst, intervalMs: FIRST_INTERVAL_MS, nextMs: nowMs, lastMs: nowMs, suppressed: 0, line: '' };
+  #newCause(nowMs: number): Cause<About> {
+    const counts = { burst: this.#burst, intervalMs: FIRST_INTERVAL_MS, nextMs: nowMs, lastMs: nowMs };
+    return { ...counts, suppressed: 0, line: '', about: undefined };
   }
 }
 

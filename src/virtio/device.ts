@@ -1,5 +1,7 @@
 // Cellar: what a transport knows of a device, and what a device may ask of whatever runs it.
+
 import type { DeviceQueue } from './device-queue.ts';
+import type { Log } from './log.ts';
 
 /** The device configuration space, §2.5. */
 export interface DeviceConfig {
@@ -58,8 +60,8 @@ export interface DeviceContext {
   watch(fd: number, handlers: { readonly readable?: () => void; readonly writable?: () => void }): Disposable;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
-  /** Tells the user one line. What repeats is cut down. */
-  log(line: string): void;
+  /** Tells the user one line, and programs what it is about. What repeats is cut down. */
+  readonly log: Log;
   /** The configuration space has changed: tells the driver, §2.3. */
   configChanged(): void;
   /** The device is in an error that only a reset ends, §2.1.2: tells the driver and the user. */

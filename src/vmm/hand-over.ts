@@ -1,4 +1,5 @@
 // The microVM: hands a disk from our own device to a back end at a socket and back, while its guest goes on. The requests wait meanwhile.
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
@@ -8,6 +9,7 @@ import type { SharedRegion } from '../transports/queue/queue-host.ts';
 import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
 import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
+import type { Log } from '../virtio/log.ts';
 import { brokenPromise } from './disk-promises.ts';
 import type { LendableImage } from './lendable-image.ts';
 
@@ -22,7 +24,7 @@ export interface HandOverOptions {
   readonly memory: readonly SharedRegion[];
   readonly loop: EventLoop;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /** `here` our device; `there` the back end; `waiting` for a back end to come; `moving` between them. */
@@ -119,7 +121,7 @@ export class HandOver implements Disposable {
     this.#moved = this.#attach(backEnd);
   }
 
-  get #connecting(): { readonly configBytes: number; readonly log: (line: string) => void } {
+  get #connecting(): { readonly configBytes: number; readonly log: Log } {
     return { configBytes: CONFIG_BYTES, log: this.#options.log };
   }
 

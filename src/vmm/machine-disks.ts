@@ -1,10 +1,12 @@
 // The microVM: a disk served in the process. Those that others serve are in files of their own, loaded when one is asked for.
+
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { sayOnce } from '../transports/bus/say-once.ts';
 import type { Transport } from '../transports/bus/transport.ts';
 import { LocalHost } from '../transports/queue/local-host.ts';
 import type { DeviceHost } from '../transports/queue/queue-host.ts';
+import type { Log } from '../virtio/log.ts';
 import type { Machine } from './machine.ts';
 import type { VirtioSlots } from './virtio-slots.ts';
 
@@ -12,7 +14,7 @@ export interface DiskSurroundings {
   readonly machine: Machine;
   readonly slots: VirtioSlots;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 interface InProcess {

@@ -1,4 +1,5 @@
 // The microVM: a disk that is anybody's back end, which may go and return; meanwhile its requests wait, or fail, as the user chose.
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -11,6 +12,7 @@ import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
 import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
 import { RemoteDevice } from '../transports/vhost-user/front-end/remote-device.ts';
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
+import type { Log } from '../virtio/log.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
 
 export interface VhostUserDiskOptions {
@@ -21,7 +23,7 @@ export interface VhostUserDiskOptions {
   readonly memory: readonly SharedRegion[];
   readonly loop: EventLoop;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /** After a back end that was there and would not do what it was asked. */

@@ -2,6 +2,7 @@
 
 import type { Transport, TransportOptions } from '../transports/bus/transport.ts';
 import type { DeviceHost } from '../transports/queue/queue-host.ts';
+import type { Log } from '../virtio/log.ts';
 import type { Machine } from './machine.ts';
 import type { TransportName } from './transport-name.ts';
 import { doorbellsOf } from './virtio-lines.ts';
@@ -10,7 +11,7 @@ import { doorbellsOf } from './virtio-lines.ts';
 export interface Plugged {
   readonly host: DeviceHost;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 export interface VirtioSlots {

@@ -1,6 +1,7 @@
 // First floor: virtio-blk, §5.2: the device around its requests: features, configuration space, cache mode, size.
 import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue, ExpectBatch } from '../../virtio/device-queue.ts';
+import type { Log } from '../../virtio/log.ts';
 import { QUEUE_SIZE_MAX, VIRTIO_ID_BLOCK } from '../../virtio/spec.ts';
 import {
   type BlockDeviceOptions,
@@ -43,7 +44,7 @@ export class BlockDevice implements VirtioDevice {
   constructor(store: BlockStore, options: BlockDeviceOptions = {}) {
     checkStore(store);
     checkBlockOptions(store, options);
-    const log = (line: string): void => this.#context?.log(line);
+    const log: Log = (line, about) => this.#context?.log(line, about);
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
     if (store.maxInFlight !== undefined) this.maxInFlight = store.maxInFlight;

@@ -1,6 +1,8 @@
 // First floor: what the next batch of requests will touch, told to a store that can bring it near.
+
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { ExpectBatch } from '../../virtio/device-queue.ts';
+import type { Log } from '../../virtio/log.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
 import { causeOf, isLater } from './store-answer.ts';
@@ -9,11 +11,11 @@ import { causeOf, isLater } from './store-answer.ts';
 const OFFSETS_MAX = 256;
 
 /** For `drain`; undefined where the store has no use for it. */
-export function blockExpectation(store: BlockStore, log: (line: string) => void): ExpectBatch | undefined {
+export function blockExpectation(store: BlockStore, log: Log): ExpectBatch | undefined {
   if (store.prefetch === undefined) return undefined;
   const offsets = new Float64Array(OFFSETS_MAX);
   const report = (thrown: unknown): void =>
-    log(`store ${store.name ?? 'of this disk'}: prefetch failed: ${causeOf(thrown)}`);
+    log(`store ${store.name ?? 'of this disk'}: prefetch failed: ${causeOf(thrown)}`, { event: 'store-failed' });
   return (batch, count) => {
     if (count === 1) return; // nothing to overlap with
     const { sizeBytes } = store;

@@ -1,13 +1,16 @@
 // First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
+
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
+import type { Log } from '../../virtio/log.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { REQUEST_BYTES_MAX } from './block-config.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, MaybePromise } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
 import * as blk from './spec.ts';
-import { causeOf, settle } from './store-answer.ts';
+import { settle } from './store-answer.ts';
+import { StoreHealth } from './store-health.ts';
 
 export class BlockRequests {
   capacityBytes: number;
@@ -19,16 +22,16 @@ export class BlockRequests {
   readonly #transfer: BlockTransfer;
   readonly #alignment: number;
   readonly #serial = new Uint8Array(blk.ID_BYTES);
-  readonly #log: (line: string) => void;
+  readonly #health: StoreHealth;
 
-  /** @param log given a line for each request that the store failed. */
-  constructor(store: BlockStore, serial: string, log: (line: string) => void) {
+  /** @param log given a line for each request that the store failed, and for the first that succeeds again. */
+  constructor(store: BlockStore, serial: string, log: Log) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
     this.#transfer = new BlockTransfer(store);
     this.#alignment = store.alignment ?? blk.SECTOR_BYTES;
     new TextEncoder().encodeInto(serial, this.#serial);
-    this.#log = log;
+    this.#health = new StoreHealth(store.name, log);
   }
 
   readonly serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
@@ -44,11 +47,11 @@ export class BlockRequests {
     } catch (error) {
       status = this.#failed(type, sector, error);
     }
-    if (typeof status === 'number') return finish(queue, chain, status, written);
+    if (typeof status === 'number') return this.#finish(queue, chain, type, status, written);
     status
       .catch((error: unknown) => this.#failed(type, sector, error))
       .then((late) => {
-        finish(queue, chain, late, written);
+        this.#finish(queue, chain, type, late, written);
         queue.publish();
       });
   };
@@ -104,10 +107,13 @@ export class BlockRequests {
   }
 
   #failed(type: number, sector: number, error: unknown): number {
-    const store = this.#store.name ?? 'of this disk';
-    const place = `request type ${type} at offset ${sector * blk.SECTOR_BYTES}`;
-    this.#log(`store ${store}: ${place} failed: ${causeOf(error)}`);
+    this.#health.failed(type, sector * blk.SECTOR_BYTES, error);
     return blk.VIRTIO_BLK_S_IOERR;
+  }
+
+  #finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number, written: number): void {
+    if (this.#health.isFailing && status === blk.VIRTIO_BLK_S_OK) this.#health.succeeded(type);
+    finish(queue, chain, status, written);
   }
 }
 

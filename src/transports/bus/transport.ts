@@ -1,6 +1,8 @@
 // Ground floor: a transport as whoever owns the machine sees it; and what it needs of the machine. `vmm` makes that of KVM.
+
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
+import type { Log } from '../../virtio/log.ts';
 import type { DeviceHost } from '../queue/queue-host.ts';
 import type { DeviceRegisters, DeviceRegistersOptions } from './device-registers.ts';
 
@@ -17,7 +19,7 @@ export interface TransportOptions extends DeviceRegistersOptions {
   readonly host: DeviceHost;
   readonly loop: EventLoop;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   readonly doorbells: DoorbellPort;
 }
 

@@ -1,8 +1,10 @@
 // Ground floor: a device and its queues on this thread and its event loop.
+
 import type { EventLoop } from '../../sys/event-loop.ts';
 import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { GuestMemory } from '../../virtio/guest-memory.ts';
 import { IN_FLIGHT_DEFAULT, InFlightLimit } from '../../virtio/in-flight-limit.ts';
+import type { Log } from '../../virtio/log.ts';
 import { ringFormatOf } from '../../virtio/negotiated-format.ts';
 import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counters.ts';
 import { DEVICE_FEATURE_BITS } from '../../virtio/spec.ts';
@@ -13,7 +15,7 @@ import { RunningQueue } from './running-queue.ts';
 
 export interface LocalHostOptions {
   /** One line for each thing a person should know. What a guest can make it say again and again is for the log to cut down. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   readonly latency?: { record(ns: number): void };
   /** Guest memory that is here already; `setMemory` adds to it. */
   readonly guest?: GuestMemory;
@@ -54,7 +56,7 @@ export class LocalHost implements DeviceHost {
   }
 
   #needsReset(why: string): void {
-    this.#options.log(`the device needs a reset: ${why}`);
+    this.#options.log(`the device needs a reset: ${why}`, { event: 'device-failed' });
     this.events?.needsReset();
   }
 

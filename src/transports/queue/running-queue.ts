@@ -1,10 +1,12 @@
 // Ground floor: one queue that runs, on its owner thread: kicked, polled, broken, stopped. The one place that knows which.
+
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import type { Pollable } from '../../sys/pollable.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
 import { DriverError } from '../../virtio/errors.ts';
 import type { InFlightLimit } from '../../virtio/in-flight-limit.ts';
+import type { Log } from '../../virtio/log.ts';
 import type { QueueCounters } from '../../virtio/queue-counters.ts';
 import type { QueueOptions, RunnableQueue } from '../../virtio/ring-format.ts';
 import type { CallTarget, QueueSetup, QueueStop } from './queue-host.ts';
@@ -24,7 +26,7 @@ export interface QueueSurroundings {
   readonly counters: QueueCounters;
   readonly inFlight: InFlightLimit;
   readonly latency?: { record(ns: number): void };
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 export class RunningQueue implements Pollable {
@@ -154,7 +156,7 @@ export class RunningQueue implements Pollable {
     this.#queue.close();
     this.#listening.dispose();
     if (this.#setup.errFd !== undefined) EventFd.borrow(this.#setup.errFd).signal();
-    this.#around.log(`queue ${this.#index} stopped until the driver resets it: ${why}`);
+    this.#around.log(`queue ${this.#index} stopped until the driver resets it: ${why}`, { event: 'queue-stopped' });
   }
 
   /** Takes no more requests, and waits for those in flight. Afterwards nothing touches guest memory, and the ring asks to be kicked. */
@@ -181,7 +183,7 @@ export class RunningQueue implements Pollable {
       timer = loop.timer(delayMs, () => {
         const waited = Math.round((performance.now() - startedMs) / 1000);
         const what = `${this.#queue.inFlight} requests that its device has not finished`;
-        log(`queue ${this.#index} is to stop, and has waited ${waited} s for ${what}`);
+        log(`queue ${this.#index} is to stop, and has waited ${waited} s for ${what}`, { event: 'queue-waits' });
         wait(2 * delayMs);
       });
     };

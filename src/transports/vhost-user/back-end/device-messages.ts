@@ -1,5 +1,4 @@
 // Ground floor: the messages about the device as a whole: features, configuration space, status, reset.
-import { fstatSync } from 'node:fs';
 import { UnixSocket } from '../../../sys/unix-socket.ts';
 import type { Outcome } from '../protocol/connection.ts';
 import { decodeConfig, encodeConfig, encodeU64, expectPayload, type Message } from '../protocol/message.ts';
@@ -36,8 +35,11 @@ const setBackendReqFd: Handler = (session, message) => {
   const [fd] = message.fds;
   if (fd === undefined || message.fds.length > 1)
     throw new ProtocolError('SET_BACKEND_REQ_FD', `${message.fds.length} descriptors, one belongs to it`);
-  if (!fstatSync(fd).isSocket()) throw new ProtocolError('SET_BACKEND_REQ_FD', 'a socket belongs to it');
-  session.setBackendSocket(new UnixSocket(fd));
+  try {
+    session.setBackendSocket(UnixSocket.adopt(fd));
+  } catch (error) {
+    throw new ProtocolError('SET_BACKEND_REQ_FD', `a socket belongs to it: ${(error as Error).message}`);
+  }
   message.fds.length = 0;
   return undefined;
 };
@@ -52,7 +54,9 @@ const setConfig: Handler = async (session, message) => {
   const { offset, bytes } = decodeConfig(message);
   const isAccepted = await session.config.write(session.host, offset, bytes);
   if (!isAccepted)
-    session.events.log(`SET_CONFIG: ${bytes.length} bytes at ${offset} of the configuration space are read-only`);
+    session.log(`SET_CONFIG: ${bytes.length} bytes at ${offset} of the configuration space are read-only`, {
+      event: 'refused',
+    });
   return { ack: isAccepted ? 0n : 1n };
 };
 

@@ -1,6 +1,7 @@
 // Ground floor: the memory table of a session: which descriptors hold guest memory, and where the front end sees them.
-import { fstatSync } from 'node:fs';
-import { closeFd } from '../../../sys/libc.ts';
+import { fstatSync, type Stats } from 'node:fs';
+import { sealShrink } from '../../../sys/memfd.ts';
+import { closeReceived, nameOfKind, receivedKind } from '../../../sys/received-fd.ts';
 import type { RingAreas, RingFormat } from '../../../virtio/ring-format.ts';
 import type { SharedRegion } from '../../queue/queue-host.ts';
 import type { MemoryRegionMessage } from '../protocol/message.ts';
@@ -9,6 +10,8 @@ import { MEM_SLOTS_MAX } from '../protocol/spec.ts';
 
 interface Region extends SharedRegion {
   readonly userAddress: number;
+  /** Nobody can make the file shorter. */
+  readonly isSealed: boolean;
 }
 
 /** A multiple of every size of a page: what a mapping begins and ends at, where the file's own blocks are not larger. */
@@ -19,6 +22,12 @@ let lastId = 0;
 
 export class GuestRegions {
   #regions: Region[] = [];
+  readonly #allowFiles: boolean;
+
+  /** @param allowFiles a region may be a file of any file system, not of memory alone. */
+  constructor(allowFiles: boolean) {
+    this.#allowFiles = allowFiles;
+  }
 
   get count(): number {
     return this.#regions.length;
@@ -32,13 +41,16 @@ export class GuestRegions {
     return this.#regions;
   }
 
+  /** Whether no region can be truncated by somebody else: touching such memory is SIGBUS. */
+  get isSealed(): boolean {
+    return this.#regions.every(({ isSealed }) => isSealed);
+  }
+
   /** Adds a region and takes its descriptor over, if it is what it claims to be. Throws ProtocolError, and leaves the descriptor alone. */
   add(messageName: string, message: MemoryRegionMessage, fd: number): void {
     const { guestAddress, sizeBytes, userAddress, mmapOffset } = message;
-    const status = fstatSync(fd);
+    const status = this.#statusOf(messageName, fd);
     const end = mmapOffset + sizeBytes;
-    if (!status.isFile())
-      throw new ProtocolError(messageName, 'a descriptor that cannot hold memory (a memfd or a file is wanted)');
     if (sizeBytes === 0) throw new ProtocolError(messageName, 'a region of no bytes');
     if (!Number.isSafeInteger(guestAddress + sizeBytes) || !Number.isSafeInteger(userAddress + sizeBytes))
       throw new ProtocolError(
@@ -54,7 +66,18 @@ export class GuestRegions {
     }
     // munmap of huge pages wants whole ones; st_blksize is their size there.
     const blockBytes = Math.max(BLOCK_BYTES, status.blksize);
-    this.#regions.push({ id: ++lastId, fd, fileOffset: mmapOffset, blockBytes, guestAddress, sizeBytes, userAddress });
+    const shared = { id: ++lastId, fd, fileOffset: mmapOffset, blockBytes, guestAddress, sizeBytes };
+    this.#regions.push({ ...shared, userAddress, isSealed: sealShrink(fd) });
+  }
+
+  /** A file system is asked for nothing before it is known that it is the kernel's own: FUSE may never answer. */
+  #statusOf(messageName: string, fd: number): Stats {
+    const kind = receivedKind(fd);
+    if (kind !== 'memory' && !(kind === 'other' && this.#allowFiles))
+      throw new ProtocolError(messageName, `the descriptor is ${nameOfKind(kind)}: a memfd or a file in memory is wanted`);
+    const status = fstatSync(fd);
+    if (!status.isFile()) throw new ProtocolError(messageName, 'the descriptor is no file: a memfd is wanted');
+    return status;
   }
 
   /** Takes a region out and closes its descriptor. Throws ProtocolError when there is none like it. */
@@ -69,11 +92,11 @@ export class GuestRegions {
         `there is no region at guest address 0x${guestAddress.toString(16)} of ${sizeBytes} bytes`,
       );
     this.#regions = this.#regions.toSpliced(at, 1);
-    closeFd(region.fd);
+    closeReceived(region.fd);
   }
 
   clear(): void {
-    for (const { fd } of this.#regions) closeFd(fd);
+    for (const { fd } of this.#regions) closeReceived(fd);
     this.#regions = [];
   }
 

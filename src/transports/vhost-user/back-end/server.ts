@@ -1,6 +1,9 @@
 // Ground floor: a listening socket and the front ends that come to it, one at a time; the next is served when the first leaves.
+
 import type { EventLoop } from '../../../sys/event-loop.ts';
+import { isPeerOf } from '../../../sys/socket-address.ts';
 import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
+import { codeOf, type Log } from '../../../virtio/log.ts';
 import type { DeviceHost } from '../../queue/queue-host.ts';
 import { Connection } from '../protocol/connection.ts';
 import type { Message } from '../protocol/message.ts';
@@ -10,21 +13,20 @@ import { deviceMessages } from './device-messages.ts';
 import { memoryMessages } from './memory-messages.ts';
 import { type Handler, Session } from './session.ts';
 import { vringMessages } from './vring-messages.ts';
+import { WaitingFrontEnd } from './waiting-front-end.ts';
 
 const handlers: { readonly [request: number]: Handler } = { ...deviceMessages, ...memoryMessages, ...vringMessages };
 
 /** How soon a front end that could not be taken on is looked at again. */
 const RETRY_MS = 1000;
-/** One that waits longer than this is told of: the one before it is not just leaving. */
-const WAITS_MS = 1000;
 
 export interface ServerOptions {
-  /** One line for each thing that went wrong, or waits. */
-  readonly log: (line: string) => void;
-  /** One line for each thing that went right: a front end came, set the device up, left. Not told unless wanted. */
-  readonly tell?: (line: string) => void;
+  /** One line for each thing a person should know. */
+  readonly log: Log;
   /** Serve one front end, then close. */
   readonly once?: boolean;
+  /** Guest memory may be a file of any file system, whose server can then hold this thread for ever in a page fault. */
+  readonly allowFileMemory?: boolean;
   /** Everything is closed: after `close`, or after the one front end of `once`. */
   readonly onClosed?: () => void;
 }
@@ -68,7 +70,8 @@ export class VhostUserServer {
       return socket;
     } catch (error) {
       const { message } = error as Error;
-      if (!this.#hasComplained) this.#options.log(`a front end waits: ${message}; tried again every second`);
+      if (!this.#hasComplained)
+        this.#options.log(`a front end waits: ${message}; tried again every second`, { event: 'waiting', ...codeOf(error) });
       this.#hasComplained = true;
       this.#listening?.[Symbol.dispose]();
       this.#listening = this.#loop.timer(RETRY_MS, () => this.#listen());
@@ -77,40 +80,32 @@ export class VhostUserServer {
   }
 
   #serve(socket: UnixSocket): void {
-    const { log, tell } = this.#options;
-    const startedMs = performance.now();
-    const session = new Session(this.#host, this.#loop, {
-      log,
-      started: ({ features, regions, memoryBytes }) =>
-        tell?.(
-          `the driver uses the device: features 0x${features.toString(16)}, ` +
-            `${Math.round(memoryBytes / 2 ** 20)} MiB of memory in ${regions} regions`,
-        ),
-    });
+    const { log, allowFileMemory = false } = this.#options;
+    const session = new Session(this.#host, this.#loop, { log, allowFileMemory });
+    const address = this.#listener.address;
     this.#isServing = true;
-    tell?.('a front end connected');
-    this.#connection = new Connection(socket, this.#loop, {
-      onMessage: (message) => handlerOf(message)(session, message),
+    log('a front end connected', { event: 'connected' });
+    const connection = new Connection(socket, this.#loop, {
+      onMessage: (message) => {
+        if (message.fds.some((fd) => isPeerOf(fd, address)))
+          throw new ProtocolError(requestName(message.request), 'a descriptor of the connection itself');
+        return handlerOf(message)(session, message);
+      },
       onClosed: (problem) => {
         this.#connection = undefined;
-        if (problem !== undefined) log(`session ended: ${problem.message}`);
-        void this.#end(session).then(() => tell?.('the front end left'));
+        if (problem !== undefined)
+          log(`session ended: ${problem.message}`, { event: 'session-ended', ...codeOf(problem) });
+        void this.#end(session);
       },
     });
-    this.#watchForOthers(startedMs);
-  }
-
-  /** One that comes while another is served waits for it to leave, and its user for a word about that. */
-  #watchForOthers(sinceMs: number): void {
-    const tell = (): void => {
-      const seconds = Math.round((performance.now() - sinceMs) / 1000);
-      this.#options.log(`a front end waits: another one has been connected for ${seconds} s`);
-    };
-    this.#listening = this.#loop.watch(this.#listener.fd, {
-      readable: () => {
-        this.#listening?.[Symbol.dispose]();
-        this.#listening = this.#loop.timer(WAITS_MS, tell);
-      },
+    this.#connection = connection;
+    this.#listening = new WaitingFrontEnd(this.#listener, socket, this.#loop, {
+      waits: (seconds) =>
+        log(`a front end waits: another one has been connected for ${seconds} s`, { event: 'waiting' }),
+      peerGone: () =>
+        connection.close(
+          new ProtocolError('connection', 'its process has exited, somebody keeps it open, and another front end waits'),
+        ),
     });
   }
 
@@ -118,9 +113,11 @@ export class VhostUserServer {
     try {
       await session.end();
     } catch (error) {
-      this.#options.log(`the device failed at the end of a session: ${(error as Error).message}`);
+      const about = { event: 'device-failed', ...codeOf(error) } as const;
+      this.#options.log(`the device failed at the end of a session: ${(error as Error).message}`, about);
     }
     this.#isServing = false;
+    this.#options.log('the front end left', { event: 'left' });
     this.#listening?.[Symbol.dispose]();
     if (this.#options.once === true || this.#isClosing) this.#finish();
     else this.#listen();

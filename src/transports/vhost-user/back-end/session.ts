@@ -1,7 +1,9 @@
 // Ground floor: one front end's session: what was negotiated, its memory table, its rings, and the start and stop of each.
+
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { unofferedFeatures } from '../../../virtio/device.ts';
+import { codeOf, type Log } from '../../../virtio/log.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../../virtio/spec.ts';
 import { ConfigView } from '../../queue/config-view.ts';
 import type { DeviceEvents, DeviceHost, QueueSetup } from '../../queue/queue-host.ts';
@@ -25,12 +27,11 @@ export const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_CONFIGURE_MEM_SLOTS |
   vu.PROTOCOL_F_STATUS;
 
-/** What a session tells of itself. */
-export interface SessionEvents {
+export interface SessionOptions {
   /** One line for each thing a person should know. */
-  log(line: string): void;
-  /** The front end has set the device up, and its first ring runs. */
-  started(about: { readonly features: bigint; readonly regions: number; readonly memoryBytes: number }): void;
+  readonly log: Log;
+  /** Guest memory may be a file of any file system. */
+  readonly allowFileMemory: boolean;
 }
 
 /** A ring of which everything is known, and that does not run after so long, says why: its front end waits for it. */
@@ -39,8 +40,8 @@ const STARTS_MS = 1000;
 export class Session implements DeviceEvents {
   readonly host: DeviceHost;
   readonly vrings: readonly Vring[];
-  readonly regions = new GuestRegions();
-  readonly events: SessionEvents;
+  readonly regions: GuestRegions;
+  readonly log: Log;
   readonly config: ConfigView;
   status = 0;
   #features = 0n;
@@ -48,10 +49,11 @@ export class Session implements DeviceEvents {
   readonly #loop: EventLoop;
   #starts: Disposable | undefined;
 
-  constructor(host: DeviceHost, loop: EventLoop, events: SessionEvents) {
+  constructor(host: DeviceHost, loop: EventLoop, { log, allowFileMemory }: SessionOptions) {
     this.host = host;
     this.#loop = loop;
-    this.events = events;
+    this.log = log;
+    this.regions = new GuestRegions(allowFileMemory);
     this.config = new ConfigView(host.device.config);
     this.vrings = host.device.queueSizes.map(() => new Vring());
     host.events = this;
@@ -102,8 +104,21 @@ export class Session implements DeviceEvents {
     if (isFirst) this.#tellStaleConfig();
     await this.host.start(index, setup);
     (this.vrings[index] as Vring).running = true;
-    const { count, sizeBytes } = this.regions;
-    if (isFirst) this.events.started({ features: this.#features, regions: count, memoryBytes: sizeBytes });
+    if (isFirst) this.#tellStart();
+  }
+
+  #tellStart(): void {
+    const { count: regions, sizeBytes: memoryBytes, isSealed } = this.regions;
+    const features = `0x${this.#features.toString(16)}`;
+    const memory = `${Math.round(memoryBytes / 2 ** 20)} MiB of memory in ${regions} ${regions === 1 ? 'region' : 'regions'}`;
+    this.log(`the driver uses the device: features ${features}, ${memory}`, {
+      event: 'started',
+      ...{ features, memoryBytes, regions, isSealed },
+    });
+    if (isSealed) return;
+    this.log('the front end can end this process: its memory is not sealed against shrinking (F_SEAL_SHRINK)', {
+      event: 'memory-unsealed',
+    });
   }
 
   #watchStart(): void {
@@ -111,7 +126,7 @@ export class Session implements DeviceEvents {
       this.#starts = undefined;
       for (const [index, vring] of this.vrings.entries()) {
         const obstacle = vring.running || !vring.isComplete ? undefined : this.#obstacle(vring);
-        if (obstacle !== undefined) this.events.log(`queue ${index} cannot start: ${obstacle}`);
+        if (obstacle !== undefined) this.log(`queue ${index} cannot start: ${obstacle}`, { event: 'queue-waits' });
       }
     });
   }
@@ -235,7 +250,8 @@ export class Session implements DeviceEvents {
     try {
       this.#backendSocket?.send(encodeMessage(vu.BackendRequest.CONFIG_CHANGE_MSG, 0, new Uint8Array(0)));
     } catch (error) {
-      this.events.log(`the front end was not told of the configuration change: ${(error as Error).message}`);
+      const about = { event: 'refused', ...codeOf(error) } as const;
+      this.log(`the front end was not told of the configuration change: ${(error as Error).message}`, about);
     }
   }
 

@@ -36,7 +36,9 @@ function notifierOf(session: Session, message: Message): { index: number; vring:
   if (fd === undefined || message.fds.length > 1)
     throw new ProtocolError(name, `${message.fds.length} descriptors, one belongs to it`);
   try {
-    const notifier = EventFd.adopt(fd);
+    // Reading a socket, or writing a pipe, can block this thread for as long as its sender likes.
+    const isCall = message.request === Request.SET_VRING_CALL;
+    const notifier = EventFd.adopt(fd, isCall ? ['eventfd', 'socket'] : ['eventfd']);
     message.fds.length = 0;
     return { index, vring, notifier };
   } catch (error) {

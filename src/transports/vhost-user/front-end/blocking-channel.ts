@@ -1,6 +1,7 @@
 // Ground floor: a channel to a back end that blocks its thread for each answer, within a time limit.
 import { Epoll } from '../../../sys/epoll.ts';
-import { closeFd, SystemError } from '../../../sys/libc.ts';
+import { SystemError } from '../../../sys/libc.ts';
+import { closeReceived } from '../../../sys/received-fd.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { decodeHeader, encodeMessage, type Message } from '../protocol/message.ts';
@@ -54,7 +55,7 @@ export class BlockingChannel implements Channel, Disposable {
         `answered with ${requestName(header.request)}, flags 0x${header.flags.toString(16)}`,
       );
     } catch (error) {
-      for (const fd of fds) closeFd(fd);
+      for (const fd of fds) closeReceived(fd);
       throw error;
     }
   }

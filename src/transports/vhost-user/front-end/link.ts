@@ -1,7 +1,9 @@
 // Ground floor: a channel to a back end inside an event loop: one question at a time, whole conversations one after the other.
+
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { SystemError } from '../../../sys/libc.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
+import type { Log } from '../../../virtio/log.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { Connection, type Outcome } from '../protocol/connection.ts';
 import { encodeMessage, type Message } from '../protocol/message.ts';
@@ -15,7 +17,7 @@ export interface LinkEvents {
   /** The back end went away, or broke the protocol. Nothing of its is used afterwards. Not told after `dispose`. */
   onClosed(reason: Error): void;
   /** One line for each thing a person should know. */
-  log(line: string): void;
+  readonly log: Log;
 }
 
 interface Asked {

@@ -1,6 +1,8 @@
 // Ground floor: a vhost-user back end that was connected to: what it offers, its configuration space, and whether it is still there.
+
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { UnixSocket } from '../../../sys/unix-socket.ts';
+import type { Log } from '../../../virtio/log.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { Connection } from '../protocol/connection.ts';
 import * as vu from '../protocol/spec.ts';
@@ -11,7 +13,7 @@ export interface RemoteBackEndOptions {
   /** How long the device configuration space is: that of the device's type. */
   readonly configBytes: number;
   /** One line for each thing a person should know. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** How long it may take to introduce itself. 5 s unless said. */
   readonly timeoutMs?: number;
 }

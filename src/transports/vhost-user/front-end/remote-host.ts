@@ -1,6 +1,8 @@
 // Ground floor: a device whose queues a vhost-user back end runs. It may come and go: while there is none, requests wait in the rings.
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventFd } from '../../../sys/event-fd.ts';
+import type { Log } from '../../../virtio/log.ts';
 import { VIRTIO_F_EVENT_IDX } from '../../../virtio/spec.ts';
 import { splitFormat } from '../../../virtio/split/split-format.ts';
 import { SplitRing } from '../../../virtio/split/split-ring.ts';
@@ -40,7 +42,7 @@ export class RemoteHost implements DeviceHost, Disposable {
   events: DeviceEvents | undefined;
   /** The back end went away by itself; requests wait until `attach`. */
   onGone: ((reason: Error) => void) | undefined;
-  readonly #log: (line: string) => void;
+  readonly #log: Log;
   readonly #running = new Map<number, Running>();
   #backEnd: RemoteBackEnd | undefined;
   #regions: readonly SharedRegion[] = [];
@@ -51,7 +53,7 @@ export class RemoteHost implements DeviceHost, Disposable {
   readonly #inflight: InflightArea;
 
   /** @param device what the driver sees: it judges its writes to the configuration space. Its queues run in the back end. */
-  constructor(device: DeviceTraits, log: (line: string) => void) {
+  constructor(device: DeviceTraits, log: Log) {
     this.device = device;
     this.#log = log;
     this.#inflight = new InflightArea(device.queueSizes);

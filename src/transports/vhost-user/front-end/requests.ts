@@ -1,5 +1,5 @@
 // Ground floor: what a VMM asks of a vhost-user back end, message by message. How messages travel and how one waits is the channel's.
-import { closeFd } from '../../../sys/libc.ts';
+import { closeReceived } from '../../../sys/received-fd.ts';
 import type { RingAreas } from '../../../virtio/ring-format.ts';
 import { splitQueueBytes } from '../../../virtio/split/split-format.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
@@ -219,7 +219,7 @@ export class FrontEndRequests {
     const [fd, ...others] = answer.fds;
     const inflight = decodeInflight(answer.payload);
     if (inflight !== undefined && fd !== undefined && others.length === 0) return { ...inflight, fd };
-    for (const one of answer.fds) closeFd(one);
+    for (const one of answer.fds) closeReceived(one);
     const got = `${answer.payload.byteLength} bytes and ${answer.fds.length} descriptors`;
     throw new BackEndError('GET_INFLIGHT_FD', `answered ${got}`);
   }
@@ -249,7 +249,7 @@ export class FrontEndRequests {
   /** For answers that no descriptor belongs to: those that come all the same are closed. */
   async #ask(question: Question): Promise<Message> {
     const answer = await this.#channel.ask(question);
-    for (const fd of answer.fds.splice(0)) closeFd(fd);
+    for (const fd of answer.fds.splice(0)) closeReceived(fd);
     return answer;
   }
 

@@ -1,6 +1,6 @@
 // Ground floor: a vhost-user socket as a sequence of whole messages, one at a time: the next is read when the last was answered.
 import type { EventLoop } from '../../../sys/event-loop.ts';
-import { closeFd } from '../../../sys/libc.ts';
+import { closeReceived } from '../../../sys/received-fd.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { decodeHeader, encodeMessage, encodeU64, type Message } from './message.ts';
 import { ProtocolError } from './protocol-error.ts';
@@ -110,7 +110,7 @@ export class Connection {
 
   #handled(message: Message, outcome: Outcome | undefined, problem?: Error): void {
     this.#handling = false;
-    for (const fd of message.fds) closeFd(fd);
+    for (const fd of message.fds) closeReceived(fd);
     this.#answer(message, outcome ?? {}, problem);
     if (problem !== undefined || this.#ending) this.close(problem);
     if (this.#open) this.#resume();
@@ -134,7 +134,7 @@ export class Connection {
     if (!this.#open || this.#handling) return;
     this.#open = false;
     this.#pause();
-    for (const fd of this.#fds) closeFd(fd);
+    for (const fd of this.#fds) closeReceived(fd);
     this.#socket[Symbol.dispose]();
     this.#events.onClosed(problem);
   }

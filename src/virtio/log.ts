@@ -1,0 +1,58 @@
+// Cellar: what a device, a transport or a store has to tell a person, and the name of what happened, for programs.
+
+/** Whether somebody has to act: `error` now, `warning` soon, `info` not at all. */
+export type Level = 'info' | 'warning' | 'error';
+
+/** What can happen, and how bad it is. The names are stable: they are what `belfry serve --json` prints. */
+export const EVENTS = {
+  /** A front end connected. */
+  connected: 'info',
+  /** The driver uses the device: what was negotiated. */
+  started: 'info',
+  /** A front end left, or closed the connection between two messages. */
+  left: 'info',
+  /** The configuration space changed: the size of a disk, of a terminal. */
+  resized: 'info',
+  /** What failed works again. */
+  recovered: 'info',
+  /** The front end can end this process: its memory is not sealed against shrinking. */
+  'memory-unsealed': 'info',
+  /** A front end waits until the one that is served leaves. */
+  waiting: 'warning',
+  /** A queue does not start, or does not stop, and why. */
+  'queue-waits': 'warning',
+  /** The driver or the front end asked for something that was refused. */
+  refused: 'warning',
+  /** A queue stopped: the driver broke a rule, or the device failed. */
+  'queue-stopped': 'error',
+  /** A session ended, by a mistake of the front end. */
+  'session-ended': 'error',
+  /** A store failed a request. */
+  'store-failed': 'error',
+  /** A device needs a reset, or failed. */
+  'device-failed': 'error',
+} as const satisfies { readonly [event: string]: Level };
+
+export type EventName = keyof typeof EVENTS;
+
+/** What a line is about, for programs. */
+export interface About {
+  readonly event: EventName;
+  /** Of the error, where there is one: ENOSPC, BELFRY_PROTOCOL, … */
+  readonly code?: string;
+  readonly [field: string]: unknown;
+}
+
+/** Takes a line a person should know. Without `about` it is a warning. */
+export type Log = (line: string, about?: About) => void;
+
+/** How bad it is. */
+export function levelOf(about: About | undefined): Level {
+  return about === undefined ? 'warning' : EVENTS[about.event];
+}
+
+/** The code of an error, if it has one. */
+export function codeOf(error: unknown): { readonly code?: string } {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' ? { code } : {};
+}
