@@ -7,6 +7,7 @@ import { formatHandoffBench } from '../../bench/handoff/handoff-table.ts';
 import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
 import { parseSize } from '../stores/size.ts';
 import { runBench } from './bench-run.ts';
+import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 
 interface HandoffFlags {
@@ -23,13 +24,14 @@ interface HandoffFlags {
 const THOROUGH = { rounds: 10, requests: 100_000, seconds: 60 };
 const QUICK = { rounds: 3, requests: 100_000, seconds: 0.4 };
 
+const belfry = commandName();
 const EXAMPLES = `
 A dispatcher that parses every chain and hands requests to a worker through a locked queue (as hvisor-tool did before its change
 #95), a dispatcher that only wakes the worker, and no dispatcher at all: the same driver, ring and disk, in turns.
 
 Examples:
-  belfry bench handoff --quick
-  belfry bench handoff --html handoff.html
+  ${belfry} bench handoff --quick
+  ${belfry} bench handoff --html handoff.html
 `;
 
 export function handoffCommand(): Command {

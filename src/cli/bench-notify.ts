@@ -8,6 +8,7 @@ import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
 import { POLL_MAX_US } from '../daemon/poll-mode.ts';
 import { parseSize } from '../stores/size.ts';
 import { runBench } from './bench-run.ts';
+import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 
 interface NotifyFlags {
@@ -24,13 +25,14 @@ interface NotifyFlags {
 const THOROUGH = { rounds: 10, seconds: 1 };
 const QUICK = { rounds: 3, seconds: 0.1 };
 
+const belfry = commandName();
 const EXAMPLES = `
 A driver and a device, two threads of this process, on one core and on two: the same queue, device and data, waking the device by
 signal (as hvisor-tool did before its change #78) or by eventfd, with no polling, fixed polling and adaptive polling, in turns.
 
 Examples:
-  belfry bench notify --quick
-  belfry bench notify --html notify.html
+  ${belfry} bench notify --quick
+  ${belfry} bench notify --html notify.html
 `;
 
 export function notifyCommand(): Command {

@@ -18,6 +18,7 @@ import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { parseSize } from '../stores/size.ts';
 import { handoffCommand } from './bench-handoff.ts';
 import { notifyCommand } from './bench-notify.ts';
+import { commandName } from './command-name.ts';
 import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -50,18 +51,19 @@ const DEPTH_MAX = 8192;
 const RATE_MAX = 100_000;
 const BLOCK_BYTES_MAX = 64 << 20;
 
+const belfry = commandName();
 const EXAMPLES = `
 Without --socket it measures belfry itself, on a disk in memory. With it, a load that writes (all but read and randread)
 destroys what is on that disk.
 
 Examples:
-  belfry bench blk
-  belfry bench blk --op randwrite --depth 32 --wait poll
-  belfry bench blk --suite --against qemu-storage-daemon
-  belfry bench blk --op verify --seconds 60
-  belfry bench blk --rate 100 --seconds 60 --serve-args '--poll auto'
-  belfry bench blk --rate 0 --seconds 60
-  belfry bench blk --socket /tmp/disk.sock --op randread --bs 64k --json
+  ${belfry} bench blk
+  ${belfry} bench blk --op randwrite --depth 32 --wait poll
+  ${belfry} bench blk --suite --against qemu-storage-daemon
+  ${belfry} bench blk --op verify --seconds 60
+  ${belfry} bench blk --rate 100 --seconds 60 --serve-args '--poll auto'
+  ${belfry} bench blk --rate 0 --seconds 60
+  ${belfry} bench blk --socket /tmp/disk.sock --op randread --bs 64k --json
 `;
 
 export function benchCommand(): Command {
@@ -99,7 +101,7 @@ export function benchCommand(): Command {
     .action(async (flags: BlkFlags) => runBlk(flags));
   return new Command('bench')
     .description('measure, alone or against a peer')
-    .addHelpText('after', '\nExamples:\n  belfry bench blk\n  belfry bench notify --quick\n')
+    .addHelpText('after', `\nExamples:\n  ${belfry} bench blk\n  ${belfry} bench notify --quick\n`)
     .addCommand(blk)
     .addCommand(notifyCommand())
     .addCommand(handoffCommand());

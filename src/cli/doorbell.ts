@@ -7,6 +7,7 @@ import { formatDoorbellPage } from '../../bench/doorbell/doorbell-page.ts';
 import type { DoorbellResult } from '../../bench/doorbell/doorbell-result.ts';
 import { formatDoorbell } from '../../bench/doorbell/doorbell-table.ts';
 import { chooseProcessors } from '../../bench/placement.ts';
+import { commandName } from './command-name.ts';
 import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -21,13 +22,14 @@ interface DoorbellFlags {
 const QUICK = { rounds: 5, runs: 3, limitMs: 15_000, warmUpRuns: 60 };
 const WHOLE = { rounds: 11, runs: 10, limitMs: 180_000, warmUpRuns: 60 };
 
+const belfry = commandName();
 const EXAMPLES = `
 A guest of a few instructions rings in a loop, in turn on every way there is. It needs /dev/kvm, and writes nothing but --html.
 
 Examples:
-  belfry doorbell --quick
-  belfry doorbell --html doorbell.html
-  belfry doorbell --json
+  ${belfry} doorbell --quick
+  ${belfry} doorbell --html doorbell.html
+  ${belfry} doorbell --json
 `;
 
 export function doorbellCommand(): Command {

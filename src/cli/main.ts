@@ -1,6 +1,7 @@
 // Upper floor: the command line. The list of commands is the list of files in this folder.
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { commandName } from './command-name.ts';
 import { UsageError } from './usage-error.ts';
 
 const EXIT_OK = 0;
@@ -17,15 +18,16 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 
+const belfry = commandName();
 const FIRST_STEPS = `
 First steps:
-  belfry demo                                        see it work on this machine
-  belfry serve blk disk.img --socket /tmp/disk.sock  serve a disk to a VM
+  ${belfry} demo                                        see it work on this machine
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock  serve a disk to a VM
 `;
 
 async function program(named: string | undefined): Promise<Command> {
   const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
-  const command = new Command('belfry')
+  const command = new Command(belfry)
     .description('Serves virtio devices to real virtual machines.')
     .version(version)
     .showSuggestionAfterError()

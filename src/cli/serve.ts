@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import type { PollMode } from '../daemon/poll-mode.ts';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
@@ -31,6 +32,7 @@ export interface BlkFlags extends ThreadFlags {
   readonly blockSize?: number;
 }
 
+const belfry = commandName();
 const SIGNALS = `
 SIGTERM and Ctrl-C finish what is in flight and end it; a second one does not wait. SIGHUP looks at the size of STORE again, and opens FILE
 of --log again, as logrotate wants it. SIGUSR2 prints the state of every queue.
@@ -40,19 +42,19 @@ const BLK_EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 ${SIGNALS}
 Examples:
-  belfry serve blk disk.img --socket /tmp/disk.sock
-  belfry serve blk mem:1G --socket /tmp/ram.sock --threads 2
-  belfry serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
-  systemd-socket-activate -l /run/disk.sock belfry serve blk /dev/vg0/guest
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock
+  ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
+  ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
+  systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
 
 const EXAMPLES = `
 MODULE is TypeScript or JavaScript whose default export is a device or a disk, or a function that makes one.
 ${SIGNALS}
 Examples:
-  belfry serve blk disk.img --socket /tmp/disk.sock
-  belfry serve rng --socket /tmp/rng.sock
-  belfry serve ./my-device.ts --socket /tmp/mine.sock
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock
+  ${belfry} serve rng --socket /tmp/rng.sock
+  ${belfry} serve ./my-device.ts --socket /tmp/mine.sock
 `;
 
 function withCommon(command: Command): Command {

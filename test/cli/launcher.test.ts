@@ -33,3 +33,13 @@ test('regression: the first file is not stripped again at every start', (t) => {
     assert.match(first.join('\n'), /retrieving transpile cache .*success/, command);
   }
 });
+
+test('help and examples call the command as it was called', () => {
+  const { stdout } = spawnSync('./belfry', ['serve', 'blk', '--help'], { cwd: CHECKOUT, encoding: 'utf8' });
+  assert.match(stdout, /^Usage: \.\/belfry serve blk /);
+  assert.match(stdout, /\nExamples:\n {2}\.\/belfry serve blk disk\.img /);
+  const env = { ...process.env, PATH: `${CHECKOUT}:${process.env.PATH}` };
+  const onPath = spawnSync('belfry', ['--help'], { cwd: '/', env, encoding: 'utf8' }).stdout;
+  assert.match(onPath, /^Usage: belfry /);
+  assert.match(onPath, /\n {2}belfry demo /);
+});
