@@ -3,6 +3,10 @@
 import module from 'node:module';
 import { join } from 'node:path';
 
+// Without a listener Node opens its debugger to every local user. Its flag --disable-sigusr1 blocks the signal
+// for good, and `run --hand-over` listens to it.
+process.on('SIGUSR1', () => {});
+
 if (Number.parseInt(process.versions.node, 10) >= 26 && module.isBuiltin('node:ffi')) {
   if (import.meta.filename.endsWith('.ts')) keepStrippedSources();
   const { main } = await import('../src/cli/main.ts');

@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
   /** A command that runs the command: `setpriv …`, `sh -c …`. */
   readonly before?: readonly string[];
+  /** How Belfry itself is called. Default: this Node on bin/belfry.ts. */
+  readonly command?: readonly string[];
   /** What it inherits as descriptors 3, 4, …. */
   readonly fds?: readonly number[];
   readonly timeoutMs?: number;
@@ -39,7 +41,7 @@ const TIMEOUT_MS = 60_000;
 
 /** Starts `belfry ...args`; disposing of it kills it. */
 export function startBelfry(args: readonly string[], surroundings: Surroundings = {}): Running {
-  const [file = '', ...words] = [...(surroundings.before ?? []), ...WORDS, ...args];
+  const [file = '', ...words] = [...(surroundings.before ?? []), ...(surroundings.command ?? WORDS), ...args];
   const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(surroundings.fds ?? [])];
   const env = { ...process.env, ...surroundings.env };
   const child = spawn(file, words, { stdio, env, ...(surroundings.cwd && { cwd: surroundings.cwd }) });
