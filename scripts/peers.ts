@@ -64,6 +64,7 @@ export function installPeers(): string {
   if (missing.length === 0) return 'nothing is missing';
   const refused = process.env.BELFRY_NO_APT === '1' ? 'BELFRY_NO_APT=1' : process.getuid?.() === 0 ? '' : 'not root';
   if (refused !== '') return `not installed (${refused}): ${missing.join(' ')}`;
+  console.log(`apt-get installs ${missing.join(' ')}; BELFRY_NO_APT=1 leaves them out`);
   install(missing);
   const stillMissing = missingPackages();
   const got = missing.filter((name) => !stillMissing.includes(name));
