@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { checkStore, unknownMembers } from '../devices/blk/check-store.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import { shareRunningCopy } from './running-copy.ts';
 
 /** What a module's default export is. */
 export type Loaded =
@@ -46,6 +47,7 @@ export async function loadStore(spec: string, log: (line: string) => void): Prom
 async function importDefault(spec: string): Promise<unknown> {
   const path = resolve(spec);
   if (!existsSync(path)) throw new Error(`${spec}: no such file`);
+  shareRunningCopy();
   try {
     const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
     return typeof module.default === 'function' ? await module.default() : module.default;
