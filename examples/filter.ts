@@ -1,6 +1,6 @@
 // A filter of your own: what the guest writes is stored scrambled. (XOR hides nothing: put a cipher in its place.)
-//   DISK=./disk.img belfry serve blk ./examples/filter.ts --socket /tmp/filter.sock
-import { type BlockStore, forward, openStore, type StoreFilter } from '../src/index.ts'; // or: from 'belfry'
+//   DISK=./disk.img ./belfry serve blk ./examples/filter.ts --socket /tmp/filter.sock
+import { type BlockStore, forward, openStore, type StoreFilter } from 'belfry';
 
 function scramble(bytes: Uint8Array, offset: number, key: number): void {
   for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] as number) ^ (key + offset + i);

@@ -1,6 +1,6 @@
 // A read-only disk whose bytes are fetched over HTTP when the guest asks for them:
-//   DISK_URL=https://example.org/disk.img belfry serve blk ./examples/http-range-disk.ts --socket /tmp/http.sock
-import type { BlockStore } from '../src/index.ts'; // in a project of your own: from 'belfry'
+//   DISK_URL=https://example.org/disk.img ./belfry serve blk ./examples/http-range-disk.ts --socket /tmp/http.sock
+import type { BlockStore } from 'belfry';
 
 export default async function httpRangeDisk(url = process.env.DISK_URL): Promise<BlockStore> {
   if (url === undefined) throw new Error('set DISK_URL to the address of a disk image');

@@ -1,5 +1,5 @@
-// A disk in memory, in ten lines:  belfry serve blk ./examples/ram-disk.ts --socket /tmp/ram.sock
-import type { BlockStore } from '../src/index.ts'; // in a project of your own: from 'belfry'
+// A disk in memory, in ten lines:  ./belfry serve blk ./examples/ram-disk.ts --socket /tmp/ram.sock
+import type { BlockStore } from 'belfry';
 
 export default function ramDisk(sizeBytes = 64 * 1024 * 1024): BlockStore {
   const bytes = new Uint8Array(sizeBytes);

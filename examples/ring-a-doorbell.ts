@@ -1,5 +1,7 @@
 // A guest of seven instructions rings a doorbell: KVM counts its rings in an eventfd, and the guest never leaves for them.
-//   node examples/ring-a-doorbell.ts      (in a project of your own: from 'belfry/kvm')
+// It needs Node 26: ./belfry leaves one in node_modules.
+//   node_modules/.bin/node --disable-warning=ExperimentalWarning examples/ring-a-doorbell.ts
+// In a project of your own: from 'belfry/kvm'.
 import { createMemfd, EventFd, getSpecialRegisters, Kvm, setRegisters, setSpecialRegisters } from '../src/kvm/index.ts';
 
 // Real mode: mov cx, 3; mov dx, 0xe0; again: out dx, al; loop again; mov dx, 0xf4; out dx, al; hlt

@@ -1,4 +1,5 @@
-// Serves a disk from a plain script, without the command line:  node examples/serve-a-disk.ts /tmp/disk.sock
+// Serves a disk from a plain script, without the command line. It needs Node 26: ./belfry leaves one in node_modules.
+//   node_modules/.bin/node --disable-warning=ExperimentalWarning examples/serve-a-disk.ts /tmp/disk.sock
 import { BlockDevice, log, memory, serve } from '../src/index.ts'; // in a project of your own: from 'belfry'
 
 const socket = process.argv[2] ?? '/tmp/belfry.sock';

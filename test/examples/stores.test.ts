@@ -3,11 +3,15 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
-import scrambledDisk, { scrambled } from '../../examples/filter.ts';
-import httpRangeDisk from '../../examples/http-range-disk.ts';
-import ramDisk from '../../examples/ram-disk.ts';
+import { shareRunningCopy } from '../../src/cli/running-copy.ts';
 import { memory } from '../../src/stores/memory.ts';
 import { storeConformance } from '../../src/testing/store-conformance.ts';
+
+// As the command line does before it loads a disk.
+shareRunningCopy();
+const { default: scrambledDisk, scrambled } = await import('../../examples/filter.ts');
+const { default: httpRangeDisk } = await import('../../examples/http-range-disk.ts');
+const { default: ramDisk } = await import('../../examples/ram-disk.ts');
 
 const SIZE = 256 * 1024;
 

@@ -1,0 +1,66 @@
+// Every example says in its first lines how to run it; here it is run just so, from the folder of the checkout.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Kvm } from '../../src/kvm/kvm.ts';
+import { startBelfry, testFolder } from '../cli/belfry-process.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
+const SIZE = 2 ** 20;
+
+const web = createServer((_, response) => response.writeHead(200, { 'content-length': SIZE }).end());
+await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+after(() => web.close());
+
+/** What each says when it works. */
+const works: Readonly<Record<string, RegExp>> = {
+  'filter.ts': /^Serving \S*disk\.img \(1M, /,
+  'http-range-disk.ts': /^Serving http:\S*disk\.img \(1M, read-only, /,
+  'ram-disk.ts': /^Serving \.\/examples\/ram-disk\.ts \(64M, /,
+  'ring-a-doorbell.ts': /^the guest left: out to port 0xf4, 1 byte\n/,
+  'serve-a-disk.ts': /^listening on /,
+};
+
+/** The command in the first lines of an example. */
+function commandOf(name: string): string {
+  const lines = readFileSync(join(CHECKOUT, 'examples', name), 'utf8').split('\n');
+  const comment = lines.slice(
+    0,
+    lines.findIndex((line) => !line.startsWith('//')),
+  );
+  const [command, ...more] = comment.flatMap(
+    (line) => / {2,}((?:[A-Z_]+=\S+ )*\S*\/(?:belfry|node) .+)$/.exec(line)?.[1] ?? [],
+  );
+  assert.ok(command !== undefined && more.length === 0, `${name} says how to run it, once`);
+  return command;
+}
+
+function whyNoKvm(): string | undefined {
+  try {
+    Kvm.open()[Symbol.dispose]();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+for (const name of readdirSync(join(CHECKOUT, 'examples')).filter((file) => file.endsWith('.ts'))) {
+  const skip = name === 'ring-a-doorbell.ts' && whyNoKvm();
+  test(`examples/${name} runs as its first lines say`, { skip: skip || false }, async (t) => {
+    const folder = testFolder(t);
+    writeFileSync(join(folder, 'disk.img'), '');
+    truncateSync(join(folder, 'disk.img'), SIZE);
+    const line = commandOf(name)
+      .replace('/tmp/', `${folder}/`)
+      .replace('./disk.img', join(folder, 'disk.img'))
+      .replace('https://example.org', `http://127.0.0.1:${(web.address() as AddressInfo).port}`)
+      .replace('node_modules/.bin/node', process.execPath);
+    await using running = startBelfry([], { cwd: CHECKOUT, command: ['sh', '-c', `exec env ${line}`] });
+    const expected = works[name];
+    assert.ok(expected !== undefined, `${name}: what does it say when it works?`);
+    await running.says(expected);
+  });
+}
