@@ -7,12 +7,16 @@ import { join } from 'node:path';
 // for good, and `run --hand-over` listens to it.
 process.on('SIGUSR1', () => {});
 
+const isSource = import.meta.url.endsWith('.ts');
 if (Number.parseInt(process.versions.node, 10) >= 26 && module.isBuiltin('node:ffi')) {
-  if (import.meta.filename.endsWith('.ts')) keepStrippedSources();
+  if (isSource) keepStrippedSources();
   const { main } = await import('../src/cli/main.ts');
   process.exitCode = await main(process.argv.slice(2));
 } else {
-  console.error(`belfry: needs Node >= 26 with node:ffi, and this is Node ${process.versions.node}`);
+  const advice = isSource
+    ? './belfry brings its own'
+    : 'in a project "npm i -D node@26", then "npx belfry …"; anywhere "npx -p node@26 -p belfry belfry …"';
+  console.error(`belfry: needs Node >= 26 with node:ffi, and this is Node ${process.versions.node}: ${advice}`);
   process.exitCode = 2;
 }
 
