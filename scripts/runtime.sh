@@ -89,6 +89,8 @@ set_up() {
     say 'waiting for another command that sets this checkout up'
     flock 9
   fi
+  # What somebody develops with stays there.
+  [ ! -d "$modules/typescript" ] || tools=yes
   announce
   case $tools in
     yes) development=--include=dev ;;

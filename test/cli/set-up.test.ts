@@ -75,6 +75,17 @@ for (const lock of ['package-lock.json', 'runtime/x86_64/package-lock.json']) {
   });
 }
 
+test('./belfry keeps the development tools when it installs anew', (t) => {
+  const clone = new FreshClone(t);
+  clone.run(npmTest);
+  const soon = Date.now() / 1000 + 5;
+  utimesSync(clone.path('package-lock.json'), soon, soon);
+  const { status, stderr } = clone.run();
+  assert.equal(status, 0);
+  assert.equal(stderr, 'belfry: setting up this checkout, once: the development tools (about 35 MB)\n');
+  assert.equal(clone.npmCalls().at(-1), TOOLS.replace('scripts/..', '.'));
+});
+
 const OFFLINE = `echo 'npm error code ENOTFOUND' >&2; echo 'npm error network request failed' >&2; exit 1`;
 
 test('an npm that fails is quoted in one line, and asked again by the next start', (t) => {
