@@ -104,7 +104,7 @@ export class DemoDisk implements AsyncDisposable {
   }
 
   async #close(): Promise<DeviceSnapshot> {
-    this.#daemon.stop();
+    void this.#daemon.close();
     return await this.#daemon.closed;
   }
 

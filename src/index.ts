@@ -3,7 +3,7 @@
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
 export { BlockDevice } from './devices/blk/block-device.ts';
 export type { BlockStore, MaybePromise, StoreFilter } from './devices/blk/block-store.ts';
-export { type ServeOptions, type Server, serve } from './serve.ts';
+export { type ServeOptions, type ServeThreadsOptions, serve } from './serve.ts';
 export { delay } from './stores/filters/delay.ts';
 export { forward } from './stores/filters/forward.ts';
 export { log } from './stores/filters/log.ts';

@@ -1,66 +1,105 @@
-// Ground floor: one device, one transport, one event loop. What a plain script calls.
-import { EventLoop } from './sys/event-loop.ts';
-import { rideNodeLoop } from './sys/node-loop.ts';
+// Ground floor: serves one device over vhost-user: in this thread's Node loop, or on threads of its own. What a plain script calls.
+import { fileURLToPath } from 'node:url';
+import { DeviceDaemon } from './daemon/device-daemon.ts';
+import type { DeviceSource } from './daemon/device-source.ts';
+import { isModule } from './daemon/load-module.ts';
+import { LoopServer } from './daemon/loop-server.ts';
+import type { PollMode } from './daemon/poll-mode.ts';
+import type { ServedDevice } from './daemon/served-device.ts';
+import { openStore } from './stores/open-store.ts';
+import { LimitedLog } from './sys/limited-log.ts';
 import { UnixListener } from './sys/unix-socket.ts';
-import { LocalHost } from './transports/queue/local-host.ts';
-import type { QueueReport } from './transports/queue/queue-report.ts';
-import { VhostUserServer } from './transports/vhost-user/back-end/server.ts';
+import { checkDevice } from './virtio/check-device.ts';
 import type { VirtioDevice } from './virtio/device.ts';
-import { type QueueTotals, totalOf } from './virtio/queue-counters.ts';
+import type { About, Log } from './virtio/log.ts';
 
 export interface ServeOptions {
   /** The socket to listen on: a path (made 0600, removed at the end) or an inherited listening descriptor. */
   readonly vhostUser: string | number;
   /** Serve one front end, then close. */
   readonly once?: boolean;
-  /** One line for each thing a person should know; to stderr unless said. */
-  readonly log?: (line: string) => void;
-  /** One line for each thing that went right: a front end came, set the device up, left. Not told unless wanted. */
-  readonly tell?: (line: string) => void;
-  /** Told the time each batch of requests took from pop to publish, in ns: a `RecordableHistogram` of node:perf_hooks fits. */
-  readonly latency?: { record(ns: number): void };
+  /** One line for each thing a person should know, and what it is about; to stderr unless said. */
+  readonly log?: Log;
+  /** Aborted: everything is closed, as by `close`. */
+  readonly signal?: AbortSignal;
+  /** Guest memory may be a file of any file system, whose server can then hold this thread for ever in a page fault. */
+  readonly allowFileMemory?: boolean;
 }
 
-/** A device being served. */
-export interface Server extends AsyncDisposable {
-  /** What was served since the start, over all queues and sessions. */
-  totals(): QueueTotals;
-  /** Every queue that runs, as it is now: indices, flags, events, what is in flight. For finding out why something hangs. */
-  report(): readonly QueueReport[];
-  /** Fulfilled when everything is closed: after `close`, or after the one front end of `once`. */
-  readonly closed: Promise<void>;
-  /** Stops listening, finishes what is in flight, removes the socket. */
-  close(): Promise<void>;
+/** For a device that is made on threads of its own. */
+export interface ServeThreadsOptions extends ServeOptions {
+  /** Threads that the queues are spread over. 1 unless said. */
+  readonly threads?: number;
+  /** Whether they poll before they sleep: `off`, `auto` (learned, unless said), or microseconds. A module's never do. */
+  readonly poll?: PollMode;
+  /** Processors for the threads, in turn. */
+  readonly cpus?: readonly number[];
+  /** Of a disk: its driver may not write. */
+  readonly readOnly?: boolean;
 }
 
 /**
- * Serves `device` over vhost-user inside Node's own loop: an `async` store works, timers and promises go on.
- * Listens when it returns. Throws SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Serves a device over vhost-user. Listens when it returns.
+ *
+ * A device object is served inside Node's own loop: an `async` store works, timers and promises go on. What is named is made on threads of
+ * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
+ * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
+ *
+ * Throws TypeError for what is no device, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ *
+ * @example
+ * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
+ * process.once('SIGTERM', () => server.close());
+ * @example
+ * serve(new URL('./my-disk.ts', import.meta.url), { vhostUser: '/tmp/disk.sock', threads: 2 });
  */
-export function serve(device: VirtioDevice, options: ServeOptions): Server {
-  const log = options.log ?? ((line) => console.error(line));
-  const listener =
-    typeof options.vhostUser === 'number'
-      ? UnixListener.adopt(options.vhostUser)
-      : UnixListener.listen(options.vhostUser);
-  const loop = new EventLoop();
-  const host = new LocalHost(device, loop, { log, ...(options.latency && { latency: options.latency }) });
-  const { promise: closed, resolve } = Promise.withResolvers<void>();
-  const server = new VhostUserServer(listener, host, loop, {
-    log,
-    ...(options.tell && { tell: options.tell }),
-    once: options.once ?? false,
-    onClosed: () => {
-      ride[Symbol.dispose]();
-      loop[Symbol.dispose]();
-      resolve();
-    },
+export function serve(device: VirtioDevice, options: ServeOptions): ServedDevice;
+export function serve(device: string | URL, options: ServeThreadsOptions): ServedDevice;
+export function serve(device: VirtioDevice | string | URL, options: ServeThreadsOptions): ServedDevice {
+  const lines = new LimitedLog<About>(options.log ?? ((line) => console.error(line)));
+  const isNamed = typeof device === 'string' || device instanceof URL;
+  if (!isNamed) {
+    checkDevice(device);
+    for (const option of ['threads', 'poll', 'cpus', 'readOnly'] as const)
+      if (options[option] !== undefined)
+        throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
+  }
+  const server = isNamed ? serveNamed(device, lines, options) : serveObject(device, lines, options);
+  options.signal?.addEventListener('abort', () => void server.close(), { once: true });
+  if (options.signal?.aborted) void server.close();
+  return server;
+}
+
+function serveObject(device: VirtioDevice, lines: LimitedLog<About>, options: ServeOptions): ServedDevice {
+  const { once = false, allowFileMemory = false } = options;
+  const server = new LoopServer(device, listen(options.vhostUser), { log: lines.log, once, allowFileMemory });
+  void server.closed.then(() => lines.flush());
+  return server;
+}
+
+function listen(vhostUser: string | number): UnixListener {
+  return typeof vhostUser === 'number' ? UnixListener.adopt(vhostUser) : UnixListener.listen(vhostUser);
+}
+
+function serveNamed(device: string | URL, lines: LimitedLog<About>, options: ServeThreadsOptions): ServedDevice {
+  const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
+  const name = device instanceof URL ? fileURLToPath(device) : device;
+  const opened = isModule(name) ? undefined : openStore(name, { readOnly });
+  const source: DeviceSource =
+    opened === undefined
+      ? { kind: 'module', module: name, isDisk: false, readOnly, options: {} }
+      : { kind: 'blk', store: opened.description, options: {} };
+  const listener = listen(vhostUser);
+  const daemon = new DeviceDaemon({
+    ...{ device: source, listener, threads, poll, once, log: lines.log },
+    ...(cpus && { cpus }),
+    ...(allowFileMemory !== undefined && { allowFileMemory }),
   });
-  const ride = rideNodeLoop(loop);
-  const close = (): Promise<void> => {
-    server.close();
-    return closed;
+  const giveBack = async (): Promise<void> => {
+    listener[Symbol.dispose]();
+    lines.flush();
+    await opened?.store.close?.();
   };
-  const totals = (): QueueTotals => totalOf(host.counters);
-  return { totals, report: () => host.report(), closed, close, [Symbol.asyncDispose]: close };
+  void daemon.closed.then(giveBack, giveBack);
+  return daemon;
 }

@@ -1,4 +1,6 @@
 // Upper floor: opens the disks of `belfry run` and puts them into its machine, in the order of the command line.
+
+import { isModule, loadStore } from '../daemon/load-module.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
@@ -8,7 +10,6 @@ import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './disk-words.ts';
-import { isModule, loadStore } from './load-module.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Gives the disk that can be handed over, if there is one. */

@@ -1,9 +1,13 @@
 // Upper floor: what `serve` prints while it serves, for people or as JSON lines: on the terminal, or into a log.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
+import type { DeviceProfile } from '../daemon/device-source.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { formatSize } from '../stores/size.ts';
+import { serviceManager } from '../sys/service-manager.ts';
 import { describeQueue, type QueueReport } from '../transports/queue/queue-report.ts';
+import { type EventName, type Level, type Log, levelOf } from '../virtio/log.ts';
+import { BoundedOutput } from './bounded-output.ts';
 import type { LogFile } from './log-file.ts';
 import { startLines } from './start-lines.ts';
 
@@ -15,20 +19,27 @@ export interface ReportStyle {
 }
 
 /** What is served. */
-export interface Served {
-  readonly name: string;
-  /** Of a disk. */
-  readonly sizeBytes?: number;
-  readonly readOnly?: boolean;
-  readonly queues?: number;
+export interface Served extends DeviceProfile {
   readonly threads: number;
   readonly poll: string | number;
 }
+
+/** What a program reads of an event: `event` and `level` are stable, as are codes. */
+interface Event {
+  readonly event: string;
+  readonly level?: Level;
+  readonly [field: string]: unknown;
+}
+
+/** Of these the service manager is told too. */
+const STATUS_EVENTS: readonly (EventName | undefined)[] = ['connected', 'started', 'left', 'waiting'];
 
 export class ServeReport {
   readonly #style: ReportStyle;
   readonly #file: LogFile | undefined;
   readonly #colors: ReturnType<typeof pc.createColors>;
+  readonly #out = new BoundedOutput(process.stdout);
+  readonly #err = new BoundedOutput(process.stderr);
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
 
@@ -39,16 +50,14 @@ export class ServeReport {
     this.#colors = file === undefined ? pc : pc.createColors(false);
   }
 
-  /** A thing a person should know, quiet or not. */
-  readonly log = (line: string): void => {
-    if (this.#style.json) this.#event({ event: 'log', line });
+  /** A thing a person should know; `--quiet` leaves out what is no problem. */
+  readonly log: Log = (line, about) => {
+    const level = levelOf(about);
+    if (STATUS_EVENTS.includes(about?.event)) serviceManager.notify(`STATUS=${line}`);
+    if (this.#style.quiet && level === 'info') return;
+    if (this.#style.json) this.#event({ event: 'log', level, line, ...about });
+    else if (level === 'info') this.#say(line);
     else this.#problem(line);
-  };
-
-  /** A thing that went right, for whoever follows. */
-  readonly tell = (line: string): void => {
-    if (this.#style.json) this.#event({ event: 'info', line });
-    else if (!this.#style.quiet) this.#say(line);
   };
 
   /** Goes on in the file that is now at the path of the log. */
@@ -60,18 +69,19 @@ export class ServeReport {
     }
   }
 
-  #event(event: { readonly event: string; readonly [field: string]: unknown }): void {
-    if (this.#file === undefined) console.log(JSON.stringify(event));
-    else this.#file.append(JSON.stringify({ time: now(), ...event }));
+  #event({ event, level = 'info', ...fields }: Event): void {
+    const text = JSON.stringify({ time: now(), level, event, ...fields });
+    if (this.#file === undefined) this.#out.line(text);
+    else this.#file.append(text);
   }
 
   #problem(line: string): void {
-    if (this.#file === undefined) console.error(`belfry: ${line}`);
+    if (this.#file === undefined) this.#err.line(`belfry: ${line}`);
     else this.#file.append(`${now()} ${line}`);
   }
 
   #say(line: string): void {
-    if (this.#file === undefined) console.log(line);
+    if (this.#file === undefined) this.#out.line(line);
     else this.#file.append(`${now()} ${line}`);
   }
 
@@ -84,7 +94,7 @@ export class ServeReport {
     const traits = [
       ...(sizeBytes === undefined ? [] : [formatSize(sizeBytes)]),
       ...(readOnly === true ? ['read-only'] : []),
-      ...(queues === undefined ? [] : [count(queues, 'queue')]),
+      count(queues, 'queue'),
       count(threads, 'thread'),
       `poll ${poll}`,
     ];

@@ -1,51 +1,65 @@
 // Upper floor: the life of a served device: its socket, its signals, what is said of it, and its end.
-
+import { DeviceDaemon } from '../daemon/device-daemon.ts';
+import type { DeviceSource } from '../daemon/device-source.ts';
+import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
+import { serviceManager } from '../sys/service-manager.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
-import type { Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
 import type { ServeFlags } from './serve.ts';
-import { type Served, ServeReport } from './serve-report.ts';
+import { endInOrder, ServiceEnd } from './serve-end.ts';
+import { ServeReport } from './serve-report.ts';
 import { UsageError } from './usage-error.ts';
 
-/** What a device is started with. */
-export interface Telling {
-  readonly log: Log;
-  readonly tell: (line: string) => void;
-  readonly once: boolean;
-}
-
-/** A device that can be started once there is a socket. */
-export interface Making extends Served {
-  start(listener: UnixListener, telling: Telling): ServedDevice;
+/** What is to be served, and how. */
+export interface Service {
+  readonly device: DeviceSource;
+  readonly threads: number;
+  readonly poll: PollMode;
+  readonly cpus?: readonly number[];
+  /** What the main thread had to open for it. */
   close?(): void | Promise<void>;
 }
 
-/** Makes a device and serves it until it is told to stop. */
-export async function runService(flags: ServeFlags, make: (report: ServeReport) => Promise<Making>): Promise<void> {
+/** Serves until it is told to stop. Does not return after that: whatever of the process is left then is not waited for. */
+export async function runService(flags: ServeFlags, make: () => Service): Promise<void> {
   checkFlags(flags);
   using file = flags.log === undefined ? undefined : new LogFile(flags.log);
   const report = new ServeReport(flags, file);
   // Before there is a socket: whatever stopped it now would leave that behind.
-  let started: ServedDevice | undefined;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => started?.stop());
+  const end = new ServiceEnd(report, flags.stopTimeout);
+  let device: ServedDevice | undefined;
   process.on('SIGHUP', () => {
     report.reopen();
-    started?.refresh();
+    device?.refresh();
   });
-  // Node would open its inspector, for every user of this machine.
-  process.on('SIGUSR1', () => {});
-  const making = await make(report);
+  process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
+  const service = make();
   using listener = openListener(flags);
-  const { log, tell } = report;
-  const device = making.start(listener, { log, tell, once: flags.once });
-  started = device;
-  process.on('SIGUSR2', async () => report.queues(await device.report()));
-  await device.ready();
-  report.listening(making, flags.socket);
+  device = start(service, listener, flags, report);
+  end.of(device);
+  const profile = await device.ready();
+  report.listening({ ...profile, threads: service.threads, poll: service.poll }, flags.socket);
   report.follow(device);
+  serviceManager.notify('READY=1');
   report.closed(await device.closed, device);
-  await making.close?.();
+  await service.close?.();
+  listener[Symbol.dispose]();
+  await endInOrder();
+}
+
+function start(
+  { device, threads, poll, cpus }: Service,
+  listener: UnixListener,
+  flags: ServeFlags,
+  { log }: ServeReport,
+) {
+  return new DeviceDaemon({
+    ...{ device, listener, threads, poll, once: flags.once, log },
+    ...(cpus && { cpus }),
+    allowFileMemory: flags.allowFileMemory,
+    processGraceSeconds: flags.stopTimeout,
+  });
 }
 
 function checkFlags({ socket, fd }: ServeFlags): void {

@@ -1,5 +1,5 @@
 // Upper floor: `belfry serve`: one device, one socket, until SIGTERM.
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { PollMode } from '../daemon/poll-mode.ts';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { commandName } from './command-name.ts';
@@ -13,6 +13,7 @@ export interface ServeFlags {
   readonly fd?: number;
   readonly once: boolean;
   readonly stopTimeout: number;
+  readonly allowFileMemory: boolean;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly log?: string;
@@ -27,6 +28,7 @@ export interface ThreadFlags extends ServeFlags {
 export interface BlkFlags extends ThreadFlags {
   readonly threads: number;
   readonly readOnly: boolean;
+  readonly format?: 'raw' | undefined;
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;
@@ -63,6 +65,7 @@ function withCommon(command: Command): Command {
     .option('--fd <number>', 'an inherited listening socket instead', option.wholeNumber(0, 1 << 20))
     .option('--once', 'end when the first VMM leaves', false)
     .option('--stop-timeout <seconds>', 'how long SIGTERM waits for requests in flight', option.seconds, 10)
+    .option('--allow-file-memory', 'guest memory may be a file of any file system, not memfd or tmpfs alone', false)
     .option('--log <file>', 'append what would be printed to a file, with the time')
     .option('--json', 'print events as JSON lines', false)
     .option('--quiet', 'print only what went wrong', false);
@@ -78,6 +81,11 @@ function blkCommand(): Command {
   const blk = new Command('blk').description('serve a disk (virtio-blk)').argument('<store>', 'what stands behind it');
   return withThreads(withCommon(blk))
     .option('--read-only', 'refuse writes', false)
+    .addOption(
+      new Option('--format <format>', 'serve an image as it is, even if it looks like one of another format').choices([
+        'raw',
+      ]),
+    )
     .option(
       '--queues <n>',
       'queues offered; a VMM uses what it needs',

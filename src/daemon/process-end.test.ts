@@ -5,14 +5,14 @@ import { Worker } from 'node:worker_threads';
 import { leaveProcessEnd, newProcessEnd, takeProcessEnd } from './process-end.ts';
 
 test('the main thread takes it, and the device’s thread then leaves it alone', () => {
-  const end = newProcessEnd('/nowhere');
+  const end = newProcessEnd({ path: '/nowhere', identity: undefined }, 10);
   assert.equal(takeProcessEnd(end), true);
   leaveProcessEnd(end);
   assert.equal(takeProcessEnd(end), true, 'it has it still');
 });
 
 test('a main thread that has time is waited for', async () => {
-  const end = newProcessEnd(undefined);
+  const end = newProcessEnd(undefined, 10);
   const url = new URL('./process-end.ts', import.meta.url).href;
   const worker = new Worker(
     `const { workerData: { url, end }, parentPort } = require('node:worker_threads');

@@ -12,7 +12,7 @@ export interface QueueThreadSetup extends ServingThreadSetup {
 }
 
 const setup = workerData as QueueThreadSetup;
-const thread = new ServingThread(setup);
+const thread = await ServingThread.open(setup);
 const { host } = thread;
 const methods: ThreadMethods = {
   setMemory: (regions) => host.setMemory(regions),
@@ -22,9 +22,10 @@ const methods: ThreadMethods = {
   activate: (features) => host.activate(features),
   writeConfig: (offset, bytes) => host.writeConfig(offset, bytes),
   reset: () => host.reset(),
-  refresh: async () => thread.refresh(),
+  refresh: async () => void thread.refresh(),
   finish: () => thread.finish(),
 };
 const answers = new LinkSender<HostAnswer>(setup.calls.port, setup.answersWakeFd);
 receiveOn<HostCall>(thread.loop, setup.calls, async (call) => answers.send(await answerHostCall(methods, call)));
 await thread.run();
+thread.exit();

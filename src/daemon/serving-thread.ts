@@ -1,12 +1,18 @@
 // Upper floor: what every thread that owns queues has: a device of its own, an event loop, a line to the main thread.
 import type { RecordableHistogram } from 'node:perf_hooks';
+import { reportLeaks } from '../sys/asynchronous-close.ts';
+import { parkOnBusError } from '../sys/bus-error.ts';
 import { pinThread } from '../sys/cpu.ts';
 import { EventLoop } from '../sys/event-loop.ts';
+import { LimitedLog } from '../sys/limited-log.ts';
+import { rideNodeLoop } from '../sys/node-loop.ts';
+import { threadId } from '../sys/thread-signal.ts';
 import { LocalHost } from '../transports/queue/local-host.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
+import { type About, codeOf, type Log } from '../virtio/log.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import { type DeviceSource, type OpenDevice, openDevice } from './device-source.ts';
+import { type DeviceProfile, type DeviceSource, type OpenDevice, openDevice } from './device-source.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
 import { type LinkEnd, receiveOn } from './thread-link.ts';
 
@@ -22,9 +28,9 @@ export interface ServingThreadSetup {
 /** `stop` and `refresh` are for the session's thread, which tells the others. `abandon` ends a thread at once, when another one died. */
 export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'abandon';
 export type FromThread =
-  | { readonly type: 'ready' }
-  | { readonly type: 'log'; readonly line: string }
-  | { readonly type: 'tell'; readonly line: string }
+  | { readonly type: 'started'; readonly thread: number }
+  | { readonly type: 'ready'; readonly profile: DeviceProfile }
+  | { readonly type: 'log'; readonly line: string; readonly about: About | undefined }
   | { readonly type: 'snapshot'; readonly snapshot: DeviceSnapshot }
   | { readonly type: 'report'; readonly queues: readonly QueueReport[] }
   | { readonly type: 'closed'; readonly snapshot: DeviceSnapshot };
@@ -34,30 +40,36 @@ export class ServingThread {
   onOrder: ((order: 'stop' | 'refresh') => void) | undefined;
   readonly loop: EventLoop;
   readonly host: LocalHost;
+  /** A line for a person. What repeats is cut down here, before it crosses threads. */
+  readonly log: Log;
+  readonly #lines: LimitedLog<About>;
   readonly #open: OpenDevice;
   readonly #setup: ServingThreadSetup;
+  readonly #finished = Promise.withResolvers<void>();
 
-  constructor(setup: ServingThreadSetup) {
+  /** Makes the device on this thread. Rejects with what that throws. */
+  static async open(setup: ServingThreadSetup): Promise<ServingThread> {
+    parkOnBusError();
     if (setup.cpu !== undefined) pinThread(0, setup.cpu);
-    this.#setup = setup;
-    this.#open = openDevice(setup.device);
-    this.loop = new EventLoop(pollPolicy(setup.poll));
-    this.host = new LocalHost(this.#open.device, this.loop, { log: this.log, latency: setup.latency });
-    receiveOn<ToThread>(this.loop, setup.main, (message) => {
-      if (message === 'abandon') void this.finish();
-      else if (message === 'report') this.#send({ type: 'report', queues: this.host.report() });
-      else if (message === 'snapshot') this.#send({ type: 'snapshot', snapshot: this.#snapshot() });
-      else this.onOrder?.(message);
-    });
+    const lines = new LimitedLog<About>((line, about) => send(setup, { type: 'log', line, about }));
+    send(setup, { type: 'started', thread: threadId() });
+    reportLeaks(lines.log);
+    return new ServingThread(setup, lines, await openDevice(setup.device, lines.log));
   }
 
-  /** A line for a person: something went wrong, or waits. */
-  readonly log = (line: string): void => this.#send({ type: 'log', line });
-  /** A line for a person: something went right. */
-  readonly tell = (line: string): void => this.#send({ type: 'tell', line });
-
-  #send(message: FromThread): void {
-    this.#setup.main.port.postMessage(message);
+  private constructor(setup: ServingThreadSetup, lines: LimitedLog<About>, open: OpenDevice) {
+    this.#setup = setup;
+    this.#lines = lines;
+    this.log = lines.log;
+    this.#open = open;
+    this.loop = new EventLoop(pollPolicy(setup.poll));
+    this.host = new LocalHost(open.device, this.loop, { log: this.log, latency: setup.latency });
+    receiveOn<ToThread>(this.loop, setup.main, (message) => {
+      if (message === 'abandon') void this.finish();
+      else if (message === 'report') send(setup, { type: 'report', queues: this.host.report() });
+      else if (message === 'snapshot') send(setup, { type: 'snapshot', snapshot: this.#snapshot() });
+      else this.onOrder?.(message);
+    });
   }
 
   #snapshot(): DeviceSnapshot {
@@ -65,16 +77,28 @@ export class ServingThread {
     return { ...totalOf(this.host.counters), bytesRead: read, bytesWritten: written };
   }
 
-  /** Looks again at what can change outside; the driver is told if it changed. */
-  refresh(): void {
-    this.#open.refresh();
+  /** Looks again at what can change outside; the driver is told if it changed. Returns the new size, if there is one. */
+  refresh(): number | undefined {
+    return this.#open.refresh();
   }
 
   /** Serves until `finish`. */
   async run(): Promise<void> {
-    this.#send({ type: 'ready' });
-    await this.loop.run();
+    send(this.#setup, { type: 'ready', profile: this.#open.profile });
+    // What somebody wrote may wait for Node: for a timer, a socket, a fetch.
+    if (this.#setup.device.kind === 'module') await this.#runInNode();
+    else await this.loop.run();
     this.loop[Symbol.dispose]();
+  }
+
+  /** Ends the thread: timers and sockets that somebody's module keeps are not waited for. */
+  exit(): void {
+    process.exit();
+  }
+
+  async #runInNode(): Promise<void> {
+    using _ride = rideNodeLoop(this.loop);
+    await this.#finished.promise;
   }
 
   /** Makes what the guest was told is written durable, and ends `run`. */
@@ -82,9 +106,15 @@ export class ServingThread {
     try {
       await this.#open.close();
     } catch (error) {
-      this.log(`the last flush failed: ${(error as Error).message}`);
+      this.log(`the last flush failed: ${(error as Error).message}`, { event: 'store-failed', ...codeOf(error) });
     }
-    this.#send({ type: 'closed', snapshot: this.#snapshot() });
+    this.#lines.flush();
+    send(this.#setup, { type: 'closed', snapshot: this.#snapshot() });
     this.loop.stop();
+    this.#finished.resolve();
   }
+}
+
+function send({ main }: ServingThreadSetup, message: FromThread): void {
+  main.port.postMessage(message);
 }

@@ -69,6 +69,7 @@ export const EPOLLOUT = 0x004;
 // sys/socket.h
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 export const SOL_SOCKET = 1;
 export const SO_TYPE = 3;

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Server, serve } from '../serve.ts';
+import type { ServedDevice } from '../daemon/served-device.ts';
+import { serve } from '../serve.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { UnixSocket } from '../sys/unix-socket.ts';
 import { PROTOCOL_FEATURES } from '../transports/vhost-user/back-end/session.ts';
@@ -32,7 +33,7 @@ export class VhostUserDriver implements TransportDriver {
   readonly #guest: RawGuest;
   readonly #folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));
   readonly #path = join(this.#folder, 'device.sock');
-  readonly #server: Server;
+  readonly #server: ServedDevice;
   readonly #rings = new Map<number, Ring>();
   #front: RawFrontEnd | undefined;
   /** What the back end says on its own. */

@@ -19,6 +19,8 @@ export const EVENTS = {
   'memory-unsealed': 'info',
   /** A front end waits until the one that is served leaves. */
   waiting: 'warning',
+  /** The end was asked for, and waits for requests in flight. */
+  stopping: 'warning',
   /** A queue does not start, or does not stop, and why. */
   'queue-waits': 'warning',
   /** The driver or the front end asked for something that was refused. */
@@ -29,6 +31,8 @@ export const EVENTS = {
   'session-ended': 'error',
   /** A store failed a request. */
   'store-failed': 'error',
+  /** The end did not wait any longer. */
+  'given-up': 'error',
   /** A device needs a reset, or failed. */
   'device-failed': 'error',
 } as const satisfies { readonly [event: string]: Level };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { FRONT_DOORS } from '../../src/cli/running-copy.ts';
+import { FRONT_DOORS } from '../../src/daemon/running-copy.ts';
 import { startBelfry, testFolder } from './belfry-process.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');

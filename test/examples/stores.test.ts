@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
-import { shareRunningCopy } from '../../src/cli/running-copy.ts';
+import { shareRunningCopy } from '../../src/daemon/running-copy.ts';
 import { memory } from '../../src/stores/memory.ts';
 import { storeConformance } from '../../src/testing/store-conformance.ts';
 

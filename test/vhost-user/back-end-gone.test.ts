@@ -15,7 +15,7 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
 import { VhostUserDisk } from '../../src/vmm/vhost-user-disk.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
-import { type BackEnd, DISK_BYTES, gatedDisk, makeDisk, serveDisk } from './back-end.ts';
+import { type BackEnd, DISK_BYTES, gatedDisk, makeDisk, problemsTo, serveDisk } from './back-end.ts';
 import { DrivenDisk, type DrivenDiskOptions } from './driven-disk.ts';
 
 const PEER = 'qemu-storage-daemon';
@@ -53,8 +53,8 @@ class Machine extends DrivenDisk {
 
 /** The same disk again, or another one, at the socket of one that is gone. */
 async function serveAgain({ path, lines }: BackEnd, device = makeDisk()) {
-  const server = serve(device, { vhostUser: path, log: (line) => lines.push(line) });
-  return { [Symbol.asyncDispose]: () => server.close() };
+  const server = serve(device, { vhostUser: path, log: problemsTo(lines) });
+  return server;
 }
 
 const read = (sector: number) => blockRequest.read(sector, 512);

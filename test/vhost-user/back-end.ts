@@ -2,15 +2,18 @@
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LoopServer } from '../../src/daemon/loop-server.ts';
+import type { ServedDevice } from '../../src/daemon/served-device.ts';
 import type { BlockDeviceOptions } from '../../src/devices/blk/block-config.ts';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
-import { type Server, serve } from '../../src/serve.ts';
+import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import type { RawGuest, RawRing } from '../../src/testing/raw-guest.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
+import { type Log, levelOf } from '../../src/virtio/log.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 
@@ -26,7 +29,14 @@ export interface Listening {
 }
 
 export interface BackEnd extends Listening, AsyncDisposable {
-  readonly server: Server;
+  readonly server: ServedDevice;
+}
+
+/** Collects what is a problem: that front ends come and go is none. */
+export function problemsTo(lines: string[]): Log {
+  return (line, about) => {
+    if (levelOf(about) !== 'info') lines.push(line);
+  };
 }
 
 /** Serves any device; `lines` collects what it has to say. */
@@ -34,7 +44,7 @@ export function serveDevice(device: VirtioDevice, options: { once?: boolean } = 
   const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));
   const path = join(folder, 'device.sock');
   const lines: string[] = [];
-  const server = serve(device, { vhostUser: path, log: (line) => lines.push(line), ...options });
+  const server = new LoopServer(device, UnixListener.listen(path), { log: problemsTo(lines), ...options });
   return {
     path,
     server,

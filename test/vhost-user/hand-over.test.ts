@@ -10,8 +10,9 @@ import { type BackEndCommand, BackEndProcess } from '../../bench/back-end-proces
 import { BenchDisk } from '../../bench/bench-disk.ts';
 import { countErrors } from '../../bench/load/load-spec.ts';
 import { allowedProcessors } from '../../bench/processor-use.ts';
+import type { ServedDevice } from '../../src/daemon/served-device.ts';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
-import { type Server, serve } from '../../src/serve.ts';
+import { serve } from '../../src/serve.ts';
 import { memory } from '../../src/stores/memory.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -20,6 +21,7 @@ import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
 import { LendableImage } from '../../src/vmm/lendable-image.ts';
+import { problemsTo } from './back-end.ts';
 import { DrivenDisk, type Driving } from './driven-disk.ts';
 import { ScriptedBackEnd } from './scripted-back-end.ts';
 import type { Verified } from './verifying-thread.ts';
@@ -72,9 +74,12 @@ function assertIntact(all: readonly Verified[], t: TestContext): void {
 }
 
 /** Our own back end over the same image, locked by it. */
-function serveImage(exam: Exam): Server & { closeImage(): void } {
+function serveImage(exam: Exam): ServedDevice & { closeImage(): void } {
   const { store } = openStore(exam.file.path);
-  const server = serve(new BlockDevice(store, { queues: QUEUES }), { vhostUser: exam.socket, log: exam.log });
+  const server = serve(new BlockDevice(store, { queues: QUEUES }), {
+    vhostUser: exam.socket,
+    log: problemsTo(exam.lines),
+  });
   return Object.assign(server, { closeImage: () => void store.close?.() });
 }
 
@@ -150,7 +155,10 @@ test('a back end that is killed in mid-flight gives the disk back, and nothing i
 test('a back end that will not do is refused before anything is stopped', async (t) => {
   await using exam = new Exam();
   const store = memory(DISK_BYTES / 2);
-  await using _other = serve(new BlockDevice(store, { queues: QUEUES }), { vhostUser: exam.socket, log: exam.log });
+  await using _other = serve(new BlockDevice(store, { queues: QUEUES }), {
+    vhostUser: exam.socket,
+    log: problemsTo(exam.lines),
+  });
   const driving = await exam.begin();
   exam.handOver.toggle();
   await exam.handOver.settled;

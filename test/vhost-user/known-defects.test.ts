@@ -30,8 +30,7 @@ function startingDaemon(threads: number) {
     daemon,
     path,
     async [Symbol.asyncDispose]() {
-      daemon.stop();
-      await daemon.closed;
+      await daemon.close();
       listener[Symbol.dispose]();
       await store.close?.();
       rmSync(folder, { recursive: true });
@@ -46,8 +45,8 @@ test('regression: a disk that is stopped before its threads have started ends as
   const before = openDescriptors();
   for (const threads of [1, 3]) {
     await using starting = startingDaemon(threads);
-    starting.daemon.stop();
-    starting.daemon.stop();
+    void starting.daemon.close();
+    void starting.daemon.close();
     assert.equal((await starting.daemon.closed).requests, 0);
   }
   await eventually('the descriptors of the threads', () => openDescriptors() <= before);
@@ -63,11 +62,10 @@ test('regression: a disk is asked, and reached, before its threads have started,
 test('regression: a disk that has ended is asked in vain, and rings nobody else’s descriptors', async () => {
   const starting = startingDaemon(2);
   const { daemon } = starting;
-  daemon.stop();
-  await daemon.closed;
+  await daemon.close();
   // Whoever opens something now gets the numbers that were its threads'.
   const bells = Array.from({ length: 32 }, () => EventFd.create());
-  daemon.stop();
+  void daemon.close();
   daemon.refresh();
   assert.deepEqual(await daemon.report(), []);
   assert.equal((await daemon.snapshot()).requests, 0);

@@ -21,6 +21,7 @@ import {
   gatedDisk,
   makeDisk,
   openDescriptors,
+  problemsTo,
   serveDevice,
   serveDisk,
   sharedMappings,
@@ -89,7 +90,7 @@ test('close() ends a session that runs; who waits for its turn is turned away', 
   await attached.front.closedByPeer();
   await waiting.closedByPeer();
   assert.deepEqual(backEnd.lines, []);
-  assert.equal(backEnd.server.totals().requests, 1);
+  assert.equal((await backEnd.server.snapshot()).requests, 1);
 });
 
 test('close() finishes what is in flight, and takes no more', async () => {
@@ -197,7 +198,7 @@ test('regression: a front end for whom there is no descriptor waits until there 
   using loop = new EventLoop();
   const device = makeDisk();
   const lines: string[] = [];
-  const log = (line: string): unknown => lines.push(line);
+  const log = problemsTo(lines);
   const listener = UnixListener.listen(path);
   const accept = listener.accept.bind(listener);
   let looks = 0;

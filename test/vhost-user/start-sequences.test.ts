@@ -2,11 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from '../../src/sys/event-fd.ts';
-import { closeFd } from '../../src/sys/libc.ts';
 import { UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { every } from '../../src/testing/every.ts';
-import { makePipe } from '../../src/testing/pipe.ts';
 import {
   addMemReg,
   eventually,
@@ -295,25 +293,20 @@ test('regression: a ring whose memory comes with the second ADD_MEM_REG waits fo
   await assertServes(ring);
 });
 
-test('a pipe does for kicks and for calls', async () => {
+test('a UNIX socket does for calls: User-Mode Linux sends one', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
   const ring = guest.ring(0, FEATURES);
-  const kick = await makePipe();
-  const call = await makePipe();
+  const [call, theirs] = UnixSocket.pair();
   await negotiate(front);
-  await front.settle(
-    setMemTable([guest.region]),
-    ...ring.start(),
-    ring.notifier(Request.SET_VRING_KICK, kick.readFd),
-    ring.notifier(Request.SET_VRING_CALL, call.writeFd),
-  );
-  const called = EventFd.borrow(call.readFd);
+  await front.settle(setMemTable([guest.region]), ...ring.start(), ring.notifier(Request.SET_VRING_CALL, theirs.fd));
+  theirs[Symbol.dispose]();
+  const called = EventFd.borrow(call.fd);
   await eventually('the first call', () => called.clear());
   ring.submitQuietly(blockRequest.read(0, 512));
-  EventFd.borrow(kick.writeFd).signal();
+  ring.kick.signal();
   await ring.results();
   await eventually('a call', () => called.clear());
-  for (const fd of [kick.readFd, kick.writeFd, call.readFd, call.writeFd]) closeFd(fd);
+  call[Symbol.dispose]();
 });

@@ -44,8 +44,7 @@ async function assertServes(through: RawRing, back: RawRing, sector: number): Pr
 // What the first thread of a process opens for good is no leak.
 before(async () => {
   await using backEnd = await serveByThreads(2);
-  backEnd.daemon.stop();
-  await backEnd.daemon.closed;
+  await backEnd.daemon.close();
 });
 
 for (const threads of [1, 2, 3, 4]) {
@@ -66,7 +65,7 @@ for (const threads of [1, 2, 3, 4]) {
       }
       await assertServes(rings[0] as RawRing, rings[3] as RawRing, 100);
 
-      backEnd.daemon.stop();
+      void backEnd.daemon.close();
       await front.closedByPeer();
       assert.equal((await backEnd.daemon.closed).requests, 34);
       assert.deepEqual(backEnd.lines, []);
@@ -79,8 +78,7 @@ test('every look at the counts is answered, also when several look at once', asy
   await using backEnd = await serveByThreads(2);
   const snapshots = await Promise.all([1, 2, 3].map(() => backEnd.daemon.snapshot()));
   assert.deepEqual(snapshots, [snapshots[0], snapshots[0], snapshots[0]]);
-  backEnd.daemon.stop();
-  await backEnd.daemon.closed;
+  await backEnd.daemon.close();
   // And after the end.
   assert.deepEqual(await backEnd.daemon.snapshot(), snapshots[0]);
 });
@@ -120,7 +118,7 @@ test('memory that cannot be mapped ends the session, on several threads too', as
     using attached = await attach(backEnd, guest);
     const readOnly = { ...guest.region, guestAddress: 1 << 30, sizeBytes: 100, fd: 0 };
     const { openSync, closeSync } = await import('node:fs');
-    const fd = openSync(import.meta.filename, 'r');
+    const fd = openSync(`/proc/self/fd/${guest.region.fd}`, 'r');
     attached.front.send(addMemReg({ ...readOnly, fd }));
     closeSync(fd);
     await attached.front.closedByPeer();
@@ -287,8 +285,7 @@ test('regression: a thread that dies ends the others, and is reported', async ()
 test("regression: the listening socket stays its owner's when the threads have ended", async () => {
   await using backEnd = await serveByThreads(1);
   const described = readlinkSync(`/proc/self/fd/${backEnd.listenFd}`);
-  backEnd.daemon.stop();
-  await backEnd.daemon.closed;
+  await backEnd.daemon.close();
   assert.equal(readlinkSync(`/proc/self/fd/${backEnd.listenFd}`), described);
 });
 

@@ -6,7 +6,7 @@ import { DeviceDaemon, type DeviceDaemonOptions } from '../../src/daemon/device-
 import { openStore } from '../../src/stores/open-store.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
-import type { Listening } from './back-end.ts';
+import { type Listening, problemsTo } from './back-end.ts';
 
 export interface ThreadedBackEnd extends Listening, AsyncDisposable {
   readonly daemon: DeviceDaemon;
@@ -29,7 +29,7 @@ export async function serveByThreads(
     threads,
     poll: 'off',
     once: false,
-    log: (line) => lines.push(line),
+    log: problemsTo(lines),
     ...options,
   });
   await daemon.ready();
@@ -41,8 +41,7 @@ export async function serveByThreads(
     connect: () => RawFrontEnd.connect(path),
     async [Symbol.asyncDispose]() {
       // A daemon that has ended by itself cannot be told to.
-      daemon.stop();
-      await daemon.closed;
+      await daemon.close();
       listener[Symbol.dispose]();
       await store.close?.();
       rmSync(folder, { recursive: true });

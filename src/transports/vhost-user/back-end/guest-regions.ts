@@ -74,7 +74,10 @@ export class GuestRegions {
   #statusOf(messageName: string, fd: number): Stats {
     const kind = receivedKind(fd);
     if (kind !== 'memory' && !(kind === 'other' && this.#allowFiles))
-      throw new ProtocolError(messageName, `the descriptor is ${nameOfKind(kind)}: a memfd or a file in memory is wanted`);
+      throw new ProtocolError(
+        messageName,
+        `the descriptor is ${nameOfKind(kind)}: a memfd or a file in memory is wanted`,
+      );
     const status = fstatSync(fd);
     if (!status.isFile()) throw new ProtocolError(messageName, 'the descriptor is no file: a memfd is wanted');
     return status;

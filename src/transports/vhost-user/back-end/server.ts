@@ -71,7 +71,10 @@ export class VhostUserServer {
     } catch (error) {
       const { message } = error as Error;
       if (!this.#hasComplained)
-        this.#options.log(`a front end waits: ${message}; tried again every second`, { event: 'waiting', ...codeOf(error) });
+        this.#options.log(`a front end waits: ${message}; tried again every second`, {
+          event: 'waiting',
+          ...codeOf(error),
+        });
       this.#hasComplained = true;
       this.#listening?.[Symbol.dispose]();
       this.#listening = this.#loop.timer(RETRY_MS, () => this.#listen());
@@ -104,7 +107,10 @@ export class VhostUserServer {
         log(`a front end waits: another one has been connected for ${seconds} s`, { event: 'waiting' }),
       peerGone: () =>
         connection.close(
-          new ProtocolError('connection', 'its process has exited, somebody keeps it open, and another front end waits'),
+          new ProtocolError(
+            'connection',
+            'its process has exited, somebody keeps it open, and another front end waits',
+          ),
         ),
     });
   }

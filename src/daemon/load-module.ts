@@ -4,7 +4,9 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { checkStore, unknownMembers } from '../devices/blk/check-store.ts';
+import { checkDevice, kindOf, looksLikeDevice } from '../virtio/check-device.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
+import type { Log } from '../virtio/log.ts';
 import { shareRunningCopy } from './running-copy.ts';
 
 /** What a module's default export is. */
@@ -21,13 +23,15 @@ export function isModule(spec: string): boolean {
 }
 
 /** Loads the default export, or what it makes if it is a function. Throws Error, one line that names the module and what is wrong. */
-export async function loadModule(spec: string, log: (line: string) => void): Promise<Loaded> {
+export async function loadModule(spec: string, log: Log): Promise<Loaded> {
   const exported = await importDefault(spec);
   if (typeof exported !== 'object' || exported === null)
     throw new Error(`${spec}: ${WANTED}; it is ${exported === undefined ? 'missing' : kindOf(exported)}`);
-  if (isDevice(exported)) return { kind: 'device', device: exported };
-  if ('process' in exported || 'queueSizes' in exported) throw new Error(`${spec}: ${whatDeviceLacks(exported)}`);
   try {
+    if (looksLikeDevice(exported)) {
+      checkDevice(exported);
+      return { kind: 'device', device: exported };
+    }
     checkStore(exported);
   } catch (error) {
     throw new Error(`${spec}: ${(error as Error).message}`);
@@ -38,7 +42,7 @@ export async function loadModule(spec: string, log: (line: string) => void): Pro
 }
 
 /** As `loadModule`, where a disk is wanted. */
-export async function loadStore(spec: string, log: (line: string) => void): Promise<BlockStore> {
+export async function loadStore(spec: string, log: Log): Promise<BlockStore> {
   const loaded = await loadModule(spec, log);
   if (loaded.kind === 'store') return loaded.store;
   throw new Error(`${spec}: a BlockStore is wanted here, and its default export is a device`);
@@ -63,21 +67,4 @@ function placeOf(error: unknown): string {
   const [, place] =
     /\((?:file:\/\/)?([^()]+:\d+):\d+\)|^\s*at (?:file:\/\/)?(\S+:\d+):\d+$/m.exec((error as Error)?.stack ?? '') ?? [];
   return place === undefined || place.startsWith('node:') ? '' : ` (${place})`;
-}
-
-function isDevice(exported: object): exported is VirtioDevice {
-  const { type, queueSizes, process } = exported as Partial<VirtioDevice>;
-  return typeof type === 'number' && Array.isArray(queueSizes) && typeof process === 'function';
-}
-
-function whatDeviceLacks(exported: object): string {
-  const { type, queueSizes, process } = exported as Partial<VirtioDevice>;
-  if (typeof type !== 'number') return `the device's type is ${kindOf(type)}; the number of VIRTIO 1.3 §5 is wanted`;
-  if (!Array.isArray(queueSizes))
-    return `the device's queueSizes is ${kindOf(queueSizes)}; an array of sizes is wanted`;
-  return `the device's process is ${kindOf(process)}; a function process(index, queue) is wanted`;
-}
-
-function kindOf(value: unknown): string {
-  return value === undefined ? 'missing' : value === null ? 'null' : `a ${typeof value}`;
 }

@@ -1,0 +1,70 @@
+// Upper floor: a device object served in this thread's Node loop.
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { EventLoop } from '../sys/event-loop.ts';
+import { rideNodeLoop } from '../sys/node-loop.ts';
+import type { UnixListener } from '../sys/unix-socket.ts';
+import { LocalHost } from '../transports/queue/local-host.ts';
+import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import type { Log } from '../virtio/log.ts';
+import { totalOf } from '../virtio/queue-counters.ts';
+import type { DeviceSnapshot } from './device-snapshot.ts';
+import type { DeviceProfile } from './device-source.ts';
+import type { ServedDevice } from './served-device.ts';
+
+export interface LoopServerOptions {
+  /** One line for each thing a person should know; what a guest can have said again and again is not cut down here. */
+  readonly log: Log;
+  readonly once?: boolean;
+  readonly allowFileMemory?: boolean;
+}
+
+/** A device in this thread's Node loop. */
+export class LoopServer implements ServedDevice {
+  readonly latency: RecordableHistogram = createHistogram();
+  readonly closed: Promise<DeviceSnapshot>;
+  readonly #device: VirtioDevice;
+  readonly #host: LocalHost;
+  readonly #server: VhostUserServer;
+
+  /** @param listener is closed with the rest. */
+  constructor(device: VirtioDevice, listener: UnixListener, options: LoopServerOptions) {
+    const loop = new EventLoop();
+    this.#device = device;
+    this.#host = new LocalHost(device, loop, { log: options.log, latency: this.latency });
+    const closed = Promise.withResolvers<DeviceSnapshot>();
+    this.closed = closed.promise;
+    const onClosed = (): void => {
+      ride[Symbol.dispose]();
+      loop[Symbol.dispose]();
+      closed.resolve(this.snapshot());
+    };
+    this.#server = new VhostUserServer(listener, this.#host, loop, { ...options, onClosed });
+    const ride = rideNodeLoop(loop);
+  }
+
+  async ready(): Promise<DeviceProfile> {
+    return { name: `a device of type ${this.#device.type}`, queues: this.#device.queueSizes.length };
+  }
+
+  async snapshot(): Promise<DeviceSnapshot> {
+    const { read = 0, written = 0 } = (this.#device as { bytes?: { read: number; written: number } }).bytes ?? {};
+    return { ...totalOf(this.#host.counters), bytesRead: read, bytesWritten: written };
+  }
+
+  async report() {
+    return this.#host.report();
+  }
+
+  /** What a device of this thread has behind it, its maker knows: `device.resize`. */
+  refresh(): void {}
+
+  close(): Promise<DeviceSnapshot> {
+    this.#server.close();
+    return this.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
