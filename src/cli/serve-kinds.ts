@@ -6,7 +6,7 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import { openStore } from '../stores/open-store.ts';
 import type { BlkFlags, ServeFlags, ThreadFlags } from './serve.ts';
 import { runService, type Service } from './serve-run.ts';
-import { UsageError } from './usage-error.ts';
+import { asUsage, UsageError } from './usage-error.ts';
 
 export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
   if (flags.threads > flags.queues)
@@ -68,9 +68,7 @@ function usage<T>(what: string, step: () => T): T {
   try {
     return step();
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const message = error.message.replace(/^blockSize/, '--block-size: the block size');
-    throw new UsageError(what === '' ? message : `${what}: ${message}`);
+    throw asUsage(error, what);
   }
 }
 

@@ -23,15 +23,20 @@ for (const [requests, kicks, calls, expected] of [
   [0, 3, 1, '3 kicks, 1 call'],
 ] as const) {
   test(`of ${requests} requests with ${kicks} kicks and ${calls} calls it says how many rings were saved`, (t) => {
-    const print = t.mock.method(console, 'log', () => {});
+    const print = t.mock.method(process.stdout, 'write', () => true);
     new ServeReport({ json: false, quiet: false }).closed(snapshot(requests, kicks, calls), disk);
-    assert.ok(`${print.mock.calls[0]?.arguments}`.endsWith(expected), `${print.mock.calls[0]?.arguments}`);
+    const said = `${print.mock.calls[0]?.arguments[0]}`;
+    print.mock.restore();
+    assert.ok(said.endsWith(`${expected}\n`), said);
   });
 }
 
 test('as JSON the rings saved are numbers', (t) => {
-  const print = t.mock.method(console, 'log', () => {});
+  const print = t.mock.method(process.stdout, 'write', () => true);
   new ServeReport({ json: true, quiet: false }).closed(snapshot(10, 12, 4), disk);
-  const { kicksSaved, callsSaved } = JSON.parse(`${print.mock.calls[0]?.arguments}`);
+  const said = `${print.mock.calls[0]?.arguments[0]}`;
+  print.mock.restore();
+  const { kicksSaved, callsSaved, level, event } = JSON.parse(said);
+  assert.deepEqual([level, event], ['info', 'closed']);
   assert.deepEqual([kicksSaved, callsSaved], [0, 6]);
 });

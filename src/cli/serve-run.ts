@@ -9,7 +9,7 @@ import { LogFile } from './log-file.ts';
 import type { ServeFlags } from './serve.ts';
 import { endInOrder, ServiceEnd } from './serve-end.ts';
 import { ServeReport } from './serve-report.ts';
-import { UsageError } from './usage-error.ts';
+import { asUsage, UsageError } from './usage-error.ts';
 
 /** What is to be served, and how. */
 export interface Service {
@@ -38,7 +38,9 @@ export async function runService(flags: ServeFlags, make: () => Service): Promis
   using listener = openListener(flags);
   device = start(service, listener, flags, report);
   end.of(device);
-  const profile = await device.ready();
+  const profile = await device.ready().catch((error: unknown) => {
+    throw asUsage(error);
+  });
   report.listening({ ...profile, threads: service.threads, poll: service.poll }, flags.socket);
   report.follow(device);
   serviceManager.notify('READY=1');

@@ -50,6 +50,11 @@ Examples:
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
 
+const RNG_EXAMPLES = `${SIGNALS}
+Examples:
+  belfry serve rng --socket /tmp/rng.sock
+`;
+
 const EXAMPLES = `
 MODULE is TypeScript or JavaScript whose default export is a device or a disk, or a function that makes one.
 ${SIGNALS}
@@ -100,7 +105,9 @@ function blkCommand(): Command {
 }
 
 export function serveCommand(): Command {
-  const rng = new Command('rng').description('serve a source of random numbers (virtio-rng)');
+  const rng = new Command('rng')
+    .description('serve a source of random numbers (virtio-rng)')
+    .addHelpText('after', RNG_EXAMPLES);
   const serve = new Command('serve')
     .description('serve a device to virtual machines over vhost-user')
     .argument('[module]', 'a device of your own')

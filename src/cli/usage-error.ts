@@ -8,3 +8,10 @@ export class UsageError extends Error {
     this.name = 'UsageError';
   }
 }
+
+/** An error that a person's arguments caused, where it is one: RangeError says that a value is out of range. */
+export function asUsage(error: unknown, what = ''): unknown {
+  if (!(error instanceof RangeError)) return error;
+  const message = error.message.replace(/^blockSize/, '--block-size: the block size');
+  return new UsageError(what === '' ? message : `${what}: ${message}`);
+}

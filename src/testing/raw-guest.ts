@@ -1,4 +1,5 @@
 // Upper floor: the guest behind a raw front end: memory to share, and disks' rings in it with their eventfds.
+import { ftruncateSync } from 'node:fs';
 import { EventFd } from '../sys/event-fd.ts';
 import { closeFd } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
@@ -16,6 +17,8 @@ export interface RawGuestOptions {
   readonly guestAddress?: number;
   /** Where in its file the memory begins. */
   readonly mmapOffset?: number;
+  /** A file to hold the memory, which is made long enough; it is the guest's to close. A sealed memfd unless said. */
+  readonly file?: number;
 }
 
 /** Far from guest addresses, so that a back end that mixes them up fails at once. */
@@ -29,8 +32,9 @@ export class RawGuest implements Disposable {
   readonly #mapping: Mapping;
   readonly #rings: RawRing[] = [];
 
-  constructor({ sizeBytes = 1 << 20, guestAddress = 1 << 20, mmapOffset = 0 }: RawGuestOptions = {}) {
-    this.fd = createMemfd('raw-guest', mmapOffset + sizeBytes);
+  constructor({ sizeBytes = 1 << 20, guestAddress = 1 << 20, mmapOffset = 0, file }: RawGuestOptions = {}) {
+    this.fd = file ?? createMemfd('raw-guest', mmapOffset + sizeBytes);
+    if (file !== undefined) ftruncateSync(file, mmapOffset + sizeBytes);
     this.#mapping = Mapping.ofFile(this.fd, mmapOffset + sizeBytes);
     this.memory = new DriverMemory(this.#mapping.bytes.subarray(mmapOffset), guestAddress);
     this.region = { guestAddress, sizeBytes, userAddress: guestAddress + USER_OFFSET, mmapOffset, fd: this.fd };

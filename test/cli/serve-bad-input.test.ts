@@ -69,7 +69,7 @@ const modules: readonly [string, source: string, RegExp][] = [
   ['throws over several lines', 'throw new Error("one\\ntwo");', /disk\.ts: the module failed: one two/],
   ['is no TypeScript', 'export default {{{', /disk\.ts: the module failed: /],
   ['exports nothing', 'export const disk = 1;', /default export is to be a BlockStore .* it is missing/],
-  ['exports a number', 'export default 5;', /it is number/],
+  ['exports a number', 'export default 5;', /it is a number/],
   ['makes nothing', 'export default () => null;', /default export is to be a BlockStore .* it is null/],
   ['exports a disk that cannot be read', 'export default { sizeBytes: 512 };', /the disk has no read/],
   ['has no size', 'export default { read() {} };', /sizeBytes is undefined/],
@@ -115,12 +115,19 @@ for (const [name, args, what] of flags) {
 
 test('serve refuses a block size that does not fit the disk', async (t) => {
   const args = ['small', '--socket', 'sock', '--block-size', '4096'];
-  await refused(t, args, USAGE, /--block-size: .*1024 bytes are not a multiple of 4096/, { small: 'x'.repeat(1024) });
+  await refused(
+    t,
+    args,
+    USAGE,
+    /--block-size: the block size is 4096; the disk's 1024 bytes are not a multiple of it/,
+    { small: 'x'.repeat(1024) },
+  );
 });
 
-test('serve refuses several threads for a disk module', async (t) => {
+test('serve refuses a block size that does not fit the disk of a module', async (t) => {
+  const args = ['./disk.ts', '--socket', 'sock', '--block-size', '4096'];
   const files = { 'disk.ts': 'export default { sizeBytes: 512, read() {} };' };
-  await refused(t, ['./disk.ts', '--socket', 'sock', '--threads', '2'], USAGE, /--threads: .*one thread/, files);
+  await refused(t, args, USAGE, /--block-size: the block size is 4096; the disk's 512 bytes/, files);
 });
 
 test('serve refuses a socket in a folder that does not exist', async (t) => {

@@ -45,7 +45,8 @@ test('serve --log appends every line to the file, with its time, and prints none
     assert.deepEqual([code, stdout, stderr], [0, '', '']);
   }
   const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
-  const one = [/Serving mem:1M .* at sock/, /session ended: /, /no queue runs$/, /closed: 0 requests/];
+  const session = [/a front end connected$/, /session ended: /, /the front end left$/];
+  const one = [/Serving mem:1M .* at sock/, ...session, /no queue runs$/, /closed: 0 requests/];
   assert.equal(lines.length, 2 * one.length);
   for (const [i, line] of lines.entries())
     assert.match(line, new RegExp(`^${TIME} ${(one[i % one.length] as RegExp).source}`));
@@ -69,13 +70,15 @@ test('SIGHUP has serve go on in a new file, as logrotate wants it', async (t) =>
     textOf(path)
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as { event: string; time: string }),
+      .map((line) => JSON.parse(line) as { event: string; time: string; level: string; code?: string }),
   );
   assert.deepEqual(
     events.map((of) => of.map(({ event }) => event)),
-    [['listening'], ['log', 'closed']],
+    [['listening'], ['connected', 'session-ended', 'left', 'closed']],
   );
   for (const { time } of events.flat()) assert.match(time, new RegExp(`^${TIME}$`));
+  const ended = events.flat().find(({ event }) => event === 'session-ended');
+  assert.deepEqual([ended?.level, ended?.code], ['error', 'BELFRY_PROTOCOL']);
 });
 
 test('a log that cannot be opened again stays the one it is, and says why', async (t) => {

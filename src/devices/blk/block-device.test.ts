@@ -231,7 +231,7 @@ suite('a store that fails', () => {
     assert.equal((await loop.request(blockRequest.getId())).status, blk.VIRTIO_BLK_S_OK);
     return { outcome: [status, usedLength], lines: loop.lines };
   }
-  const LINE = 'store shaky: request type 0 at offset 2048 failed: no luck';
+  const LINE = 'store shaky: read at byte 2048 failed: no luck';
   const noLuck = (): never => fail(new Error('no luck'));
 
   test('throwing costs one request, and a line that names store, offset and cause', async () => {
@@ -246,7 +246,7 @@ suite('a store that fails', () => {
     const { lines } = await failing(() => {
       throw 'plain words';
     });
-    assert.deepEqual(lines, ['store shaky: request type 0 at offset 2048 failed: plain words']);
+    assert.deepEqual(lines, ['store shaky: read at byte 2048 failed: plain words']);
   });
 
   for (const how of ['throws', 'rejects']) {
