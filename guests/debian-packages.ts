@@ -47,7 +47,9 @@ export async function unpackedPackage(
     return unpacked;
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw new PeerMissingError(`${name} is not installed and could not be downloaded: ${firstLine(error)}`);
+    throw new PeerMissingError(
+      `${name} is not installed (apt-get install ${name}) and could not be downloaded: ${firstLine(error)}`,
+    );
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

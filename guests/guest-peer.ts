@@ -11,7 +11,17 @@ export interface GuestBoot {
   readonly initramfs: string;
   /** An empty folder for the peer's own files, removed by the caller. */
   readonly folder: string;
+  /** Default `report`. */
+  readonly wiring?: Wiring;
 }
+
+/**
+ * What leads out of the guest. `report`: its console, to standard output. `shell`: the console, to standard input and
+ * output, and `GuestPeer.secondLine`, to the socket that is descriptor 3.
+ */
+export type Wiring = 'report' | 'shell';
+
+export const SECOND_LINE_FD = 3;
 
 export interface GuestCommand {
   readonly file: string;
@@ -24,10 +34,14 @@ export interface GuestPeer {
   readonly name: 'user-mode-linux' | 'qemu';
   /** What runs, in one line for people: program and kernel version. */
   readonly description: string;
+  /** The file of the kernel: linux.uml itself, or a bzImage. */
+  readonly kernel: string;
   /** The most request queues its kernel can use on one disk. */
   readonly maxQueues: number;
   /** The modules its kernel must load before it sees the disks, in load order. */
   readonly modules: readonly KernelModule[];
+  /** The guest's device that leads to `SECOND_LINE_FD`, with the wiring `shell`. */
+  readonly secondLine: string;
   /** The command that boots; its standard output is the guest's console. */
   command(boot: GuestBoot): GuestCommand;
 }

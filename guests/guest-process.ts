@@ -1,8 +1,17 @@
 // guests: one peer's process, bounded in time and killed with everything it started.
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { GuestCommand } from './guest-peer.ts';
+
+export interface GroupOptions {
+  readonly stdio: StdioOptions;
+  /** Called at once, with the process and what `stdio` made. */
+  readonly attach: (child: ChildProcess) => void;
+  /** No limit when absent. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
 
 export interface GuestProcessOptions {
   readonly timeoutMs: number;
@@ -21,33 +30,44 @@ export type GuestExit = { readonly kind: 'exited'; readonly code: number | null 
  * Throws the signal's reason when aborted, and an Error when the command cannot be started.
  */
 export async function runGuestProcess(command: GuestCommand, options: GuestProcessOptions): Promise<GuestExit> {
-  options.signal?.throwIfAborted();
+  const { onLine, onStart, ...rest } = options;
+  const attach = ({ pid, stdout, stderr }: ChildProcess): void => {
+    if (pid !== undefined) onStart?.(pid);
+    for (const input of [stdout, stderr]) if (input !== null) createInterface({ input }).on('line', onLine);
+  };
+  return await runInGroup(command, { ...rest, stdio: ['ignore', 'pipe', 'pipe'], attach });
+}
+
+/** As `runGuestProcess`, with whatever is attached to the descriptors of the process. */
+export async function runInGroup(command: GuestCommand, options: GroupOptions): Promise<GuestExit> {
+  const { stdio, attach, timeoutMs, signal } = options;
+  signal?.throwIfAborted();
   const child = spawn(command.file, command.words, {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio,
     // A process group of its own, so that User-Mode Linux's many processes die together.
     detached: true,
     env: { ...process.env, ...command.environment },
   });
   const leash = child.pid === undefined ? undefined : leashOn(child.pid);
-  if (child.pid !== undefined) options.onStart?.(child.pid);
   const kill = (): void => killGroup(child.pid);
   let timedOut = false;
-  const timer = setTimeout(() => {
+  const onTimeout = (): void => {
     timedOut = true;
     kill();
-  }, options.timeoutMs);
-  options.signal?.addEventListener('abort', kill);
+  };
+  const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs);
+  signal?.addEventListener('abort', kill);
   try {
-    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', options.onLine);
+    attach(child);
     const code = await new Promise<number | null>((resolve, reject) => {
       child.once('error', reject);
       child.once('close', resolve);
     });
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     return timedOut ? { kind: 'timed-out' } : { kind: 'exited', code };
   } finally {
     clearTimeout(timer);
-    options.signal?.removeEventListener('abort', kill);
+    signal?.removeEventListener('abort', kill);
     kill();
     leash?.kill('SIGKILL');
   }

@@ -31,6 +31,9 @@ const DYNAMIC_PROGRAMS: readonly GuestProgram[] = [
   { name: 'blkdiscard', debianPackage: 'util-linux', guestPath: 'sbin/blkdiscard' },
 ];
 
+/** Load from inside a guest. */
+export const FIO: GuestProgram = { name: 'fio', debianPackage: 'fio', guestPath: 'sbin/fio' };
+
 /**
  * Files for the initramfs: a static busybox, mkfs.ext4, e2fsck, sfdisk, blkdiscard, and every library they load.
  * A program the host lacks is downloaded into the cache. Throws `PeerMissingError` when that fails too.

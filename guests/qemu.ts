@@ -2,7 +2,7 @@
 import { findDebianKernel } from './debian-kernel.ts';
 import type { FetchOptions } from './debian-packages.ts';
 import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
-import { PeerMissingError } from './guest-peer.ts';
+import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 
 const WANTED_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
@@ -20,8 +20,10 @@ export async function findQemu(options: FetchOptions = {}): Promise<GuestPeer> {
   return {
     name: 'qemu',
     description: `QEMU with Linux ${kernel.version} (${program}, TCG)`,
+    kernel: kernel.image,
     maxQueues: MAX_QUEUES,
     modules: kernel.modules,
+    secondLine: '/dev/ttyS1',
     command: (boot) => qemuCommand(program, kernel.image, boot),
   };
 }
@@ -31,6 +33,7 @@ function qemuCommand(program: string, kernelImage: string, boot: GuestBoot): Gue
     ...['-chardev', `socket,id=socket${index},path=${socket.replaceAll(',', ',,')}`],
     ...['-device', `vhost-user-blk-pci,chardev=socket${index},num-queues=${boot.queues}`],
   ]);
+  const secondLine = ['-chardev', `socket,id=line2,fd=${SECOND_LINE_FD}`, '-serial', 'chardev:line2'];
   return {
     file: program,
     words: [
@@ -39,6 +42,7 @@ function qemuCommand(program: string, kernelImage: string, boot: GuestBoot): Gue
       ...['-m', `${boot.memoryMiB}`, '-object', `memory-backend-memfd,id=memory,size=${boot.memoryMiB}M,share=on`],
       ...['-numa', 'node,memdev=memory'],
       ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
+      ...(boot.wiring === 'shell' ? secondLine : []),
       ...['-kernel', kernelImage, '-initrd', boot.initramfs, '-append', 'console=ttyS0 quiet panic=-1'],
       ...disks,
     ],

@@ -76,7 +76,8 @@ export async function runGuest(peer: GuestPeer, run: GuestRun): Promise<GuestRep
   }
 }
 
-async function expectSocket(path: string): Promise<void> {
+/** Throws an Error where there is no socket: a guest would wait for ever. */
+export async function expectSocket(path: string): Promise<void> {
   const status = await stat(path).catch(() => undefined);
   if (!status?.isSocket()) throw new Error(`there is no socket at ${path}: start the back end first`);
 }

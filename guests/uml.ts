@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import type { FetchOptions } from './debian-packages.ts';
 import { unpackedPackage } from './debian-packages.ts';
 import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
-import { PeerMissingError } from './guest-peer.ts';
+import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 import { kernelModules } from './kernel-modules.ts';
 
@@ -51,9 +51,11 @@ function peerOf(kernel: UmlKernel): GuestPeer {
   return {
     name: 'user-mode-linux',
     description: `User-Mode Linux ${basename(kernel.modulesFolder)} (${kernel.program})`,
+    kernel: kernel.program,
     // It has one CPU, and virtio_blk uses no more queues than CPUs.
     maxQueues: 1,
     modules: kernelModules(kernel.modulesFolder, WANTED_MODULES),
+    secondLine: '/dev/tty1',
     command: (boot) => umlCommand(kernel.program, boot),
   };
 }
@@ -70,7 +72,7 @@ function umlCommand(program: string, boot: GuestBoot): GuestCommand {
       `initrd=${boot.initramfs}`,
       ...devices,
       'con=null',
-      'con0=null,fd:1',
+      ...(boot.wiring === 'shell' ? ['con0=fd:0,fd:1', `con1=null,fd:${SECOND_LINE_FD}`] : ['con0=null,fd:1']),
       `uml_dir=${boot.folder}`,
       'quiet',
       ...QUICK_BOOT,

@@ -12,6 +12,7 @@ const EXIT_USAGE = 2;
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
+  shell: async () => (await import('./shell.ts')).shellCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   doorbell: async () => (await import('./doorbell.ts')).doorbellCommand(),

@@ -20,6 +20,8 @@ export interface Surroundings {
   readonly before?: readonly string[];
   /** How Belfry itself is called. Default: this Node on bin/belfry.ts. */
   readonly command?: readonly string[];
+  /** What it reads on standard input; nothing when absent. */
+  readonly input?: string;
   /** What it inherits as descriptors 3, 4, …. */
   readonly fds?: readonly number[];
   readonly timeoutMs?: number;
@@ -42,9 +44,11 @@ const TIMEOUT_MS = 60_000;
 /** Starts `belfry ...args`; disposing of it kills it. */
 export function startBelfry(args: readonly string[], surroundings: Surroundings = {}): Running {
   const [file = '', ...words] = [...(surroundings.before ?? []), ...(surroundings.command ?? WORDS), ...args];
-  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(surroundings.fds ?? [])];
+  const { input } = surroundings;
+  const stdio: StdioOptions = [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(surroundings.fds ?? [])];
   const env = { ...process.env, ...surroundings.env };
   const child = spawn(file, words, { stdio, env, ...(surroundings.cwd && { cwd: surroundings.cwd }) });
+  child.stdin?.on('error', () => {}).end(input);
   const output = { stdout: collect(child, 'stdout'), stderr: collect(child, 'stderr') };
   const timer = setTimeout(() => child.kill('SIGKILL'), surroundings.timeoutMs ?? TIMEOUT_MS);
   const ended = once(child, 'close').then(([code, signal]): Ended => {

@@ -1,0 +1,173 @@
+// demo: a disk that a person named, served by `belfry serve blk` in a process of its own that ends with this one.
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { type GuestExit, runInGroup } from '../guests/guest-process.ts';
+import { moduleBeside } from '../src/sys/thread.ts';
+
+export interface ServedStoreOptions {
+  /** STORE as `belfry serve blk` takes it. */
+  readonly spec: string;
+  readonly readOnly: boolean;
+  readonly serial: string;
+  /** Told what the back end has to say, a line at a time. */
+  readonly log: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What `belfry serve blk --json` says when it listens. */
+export interface StoreFacts {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+}
+
+/** What it says when it has ended. */
+export interface StoreCounts {
+  readonly requests: number;
+  readonly batches: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly kicks: number;
+  readonly calls: number;
+  readonly kicksSaved: number;
+  readonly callsSaved: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+interface Event {
+  readonly event: string;
+  readonly line?: string;
+}
+
+/** The back end cannot serve the store; the message is its own line. */
+export class StoreError extends Error {
+  readonly code = 'STORE_NOT_SERVED';
+  /** The back end's: 2 where what was typed is wrong. */
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+const USAGE = 2;
+const STOP_MS = 10_000;
+
+export class ServedStore implements AsyncDisposable {
+  readonly socket: string;
+  /** Aborted when the back end ends by itself, with what it said. */
+  readonly ended: AbortSignal;
+  readonly #end = new AbortController();
+  readonly #folder: string;
+  readonly #listening = Promise.withResolvers<StoreFacts>();
+  readonly #options: ServedStoreOptions;
+  readonly #exited: Promise<void>;
+  #child: ChildProcess | undefined;
+  #counts: StoreCounts | undefined;
+  #lastLine = '';
+  #isListening = false;
+  #isStopping = false;
+
+  private constructor(options: ServedStoreOptions) {
+    this.#options = options;
+    this.ended = this.#end.signal;
+    this.#folder = mkdtempSync(join(tmpdir(), 'belfry-store-'));
+    this.socket = join(this.#folder, 'disk.sock');
+    const { signal } = options;
+    this.#listening.promise.catch(() => {});
+    this.#exited = runInGroup(serveCommand(options, this.socket), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      attach: this.#attach,
+      ...(signal && { signal }),
+    }).then(this.#onExit, this.#fail);
+  }
+
+  /** Serves when it is fulfilled. Throws `StoreError`, and the signal's reason. */
+  static async start(options: ServedStoreOptions): Promise<[ServedStore, StoreFacts]> {
+    const store = new ServedStore(options);
+    try {
+      return [store, await store.#listening.promise];
+    } catch (error) {
+      await store[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Ends serving, and returns the counts of all of it. Throws `StoreError` when it had failed before. */
+  async stop(): Promise<StoreCounts> {
+    this.#isStopping = true;
+    this.#child?.kill('SIGTERM');
+    const killer = setTimeout(() => this.#child?.kill('SIGKILL'), STOP_MS);
+    await this.#exited;
+    clearTimeout(killer);
+    if (this.#counts === undefined) throw this.ended.reason;
+    return this.#counts;
+  }
+
+  readonly #attach = (child: ChildProcess): void => {
+    this.#child = child;
+    const { stdout, stderr } = child;
+    if (stdout !== null) createInterface({ input: stdout }).on('line', this.#take);
+    if (stderr !== null) createInterface({ input: stderr }).on('line', this.#complain);
+  };
+
+  readonly #take = (line: string): void => {
+    const event = eventOf(line);
+    if (event?.event === 'listening') this.#onListening(event as unknown as StoreFacts);
+    if (event?.event === 'closed') this.#counts = event as unknown as StoreCounts;
+    if (event?.event === 'log' && event.line !== undefined) this.#options.log(event.line);
+  };
+
+  #onListening(facts: StoreFacts): void {
+    this.#isListening = true;
+    this.#listening.resolve(facts);
+  }
+
+  readonly #complain = (line: string): void => {
+    this.#lastLine = line.replace(/^belfry: /, '');
+    // Before it listens this is why it does not.
+    if (this.#isListening) this.#options.log(this.#lastLine);
+  };
+
+  readonly #onExit = (exit: GuestExit): void => {
+    const code = exit.kind === 'exited' ? exit.code : null;
+    const said = this.#lastLine || `the back end of ${this.#options.spec} ended (${code ?? 'killed'})`;
+    if (!this.#isStopping || this.#counts === undefined) this.#fail(new StoreError(said, code === USAGE ? USAGE : 1));
+  };
+
+  readonly #fail = (error: Error): void => {
+    this.#end.abort(error);
+    this.#listening.reject(error);
+  };
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Why it failed, if it did, `ended` has told.
+    await this.stop().catch(() => {});
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function serveCommand({ spec, readOnly, serial }: ServedStoreOptions, socket: string) {
+  const program = fileURLToPath(moduleBeside('../bin/belfry', import.meta.url));
+  const serve = ['serve', 'blk', spec, '--socket', socket, '--serial', serial, '--json'];
+  return {
+    file: process.execPath,
+    words: ['--disable-warning=ExperimentalWarning', program, ...serve, ...(readOnly ? ['--read-only'] : [])],
+  };
+}
+
+/** A line that is no event is what a module printed. */
+function eventOf(line: string): Event | undefined {
+  try {
+    const value = JSON.parse(line) as Event | null;
+    return typeof value?.event === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

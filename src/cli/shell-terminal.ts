@@ -1,0 +1,61 @@
+// Upper floor: the terminal of `belfry shell`: raw while the guest has it, and given back as it was.
+import { Transform } from 'node:stream';
+import type { ReadStream, WriteStream } from 'node:tty';
+import type { ShellTerminal as TerminalTraits } from '../../guests/shell-script.ts';
+import { EscapeKeys } from './escape-keys.ts';
+
+const HELP = [
+  'Ctrl-A x  ends the guest at once, as if it lost power; exit ends it in order',
+  'Ctrl-A h  shows this; so does Ctrl-A ?',
+  'Ctrl-A Ctrl-A is Ctrl-A for the guest; every other key, Ctrl-C too, goes to it as it is',
+];
+
+export interface TerminalStreams {
+  readonly input: ReadStream;
+  readonly output: WriteStream;
+}
+
+export class ShellTerminal implements Disposable {
+  /** What is typed, as far as it is for the guest. */
+  readonly keys: Transform;
+  readonly #streams: TerminalStreams;
+  readonly #restore = (): void => {
+    if (this.#streams.input.isRaw) this.#streams.input.setRawMode(false);
+  };
+
+  /** @param onLeave Ctrl-A x. */
+  constructor(streams: TerminalStreams, onLeave: () => void) {
+    this.#streams = streams;
+    const keys = new EscapeKeys({ x: onLeave, h: this.#help, '?': this.#help }, { passesOthers: false });
+    this.keys = new Transform({
+      transform: (typed, _encoding, done) => done(null, keys.take(typed)),
+    });
+  }
+
+  get traits(): TerminalTraits {
+    const { columns = 0, rows = 0 } = this.#streams.output;
+    return { columns, rows, type: process.env.TERM ?? 'vt100' };
+  }
+
+  /** From here on keys are the guest's. */
+  take(): void {
+    const { input } = this.#streams;
+    input.setRawMode(true);
+    // However this process ends.
+    process.on('exit', this.#restore);
+    input.on('error', () => {});
+    input.pipe(this.keys);
+  }
+
+  readonly #help = (): void => {
+    this.#streams.output.write(`\r\n${HELP.join('\r\n')}\r\n`);
+  };
+
+  [Symbol.dispose](): void {
+    const { input } = this.#streams;
+    input.unpipe(this.keys);
+    input.pause();
+    process.off('exit', this.#restore);
+    this.#restore();
+  }
+}

@@ -1,0 +1,190 @@
+// Upper floor: `belfry shell`: a prompt in a real Linux that has the disk as /dev/vda, or commands from standard input.
+import { constants } from 'node:os';
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { ServedStore, StoreError } from '../../demo/served-store.ts';
+import type { FetchOptions } from '../../guests/debian-packages.ts';
+import { findGuestPeer } from '../../guests/find-guest-peer.ts';
+import type { GuestPeer } from '../../guests/guest-peer.ts';
+import { findQemu } from '../../guests/qemu.ts';
+import { expectSocket } from '../../guests/run-guest.ts';
+import { NoShellError, runShell, SHELL_MEMORY_MIB, type ShellRun } from '../../guests/run-shell.ts';
+import { findUserModeLinux } from '../../guests/uml.ts';
+import { commandName } from './command-name.ts';
+import { interruptSignal } from './interrupt.ts';
+import * as option from './options.ts';
+import { ShellTerminal } from './shell-terminal.ts';
+import { UsageError } from './usage-error.ts';
+
+interface ShellFlags {
+  readonly socket: readonly string[];
+  readonly command?: string;
+  readonly readOnly?: boolean;
+  readonly guest?: 'uml' | 'qemu';
+  readonly memory: number;
+  readonly fio?: boolean;
+}
+
+const DISKS_MAX = 8;
+const MIB = 2 ** 20;
+const COMMANDS_BYTES_MAX = MIB;
+const SERIAL = 'belfry-shell';
+/** The exit code where nobody reads any more. */
+const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
+const SLOW_MS = 10_000;
+
+const finders = { uml: findUserModeLinux, qemu: findQemu } as const;
+
+const EXAMPLES = `
+A Linux is booted with the disks as /dev/vda, /dev/vdb, … : every STORE, as belfry serve blk takes it, then every --socket,
+of any vhost-user-blk back end. It has busybox, mkfs.ext4, e2fsck, sfdisk and blkdiscard, and its files are gone afterwards.
+
+On a terminal there is a prompt; exit ends it, and Ctrl-A x at once. Otherwise standard input is a list of commands: what
+they print is printed, and the exit code is that of the last.
+
+Examples:
+  belfry shell disk.img
+  belfry shell ./my-disk.ts mem:64M
+  belfry shell --socket /tmp/disk.sock
+  belfry shell disk.img --read-only -c 'mount -o ro /dev/vda1 /mnt && ls -l /mnt'
+  echo 'dd if=/dev/vda bs=1M count=1 2>/dev/null | sha256sum' | belfry shell disk.img
+`;
+
+export function shellCommand(): Command {
+  const sockets: string[] = [];
+  return new Command('shell')
+    .description('a prompt in a real Linux that has the disk')
+    .argument('[store...]', 'what stands behind the disks')
+    .addOption(
+      new Option('--socket <path>', 'a back end that runs already; may be repeated')
+        .argParser((path: string) => {
+          sockets.push(path);
+          return sockets;
+        })
+        .default(sockets, 'none'),
+    )
+    .option('-c, --command <text>', 'run this instead of a prompt')
+    .option('--read-only', 'refuse writes to every STORE')
+    .addOption(new Option('--guest <name>', 'what runs it (default: the best there is)').choices(['uml', 'qemu']))
+    .addOption(
+      new Option('--memory <size>', 'memory of the guest')
+        .argParser(option.diskSize(64 * MIB))
+        .default(SHELL_MEMORY_MIB * MIB, `${SHELL_MEMORY_MIB} MiB`),
+    )
+    .option('--fio', 'take fio along, which makes the start slower')
+    .addHelpText('after', EXAMPLES)
+    .action(async (stores: string[], flags: ShellFlags) => shell(stores, flags));
+}
+
+async function shell(stores: readonly string[], flags: ShellFlags): Promise<void> {
+  checkDisks(stores, flags);
+  const commands = await commandsOf(flags);
+  const signal = interruptSignal();
+  try {
+    await using disks = await openDisks(stores, flags, signal);
+    const session = { diskNames: [...stores, ...flags.socket], ...(commands === undefined ? {} : { commands }) };
+    const run = {
+      session,
+      sockets: disks.sockets,
+      memoryMiB: Math.floor(flags.memory / MIB),
+      withFio: flags.fio === true || /\bfio\b/.test(new TextDecoder().decode(commands)),
+    };
+    process.exitCode = await bootAny(flags.guest, run, AbortSignal.any([signal, ...disks.ends]));
+  } catch (error) {
+    if (signal.aborted) return process.exitCode === BROKEN_PIPE ? undefined : say('interrupted; the guest is stopped');
+    if (error instanceof StoreError && error.exitCode === 2) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function checkDisks(stores: readonly string[], { socket, readOnly }: ShellFlags): void {
+  const count = stores.length + socket.length;
+  if (count === 0)
+    throw new UsageError(`shell wants a disk: ${commandName()} shell disk.img, or mem:64M, or --socket PATH`);
+  if (count > DISKS_MAX) throw new UsageError(`shell takes up to ${DISKS_MAX} disks, not ${count}`);
+  if (readOnly && stores.length === 0)
+    throw new UsageError('--read-only is for a STORE: whether a back end takes writes is decided where it is started');
+}
+
+/** What to run; undefined where somebody types. */
+async function commandsOf({ command }: ShellFlags): Promise<Uint8Array | undefined> {
+  if (command !== undefined) return new TextEncoder().encode(`${command}\n`);
+  if (process.stdin.isTTY) return undefined;
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > COMMANDS_BYTES_MAX)
+      throw new UsageError('standard input holds the commands, up to 1 MiB of them; a disk of data is a second STORE');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+interface OpenDisks extends AsyncDisposable {
+  readonly sockets: readonly string[];
+  /** Aborted when a back end of ours fails. */
+  readonly ends: readonly AbortSignal[];
+}
+
+async function openDisks(stores: readonly string[], flags: ShellFlags, signal: AbortSignal): Promise<OpenDisks> {
+  await using starting = new AsyncDisposableStack();
+  const ours: ServedStore[] = [];
+  for (const spec of stores) {
+    const options = { spec, readOnly: flags.readOnly === true, serial: SERIAL, log: say, signal };
+    const [store] = await ServedStore.start(options);
+    ours.push(starting.use(store));
+  }
+  for (const socket of flags.socket) await expectSocket(socket);
+  const served = starting.move();
+  return {
+    sockets: [...ours.map(({ socket }) => socket), ...flags.socket.map((socket) => resolve(socket))],
+    ends: ours.map(({ ended }) => ended),
+    [Symbol.asyncDispose]: () => served.disposeAsync(),
+  };
+}
+
+type Run = Pick<ShellRun, 'sockets' | 'session' | 'memoryMiB' | 'withFio'>;
+
+/** Boots the guest asked for, or the first that runs here. Returns the exit code of its shell. */
+async function bootAny(guest: ShellFlags['guest'], run: Run, signal: AbortSignal): Promise<number> {
+  const options: FetchOptions = { note: say, signal };
+  if (guest !== undefined) return await boot(await finders[guest](options), run, signal);
+  const peer = await findGuestPeer(options);
+  try {
+    return await boot(peer, run, signal);
+  } catch (error) {
+    if (!(error instanceof NoShellError) || error.hadBegun || peer.name === 'qemu') throw error;
+    say(`User-Mode Linux does not run here: ${error.message}`);
+    return await boot(await findQemu(options), run, signal);
+  }
+}
+
+async function boot(peer: GuestPeer, run: Run, signal: AbortSignal): Promise<number> {
+  const leaving = new AbortController();
+  const { stdin: input, stdout: output, stderr: errors } = process;
+  using terminal =
+    run.session.commands === undefined ? new ShellTerminal({ input, output }, () => leaving.abort()) : undefined;
+  const slow = setTimeout(() => say(`${peer.description} is still starting; Ctrl-C ends it`), SLOW_MS);
+  const onBegin = (): void => {
+    clearTimeout(slow);
+    terminal?.take();
+  };
+  const typed = terminal === undefined ? {} : { input: terminal.keys };
+  const session = { ...run.session, ...(terminal && { terminal: terminal.traits }) };
+  try {
+    const both = AbortSignal.any([signal, leaving.signal]);
+    return await runShell(peer, { ...run, ...typed, session, output, errors, onBegin, note: say, signal: both });
+  } catch (error) {
+    if (!leaving.signal.aborted || signal.aborted) throw error;
+    output.write('\r\n');
+    return 0;
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+function say(line: string): void {
+  // A terminal may be raw.
+  process.stderr.write(`belfry: ${line}${process.stderr.isTTY ? '\r' : ''}\n`);
+}

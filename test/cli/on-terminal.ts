@@ -1,0 +1,64 @@
+// test/cli: runs a shell command on a terminal of its own, and types when it has said what it should.
+import { spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { quoted } from '../../guests/shell-script.ts';
+
+export interface TerminalOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly columns?: number;
+  readonly timeoutMs?: number;
+  /** What is typed, each when the pattern has been said since the one before. */
+  readonly typed?: readonly (readonly [cue: RegExp, keys: string])[];
+}
+
+/** Why there is no terminal to test with, if there is none. */
+export const terminalProblem = spawnSync('script', ['--version']).status === 0 ? false : 'script(1) is not installed';
+
+const ROWS = 40;
+const TIMEOUT_MS = 100_000;
+/** BusyBox complains of a terminal without a size. */
+const MODES = 'stty -a 2>/dev/null | grep -o -- "-*icanon"';
+
+const COMMAND = join(import.meta.dirname, '../../bin/belfry.ts');
+
+/** `belfry WORDS` for a shell. */
+export function belfryLine(words: string): string {
+  return `${quoted(process.execPath)} --disable-warning=ExperimentalWarning ${quoted(COMMAND)} ${words}`;
+}
+
+/** As `onTerminal`, and around it whether the terminal is as it was: `icanon … code N … icanon`. */
+export function keepingTerminal(command: string, options: TerminalOptions): Promise<string> {
+  return onTerminal(`${MODES}; ${command}; echo code $?; ${MODES}`, options);
+}
+
+/** Returns all that the terminal showed, however the command ended. */
+export async function onTerminal(command: string, options: TerminalOptions): Promise<string> {
+  const { cwd, env, columns = 100, timeoutMs = TIMEOUT_MS, typed = [] } = options;
+  const sized = `stty rows ${ROWS} cols ${columns}; ${command}`;
+  const child = spawn('script', ['-qec', sized, '/dev/null'], {
+    stdio: 'pipe',
+    env: { ...process.env, TERM: 'xterm', ...env },
+    ...(cwd && { cwd }),
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const left = [...typed];
+  let shown = '';
+  let seen = 0;
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    shown += text;
+    const [cue, keys] = left[0] ?? [];
+    if (cue === undefined || keys === undefined || !cue.test(lines(shown.slice(seen)))) return;
+    seen = shown.length;
+    left.shift();
+    child.stdin.write(keys);
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+  return lines(shown);
+}
+
+/** Both terminals, the guest's and ours, end a line with a carriage return of their own. */
+function lines(shown: string): string {
+  return shown.replaceAll(/\r+\n/g, '\n');
+}
