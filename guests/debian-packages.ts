@@ -1,10 +1,10 @@
 // guests: Debian packages unpacked into a cache folder, without root and without touching the system.
 import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { PeerMissingError } from './guest-peer.ts';
+import { guestCacheFolder } from './shell-files.ts';
 
 const run = promisify(execFile);
 const APT_TIMEOUT_MS = 180_000;
@@ -18,11 +18,6 @@ export interface FetchOptions {
   /** Told in one line whenever something is downloaded. */
   readonly note?: (line: string) => void;
   readonly signal?: AbortSignal;
-}
-
-/** The default of `FetchOptions.cacheFolder`. */
-export function guestCacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'belfry', 'guests');
 }
 
 /**

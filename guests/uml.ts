@@ -1,23 +1,18 @@
 // guests: User-Mode Linux, a real kernel as a process, with virtio_uml as its vhost-user front end.
-import { readFileSync, statfsSync } from 'node:fs';
+import { readFileSync, statfsSync, symlinkSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { FetchOptions } from './debian-packages.ts';
 import { unpackedPackage } from './debian-packages.ts';
 import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
 import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 import { kernelModules } from './kernel-modules.ts';
+import { umlCanOpen, umlWords } from './uml-words.ts';
 
 const PACKAGE = 'user-mode-linux';
 const WANTED_MODULES = ['virtio_uml', 'virtio_blk', 'ext4'];
-const VIRTIO_ID_BLOCK = 2;
-/**
- * The kernel calls a program for every device that appears, and each start of a program costs milliseconds here: 256
- * pairs of old terminals and 64 serial lines would be most of the boot. So would measuring RAID-6 routines.
- */
-export const QUICK_BOOT = ['pty.legacy_count=0', 'initcall_blacklist=ssl_init,raid6_select_algo'];
 
 /**
  * User-Mode Linux as installed, else from the cache, else downloaded with apt-get (no root, system unchanged).
@@ -60,25 +55,23 @@ function peerOf(kernel: UmlKernel): GuestPeer {
   };
 }
 
-function umlCommand(program: string, boot: GuestBoot): GuestCommand {
-  const awkward = boot.sockets.find((socket) => /[\s:"]/.test(socket));
-  if (awkward !== undefined)
-    throw new Error(`User-Mode Linux cannot open ${awkward}: choose a path without space, colon or quote`);
-  const devices = boot.sockets.map((socket) => `virtio_uml.device=${socket}:${VIRTIO_ID_BLOCK}`);
+function umlCommand(program: string, { sockets, memoryMiB, initramfs, wiring, folder }: GuestBoot): GuestCommand {
+  const openable = sockets.map((socket, index) => (umlCanOpen(socket) ? socket : linkTo(socket, folder, index)));
+  const consoles = wiring === 'shell' ? ['con0=fd:0,fd:1', `con1=null,fd:${SECOND_LINE_FD}`] : ['con0=null,fd:1'];
   return {
     file: program,
-    words: [
-      `mem=${boot.memoryMiB}M`,
-      `initrd=${boot.initramfs}`,
-      ...devices,
-      'con=null',
-      ...(boot.wiring === 'shell' ? ['con0=fd:0,fd:1', `con1=null,fd:${SECOND_LINE_FD}`] : ['con0=null,fd:1']),
-      `uml_dir=${boot.folder}`,
-      'quiet',
-      ...QUICK_BOOT,
-    ],
-    environment: { TMPDIR: memoryFolder(boot.memoryMiB) },
+    words: [...umlWords({ memoryMiB, initramfs, sockets: openable, consoles }), `uml_dir=${folder}`],
+    environment: { TMPDIR: memoryFolder(memoryMiB) },
   };
+}
+
+/** Another path of the socket, in a folder of ours. */
+function linkTo(socket: string, folder: string, index: number): string {
+  const link = join(folder, `disk${index}`);
+  if (!umlCanOpen(link))
+    throw new Error(`User-Mode Linux cannot open ${socket}: point TMPDIR at a path without space, colon or quote`);
+  symlinkSync(resolve(socket), link);
+  return link;
 }
 
 // Guest memory is an unlinked file that User-Mode Linux maps executable. A container's /dev/shm is often 64 MiB, which

@@ -5,7 +5,8 @@ import { Command, Option } from 'commander';
 import { ServedStore, StoreError } from '../../demo/served-store.ts';
 import type { FetchOptions } from '../../guests/debian-packages.ts';
 import { findGuestPeer } from '../../guests/find-guest-peer.ts';
-import type { GuestPeer } from '../../guests/guest-peer.ts';
+import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
+import { prepareShellFiles } from '../../guests/prepare-shell.ts';
 import { findQemu } from '../../guests/qemu.ts';
 import { expectSocket } from '../../guests/run-guest.ts';
 import { NoShellError, runShell, SHELL_MEMORY_MIB, type ShellRun } from '../../guests/run-shell.ts';
@@ -23,6 +24,7 @@ interface ShellFlags {
   readonly guest?: 'uml' | 'qemu';
   readonly memory: number;
   readonly fio?: boolean;
+  readonly prepare?: boolean;
 }
 
 const DISKS_MAX = 8;
@@ -72,8 +74,9 @@ export function shellCommand(): Command {
         .default(SHELL_MEMORY_MIB * MIB, `${SHELL_MEMORY_MIB} MiB`),
     )
     .option('--fio', 'take fio along, which makes the start slower')
+    .option('--prepare', 'only get what the lines of belfry serve need: a kernel and a first file system')
     .addHelpText('after', EXAMPLES)
-    .action(async (stores: string[], flags: ShellFlags) => shell(stores, flags));
+    .action(async (stores: string[], flags: ShellFlags) => (flags.prepare ? prepare(flags) : shell(stores, flags)));
 }
 
 async function shell(stores: readonly string[], flags: ShellFlags): Promise<void> {
@@ -95,6 +98,25 @@ async function shell(stores: readonly string[], flags: ShellFlags): Promise<void
     if (error instanceof StoreError && error.exitCode === 2) throw new UsageError(error.message);
     throw error;
   }
+}
+
+/** Makes the files for every guest that can be had here. */
+async function prepare({ guest }: ShellFlags): Promise<void> {
+  const signal = interruptSignal();
+  const missing: string[] = [];
+  const wanted = guest === undefined ? (['uml', 'qemu'] as const) : [guest];
+  for (const name of wanted) {
+    try {
+      const peer = await finders[name]({ note: say, signal });
+      const { kernel, initramfs } = await prepareShellFiles(peer, { note: say, signal });
+      console.log(`${peer.description}\n  kernel     ${kernel}\n  initramfs  ${initramfs}`);
+    } catch (error) {
+      if (!(error instanceof PeerMissingError)) throw error;
+      missing.push(error.message);
+    }
+  }
+  if (missing.length === wanted.length) throw new PeerMissingError(missing.join('; '));
+  for (const line of missing) say(line);
 }
 
 function checkDisks(stores: readonly string[], { socket, readOnly }: ShellFlags): void {

@@ -1,17 +1,87 @@
-// Upper floor: how to start a virtual machine on a socket, one line for each VMM.
+// Upper floor: how to start a virtual machine on a socket: a line for each VMM that a shell can run as it stands.
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join, resolve } from 'node:path';
+import { shellFiles } from '../../guests/shell-files.ts';
+import { quoted } from '../../guests/shell-script.ts';
+import { umlCanOpen, umlWords } from '../../guests/uml-words.ts';
+import { commandName } from './command-name.ts';
 
-export function startLines(socket: string): readonly { readonly vmm: string; readonly line: string }[] {
+export interface StartLine {
+  readonly vmm: string;
+  readonly line: string;
+}
+
+const PLAIN = /^[\w./@:+,=-]+$/;
+const MEMORY_MIB = 256;
+const MEMORY = `${MEMORY_MIB}M`;
+
+/**
+ * The shell of this program first, then the VMMs: each boots a Linux that has the disk as /dev/vda. Where a kernel or a
+ * program is not there yet, its line gets it.
+ */
+export function startLines(socket: string): readonly StartLine[] {
+  const path = resolve(socket);
+  // The guests that are found or fetched are Debian's, for x86-64.
+  if (process.arch !== 'x64') return [{ vmm: 'QEMU', line: qemuLine(path, 'KERNEL', 'INITRD') }];
   return [
-    {
-      vmm: 'QEMU',
-      line:
-        'qemu-system-x86_64 … -object memory-backend-memfd,id=mem,size=1G,share=on -machine memory-backend=mem -m 1G ' +
-        `-chardev socket,id=disk,path=${socket} -device vhost-user-blk-pci,chardev=disk`,
-    },
-    {
-      vmm: 'cloud-hypervisor',
-      line: `cloud-hypervisor … --memory size=1G,shared=on --disk vhost_user=on,socket=${socket}`,
-    },
-    { vmm: 'User-Mode Linux', line: `linux.uml … mem=256M virtio_uml.device=${socket}:2` },
+    { vmm: 'shell', line: `${commandName()} shell --socket ${word(path)}` },
+    { vmm: 'QEMU', line: qemu(path) },
+    { vmm: 'cloud-hypervisor', line: cloudHypervisor(path) },
+    ...(umlCanOpen(path) ? [{ vmm: 'User-Mode Linux', line: userModeLinux(path) }] : []),
   ];
+}
+
+function qemu(socket: string): string {
+  if (!isOnPath('qemu-system-x86_64')) return 'apt-get install qemu-system-x86';
+  const files = shellFiles('qemu');
+  return files === undefined ? prepareLine() : qemuLine(socket, files.kernel, files.initramfs);
+}
+
+/** The back end maps the memory of the guest, so that it has to be shared. */
+function qemuLine(socket: string, kernel: string, initramfs: string): string {
+  const [program, machine, port] =
+    process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt,', 'ttyAMA0'] : ['qemu-system-x86_64', '', 'ttyS0'];
+  return [
+    `${program} -nographic -no-reboot -cpu max -m ${MEMORY} -machine ${machine}memory-backend=mem`,
+    `-object memory-backend-memfd,id=mem,size=${MEMORY},share=on -kernel ${word(kernel)} -initrd ${word(initramfs)}`,
+    `-append 'console=${port} quiet' -chardev ${word(`socket,id=disk,path=${socket.replaceAll(',', ',,')}`)}`,
+    '-device vhost-user-blk-pci,chardev=disk',
+  ].join(' ');
+}
+
+function cloudHypervisor(socket: string): string {
+  const files = shellFiles('qemu');
+  if (files === undefined) return prepareLine();
+  return [
+    `cloud-hypervisor --kernel ${word(files.kernel)} --initramfs ${word(files.initramfs)}`,
+    `--cmdline 'console=ttyS0 quiet' --serial tty --console off --memory size=${MEMORY},shared=on`,
+    `--disk ${word(`vhost_user=on,socket=${socket}`)}`,
+  ].join(' ');
+}
+
+function userModeLinux(socket: string): string {
+  const files = shellFiles('user-mode-linux');
+  if (files === undefined) return prepareLine();
+  const consoles = ['con0=fd:0,fd:1'];
+  const words = umlWords({ memoryMiB: MEMORY_MIB, initramfs: files.initramfs, sockets: [socket], consoles });
+  return [files.kernel, ...words].map(word).join(' ');
+}
+
+function prepareLine(): string {
+  return `${commandName()} shell --prepare  # gets a Linux for it, once: then this line is the VMM's`;
+}
+
+function word(text: string): string {
+  return PLAIN.test(text) ? text : quoted(text);
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }

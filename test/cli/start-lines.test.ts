@@ -1,0 +1,120 @@
+// test/cli: the lines that `serve` prints: pasted into a shell as they stand, each boots a Linux that finds the disk.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { guestCacheFolder, shellFiles, shellFilesIn, shellFolder } from '../../guests/shell-files.ts';
+import { startLines } from '../../src/cli/start-lines.ts';
+import { belfry, startBelfry, testFolder } from './belfry-process.ts';
+import { isHere, noteExercised } from './guests-here.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
+const timeoutMs = 120_000;
+
+/** As the launcher sets it, so that advice names the launcher. */
+const asLauncher = { BELFRY_CALLED_AS: join(CHECKOUT, 'belfry') };
+
+/** What the line says when it is run by a shell and `typed` is typed once there is a prompt. */
+async function pasted(t: TestContext, line: string, typed: string): Promise<string> {
+  const child = spawn('sh', ['-c', line], { stdio: 'pipe', detached: true });
+  const kill = (): void => void process.kill(-(child.pid as number), 'SIGKILL');
+  const timer = setTimeout(kill, timeoutMs);
+  t.after(() => clearTimeout(timer));
+  let said = '';
+  let hasTyped = false;
+  const take = (text: string): void => {
+    said += text;
+    if (hasTyped || !/ends it\./.test(said)) return;
+    hasTyped = true;
+    child.stdin.write(typed);
+  };
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', take);
+  await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+  return said.replaceAll('\r', '');
+}
+
+for (const [vmm, peer] of [
+  ['QEMU', 'qemu'],
+  ['User-Mode Linux', 'user-mode-linux'],
+] as const) {
+  test(`the line for ${vmm}, pasted into a shell, boots a Linux that finds the disk`, async (t) => {
+    if (!(await isHere(t, peer))) return;
+    const guest = peer === 'qemu' ? 'qemu' : 'uml';
+    if (shellFiles(peer) === undefined) await belfry(['shell', '--prepare', '--guest', guest], { timeoutMs });
+    const cwd = testFolder(t);
+    await using served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'disk.sock'], { cwd, timeoutMs });
+    const [, line = ''] = await served.says(new RegExp(`^ +${vmm} +(.+)$`, 'm'));
+    const said = await pasted(t, line, 'echo sectors $(cat /sys/block/vda/size); exit\n');
+    assert.match(said, /\/dev\/vda is a disk \(24 MiB\)\./);
+    assert.match(said, /\nsectors 49152\n/);
+    noteExercised(peer);
+  });
+}
+
+test('the first line is our own shell, and it runs as it stands', async (t) => {
+  if (!(await isHere(t, 'user-mode-linux'))) return;
+  const cwd = testFolder(t);
+  const served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'a disk.sock'], {
+    cwd,
+    env: asLauncher,
+    timeoutMs,
+  });
+  await using _served = served;
+  const [, line = ''] = await served.says(/\n +shell +(.+)\n/);
+  const said = await pasted(t, `echo 'cat /sys/block/vda/size; exit 3' | ${line}; echo code $?`, '');
+  assert.equal(said, '49152\ncode 3\n');
+});
+
+test('where a kernel is not there yet, its line is the command that gets it', (t) => {
+  const cache = testFolder(t);
+  const before = process.env.XDG_CACHE_HOME;
+  process.env.XDG_CACHE_HOME = cache;
+  t.after(() => {
+    if (before === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = before;
+  });
+  if (process.arch !== 'x64') return t.skip('guests are for x86-64');
+  for (const { vmm, line } of startLines('/tmp/s').slice(1))
+    assert.match(line, /^(belfry shell --prepare {2}# |apt-get install qemu)/, vmm);
+  const folder = shellFolder('qemu', guestCacheFolder());
+  assert.ok(folder.startsWith(cache));
+  const files = shellFilesIn(folder);
+  mkdirSync(dirname(files.kernel), { recursive: true });
+  const kernel = join(cache, 'vmlinuz');
+  writeFileSync(kernel, '');
+  symlinkSync(kernel, files.kernel);
+  writeFileSync(files.initramfs, '');
+  assert.deepEqual(shellFiles('qemu'), files);
+  rmSync(kernel);
+  assert.equal(shellFiles('qemu'), undefined, 'a kernel that was removed');
+});
+
+test('files that were made for a kernel that has been replaced since do not count', (t) => {
+  const cache = testFolder(t);
+  const files = shellFilesIn(shellFolder('user-mode-linux', cache));
+  mkdirSync(dirname(files.kernel), { recursive: true });
+  const kernel = join(cache, 'linux.uml');
+  writeFileSync(kernel, 'old');
+  symlinkSync(kernel, files.kernel);
+  writeFileSync(files.initramfs, '');
+  assert.deepEqual(shellFiles('user-mode-linux', cache), files);
+  // As a package does it: the new file has an old date. The clock of files ticks every few milliseconds.
+  do {
+    rmSync(kernel);
+    writeFileSync(kernel, 'new');
+    utimesSync(kernel, 0, 0);
+  } while (statSync(kernel).ctimeMs <= statSync(files.initramfs).ctimeMs);
+  assert.equal(shellFiles('user-mode-linux', cache), undefined);
+});
+
+test('a path is quoted where a shell or a VMM would misread it', () => {
+  if (process.arch !== 'x64') return;
+  const lines = startLines("/tmp/it's, a disk.sock");
+  assert.deepEqual(
+    lines.map(({ vmm }) => vmm),
+    ['shell', 'QEMU', 'cloud-hypervisor'],
+  );
+  assert.match(lines[0]?.line as string, /shell --socket '\/tmp\/it'\\''s, a disk\.sock'$/);
+});
