@@ -4,8 +4,9 @@ import { createHistogram } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { blkCase, suiteOf } from './blk-cases.ts';
-import { type BackEndResult, caseResult, type Round, roundOf, summarizeRounds } from './blk-result.ts';
-import { formatBlkBench } from './blk-table.ts';
+import { blkPage } from './blk-page.ts';
+import { type BackEndResult, type CaseResult, caseResult, type Round, roundOf, summarizeRounds } from './blk-result.ts';
+import { blkFigures, formatBlkBench } from './blk-table.ts';
 import { DEFAULT_LOAD, newErrors, type QueueResult } from './load/load-spec.ts';
 import type { ProcessorUse } from './processor-use.ts';
 
@@ -86,11 +87,13 @@ test('the table shows each back end, the ratio, what disturbed it and the first 
     ['qsd native: no'],
   );
   const machine = { cpuModel: 'C', cpus: 2, kernel: '6', node: 'v26' };
-  const text = stripVTControlCharacters(formatBlkBench({ machine, diskBytes: 1, cases: [one] }));
+  const text = stripVTControlCharacters(formatBlkBench({ machine, diskBytes: 1, cases: [one] }, 120));
   for (const expected of [
     'randread 4K, depth 64, front end waits for calls',
-    /ours +│ 2\.50M .* 0\.40 ! .* 5\.00x/,
-    /peer +│ 500\.0k .*best peer/,
+    /│ back end +│ +ours │ +peer │/,
+    /│ requests a second +│ +2\.50M │ +500\.0k │/,
+    /│ processors others used +│ +0\.40 ! │ +0\.02 │/,
+    /│ requests against the best peer +│ +5\.00x │ best peer │/,
     'ours: errors: 7 status; the first: it failed',
     'qsd native: no',
     'front end on CPU 0, back end on CPU 1',
@@ -108,4 +111,44 @@ test('the suite has the usual cases, each under a name of its own, on the time g
     cases.filter(({ backEndPolls }) => backEndPolls).map(({ load }) => load.depth),
     [1],
   );
+});
+
+/** Four back ends, with names and figures as wide as they come. */
+function wideCase(rounds: number): CaseResult {
+  const names = ['belfry', 'qsd threads', 'qsd io_uring', 'qsd native'];
+  const rates = Array.from({ length: rounds }, (_, i) => 2_500_000 + i);
+  return caseResult(
+    blkCase(DEFAULT_LOAD).name,
+    DEFAULT_LOAD,
+    names.map((name) => backEnd(name, rates)),
+    [],
+  );
+}
+
+test('at any width nothing is cut and nothing is too wide', () => {
+  const machine = { cpuModel: 'An Example Processor of a Considerable Length', cpus: 2, kernel: '6', node: 'v26' };
+  for (const columns of [60, 80, 120]) {
+    const text = formatBlkBench({ machine, diskBytes: 1, cases: [wideCase(3)] }, columns);
+    const lines = stripVTControlCharacters(text).split('\n');
+    for (const line of lines) assert.ok(line.length <= columns, `${columns}: ${line}`);
+    assert.doesNotMatch(lines.join(' '), /…/);
+    assert.equal(lines.join('\n').match(/io_uring/g)?.length, 1);
+  }
+});
+
+test('what there is none of has no row: a ratio without peers, a range of one round', () => {
+  const alone = caseResult('c', DEFAULT_LOAD, [backEnd('belfry', [1000])], []);
+  const { head } = blkFigures(alone);
+  assert.ok(!head.some((title) => /peer|round/.test(title)), `${head}`);
+  assert.ok(blkFigures(wideCase(2)).head.includes('requests a second, worst round'));
+});
+
+test('the page shows every back end, with nothing of a terminal in it', () => {
+  const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench blk' };
+  const machine = { cpuModel: 'C', cpus: 2, kernel: '6', node: 'v26' };
+  const page = blkPage({ machine, diskBytes: 1, cases: [wideCase(2)] }, origin);
+  assert.equal(page.match(/<svg/g)?.length, 3);
+  assert.equal(page.match(/<rect/g)?.length, 12);
+  assert.equal(stripVTControlCharacters(page), page);
+  assert.doesNotMatch(page, /NaN|undefined/);
 });

@@ -1,79 +1,116 @@
 // bench: the results of `bench blk` as tables for people.
-import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { BackEndResult, BlkBenchResult, CaseResult } from './blk-result.ts';
 import { formatCount, formatForeign, formatMicros } from './figures.ts';
 import { machineLine } from './machine.ts';
 import { FOREIGN_MAX } from './processor-use.ts';
+import type { Summary } from './statistics.ts';
+import { wrapLines } from './text/columns.ts';
+import { type Figures, formatComparison } from './text/table.ts';
 
 /** From this size of a request on, its bytes are what counts. */
 const LARGE_BYTES = 64 * 1024;
 
-const HEAD = [
-  'back end',
-  'IOPS',
-  'GiB/s',
-  'min..max',
-  'p50',
-  'p99',
-  'p99.99 µs',
-  'kicks',
-  'calls /1k',
-  'CPU',
-  'CPU s/M',
-  'foreign',
-  'load',
-  'switches',
-  'ratio',
-];
-
-/** Every case as a table, with what the columns mean at the end. */
-export function formatBlkBench(result: BlkBenchResult): string {
+/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+export function formatBlkBench(result: BlkBenchResult, columns: number): string {
   const footer = [
-    'Medians of the rounds; min..max of IOPS, or of GiB/s for large requests. kicks and calls: for 1000 requests.',
-    'CPU: processors the back end used, and its seconds for a million requests. ratio: to the best peer.',
-    'foreign: processors others used; above 0.10 (!) do not trust the row. switches: times each end lost its own.',
+    `Figures are medians of the rounds. Where others used more than ${FOREIGN_MAX} processors (!), do not trust a figure.`,
     machineLine(result.machine),
   ];
-  return [...result.cases.map(formatCase), pc.dim(footer.join('\n'))].join('\n\n');
+  const cases = result.cases.map((one) => formatCase(one, columns));
+  return [...cases, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
 }
 
-function formatCase(one: CaseResult): string {
-  const table = new Table({ head: HEAD, style: { head: [], border: [], compact: true }, colAligns: ['left'] });
-  one.backEnds.forEach((backEnd, i) => {
-    table.push(rowOf(backEnd, one, i === 0));
-  });
+function formatCase(one: CaseResult, columns: number): string {
   const { frontEndCpus, backEndCpu } = one.backEnds[0] as BackEndResult;
   const elsewhere = backEndCpu === undefined ? 'wherever it is' : `on CPU ${backEndCpu}`;
   const places = `front end on CPU ${frontEndCpus.join(', ')}, back end ${elsewhere}`;
   const rounds = `${one.backEnds[0]?.rounds.length} x ${one.load.seconds} s`;
   const notes = [...idleLines(one), ...one.missing, ...errorLines(one)];
-  return [pc.bold(one.name), pc.dim(`${rounds}, ${places}`), table.toString(), ...notes].join('\n');
+  return [
+    wrapLines(pc.bold(one.name), columns),
+    wrapLines(pc.dim(`${rounds}, ${places}`), columns),
+    formatComparison(blkFigures(one), columns),
+    ...notes.map((note) => wrapLines(note, columns)),
+  ].join('\n');
 }
 
-function rowOf({ name, rounds, summary }: BackEndResult, one: CaseResult, isFirst: boolean): string[] {
-  const large = one.load.blockBytes >= LARGE_BYTES;
-  const { min, max } = large ? summary.bytesPerSecond : summary.requestsPerSecond;
-  const worst = (value: (round: (typeof rounds)[number]) => number): number => Math.max(...rounds.map(value));
-  const foreign = worst(({ processors }) => processors.foreign + processors.stolen);
-  const backEndSwitches = worst(({ processors }) => processors.backEndInvoluntarySwitches ?? Number.NaN);
+interface Column {
+  readonly title: string;
+  cell(backEnd: BackEndResult): string;
+}
+
+/** A row for each back end; figures that there are none of are left out. */
+export function blkFigures(one: CaseResult): Figures {
+  const columns = [...RATES, ...rangeOf(one), ...COSTS, ...ratioOf(one)];
+  return {
+    head: ['back end', ...columns.map(({ title }) => title)],
+    rows: one.backEnds.map((backEnd) => [backEnd.name, ...columns.map(({ cell }) => cell(backEnd))]),
+  };
+}
+
+const RATES: readonly Column[] = [
+  { title: 'requests a second', cell: ({ summary }) => formatCount(summary.requestsPerSecond.median) },
+  { title: 'GiB a second', cell: ({ summary }) => gibibytes(summary.bytesPerSecond.median) },
+];
+
+/** Between which the rounds lie, where there are several. */
+function rangeOf({ load, backEnds }: CaseResult): Column[] {
+  if (!backEnds.some(({ rounds }) => rounds.length > 1)) return [];
+  const large = load.blockBytes >= LARGE_BYTES;
+  const format = large ? gibibytes : formatCount;
+  const of = ({ summary }: BackEndResult): Summary => (large ? summary.bytesPerSecond : summary.requestsPerSecond);
+  const what = large ? 'GiB a second' : 'requests a second';
   return [
-    name,
-    formatCount(summary.requestsPerSecond.median),
-    gibibytes(summary.bytesPerSecond.median),
-    large ? `${gibibytes(min)}..${gibibytes(max)}` : `${formatCount(min)}..${formatCount(max)}`,
-    formatMicros(summary.p50Us.median),
-    formatMicros(summary.p99Us.median),
-    formatMicros(summary.p9999Us.median),
-    summary.kicksPerThousand.median.toFixed(1),
-    summary.callsPerThousand.median.toFixed(1),
-    summary.backEndCpus?.median.toFixed(2) ?? '-',
-    summary.backEndSecondsPerMillion?.median.toFixed(2) ?? '-',
-    formatForeign({ share: foreign, isTooMuch: foreign > FOREIGN_MAX }),
-    worst(({ processors }) => processors.loadAverage).toFixed(1),
-    `${worst((round) => round.frontEndInvoluntarySwitches)}+${Number.isNaN(backEndSwitches) ? '-' : backEndSwitches}`,
-    isFirst && one.ratio !== undefined ? pc.bold(`${one.ratio.toFixed(2)}x`) : name === one.bestPeer ? 'best peer' : '',
+    { title: `${what}, worst round`, cell: (backEnd) => format(of(backEnd).min) },
+    { title: `${what}, best round`, cell: (backEnd) => format(of(backEnd).max) },
   ];
+}
+
+const COSTS: readonly Column[] = [
+  { title: 'latency in µs, half are below (p50)', cell: ({ summary }) => formatMicros(summary.p50Us.median) },
+  { title: 'latency in µs, 99 % are below (p99)', cell: ({ summary }) => formatMicros(summary.p99Us.median) },
+  { title: 'latency in µs, p99.99', cell: ({ summary }) => formatMicros(summary.p9999Us.median) },
+  { title: 'kicks for 1000 requests', cell: ({ summary }) => summary.kicksPerThousand.median.toFixed(1) },
+  { title: 'calls for 1000 requests', cell: ({ summary }) => summary.callsPerThousand.median.toFixed(1) },
+  { title: 'processors the back end used', cell: ({ summary }) => summary.backEndCpus?.median.toFixed(2) ?? '-' },
+  {
+    title: "back end's processor time for a request, µs",
+    cell: ({ summary }) => optionalMicros(summary.backEndSecondsPerMillion),
+  },
+  { title: 'processors others used', cell: foreignCell },
+  { title: 'load average', cell: (one) => worst(one, ({ processors }) => processors.loadAverage).toFixed(1) },
+  {
+    title: 'times the front end lost its processor',
+    cell: (one) => `${worst(one, (round) => round.frontEndInvoluntarySwitches)}`,
+  },
+  { title: 'times the back end lost its processor', cell: backEndSwitches },
+];
+
+function ratioOf({ ratio, bestPeer, backEnds }: CaseResult): Column[] {
+  if (ratio === undefined) return [];
+  const cell = (one: BackEndResult): string =>
+    one === backEnds[0] ? `${ratio.toFixed(2)}x` : one.name === bestPeer ? 'best peer' : '';
+  return [{ title: 'requests against the best peer', cell }];
+}
+
+function worst({ rounds }: BackEndResult, value: (round: BackEndResult['rounds'][number]) => number): number {
+  return Math.max(...rounds.map(value));
+}
+
+function foreignCell(one: BackEndResult): string {
+  const share = worst(one, ({ processors }) => processors.foreign + processors.stolen);
+  return formatForeign({ share, isTooMuch: share > FOREIGN_MAX });
+}
+
+function backEndSwitches(one: BackEndResult): string {
+  const switches = worst(one, ({ processors }) => processors.backEndInvoluntarySwitches ?? Number.NaN);
+  return Number.isNaN(switches) ? '-' : `${switches}`;
+}
+
+/** Seconds for a million requests are µs for one. */
+function optionalMicros(seconds: Summary | undefined): string {
+  return seconds === undefined ? '-' : formatMicros(seconds.median);
 }
 
 /** Where little is asked of a back end, what it costs is a fraction of what the table shows. */

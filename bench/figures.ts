@@ -27,3 +27,8 @@ export function formatPerThousand(each: number): string {
 export function formatForeign({ share, isTooMuch }: Foreign): string {
   return `${share.toFixed(2)}${isTooMuch ? ' !' : ''}`;
 }
+
+/** `1 round`, `2 rounds`. */
+export function count(n: number, noun: string): string {
+  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
+}

@@ -1,19 +1,27 @@
 // bench/doorbell: the results as a page to look at.
-import { formatCount, formatMicros, formatTimes } from '../figures.ts';
+import { count, formatMicros, formatTimes } from '../figures.ts';
 import { type Bar, type BarGroup, barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
 import { machineLine } from '../machine.ts';
+import type { Origin } from '../origin.ts';
 import { advantage, type DoorbellResult, type InterruptRow, type RingRow, rowOf } from './doorbell-result.ts';
-import { conclusion, doorbellNotes, RING_HEAD, ringCells, SOFTWARE } from './doorbell-table.ts';
+import { conclusion, doorbellNotes, ringFigures, SOFTWARE } from './doorbell-table.ts';
 import type { InterruptKind } from './interrupt-paths.ts';
 import type { ListenerKind } from './listener-worker.ts';
 
-/** The colours: of whatever leaves the guest, of what stays in the kernel, of 2009, of interrupts. */
+/** The colours: of whatever leaves the guest, of what stays in the kernel, of 2009, of interrupts, of C. */
 const LEAVES = 0;
 const STAYS = 1;
 const OLD = 2;
 const INTERRUPTS = 3;
-const LEGEND = ['out of the guest, to user space', 'in the kernel: ioeventfd', 'hardware of 2009', 'interrupt: irqfd'];
+const IN_C = 4;
+const LEGEND = [
+  'out of the guest, to user space',
+  'in the kernel: ioeventfd',
+  'the same on hardware of 2009',
+  'interrupt: irqfd',
+  'the exit loop in C',
+];
 
 const SHORTER = 'µs for a ring: shorter is better';
 const LISTENERS: readonly (readonly [ListenerKind, string])[] = [
@@ -22,8 +30,9 @@ const LISTENERS: readonly (readonly [ListenerKind, string])[] = [
   ['polling', 'polling'],
 ];
 
-export function formatDoorbellPage(result: DoorbellResult): string {
+export function formatDoorbellPage(result: DoorbellResult, origin: Origin): string {
   return reportPage({
+    origin,
     title: `A doorbell in the kernel costs ${formatTimes(advantage(result, 'mmio'))} less than leaving the guest`,
     lead:
       'A guest writes a number to an address. Either it leaves for user space, which rings an eventfd; or KVM rings it on the spot ' +
@@ -40,10 +49,12 @@ export function formatDoorbellPage(result: DoorbellResult): string {
 
 function ringSection(result: DoorbellResult): ReportSection {
   const row = (key: string, listener: ListenerKind = 'nobody'): RingRow => rowOf(result, key, listener);
-  const ways: readonly BarGroup[] = [
-    { label: 'MMIO', bars: ['exit-mmio', 'ioeventfd-mmio'].flatMap((key) => [barOf(row(key)), ...oldBar(row(key))]) },
-    { label: 'PIO', bars: ['exit-pio', 'ioeventfd-pio'].flatMap((key) => [barOf(row(key)), ...oldBar(row(key))]) },
-  ];
+  const ways = (['mmio', 'pio'] as const).flatMap((bus): BarGroup[] =>
+    [`exit-${bus}`, `ioeventfd-${bus}`].map((key) => {
+      const one = row(key);
+      return { label: one.name, bars: [barOf(one), ...oldBar(one)] };
+    }),
+  );
   const listeners = LISTENERS.map(([kind, label]) => ({
     label,
     bars: ['exit-mmio', 'ioeventfd-mmio'].map((key) => barOf(row(key, kind))),
@@ -64,7 +75,7 @@ function ringSection(result: DoorbellResult): ReportSection {
     heading: 'The guest rings',
     text: [conclusion(result)],
     charts: [
-      barChart({ title: 'Nobody listens', axis: SHORTER, groups: ways, format: formatMicros }),
+      barChart({ title: 'Nobody listens, here and in 2009', axis: SHORTER, groups: ways, format: formatMicros }),
       barChart({ title: 'Who listens, by MMIO', axis: SHORTER, groups: listeners, format: formatMicros }),
       barChart({ title: 'Kinds of doorbells, by MMIO', axis: SHORTER, groups: variants, format: formatMicros }),
       barChart({
@@ -74,10 +85,7 @@ function ringSection(result: DoorbellResult): ReportSection {
         format: formatMicros,
       }),
     ],
-    table: {
-      head: ['', ...RING_HEAD.slice(1)],
-      rows: result.rings.map((one) => [one.name, ...ringCells(one)]),
-    },
+    table: ringFigures(result.rings, true),
   };
 }
 
@@ -143,7 +151,7 @@ function yardstickSection({ yardstick }: DoorbellResult): ReportSection {
     label: name.replace('exit to user space, ', ''),
     bars: [
       { label: 'TypeScript', series: LEAVES, values: usOfRounds },
-      { label: 'C', series: LEAVES, values: cUsOfRounds },
+      { label: 'C', series: IN_C, values: cUsOfRounds },
     ],
   }));
   return {
@@ -151,12 +159,12 @@ function yardstickSection({ yardstick }: DoorbellResult): ReportSection {
     text: [`Ours over C: ${yardstick.map(({ name, ratio }) => `${name}: ${ratio.toFixed(3)}x`).join('; ')}.`],
     charts: [
       barChart({
-        title: 'Ours above, C below',
+        title: 'TypeScript, and C below it',
         axis: 'µs for a ring, with the guest’s loop',
         groups,
         format: formatMicros,
       }),
     ],
-    remarks: [`${formatCount(yardstick[0]?.usOfRounds.length ?? 0)} rounds each, in turn, of each the best run.`],
+    remarks: [`${count(yardstick[0]?.usOfRounds.length ?? 0, 'round')} each, in turn, of each the best run.`],
   };
 }

@@ -1,6 +1,7 @@
 // What rounds of rings add up to, and how tables and the page show it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { formatDoorbellPage } from './doorbell-page.ts';
 import {
   advantage,
@@ -14,6 +15,8 @@ import {
 import { formatDoorbell } from './doorbell-table.ts';
 import { INTERRUPT_PATHS } from './interrupt-paths.ts';
 import { RING_PATHS } from './ring-paths.ts';
+
+const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench' };
 
 const round = (us: number, more: Partial<RingRound> = {}): RingRound => ({
   rings: 1000,
@@ -82,7 +85,7 @@ test('how much cheaper the ioeventfd is, by bus', () => {
 });
 
 test('the table has a row for each path and listener, the figures of 2009, and says that software is none', () => {
-  const text = formatDoorbell(sample());
+  const text = formatDoorbell(sample(), 120);
   for (const { name } of RING_PATHS.slice(1)) assert.match(text, new RegExp(name));
   assert.equal(text.match(/│ polling {2}│/g)?.length, RING_PATHS.length);
   assert.match(text, /9\.09/);
@@ -92,13 +95,13 @@ test('the table has a row for each path and listener, the figures of 2009, and s
   assert.match(text, /1\.125/);
   assert.doesNotMatch(text, /Others used/);
   assert.match(
-    formatDoorbell({ ...sample(), foreign: 0.5, yardstick: 'not measured: no cc' }),
+    formatDoorbell({ ...sample(), foreign: 0.5, yardstick: 'not measured: no cc' }, 120),
     /not measured: no cc[\s\S]*Others used 0\.50/,
   );
 });
 
 test('the page has charts of everything, in markup that names cannot break', () => {
-  const page = formatDoorbellPage(sample());
+  const page = formatDoorbellPage(sample(), origin);
   assert.doesNotMatch(page, /NaN|undefined|Infinity|: not measured</);
   assert.doesNotMatch(page, /<exit/);
   assert.match(page, /&lt;exit to user space, MMIO&gt;/);
@@ -106,5 +109,14 @@ test('the page has charts of everything, in markup that names cannot break', () 
   assert.match(page, /costs 4\.00x less/);
   assert.match(page, /is software here/);
   assert.equal(page.match(/<svg /g)?.length, 7);
-  assert.match(formatDoorbellPage({ ...sample(), yardstick: 'not measured: no cc' }), /not measured: no cc/);
+  assert.match(formatDoorbellPage({ ...sample(), yardstick: 'not measured: no cc' }, origin), /not measured: no cc/);
+});
+
+test('at any width nothing is cut and nothing is too wide', () => {
+  const result = sample();
+  for (const columns of [60, 80, 120]) {
+    const lines = stripVTControlCharacters(formatDoorbell(result, columns)).split('\n');
+    for (const line of lines) assert.ok(line.length <= columns, `${columns}: ${line}`);
+    assert.doesNotMatch(lines.join(' '), /…/);
+  }
 });

@@ -1,40 +1,40 @@
 // bench/doorbell: the results as tables for people.
-import Table from 'cli-table3';
 import pc from 'picocolors';
-import { formatCount, formatMicros, formatTimes } from '../figures.ts';
+import { count, formatCount, formatMicros, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
 import { FOREIGN_MAX } from '../processor-use.ts';
+import { wrapLines } from '../text/columns.ts';
+import { type Figures, formatComparison, formatTable } from '../text/table.ts';
 import { advantage, type DoorbellResult, type RingRow } from './doorbell-result.ts';
 
 /** What an exit loop may cost, in that of C. */
 const RATIO_GOAL = 1.05;
 
-const style = { head: [], border: [], compact: true };
+/** Narrower than this, only the columns that say most are shown. */
+const ALL_COLUMNS_MIN = 100;
 
-export function formatDoorbell(result: DoorbellResult): string {
-  const software = result.machine.isSoftware ? [pc.yellow(SOFTWARE)] : [];
+export function formatDoorbell(result: DoorbellResult, columns: number): string {
+  const fit = (text: string): string => wrapLines(text, columns);
+  const software = result.machine.isSoftware ? [pc.yellow(fit(SOFTWARE))] : [];
+  const notes = [...doorbellNotes(result), machineLine(result.machine)].join('\n');
   return [
-    [pc.bold('A guest rings'), ...software, ringTable(result.rings), `${conclusion(result)}`].join('\n'),
-    [pc.bold('An eventfd interrupts'), interruptTable(result)].join('\n'),
-    [pc.bold('The exit loop, in TypeScript and in C'), yardstickTable(result)].join('\n'),
-    pc.dim([...doorbellNotes(result), machineLine(result.machine)].join('\n')),
+    [pc.bold('A guest rings'), ...software, ringTable(result.rings, columns), fit(conclusion(result))].join('\n'),
+    [pc.bold('An eventfd interrupts'), interruptTable(result, columns)].join('\n'),
+    [pc.bold('The exit loop, in TypeScript and in C'), yardstickTable(result, columns)].join('\n'),
+    pc.dim(fit(notes)),
   ].join('\n\n');
 }
 
-/** How to read the figures: a line each. */
+/** How to read the figures: a paragraph each. */
 export function doorbellNotes({ rings, vcpuCpu, listenerCpu, loopUs, foreign }: DoorbellResult): string[] {
   const rounds = Math.max(...rings.map((row) => row.rounds.length));
-  const others = foreign.toFixed(2);
   return [
-    `${rounds} rounds; guest on CPU ${vcpuCpu}, listener and writer on CPU ${listenerCpu}.`,
-    `µs: what the guest waits for one ring, without its loop (${formatMicros(loopUs)} µs): median of the rounds, and where they lie.`,
-    'exit: out of the guest to user space, which writes the eventfd. wakes: for 1000 rings. CPU s/M: seconds of guest and listener',
-    'together for a million rings. !: in every run the guest lost its processor to somebody.',
-    '2009: the iosignalfd patches, v4; (in brackets) extrapolated there; never: not measured then. Of its rows the hypercall is',
-    'missing here: x86 has no ioeventfd for one.',
+    `${count(rounds, 'round')}; guest on CPU ${vcpuCpu}, listener and writer on CPU ${listenerCpu}.`,
+    `A ring takes what the guest waits for it, without its loop (${formatMicros(loopUs)} µs): the median of the rounds, the least and the most. Its processor time is that of guest and listener together. An exit is out of the guest to user space, which writes the eventfd. Where a ! stands, the guest lost its processor to somebody in every run.`,
+    '2009 is the fourth version of the iosignalfd patches; (in brackets) what was extrapolated there; never: not measured then. Of its rows the hypercall is missing here: x86 has no ioeventfd for one.',
     ...(foreign > FOREIGN_MAX
       ? [
-          `Others used ${others} processors meanwhile. Runs that lost theirs were done again, and yet: trust a quiet machine more.`,
+          `Others used ${foreign.toFixed(2)} processors meanwhile. Runs that lost theirs were done again, and yet: trust a quiet machine more.`,
         ]
       : []),
   ];
@@ -44,25 +44,52 @@ export function doorbellNotes({ rings, vcpuCpu, listenerCpu, loopUs, foreign }: 
 export const SOFTWARE =
   '/dev/kvm is software here: the processor has no VMX or SVM, and the guest is emulated. Compare rows with each other, not with hardware.';
 
-export const RING_HEAD = ['', 'listener', 'rings/s', 'µs', 'min..max', 'wakes', 'CPU s/M', '2009 µs'];
-
-function ringTable(rings: readonly RingRow[]): string {
-  const table = new Table({ head: RING_HEAD, style, colAligns: ['left', 'left', ...Array<'right'>(6).fill('right')] });
-  for (const row of rings) table.push([row.listener === 'nobody' ? row.name : '', ...ringCells(row)]);
-  return table.toString();
+interface RingColumn {
+  readonly title: string;
+  /** Left out where there is little room: it follows from others, or matters less. */
+  readonly isExtra: boolean;
+  cell(row: RingRow): string;
 }
 
-/** What stands in a row behind the name. */
-export function ringCells(row: RingRow): string[] {
-  return [
-    row.listener,
-    Number.isFinite(row.perSecond) ? formatCount(row.perSecond) : '-',
-    `${formatMicros(row.us.median)}${row.disturbed ? ' !' : ''}`,
-    `${formatMicros(row.us.min)}..${formatMicros(row.us.max)}`,
-    row.listener === 'nobody' ? '-' : row.wakesPerThousand.toFixed(0),
-    row.cpuSecondsPerMillion.toFixed(2),
-    figureOf2009(row),
-  ];
+const RING_COLUMNS: readonly RingColumn[] = [
+  { title: 'listener', isExtra: false, cell: ({ listener }) => listener },
+  {
+    title: 'rings a second',
+    isExtra: true,
+    cell: ({ perSecond }) => (Number.isFinite(perSecond) ? formatCount(perSecond) : '-'),
+  },
+  {
+    title: 'µs a ring',
+    isExtra: false,
+    cell: ({ us, disturbed }) => `${formatMicros(us.median)}${disturbed ? ' !' : ''}`,
+  },
+  { title: 'least', isExtra: true, cell: ({ us }) => formatMicros(us.min) },
+  { title: 'most', isExtra: true, cell: ({ us }) => formatMicros(us.max) },
+  {
+    title: 'wake-ups for 1000 rings',
+    isExtra: false,
+    cell: ({ listener, wakesPerThousand }) => (listener === 'nobody' ? '-' : wakesPerThousand.toFixed(0)),
+  },
+  {
+    title: 'processor time a ring, µs',
+    isExtra: false,
+    cell: ({ cpuSecondsPerMillion }) => cpuSecondsPerMillion.toFixed(2),
+  },
+  { title: 'µs in 2009', isExtra: false, cell: figureOf2009 },
+];
+
+/** A row for each way and listener, in every column or in those that matter most. */
+export function ringFigures(rings: readonly RingRow[], withExtras: boolean): Figures {
+  const columns = RING_COLUMNS.filter(({ isExtra }) => withExtras || !isExtra);
+  return {
+    head: ['way', ...columns.map(({ title }) => title)],
+    rows: rings.map((row) => [row.name, ...columns.map(({ cell }) => cell(row))]),
+    wordColumns: 2,
+  };
+}
+
+function ringTable(rings: readonly RingRow[], columns: number): string {
+  return formatTable(ringFigures(rings, columns >= ALL_COLUMNS_MIN), columns);
 }
 
 function figureOf2009({ in2009 }: RingRow): string {
@@ -77,36 +104,33 @@ export function conclusion(result: DoorbellResult): string {
   return `${here}; on the hardware of 2009 it was 1.82x by MMIO, 2.40x by PIO (one side of that extrapolated).`;
 }
 
-function interruptTable({ interrupts }: DoorbellResult): string {
-  const head = ['', '/s', 'µs', 'min..max', 'handled /1k'];
-  const table = new Table({ head, style, colAligns: ['left', 'right', 'right', 'right', 'right'] });
-  for (const { name, us: time, handledPerThousand } of interrupts) {
-    const spread = `${formatMicros(time.min)}..${formatMicros(time.max)}`;
-    table.push([
-      name,
-      formatCount(1e6 / time.median),
-      formatMicros(time.median),
-      spread,
-      handledPerThousand.toFixed(0),
-    ]);
-  }
-  return table.toString();
+function interruptTable({ interrupts }: DoorbellResult, columns: number): string {
+  const head = ['interrupt', 'interrupts a second', 'µs', 'least', 'most', 'handled of 1000'];
+  const rows = interrupts.map(({ name, us, handledPerThousand }) => [
+    name,
+    formatCount(1e6 / us.median),
+    ...[us.median, us.min, us.max].map(formatMicros),
+    handledPerThousand.toFixed(0),
+  ]);
+  return formatTable({ head, rows }, columns);
 }
 
-function yardstickTable({ yardstick }: DoorbellResult): string {
-  if (typeof yardstick === 'string') return yardstick;
-  const head = ['', 'TypeScript µs', 'min..max', 'C µs', 'min..max', `ratio, goal ${RATIO_GOAL}`];
-  const table = new Table({ head, style, colAligns: ['left', ...Array<'right'>(5).fill('right')] });
-  for (const { name, us: ours, cUs, ratio } of yardstick) {
-    const spread = (summary: typeof ours): string => `${formatMicros(summary.min)}..${formatMicros(summary.max)}`;
-    table.push([
-      name,
-      formatMicros(ours.median),
-      spread(ours),
-      formatMicros(cUs.median),
-      spread(cUs),
-      ratio.toFixed(3),
-    ]);
-  }
-  return table.toString();
+function yardstickTable({ yardstick }: DoorbellResult, columns: number): string {
+  if (typeof yardstick === 'string') return wrapLines(yardstick, columns);
+  const head = [
+    'exit',
+    'TypeScript, µs',
+    'TypeScript, least',
+    'TypeScript, most',
+    'C, µs',
+    'C, least',
+    'C, most',
+    `TypeScript over C (goal ${RATIO_GOAL})`,
+  ];
+  const rows = yardstick.map(({ name, us, cUs, ratio }) => [
+    name,
+    ...[us.median, us.min, us.max, cUs.median, cUs.min, cUs.max].map(formatMicros),
+    ratio.toFixed(3),
+  ]);
+  return formatComparison({ head, rows }, columns);
 }

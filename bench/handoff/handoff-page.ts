@@ -3,6 +3,7 @@ import { formatCount, formatMicros, formatTimes } from '../figures.ts';
 import { type Bar, barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
 import { machineLine } from '../machine.ts';
+import type { Origin } from '../origin.ts';
 import { DESIGN_NAMES } from './handoff-cases.ts';
 import { DESIGNS, type Design } from './handoff-job.ts';
 import type { DesignResult, HandoffCase, HandoffResult, HandoffRound } from './handoff-result.ts';
@@ -14,9 +15,14 @@ const SHORT_NAMES: Readonly<Record<Design, string>> = {
   none: 'no dispatcher',
 };
 
-export function handoffPage(result: HandoffResult): string {
+/** hvisor-tool's change that took the parsing out of its dispatcher. */
+const CHANGE_95 = 'https://github.com/syswonder/hvisor-tool/pull/95';
+
+export function handoffPage(result: HandoffResult, origin: Origin): string {
   const { worker, driver, dispatcher } = result.cpus;
   return reportPage({
+    origin,
+    links: { '#95': CHANGE_95 },
     title: 'Who should own a virtqueue: a worker alone, or a dispatcher that hands requests to it',
     lead: leadOf(result),
     legend: DESIGNS.map((design) => DESIGN_NAMES[design]),
@@ -89,6 +95,6 @@ function leadOf({ cases }: HandoffResult): string {
   const doubt = isDisturbed ? ' Others used the processors meanwhile: measure again before you believe it.' : '';
   return (
     `Against a dispatcher that parses every chain and hands requests over through a locked queue, a dispatcher that only wakes serves ` +
-    `${range('wake')} as many requests, and a worker that has the kick itself ${range('none')}. #95 published 1.05x for the first step.${doubt}`
+    `${range('wake')} as many requests, and a worker that has the kick itself ${range('none')}. hvisor-tool's change #95 published 1.05x for the first step.${doubt}`
   );
 }

@@ -13,6 +13,8 @@ import { formatHandoffBench } from './handoff-table.ts';
 
 const DEEP = HANDOFF_LOADS[2] as HandoffLoad;
 
+const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench' };
+
 /** A second of so many requests, with so many of them slow. */
 function measured(requests: number, slow: number, foreignSeconds = 0): HandoffMeasurement {
   const latency = createHistogram();
@@ -57,24 +59,34 @@ test('a design is compared with the old one round by round, and with what was pu
   const [parse, wake, none] = result.cases[0]?.designs ?? [];
   assert.ok(Math.abs((wake?.gain.median ?? 0) - 1.05) < 1e-9);
   assert.deepEqual([parse?.gain.median, none?.published], [1, undefined]);
-  const text = stripVTControlCharacters(formatHandoffBench(result));
+  const text = stripVTControlCharacters(formatHandoffBench(result, 120));
   assert.match(text, /dispatcher only wakes: 5 % more requests than the parsing dispatcher \(#95: 1\.05x\); p99/);
   assert.match(text, /no dispatcher: no difference in rate beyond the spread/);
-  assert.match(text, /93\.7k \/ 775 \/ 76000/);
+  assert.match(text, /published by hvisor-tool #95: p99, µs +│ +906 │ +775 │/);
+  assert.match(text, /requests a second +│ +1\.0k │|requests a second/);
   assert.match(text, /At least 2\.3k requests behind each percentile: too few/);
 });
 
 test('with others at work no difference is claimed', () => {
   const result = resultOf({ parse: [100, 100], wake: [200, 200], none: [300, 300] }, 0.4);
-  const text = formatHandoffBench(result);
+  const text = formatHandoffBench(result, 120);
   assert.match(text, /dispatcher only wakes: others used 0\.4 processors, so its rate says nothing/);
   assert.doesNotMatch(text, /more requests/);
 });
 
 test('the page shows every design', () => {
-  const page = handoffPage(resultOf({ parse: [100, 110], wake: [120, 130], none: [130, 140] }));
+  const page = handoffPage(resultOf({ parse: [100, 110], wake: [120, 130], none: [130, 140] }), origin);
   assert.equal(page.match(/<svg/g)?.length, 3);
   // Three designs: rate, cost, and two percentiles of latency.
   assert.equal(page.match(/<rect/g)?.length, 12);
   assert.match(page, /1\.19x to 1\.19x as many requests|1\.19x/);
+});
+
+test('at any width nothing is cut and nothing is too wide', () => {
+  const result = resultOf({ parse: [1000, 500, 800], wake: [1050, 525, 840], none: [1000, 510, 790] });
+  for (const columns of [60, 80, 120]) {
+    const lines = stripVTControlCharacters(formatHandoffBench(result, columns)).split('\n');
+    for (const line of lines) assert.ok(line.length <= columns, `${columns}: ${line}`);
+    assert.doesNotMatch(lines.join(' '), /…/);
+  }
 });

@@ -1,42 +1,49 @@
 // bench/handoff: the results of `bench handoff` as tables for people.
-import Table from 'cli-table3';
 import pc from 'picocolors';
-import { formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
+import { count, formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
 import { FOREIGN_MAX } from '../processor-use.ts';
 import { decided } from '../statistics.ts';
+import { wrapLines } from '../text/columns.ts';
+import { type Figures, formatComparison } from '../text/table.ts';
 import { DESIGN_NAMES, type HandoffLoad } from './handoff-cases.ts';
 import type { DesignResult, HandoffCase, HandoffResult } from './handoff-result.ts';
 
 /** The columns of a table; the page shows the same. */
 export const HANDOFF_HEAD = [
-  '',
-  'IOPS',
-  'MiB/s',
-  'min..max',
-  'p50',
-  'p99',
-  'p99.99 µs',
-  'of',
-  'CPU µs',
-  '+driver',
-  'wakes/1k',
-  '+driver',
-  'foreign',
-  'ratio',
-  '#95',
+  'design',
+  'requests a second',
+  'MiB a second',
+  'the same, worst round',
+  'the same, best round',
+  'latency in µs, half are below (p50)',
+  'latency in µs, 99 % are below (p99)',
+  'latency in µs, p99.99',
+  'requests behind these',
+  "back end's processor time for a request, µs",
+  "driver's processor time for a request, µs",
+  'wake-ups of the back end for 1000 requests',
+  'wake-ups of the driver for 1000 requests',
+  'processors others used',
+  'requests against the parsing dispatcher',
+  'the same, worst and best round',
+  'published by hvisor-tool #95: requests a second',
+  'published by hvisor-tool #95: p99, µs',
+  'published by hvisor-tool #95: p99.99, µs',
 ];
 
 const MEBI = 2 ** 20;
 
 export function handoffRow(load: HandoffLoad, one: DesignResult): string[] {
   const { min, max } = load.large ? one.bytesPerSecond : one.requestsPerSecond;
-  const range = load.large ? [min, max].map((bytes) => (bytes / MEBI).toFixed(0)) : [min, max].map(formatCount);
+  const rate = (value: number): string => (load.large ? (value / MEBI).toFixed(0) : formatCount(value));
+  const isFirst = one.design === 'parse';
   return [
     DESIGN_NAMES[one.design],
     formatCount(one.requestsPerSecond.median),
     (one.bytesPerSecond.median / MEBI).toFixed(0),
-    range.join('..'),
+    rate(min),
+    rate(max),
     formatMicros(one.p50Us),
     formatMicros(one.p99Us),
     formatMicros(one.p9999Us),
@@ -46,11 +53,18 @@ export function handoffRow(load: HandoffLoad, one: DesignResult): string[] {
     formatPerThousand(one.backEndWakeUps.median),
     formatPerThousand(one.driverWakeUps.median),
     formatForeign(one.foreign),
-    one.design === 'parse'
-      ? ''
-      : `${formatTimes(one.gain.median)} (${one.gain.min.toFixed(2)}..${one.gain.max.toFixed(2)})`,
-    publishedOf(one),
+    isFirst ? '' : formatTimes(one.gain.median),
+    isFirst ? '' : `${one.gain.min.toFixed(2)}..${one.gain.max.toFixed(2)}`,
+    ...publishedOf(one),
   ];
+}
+
+/** The columns of a case that say something, and a row for each design. */
+function figuresOf({ load, designs }: HandoffCase): Figures {
+  const rows = designs.map((design) => handoffRow(load, design));
+  const isTold = HANDOFF_HEAD.map((_, i) => rows.some((row) => row[i] !== ''));
+  const told = (cells: readonly string[]): string[] => cells.filter((_, i) => isTold[i]);
+  return { head: told(HANDOFF_HEAD), rows: rows.map(told) };
 }
 
 /** What the rows say about each other, a line each. */
@@ -80,17 +94,17 @@ function rateRemark(first: DesignResult, { gain, foreign }: DesignResult): strin
   return `${percent} % ${gain.median > 1 ? 'more' : 'fewer'} requests than the parsing dispatcher`;
 }
 
-/** Every case as a table, with what the columns mean at the end. */
-export function formatHandoffBench(result: HandoffResult): string {
+/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+export function formatHandoffBench(result: HandoffResult, columns: number): string {
   const { worker, driver, dispatcher } = result.cpus;
   const footer = [
     ...handoffNotes(result),
-    'CPU µs: processor time for a request, of worker and dispatcher, then of the driver. wakes/1k: how often they woke up for 1000 requests.',
     `Worker on CPU ${worker}, dispatcher on CPU ${dispatcher}, driver on CPU ${driver}.`,
-    `foreign: processors others used; above ${FOREIGN_MAX} (!) do not trust the row.`,
+    `Where others used more than ${FOREIGN_MAX} processors (!), do not trust a figure.`,
     machineLine(result.machine),
   ];
-  return [...result.cases.map(formatCase), pc.dim(footer.join('\n'))].join('\n\n');
+  const cases = result.cases.map((one) => formatCase(one, columns));
+  return [...cases, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
 }
 
 /** What everybody who reads the figures should know. */
@@ -98,28 +112,30 @@ export function handoffNotes({ rounds, cases }: HandoffResult): string[] {
   const fewest = Math.min(...cases.flatMap(({ designs }) => designs.map(({ requests }) => requests)));
   const few = `At least ${formatCount(fewest)} requests behind each percentile: too few for a 99.99th that repeats.`;
   return [
-    `Medians of ${rounds} rounds, run in turns; percentiles of all requests of all rounds. ratio: to the first design, round by round, median (min..max).`,
+    `Medians of ${count(rounds, 'round')}, run in turns; percentiles of all requests of all rounds; ratios round by round.`,
     fewest >= 1e6 ? `At least ${formatCount(fewest)} requests behind each percentile.` : few,
-    "Nobody polls. #95: what hvisor-tool's change published (IOPS / p99 / p99.99), for a guest on another machine, whose dispatcher polled.",
+    "Nobody polls. hvisor-tool's change #95 published its figures for a guest on another machine, whose dispatcher polled.",
   ];
 }
 
-function formatCase(one: HandoffCase): string {
-  const table = new Table({ head: HANDOFF_HEAD, style: { head: [], border: [], compact: true }, colAligns: ['left'] });
-  for (const design of one.designs) table.push(handoffRow(one.load, design));
-  return [pc.bold(one.load.name), table.toString(), ...handoffRemarks(one), ...errorLines(one)].join('\n');
+function formatCase(one: HandoffCase, columns: number): string {
+  const lines = [...handoffRemarks(one), ...errorLines(one)].map((line) => wrapLines(line, columns));
+  return [pc.bold(one.load.name), formatComparison(figuresOf(one), columns), ...lines].join('\n');
 }
 
 function errorLines({ designs }: HandoffCase): string[] {
   return designs.flatMap(({ design, rounds, errors }) => {
     const first = rounds.find((round) => round.errors.first !== undefined)?.errors.first;
-    return first === undefined ? [] : [pc.red(`${DESIGN_NAMES[design]}: ${errors} errors; the first: ${first}`)];
+    return first === undefined
+      ? []
+      : [pc.red(`${DESIGN_NAMES[design]}: ${count(errors, 'error')}; the first: ${first}`)];
   });
 }
 
-function publishedOf({ published }: DesignResult): string {
-  if (published === undefined) return '';
+/** Requests a second, p99, p99.99. */
+function publishedOf({ published }: DesignResult): [string, string, string] {
+  if (published === undefined) return ['', '', ''];
   const { requestsPerSecond, mebibytesPerSecond, p99Us, p9999Us } = published;
-  if (requestsPerSecond === undefined) return `${mebibytesPerSecond} MiB/s`;
-  return [formatCount(requestsPerSecond), p99Us, p9999Us].join(' / ');
+  const rate = requestsPerSecond === undefined ? `${mebibytesPerSecond} MiB/s` : formatCount(requestsPerSecond);
+  return [rate, p99Us === undefined ? '' : `${p99Us}`, p9999Us === undefined ? '' : `${p9999Us}`];
 }

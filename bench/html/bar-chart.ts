@@ -1,12 +1,14 @@
-// bench/html: horizontal bars from zero with whiskers and a dot for each measurement, as inline SVG. Pure.
+// bench/html: horizontal bars with whiskers and a dot for each measurement, as inline SVG; legible on a phone. Pure.
 import { quantile } from '../statistics.ts';
+import { wrap } from '../text/columns.ts';
+import { type Axis, axisFor } from './axis.ts';
 import { escapeMarkup } from './markup.ts';
 
 export interface Bar {
   readonly label: string;
   /** Index of the colour, the same for the same thing in every chart of a page. */
   readonly series: number;
-  /** Every measurement: the bar is their median, the whiskers reach from the least to the greatest. Empty: not measured. */
+  /** Every measurement: the bar is their median, whiskers reach from the least to the greatest. Empty: not measured. */
   readonly values: readonly number[];
 }
 
@@ -23,73 +25,92 @@ export interface BarChart {
   readonly format: (value: number) => string;
 }
 
-const WIDTH = 560;
-const LEFT = 150;
+/** As wide as a phone, so that text is not made smaller there. The font sizes are those of `reportPage`. */
+const WIDTH = 340;
+const LEFT = 1;
 /** A column of medians. */
-const RIGHT = 70;
-const TOP = 30;
-const BAR = 15;
-const BAR_STEP = 20;
-const GROUP_GAP = 14;
-const AXIS = 34;
+const RIGHT = 62;
 const PLOT = WIDTH - LEFT - RIGHT;
+const TITLE_LINE = 19;
+const LINE = 17;
+const BAR = 14;
+const BAR_STEP = 19;
+const GROUP_GAP = 8;
+/** Letters of a line of the title and of other text, which is smaller. */
+const TITLE_LETTERS = 40;
+const LETTERS = 46;
 
 /** One `<svg>`; it scales with the page and takes its colours from the page's style (`reportPage`). */
 export function barChart(chart: BarChart): string {
-  const all = chart.groups.flatMap(({ bars }) => bars.flatMap(({ values }) => values));
-  const ticks = axisTicks(Math.max(0, ...all));
-  const end = ticks.at(-1) as number;
-  const x = (value: number): number => LEFT + (value / end) * PLOT;
-  let y = TOP;
+  const { title, groups, format } = chart;
+  const all = groups.flatMap(({ bars }) => bars.flatMap(({ values }) => values));
+  const medians = groups.flatMap(({ bars }) => bars.flatMap(({ values }) => medianOf(values) ?? []));
+  const axis = axisFor(medians, Math.max(0, ...all));
+  const name = axis.isLogarithmic ? `${chart.axis}; each line ten times the one before` : chart.axis;
+  const titleLines = wrap(title, TITLE_LETTERS);
+  const top = titleLines.length * TITLE_LINE + 6;
   const rows: string[] = [];
-  for (const { label, bars } of chart.groups) {
-    const middle = y + (bars.length * BAR_STEP - (BAR_STEP - BAR)) / 2;
-    rows.push(text(LEFT - 8, middle + 4, label, 'end group'));
+  let y = top;
+  for (const { label, bars } of groups) {
+    rows.push(text(LEFT + 4, y + LINE - 5, label, 'start group'));
+    y += LINE;
     for (const bar of bars) {
-      rows.push(drawBar(bar, y, x, chart.format));
+      rows.push(drawBar(bar, y, axis, format));
       y += BAR_STEP;
     }
     y += GROUP_GAP;
   }
   const bottom = y - GROUP_GAP;
-  const grid = ticks.map((tick) => {
-    const at = round(x(tick));
-    const line = `<line class="${tick === 0 ? 'base' : 'grid'}" x1="${at}" x2="${at}" y1="${TOP - 6}" y2="${bottom + 4}"/>`;
-    return line + text(at, bottom + 18, withoutZeros(chart.format(tick)), 'middle tick');
-  });
-  const height = bottom + AXIS;
+  const nameLines = wrap(name, LETTERS);
+  const height = bottom + LINE * (nameLines.length + 1) + 8;
   return [
-    `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeMarkup(`${chart.title}: ${chart.axis}`)}">`,
-    text(0, 14, chart.title, 'start title'),
-    ...grid,
+    `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeMarkup(`${title}: ${name}`)}">`,
+    ...titleLines.map((line, i) => text(0, 14 + i * TITLE_LINE, line, 'start title')),
+    ...grid(axis, top, bottom, format),
     ...rows,
-    text(LEFT, height - 2, chart.axis, 'start tick'),
+    ...nameLines.map((line, i) => text(0, bottom + LINE * (i + 2), line, 'start tick')),
     '</svg>',
   ].join('\n');
 }
 
-function drawBar(
-  { label, series, values }: Bar,
-  y: number,
-  x: (value: number) => number,
-  format: BarChart['format'],
-): string {
+function grid(axis: Axis, top: number, bottom: number, format: BarChart['format']): string[] {
+  return axis.ticks.map((tick, i) => {
+    const at = round(xOf(axis, tick));
+    const line = `<line class="${i === 0 ? 'base' : 'grid'}" x1="${at}" x2="${at}" y1="${top}" y2="${bottom}"/>`;
+    return line + text(at, bottom + LINE - 3, withoutZeros(format(tick)), `${i === 0 ? 'start' : 'middle'} tick`);
+  });
+}
+
+function drawBar({ label, series, values }: Bar, y: number, axis: Axis, format: BarChart['format']): string {
   const sorted = values.toSorted((a, b) => a - b);
   if (sorted.length === 0) return text(LEFT + 4, y + BAR - 3, `${label}: not measured`, 'start tick');
   const [least, middle, most] = [0, 0.5, 1].map((share) => quantile(sorted, share)) as [number, number, number];
   const centre = y + BAR / 2;
-  const [from, to] = [round(x(least)), round(x(most))];
+  const x = (value: number): number => round(xOf(axis, value));
+  const [from, to] = [x(least), x(most)];
   const spread = values.length > 1 ? `, ${format(least)} to ${format(most)} in ${values.length} rounds` : '';
-  const dots =
-    values.length > 1 ? values.map((value) => `<circle cx="${round(x(value))}" cy="${centre}" r="1.8"/>`) : [];
+  const dots = values.length > 1 ? values.map((value) => `<circle cx="${x(value)}" cy="${centre}" r="1.8"/>`) : [];
   return [
     `<g class="s${series}"><title>${escapeMarkup(`${label}: ${format(middle)}${spread}`)}</title>`,
     `<rect x="${LEFT}" y="${y}" width="${round(Math.max(0.5, x(middle) - LEFT))}" height="${BAR}" rx="2"/>`,
     `<path d="M${from} ${centre}H${to}M${from} ${centre - 4}v8M${to} ${centre - 4}v8"/>`,
     ...dots,
-    text(WIDTH - 2, y + BAR - 3, format(middle), 'end value'),
+    text(WIDTH - 1, y + BAR - 2, format(middle), 'end value'),
     '</g>',
   ].join('');
+}
+
+function xOf(axis: Axis, value: number): number {
+  return LEFT + axis.position(value) * PLOT;
+}
+
+function medianOf(values: readonly number[]): number | undefined {
+  return values.length === 0
+    ? undefined
+    : quantile(
+        values.toSorted((a, b) => a - b),
+        0.5,
+      );
 }
 
 function text(x: number, y: number, content: string, classes: string): string {
@@ -103,13 +124,4 @@ function withoutZeros(figure: string): string {
 
 function round(value: number): number {
   return Math.round(value * 10) / 10;
-}
-
-/** Three to six round numbers from 0 to at least `most`. */
-export function axisTicks(most: number): number[] {
-  if (!(most > 0)) return [0, 1];
-  const unit = 10 ** Math.floor(Math.log10(most));
-  const step = [0.2, 0.5, 1, 2].map((part) => part * unit).find((one) => most / one <= 5) as number;
-  const count = Math.ceil(most / step - 1e-9);
-  return Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(6)));
 }

@@ -1,8 +1,9 @@
 // bench/notify: the results of `bench notify` as a page to look at.
-import { formatMicros, formatTimes } from '../figures.ts';
+import { count, formatMicros, formatTimes } from '../figures.ts';
 import { barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
 import { machineLine } from '../machine.ts';
+import type { Origin } from '../origin.ts';
 import { DOORBELLS } from '../threads/doorbell.ts';
 import { DOORBELL_NAMES, LOADS, type Metric, POLL_NAMES, POLLS } from './notify-cases.ts';
 import { judgedValue, type NotifyCase, type NotifyResult, type NotifyRound } from './notify-result.ts';
@@ -14,8 +15,13 @@ const AXES: Readonly<Record<Metric, string>> = {
   latency: 'mean latency in µs: shorter is better',
 };
 
-export function notifyPage(result: NotifyResult): string {
+/** hvisor-tool's change that replaced signals by eventfd. */
+const CHANGE_78 = 'https://github.com/syswonder/hvisor-tool/pull/78';
+
+export function notifyPage(result: NotifyResult, origin: Origin): string {
   return reportPage({
+    origin,
+    links: { '#78': CHANGE_78 },
     title: 'Waking a virtio device: signal or eventfd, asleep or polling',
     lead: leadOf(result),
     legend: DOORBELLS.map((doorbell) => DOORBELL_NAMES[doorbell]),
@@ -26,10 +32,10 @@ export function notifyPage(result: NotifyResult): string {
       ),
     ),
     footer: [
-      `Bars are medians of ${result.rounds} rounds of ${result.secondsPerRound} s, run in turns; whiskers reach from the worst round to the best, dots are rounds.`,
+      `Bars are medians of ${count(result.rounds, 'round')} of ${result.secondsPerRound} s, run in turns; whiskers reach from the worst round to the best, dots are rounds.`,
       'The same driver, ring, device and data behind every bar: the real split queue and block device over a disk in memory. Calls go back by eventfd in all.',
       `Fixed polling lasts ${result.fixedPollUs} µs after the last request; adaptive polling learns how long pays.`,
-      '#78 is the change of hvisor-tool that replaced signals by eventfd, signalfd and epoll; its figures come from a guest on another machine.',
+      "The figures of hvisor-tool's change #78 come from a guest on another machine.",
       machineLine(result.machine),
     ],
   });
@@ -110,7 +116,7 @@ function findingOf({ cases }: NotifyResult): string {
   const published = asleep.flatMap(({ publishedGain }) => publishedGain ?? []);
   const doorbell =
     `With nobody polling, eventfd is ${formatTimes(Math.min(...gains))} to ${formatTimes(Math.max(...gains))} as good as a signal ` +
-    `where #78 published ${formatTimes(Math.min(...published))} to ${formatTimes(Math.max(...published))}.`;
+    `where hvisor-tool's change #78, which replaced the signal by an eventfd, published ${formatTimes(Math.min(...published))} to ${formatTimes(Math.max(...published))}.`;
   const alone = cases.find(({ load, placement }) => load.metric === 'latency' && placement.name === 'across cores');
   const at = (poll: string): number =>
     alone?.variants.find((one) => one.poll === poll && one.doorbell === 'eventfd' && !one.forgetful)?.value.median ?? 0;

@@ -1,16 +1,17 @@
 // bench/notify: the results of `bench notify` as tables for people.
-import Table from 'cli-table3';
 import pc from 'picocolors';
-import { formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
+import { count, formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
 import { FOREIGN_MAX } from '../processor-use.ts';
+import { wrapLines } from '../text/columns.ts';
+import { formatComparison } from '../text/table.ts';
 import { type Metric, POLL_NAMES } from './notify-cases.ts';
 import type { Comparison, NotifyCase, NotifyResult, VariantResult } from './notify-result.ts';
 
-export const UNITS: Readonly<Record<Metric, string>> = {
-  iops: 'requests/s',
-  bandwidth: 'MiB/s',
-  latency: 'mean µs',
+const UNITS: Readonly<Record<Metric, string>> = {
+  iops: 'requests a second',
+  bandwidth: 'MiB a second',
+  latency: 'mean latency, µs',
 };
 
 export function formatValue(metric: Metric, value: number): string {
@@ -20,8 +21,22 @@ export function formatValue(metric: Metric, value: number): string {
 
 /** The columns of a table; the page shows the same. */
 export function headOf(metric: Metric): string[] {
-  const costs = ['CPU µs', '+driver', 'wakes/1k', '+driver'];
-  return ['', UNITS[metric], 'min..max', ...costs, 'foreign', '#78', 'ratio', "#78's"];
+  return [
+    'device',
+    UNITS[metric],
+    'the same, least of the rounds',
+    'the same, most of the rounds',
+    "device's processor time for a request, µs",
+    "driver's processor time for a request, µs",
+    'wake-ups of the device for 1000 requests',
+    'wake-ups of the driver for 1000 requests',
+    'processors others used',
+    `published by hvisor-tool #78: ${UNITS[metric]}`,
+    'eventfd against the signal: times as good',
+    'the same, worst round',
+    'the same, best round',
+    'the same, published by hvisor-tool #78',
+  ];
 }
 
 export function rowOf(one: NotifyCase, variant: VariantResult): string[] {
@@ -32,46 +47,45 @@ export function rowOf(one: NotifyCase, variant: VariantResult): string[] {
   return [
     `${POLL_NAMES[variant.poll]}, ${variant.doorbell}`,
     value(variant.value.median),
-    `${value(variant.value.min)}..${value(variant.value.max)}`,
+    value(variant.value.min),
+    value(variant.value.max),
     formatMicros(variant.deviceCpuUs.median),
     formatMicros(variant.driverCpuUs.median),
     formatPerThousand(variant.deviceWakeUps.median),
     formatPerThousand(variant.driverWakeUps.median),
     formatForeign(variant.foreign),
     variant.published === undefined ? '' : value(variant.published),
-    comparison === undefined ? '' : gainOf(comparison),
-    comparison?.publishedGain === undefined ? '' : formatTimes(comparison.publishedGain),
+    ...gainOf(comparison),
   ];
 }
 
-/** Every case as a table, with what the columns mean at the end. */
-export function formatNotifyBench(result: NotifyResult): string {
+/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+export function formatNotifyBench(result: NotifyResult, columns: number): string {
   const footer = [
-    `Medians of ${result.rounds} rounds of ${result.secondsPerRound} s, run in turns. fixed polling: ${result.fixedPollUs} µs.`,
-    'CPU µs: processor time for a request, of the device, then of the driver. wakes/1k: how often each woke up for 1000 requests.',
-    'ratio: how many times better eventfd is than the signal, round by round: median (min..max). Of latency, less is better.',
-    "#78: what hvisor-tool's change published, for a guest on another machine.",
-    `foreign: processors others used; above ${FOREIGN_MAX} (!) do not trust the row.`,
+    `Medians of ${count(result.rounds, 'round')} of ${result.secondsPerRound} s, run in turns. Fixed polling lasts ${result.fixedPollUs} µs.`,
+    'Eventfd and signal are compared round by round; of latency, less is better.',
+    "hvisor-tool's change #78 published its figures for a guest on another machine.",
+    `Where others used more than ${FOREIGN_MAX} processors (!), do not trust a figure.`,
     machineLine(result.machine),
   ];
-  return [...result.cases.map(formatCase), pc.dim(footer.join('\n'))].join('\n\n');
+  const cases = result.cases.map((one) => formatCase(one, columns));
+  return [...cases, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
 }
 
-function formatCase(one: NotifyCase): string {
+function formatCase(one: NotifyCase, columns: number): string {
   const { load, placement, variants, comparisons } = one;
-  const table = new Table({
-    head: headOf(load.metric),
-    style: { head: [], border: [], compact: true },
-    colAligns: ['left'],
-  });
-  for (const variant of variants) if (!variant.forgetful) table.push(rowOf(one, variant));
   const { deviceCpu, driverCpu } = placement;
-  return [
-    `${pc.bold(`${load.name}, ${placement.name}`)} ${pc.dim(`(device on CPU ${deviceCpu}, driver on CPU ${driverCpu})`)}`,
-    table.toString(),
+  const rows = variants.filter(({ forgetful }) => !forgetful).map((variant) => rowOf(one, variant));
+  const notes = [
     ...comparisons.flatMap(({ poll, remark }) => (remark === undefined ? [] : [`${POLL_NAMES[poll]}: ${remark}`])),
     ...lostKicksLine(one),
     ...errorLines(variants),
+  ];
+  const title = `${load.name}, ${placement.name}`;
+  return [
+    wrapLines(`${pc.bold(title)} ${pc.dim(`(device on CPU ${deviceCpu}, driver on CPU ${driverCpu})`)}`, columns),
+    formatComparison({ head: headOf(load.metric), rows }, columns),
+    ...notes.map((note) => wrapLines(note, columns)),
   ].join('\n');
 }
 
@@ -90,10 +104,14 @@ function errorLines(variants: readonly VariantResult[]): string[] {
     const first = variant.rounds.find(({ errors }) => errors.first !== undefined)?.errors.first;
     if (first === undefined) return [];
     const who = `${POLL_NAMES[variant.poll]}, ${variant.doorbell}`;
-    return [pc.red(`${who}: ${variant.errors} errors; the first: ${first}`)];
+    return [pc.red(`${who}: ${count(variant.errors, 'error')}; the first: ${first}`)];
   });
 }
 
-function gainOf({ gain }: Comparison): string {
-  return `${formatTimes(gain.median)} (${gain.min.toFixed(2)}..${gain.max.toFixed(2)})`;
+/** Median, worst and best round, and what was published. */
+function gainOf(comparison: Comparison | undefined): string[] {
+  if (comparison === undefined) return ['', '', '', ''];
+  const { gain, publishedGain } = comparison;
+  const published = publishedGain === undefined ? '' : formatTimes(publishedGain);
+  return [...[gain.median, gain.min, gain.max].map(formatTimes), published];
 }

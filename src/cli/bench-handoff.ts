@@ -11,13 +11,13 @@ import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 
 interface HandoffFlags {
-  readonly quick: boolean;
+  readonly quick?: boolean;
   readonly rounds?: number;
   readonly requests?: number;
   readonly seconds?: number;
   readonly size: number;
   readonly cpus?: readonly number[];
-  readonly json: boolean;
+  readonly json?: boolean;
   readonly html?: string;
 }
 
@@ -37,13 +37,15 @@ Examples:
 export function handoffCommand(): Command {
   return new Command('handoff')
     .description('who should own a virtqueue: a worker, or a dispatcher that hands requests to it')
-    .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of at most ${QUICK.seconds} s`, false)
+    .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of at most ${QUICK.seconds} s`)
     .option('--rounds <n>', `how often (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
     .option('--requests <n>', `requests a round (default: ${THOROUGH.requests})`, option.wholeNumber(1, 1e9))
     .option('--seconds <s>', `how long a round may last (default: ${THOROUGH.seconds})`, option.seconds)
-    .option('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M'))
+    .addOption(
+      option.sizeOption('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M')),
+    )
     .option('--cpus <list>', "processors: the worker's, the driver's, the dispatcher's, as in 1,0,1", option.cpuList)
-    .option('--json', 'print the results, every round of them, as JSON', false)
+    .option('--json', 'print the results, every round of them, as JSON')
     .option('--html <file>', 'write a page to look at')
     .addHelpText('after', EXAMPLES)
     .action(runHandoff);
@@ -61,8 +63,8 @@ async function runHandoff(flags: HandoffFlags): Promise<void> {
     cpus: { worker, driver, dispatcher },
   };
   await runBench((hooks) => benchHandoff({ ...options, ...hooks }), {
-    json: flags.json,
-    html: flags.html,
+    json: flags.json === true,
+    ...(flags.html === undefined ? {} : { html: flags.html }),
     format: formatHandoffBench,
     page: handoffPage,
     hasErrors: ({ cases }: HandoffResult) => cases.some(({ designs }) => designs.some(({ errors }) => errors > 0)),

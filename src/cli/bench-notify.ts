@@ -12,13 +12,13 @@ import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 
 interface NotifyFlags {
-  readonly quick: boolean;
+  readonly quick?: boolean;
   readonly rounds?: number;
   readonly seconds?: number;
   readonly pollUs: number;
   readonly size: number;
   readonly cpus?: readonly number[];
-  readonly json: boolean;
+  readonly json?: boolean;
   readonly html?: string;
 }
 
@@ -38,13 +38,15 @@ Examples:
 export function notifyCommand(): Command {
   return new Command('notify')
     .description('what it costs to wake a device: signal or eventfd, asleep or polling')
-    .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of ${QUICK.seconds} s`, false)
+    .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of ${QUICK.seconds} s`)
     .option('--rounds <n>', `how often (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
     .option('--seconds <s>', `how long a round is (default: ${THOROUGH.seconds})`, option.seconds)
     .option('--poll-us <us>', 'how long fixed polling lasts, in µs', option.wholeNumber(1, POLL_MAX_US), 1000)
-    .option('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M'))
+    .addOption(
+      option.sizeOption('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M')),
+    )
     .option('--cpus <list>', "processors: the device's, then the driver's, as in 1,0", option.cpuList)
-    .option('--json', 'print the results, every round of them, as JSON', false)
+    .option('--json', 'print the results, every round of them, as JSON')
     .option('--html <file>', 'write a page to look at')
     .addHelpText('after', EXAMPLES)
     .action(runNotify);
@@ -63,8 +65,8 @@ async function runNotify(flags: NotifyFlags): Promise<void> {
     driverCpu,
   };
   await runBench((hooks) => benchNotify({ ...options, ...hooks }), {
-    json: flags.json,
-    html: flags.html,
+    json: flags.json === true,
+    ...(flags.html === undefined ? {} : { html: flags.html }),
     format: formatNotifyBench,
     page: notifyPage,
     hasErrors: ({ cases }: NotifyResult) => cases.some(({ variants }) => variants.some(({ errors }) => errors > 0)),

@@ -1,9 +1,12 @@
-// Upper floor: what every benchmark that runs in this process does around its measurement: progress, Ctrl-C, table, JSON, page.
+// Upper floor: what every benchmark does around its measurement: progress, Ctrl-C, table, JSON, page.
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { interruptSignal } from './interrupt.ts';
+import type { Origin } from '../../bench/origin.ts';
+import { columnsOf } from '../../bench/text/columns.ts';
+import { interruptSignal, sayInterrupted, sayStopping } from './interrupt.ts';
 import { ProgressLine } from './progress-line.ts';
 import { UsageError } from './usage-error.ts';
+import { origin } from './version.ts';
 
 export interface BenchHooks {
   readonly signal: AbortSignal;
@@ -11,37 +14,49 @@ export interface BenchHooks {
 }
 
 export interface BenchOutput<Result> {
-  readonly json: boolean;
+  readonly json?: boolean;
   /** Where to write the page, if anywhere. */
-  readonly html: string | undefined;
-  format(result: Result): string;
-  page(result: Result): string;
+  readonly html?: string;
+  /** The tables, in lines of at most `columns`. */
+  format(result: Result, columns: number): string;
+  page(result: Result, origin: Origin): string;
   /** Whether something went wrong that the figures do not show: exit code 1. */
   hasErrors(result: Result): boolean;
 }
 
 /** Measures, prints, writes. Throws UsageError, and what the measurement throws. */
-export async function runBench<Result>(
+export async function runBench<Result extends object>(
   measure: (hooks: BenchHooks) => Promise<Result>,
   output: BenchOutput<Result>,
 ): Promise<void> {
   if (output.html !== undefined) checkWritable(output.html);
+  const from = origin();
+  const result = await measureOrStop(measure);
+  if (result === undefined) return;
+  if (output.html !== undefined) writeFileSync(output.html, output.page(result, from));
+  if (output.json) console.log(JSON.stringify({ origin: from, ...result }, undefined, 2));
+  else console.log(output.format(result, columnsOf()));
+  if (output.hasErrors(result)) process.exitCode = 1;
+}
+
+/** Undefined when it was interrupted. */
+async function measureOrStop<Result>(measure: (hooks: BenchHooks) => Promise<Result>): Promise<Result | undefined> {
   const progress = new ProgressLine(process.stderr);
   const signal = interruptSignal();
-  let result: Result;
+  signal.addEventListener('abort', () => progress.clear());
+  sayStopping(signal);
+  const onProgress = (line: string): void => {
+    if (!signal.aborted) progress.show(line);
+  };
   try {
-    result = await measure({ signal, onProgress: (line) => progress.show(line) });
+    return await measure({ signal, onProgress });
   } catch (error) {
     if (!signal.aborted) throw error;
-    progress.clear();
-    console.error('belfry: interrupted; nothing is left behind');
-    return;
+    sayInterrupted('nothing is left behind');
+    return undefined;
   } finally {
     progress.clear();
   }
-  if (output.html !== undefined) writeFileSync(output.html, output.page(result));
-  console.log(output.json ? JSON.stringify(result, undefined, 2) : output.format(result));
-  if (output.hasErrors(result)) process.exitCode = 1;
 }
 
 /** Better now than after ten minutes. */

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { ENGINES, type Engine, STORAGE_DAEMON } from '../../bench/back-end-commands.ts';
 import { type BlkBenchOptions, benchBlk } from '../../bench/blk.ts';
 import { blkCase, suiteOf } from '../../bench/blk-cases.ts';
+import { blkPage } from '../../bench/blk-page.ts';
 import type { BlkBenchResult } from '../../bench/blk-result.ts';
 import { formatBlkBench } from '../../bench/blk-table.ts';
 import {
@@ -18,16 +19,15 @@ import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { parseSize } from '../stores/size.ts';
 import { handoffCommand } from './bench-handoff.ts';
 import { notifyCommand } from './bench-notify.ts';
+import { runBench } from './bench-run.ts';
 import { commandName } from './command-name.ts';
-import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
-import { ProgressLine } from './progress-line.ts';
 import { UsageError } from './usage-error.ts';
 
 interface BlkFlags {
   readonly socket?: string;
   readonly against?: typeof STORAGE_DAEMON;
-  readonly suite: boolean;
+  readonly suite?: boolean;
   readonly op: Operation;
   readonly bs: number;
   readonly depth: number;
@@ -39,11 +39,12 @@ interface BlkFlags {
   readonly rounds?: number;
   readonly size: number;
   readonly peerEngines: readonly Engine[];
-  readonly serveArgs: string;
+  readonly serveArgs?: string;
   readonly cpus?: readonly number[];
   readonly eventIdx: boolean;
   readonly seed: number;
-  readonly json: boolean;
+  readonly json?: boolean;
+  readonly html?: string;
 }
 
 const ROUNDS_AGAINST = 5;
@@ -71,9 +72,9 @@ export function benchCommand(): Command {
     .description('load a disk and tell what it does')
     .option('--socket <path>', 'measure the back end that listens there')
     .addOption(new Option('--against <peer>', 'compare, in turns, on the same data').choices([STORAGE_DAEMON]))
-    .option('--suite', 'run the usual cases instead of --op, --bs, --depth and --wait', false)
+    .option('--suite', 'run the usual cases instead of --op, --bs, --depth and --wait')
     .addOption(new Option('--op <operation>', 'what to do').choices(OPERATIONS).default(DEFAULT_LOAD.operation))
-    .option('--bs <size>', 'bytes of a request, as in 4k or 1M', blockBytes, DEFAULT_LOAD.blockBytes)
+    .addOption(option.sizeOption('--bs <size>', 'bytes of a request', blockBytes, DEFAULT_LOAD.blockBytes))
     .option('--depth <n>', 'requests in flight on each queue', option.wholeNumber(1, DEPTH_MAX), DEFAULT_LOAD.depth)
     .option('--queues <n>', 'queues, each with a thread', option.wholeNumber(1, QUEUES_MAX), DEFAULT_LOAD.queues)
     .addOption(new Option('--wait <how>', 'how to wait for completions').choices(WAITS).default(DEFAULT_LOAD.wait))
@@ -85,9 +86,13 @@ export function benchCommand(): Command {
     .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
     .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
     .option('--rounds <n>', `how often (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
-    .option('--size <size>', 'size of the disk in memory', diskBytes, parseSize('1G'))
-    .option('--peer-engines <list>', 'aio engines of qemu-storage-daemon', engines, [...ENGINES])
-    .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'", '')
+    .addOption(option.sizeOption('--size <size>', 'size of the disk in memory', sizeOf, parseSize('1G')))
+    .addOption(
+      new Option('--peer-engines <list>', 'aio engines of qemu-storage-daemon')
+        .argParser(engines)
+        .default([...ENGINES], ENGINES.join(',')),
+    )
+    .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'")
     .option('--cpus <list>', "processors: the back end's, then the front end's, as in 1,0", option.cpuList)
     .option('--no-event-idx', 'do not use EVENT_IDX')
     .option(
@@ -96,7 +101,8 @@ export function benchCommand(): Command {
       option.wholeNumber(0, 2 ** 31),
       DEFAULT_LOAD.seed,
     )
-    .option('--json', 'print the results, every round of them, as JSON', false)
+    .option('--json', 'print the results, every round of them, as JSON')
+    .option('--html <file>', 'write a page to look at')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: BlkFlags) => runBlk(flags));
   return new Command('bench')
@@ -108,24 +114,15 @@ export function benchCommand(): Command {
 }
 
 async function runBlk(flags: BlkFlags): Promise<void> {
-  const progress = new ProgressLine(process.stderr);
-  const signal = interruptSignal();
-  const options = { ...blkOptions(flags), signal, onProgress: (line: string) => progress.show(line) };
+  const options = blkOptions(flags);
   keepProcessOn(options.frontEndCpus[0]);
-  let result: BlkBenchResult;
-  try {
-    result = await benchBlk(options);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    progress.clear();
-    console.error('belfry: interrupted; the back ends are stopped and the disk removed');
-    return;
-  } finally {
-    progress.clear();
-  }
-  console.log(flags.json ? JSON.stringify(result, undefined, 2) : formatBlkBench(result));
-  const ours = result.cases.map(({ backEnds }) => backEnds[0]?.summary.errors ?? 0);
-  if (ours.some((errors) => errors > 0)) process.exitCode = 1;
+  await runBench((hooks) => benchBlk({ ...options, ...hooks }), {
+    json: flags.json === true,
+    ...(flags.html === undefined ? {} : { html: flags.html }),
+    format: formatBlkBench,
+    page: blkPage,
+    hasErrors: ({ cases }: BlkBenchResult) => cases.some(({ backEnds }) => (backEnds[0]?.summary.errors ?? 0) > 0),
+  });
 }
 
 /** What the flags mean together. Throws UsageError. */
@@ -143,7 +140,7 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
     seed: flags.seed,
   };
   const against = flags.against !== undefined;
-  if (flags.socket !== undefined && flags.serveArgs !== '') {
+  if (flags.socket !== undefined && flags.serveArgs !== undefined) {
     throw new UsageError('--serve-args is for a back end that bench starts itself: leave out --socket or --serve-args');
   }
   if (flags.rate !== undefined && (flags.suite || flags.op === 'verify' || flags.wait === 'poll')) {
@@ -155,7 +152,7 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
     rounds: flags.rounds ?? (against ? ROUNDS_AGAINST : 1),
     peerEngines: against ? flags.peerEngines : [],
     diskBytes: flags.size,
-    serveArgs: flags.serveArgs.split(/\s+/).filter((word) => word !== ''),
+    serveArgs: (flags.serveArgs ?? '').split(/\s+/).filter((word) => word !== ''),
     frontEndCpus: frontEndCpus.length > 0 ? frontEndCpus : [backEndCpu],
     backEndCpu,
     ...(flags.socket === undefined ? {} : { socket: flags.socket }),
@@ -163,16 +160,12 @@ function blkOptions(flags: BlkFlags): BlkBenchOptions {
 }
 
 function blockBytes(text: string): number {
-  const bytes = sizeOption(text);
+  const bytes = sizeOf(text);
   if (bytes > BLOCK_BYTES_MAX) throw new InvalidArgumentError('It takes a multiple of 512 up to 64M.');
   return bytes;
 }
 
-function diskBytes(text: string): number {
-  return sizeOption(text);
-}
-
-function sizeOption(text: string): number {
+function sizeOf(text: string): number {
   try {
     return parseSize(text);
   } catch (error) {

@@ -1,20 +1,16 @@
 // Upper floor: `belfry doorbell`: what a ring costs on each way between a guest and this machine.
-import { access, constants, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
 import { formatDoorbellPage } from '../../bench/doorbell/doorbell-page.ts';
-import type { DoorbellResult } from '../../bench/doorbell/doorbell-result.ts';
 import { formatDoorbell } from '../../bench/doorbell/doorbell-table.ts';
 import { chooseProcessors } from '../../bench/placement.ts';
+import { runBench } from './bench-run.ts';
 import { commandName } from './command-name.ts';
-import { interruptSignal } from './interrupt.ts';
 import * as option from './options.ts';
-import { ProgressLine } from './progress-line.ts';
 
 interface DoorbellFlags {
-  readonly quick: boolean;
-  readonly json: boolean;
+  readonly quick?: boolean;
+  readonly json?: boolean;
   readonly html?: string;
   readonly cpus?: readonly number[];
 }
@@ -35,30 +31,21 @@ Examples:
 export function doorbellCommand(): Command {
   return new Command('doorbell')
     .description('measure what a doorbell costs: exits, ioeventfd, irqfd')
-    .option('--quick', 'fewer rounds: less than 20 seconds', false)
-    .option('--json', 'print the results, every round of them, as JSON', false)
-    .option('--html <file>', 'write them as a page to look at, too')
+    .option('--quick', 'fewer rounds: less than 20 seconds')
+    .option('--json', 'print the results, every round of them, as JSON')
+    .option('--html <file>', 'write a page to look at')
     .option('--cpus <list>', "processors: the guest's, then the listener's, as in 1,0", option.cpuList)
     .addHelpText('after', EXAMPLES)
     .action(async (flags: DoorbellFlags) => runDoorbell(flags));
 }
 
 async function runDoorbell({ quick, json, html, cpus }: DoorbellFlags): Promise<void> {
-  // Said now, rather than when everything is measured.
-  if (html !== undefined) await access(dirname(html), constants.W_OK);
-  const progress = new ProgressLine(process.stderr);
-  const signal = interruptSignal();
   const [vcpuCpu = 0, listenerCpu = vcpuCpu] = cpus ?? chooseProcessors();
-  let result: DoorbellResult;
-  try {
-    const onProgress = (line: string): void => progress.show(line);
-    result = await benchDoorbell({ ...(quick ? QUICK : WHOLE), vcpuCpu, listenerCpu, onProgress, signal });
-  } catch (error) {
-    if (signal.aborted) return;
-    throw error;
-  } finally {
-    progress.clear();
-  }
-  if (html !== undefined) await writeFile(html, formatDoorbellPage(result));
-  console.log(json ? JSON.stringify(result, undefined, 2) : formatDoorbell(result));
+  await runBench((hooks) => benchDoorbell({ ...(quick ? QUICK : WHOLE), vcpuCpu, listenerCpu, ...hooks }), {
+    json: json === true,
+    ...(html === undefined ? {} : { html }),
+    format: formatDoorbell,
+    page: formatDoorbellPage,
+    hasErrors: () => false,
+  });
 }

@@ -1,5 +1,5 @@
 // Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { formatSize, parseSize } from '../stores/size.ts';
 
 /** An option that takes a whole number from `least` to `most`. */
@@ -55,4 +55,18 @@ export function diskSize(least: number): (text: string) => number {
     if (sizeBytes < least) throw new InvalidArgumentError(`It takes at least ${formatSize(least)}.`);
     return sizeBytes;
   };
+}
+
+/** An option that takes a size, and shows its default as people read it: 512 MiB. */
+export function sizeOption(
+  flags: string,
+  description: string,
+  parse: (text: string) => number,
+  defaultBytes: number,
+): Option {
+  return new Option(flags, description).argParser(parse).default(defaultBytes, sizeText(defaultBytes));
+}
+
+function sizeText(bytes: number): string {
+  return formatSize(bytes).replace(/([KMGT])$/, ' $1iB');
 }

@@ -1,5 +1,4 @@
 // Upper floor: `belfry shell`: a prompt in a real Linux that has the disk as /dev/vda, or commands from standard input.
-import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { ServedStore, StoreError } from '../../demo/served-store.ts';
@@ -12,7 +11,7 @@ import { expectSocket } from '../../guests/run-guest.ts';
 import { NoShellError, runShell, SHELL_MEMORY_MIB, type ShellRun } from '../../guests/run-shell.ts';
 import { findUserModeLinux } from '../../guests/uml.ts';
 import { commandName } from './command-name.ts';
-import { interruptSignal } from './interrupt.ts';
+import { interruptSignal, sayInterrupted } from './interrupt.ts';
 import * as option from './options.ts';
 import { ShellTerminal } from './shell-terminal.ts';
 import { UsageError } from './usage-error.ts';
@@ -31,25 +30,24 @@ const DISKS_MAX = 8;
 const MIB = 2 ** 20;
 const COMMANDS_BYTES_MAX = MIB;
 const SERIAL = 'belfry-shell';
-/** The exit code where nobody reads any more. */
-const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
 const SLOW_MS = 10_000;
 
 const finders = { uml: findUserModeLinux, qemu: findQemu } as const;
 
+const belfry = commandName();
 const EXAMPLES = `
-A Linux is booted with the disks as /dev/vda, /dev/vdb, … : every STORE, as belfry serve blk takes it, then every --socket,
+A Linux is booted with the disks as /dev/vda, /dev/vdb, … : every STORE, as ${belfry} serve blk takes it, then every --socket,
 of any vhost-user-blk back end. It has busybox, mkfs.ext4, e2fsck, sfdisk and blkdiscard, and its files are gone afterwards.
 
 On a terminal there is a prompt; exit ends it, and Ctrl-A x at once. Otherwise standard input is a list of commands: what
 they print is printed, and the exit code is that of the last.
 
 Examples:
-  belfry shell disk.img
-  belfry shell ./my-disk.ts mem:64M
-  belfry shell --socket /tmp/disk.sock
-  belfry shell disk.img --read-only -c 'mount -o ro /dev/vda1 /mnt && ls -l /mnt'
-  echo 'dd if=/dev/vda bs=1M count=1 2>/dev/null | sha256sum' | belfry shell disk.img
+  ${belfry} shell disk.img
+  ${belfry} shell ./my-disk.ts mem:64M
+  ${belfry} shell --socket /tmp/disk.sock
+  ${belfry} shell disk.img --read-only -c 'mount -o ro /dev/vda1 /mnt && ls -l /mnt'
+  echo 'dd if=/dev/vda bs=1M count=1 2>/dev/null | sha256sum' | ${belfry} shell disk.img
 `;
 
 export function shellCommand(): Command {
@@ -69,9 +67,7 @@ export function shellCommand(): Command {
     .option('--read-only', 'refuse writes to every STORE')
     .addOption(new Option('--guest <name>', 'what runs it (default: the best there is)').choices(['uml', 'qemu']))
     .addOption(
-      new Option('--memory <size>', 'memory of the guest')
-        .argParser(option.diskSize(64 * MIB))
-        .default(SHELL_MEMORY_MIB * MIB, `${SHELL_MEMORY_MIB} MiB`),
+      option.sizeOption('--memory <size>', 'memory of the guest', option.diskSize(64 * MIB), SHELL_MEMORY_MIB * MIB),
     )
     .option('--fio', 'take fio along, which makes the start slower')
     .option('--prepare', 'only get what the lines of belfry serve need: a kernel and a first file system')
@@ -94,7 +90,7 @@ async function shell(stores: readonly string[], flags: ShellFlags): Promise<void
     };
     process.exitCode = await bootAny(flags.guest, run, AbortSignal.any([signal, ...disks.ends]));
   } catch (error) {
-    if (signal.aborted) return process.exitCode === BROKEN_PIPE ? undefined : say('interrupted; the guest is stopped');
+    if (signal.aborted) return sayInterrupted('the guest is stopped');
     if (error instanceof StoreError && error.exitCode === 2) throw new UsageError(error.message);
     throw error;
   }

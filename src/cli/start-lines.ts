@@ -2,16 +2,16 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { shellFiles } from '../../guests/shell-files.ts';
-import { quoted } from '../../guests/shell-script.ts';
+
 import { umlCanOpen, umlWords } from '../../guests/uml-words.ts';
 import { commandName } from './command-name.ts';
+import { shellWord } from './shell-word.ts';
 
 export interface StartLine {
   readonly vmm: string;
   readonly line: string;
 }
 
-const PLAIN = /^[\w./@:+,=-]+$/;
 const MEMORY_MIB = 256;
 const MEMORY = `${MEMORY_MIB}M`;
 
@@ -24,7 +24,7 @@ export function startLines(socket: string): readonly StartLine[] {
   // The guests that are found or fetched are Debian's, for x86-64.
   if (process.arch !== 'x64') return [{ vmm: 'QEMU', line: qemuLine(path, 'KERNEL', 'INITRD') }];
   return [
-    { vmm: 'shell', line: `${commandName()} shell --socket ${word(path)}` },
+    { vmm: 'shell', line: `${commandName()} shell --socket ${shellWord(path)}` },
     { vmm: 'QEMU', line: qemu(path) },
     { vmm: 'cloud-hypervisor', line: cloudHypervisor(path) },
     ...(umlCanOpen(path) ? [{ vmm: 'User-Mode Linux', line: userModeLinux(path) }] : []),
@@ -43,8 +43,8 @@ function qemuLine(socket: string, kernel: string, initramfs: string): string {
     process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt,', 'ttyAMA0'] : ['qemu-system-x86_64', '', 'ttyS0'];
   return [
     `${program} -nographic -no-reboot -cpu max -m ${MEMORY} -machine ${machine}memory-backend=mem`,
-    `-object memory-backend-memfd,id=mem,size=${MEMORY},share=on -kernel ${word(kernel)} -initrd ${word(initramfs)}`,
-    `-append 'console=${port} quiet' -chardev ${word(`socket,id=disk,path=${socket.replaceAll(',', ',,')}`)}`,
+    `-object memory-backend-memfd,id=mem,size=${MEMORY},share=on -kernel ${shellWord(kernel)} -initrd ${shellWord(initramfs)}`,
+    `-append 'console=${port} quiet' -chardev ${shellWord(`socket,id=disk,path=${socket.replaceAll(',', ',,')}`)}`,
     '-device vhost-user-blk-pci,chardev=disk',
   ].join(' ');
 }
@@ -53,9 +53,9 @@ function cloudHypervisor(socket: string): string {
   const files = shellFiles('qemu');
   if (files === undefined) return prepareLine();
   return [
-    `cloud-hypervisor --kernel ${word(files.kernel)} --initramfs ${word(files.initramfs)}`,
+    `cloud-hypervisor --kernel ${shellWord(files.kernel)} --initramfs ${shellWord(files.initramfs)}`,
     `--cmdline 'console=ttyS0 quiet' --serial tty --console off --memory size=${MEMORY},shared=on`,
-    `--disk ${word(`vhost_user=on,socket=${socket}`)}`,
+    `--disk ${shellWord(`vhost_user=on,socket=${socket}`)}`,
   ].join(' ');
 }
 
@@ -64,15 +64,11 @@ function userModeLinux(socket: string): string {
   if (files === undefined) return prepareLine();
   const consoles = ['con0=fd:0,fd:1'];
   const words = umlWords({ memoryMiB: MEMORY_MIB, initramfs: files.initramfs, sockets: [socket], consoles });
-  return [files.kernel, ...words].map(word).join(' ');
+  return [files.kernel, ...words].map(shellWord).join(' ');
 }
 
 function prepareLine(): string {
   return `${commandName()} shell --prepare  # gets a Linux for it, once: then this line is the VMM's`;
-}
-
-function word(text: string): string {
-  return PLAIN.test(text) ? text : quoted(text);
 }
 
 function isOnPath(program: string): boolean {

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandoffResult } from '../../bench/handoff/handoff-result.ts';
 import type { NotifyResult } from '../../bench/notify/notify-result.ts';
+import { type Origin, originLine } from '../../bench/origin.ts';
 import type { Summary } from '../../bench/statistics.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
@@ -37,7 +38,11 @@ test('bench notify --quick --json --html measures every variant, none of which l
       assert.equal(one.published !== undefined, one.poll !== 'auto' && !one.forgetful);
     }
   }
+  const { origin } = JSON.parse(ended.stdout) as { origin: Origin };
+  assert.match(origin.commandLine, /^belfry bench notify --quick .* --json --html \S+\/page\.html$/);
+  assert.ok(Math.abs(Date.parse(origin.date) - Date.now()) < TIMEOUT_MS && /^\d+\.\d+\.\d+/.test(origin.belfry));
   const page = readFileSync(html, 'utf8');
+  assert.ok(page.includes(originLine(origin)));
   assert.ok(page.startsWith('<!doctype html>') && page.endsWith('</html>\n'));
   assert.equal(page.match(/<svg/g)?.length, 2 * cases.length);
 });
@@ -77,9 +82,18 @@ test('bench handoff --quick --json --html measures every design, each of which s
 test('bench notify prints a table for people', async () => {
   const { code, stdout, stderr } = await belfry(['bench', 'notify', ...SMALL], { timeoutMs: TIMEOUT_MS });
   assert.deepEqual([code, stderr], [0, '']);
-  for (const says of [/4 KiB random reads, depth 64, same core/, /adaptive polling, eventfd/, /#78/, /foreign/])
+  for (const says of [/4 KiB random reads, depth 64, same core/, /adaptive/, /#78/, /processors others used/])
     assert.match(stdout, says);
 });
+
+for (const words of [['bench', 'blk'], ['bench', 'notify'], ['bench', 'handoff'], ['doorbell']]) {
+  const bench = words.join(' ');
+  test(`${bench} --html where there is no folder is refused before anything is measured`, async () => {
+    const { code, stderr } = await belfry([...words, '--html', '/nowhere/at/all.html']);
+    assert.equal(code, 2);
+    assert.match(stderr, /^belfry: --html \/nowhere\/at\/all\.html: there is no such folder[^\n]*\n$/);
+  });
+}
 
 for (const bench of ['notify', 'handoff']) {
   test(`bench ${bench} ends at Ctrl-C and leaves nothing behind, whatever its threads wait for`, async () => {
@@ -90,13 +104,10 @@ for (const bench of ['notify', 'handoff']) {
     running.kill('SIGINT');
     const { code, stderr } = await running.ended;
     assert.equal(code, 130, stderr);
-    assert.equal(stderr, 'belfry: interrupted; nothing is left behind\n');
+    assert.equal(
+      stderr,
+      'belfry: stopping; Ctrl-C again ends it at once\nbelfry: interrupted; nothing is left behind\n',
+    );
     assert.deepEqual(globSync(folders), []);
-  });
-
-  test(`bench ${bench} --html where there is no folder is refused before anything is measured`, async () => {
-    const { code, stderr } = await belfry(['bench', bench, '--html', '/nowhere/at/all.html']);
-    assert.equal(code, 2);
-    assert.match(stderr, /^belfry: --html \/nowhere\/at\/all\.html: there is no such folder[^\n]*\n$/);
   });
 }

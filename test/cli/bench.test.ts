@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlkBenchResult } from '../../bench/blk-result.ts';
@@ -99,7 +100,7 @@ test('bench blk leaves neither processes nor files behind after Ctrl-C', { timeo
   child.kill('SIGINT');
   const { code, err } = await ended;
   assert.equal(code, 130);
-  assert.match(err, /^belfry: interrupted; .*\n$/);
+  assert.match(err, /^belfry: stopping; Ctrl-C again ends it at once\nbelfry: interrupted; .*\n$/);
   assert.deepEqual(leftBy(child), []);
   assert.equal(
     globSync('/proc/[0-9]*/cmdline').some((path) => readCommand(path).includes(`belfry-bench-${parent}-`)),
@@ -114,6 +115,17 @@ function readCommand(path: string): string {
     return '';
   }
 }
+
+test('bench blk --html writes a page of what it measured', { timeout: 60_000 }, async (t) => {
+  const html = join(mkdtempSync(join(tmpdir(), 'belfry-page-')), 'page.html');
+  t.after(() => rmSync(dirname(html), { recursive: true }));
+  const { code, err } = await start('--size', '16M', '--seconds', '0.2', '--warmup', '0.1', '--html', html).ended;
+  assert.equal(code, 0, err);
+  const page = readFileSync(html, 'utf8');
+  assert.ok(page.startsWith('<!doctype html>') && page.endsWith('</html>\n'));
+  assert.match(page, /Belfry \d+\.\d+\.\d+: belfry bench blk --size 16M /);
+  assert.equal(page.match(/<svg/g)?.length, 3);
+});
 
 test('bench blk on a socket nobody made is one line', { timeout: 60_000 }, async () => {
   const { code, err } = await start('--socket', '/tmp/belfry-nobody.sock').ended;

@@ -1,0 +1,76 @@
+// bench: the results of `bench blk` as a page to look at.
+import type { BackEndResult, BlkBenchResult, CaseResult, Round } from './blk-result.ts';
+import { blkFigures } from './blk-table.ts';
+import { count, formatCount, formatMicros, formatTimes } from './figures.ts';
+import { barChart } from './html/bar-chart.ts';
+import { type ReportSection, reportPage } from './html/report-page.ts';
+import { machineLine } from './machine.ts';
+import type { Origin } from './origin.ts';
+
+const OURS = 0;
+const PEER = 1;
+
+export function blkPage(result: BlkBenchResult, origin: Origin): string {
+  const [first] = result.cases;
+  const names = first?.backEnds.map(({ name }) => name) ?? [];
+  return reportPage({
+    origin,
+    title: names.length > 1 ? `A virtio disk under load: ${names[0]} beside its peers` : 'A virtio disk under load',
+    lead: leadOf(result),
+    legend: names.length > 1 ? [names[0] ?? '', 'peers'] : [names[0] ?? ''],
+    sections: result.cases.map(sectionOf),
+    footer: [
+      'Bars are medians, whiskers reach from the worst round to the best, dots are rounds.',
+      `Front end on CPU ${first?.backEnds[0]?.frontEndCpus.join(', ')}, back end on CPU ${first?.backEnds[0]?.backEndCpu ?? 'unknown'}.`,
+      machineLine(result.machine),
+    ],
+  });
+}
+
+function sectionOf(one: CaseResult): ReportSection {
+  const chart = (
+    title: string,
+    axis: string,
+    value: (round: Round) => number | undefined,
+    format: (value: number) => string,
+  ): string =>
+    barChart({
+      title,
+      axis,
+      format,
+      groups: one.backEnds.map(({ name, rounds }, i) => ({
+        label: name,
+        bars: [{ label: name, series: i === 0 ? OURS : PEER, values: rounds.flatMap((round) => value(round) ?? []) }],
+      })),
+    });
+  return {
+    heading: one.name,
+    charts: [
+      chart('Rate', 'requests a second: longer is better', (round) => round.requestsPerSecond, formatCount),
+      chart(
+        'Latency',
+        'µs that 99 % of the requests stay below: shorter is better',
+        (round) => round.p99Us,
+        formatMicros,
+      ),
+      chart('Cost', 'processors that the back end used', ({ processors }) => processors.backEnd, formatMicros),
+    ],
+    remarks: [...one.missing, ...one.backEnds.flatMap(errorsOf)],
+    table: blkFigures(one),
+  };
+}
+
+function errorsOf({ name, summary, rounds }: BackEndResult): string[] {
+  if (summary.errors === 0) return [];
+  const first = rounds.find(({ errors }) => errors.first !== undefined)?.errors.first;
+  return [`${name}: ${count(summary.errors, 'error')}; the first: ${first}`];
+}
+
+/** The finding in numbers. */
+function leadOf({ cases }: BlkBenchResult): string {
+  const ratios = cases.flatMap(({ ratio }) => ratio ?? []);
+  if (ratios.length > 0)
+    return `Of each case the requests a second, against the best peer: ${ratios.map(formatTimes).join(', ')}.`;
+  const rates = cases.map(({ backEnds }) => formatCount(backEnds[0]?.summary.requestsPerSecond.median ?? 0));
+  return `Requests a second: ${rates.join(', ')}.`;
+}
