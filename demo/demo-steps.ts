@@ -58,6 +58,53 @@ const linuxSteps: readonly StepText[] = [
   { name: 'kernel-log', doing: 'looking for I/O errors in its log', done: 'found no I/O error in its kernel log' },
 ];
 
+/** On a disk that is too small for a file system. */
+const smallDiskSteps: readonly StepText[] = [
+  {
+    name: 'write-all',
+    doing: 'writing every block',
+    done: 'wrote every block (O_DIRECT)',
+    row: 'write every block past the page cache',
+  },
+  { name: 'drop-caches', doing: 'dropping every cache', done: 'dropped every cache' },
+  {
+    name: 'compare-direct',
+    doing: 'reading past the page cache, and comparing',
+    done: 'read past the page cache: every byte came back',
+    row: 'read past the page cache, and compare',
+  },
+  {
+    name: 'compare-cached',
+    doing: 'reading through the page cache, and comparing',
+    done: 'read through the page cache: every byte came back',
+    row: 'read through the page cache, and compare',
+  },
+];
+
+/** On a disk that nothing may be changed on. */
+const readOnlySteps: readonly StepText[] = [
+  {
+    name: 'mount-read-only',
+    doing: 'mounting the ext4 on it, read-only',
+    done: 'mounted the ext4 on it, read-only, and listed its files',
+  },
+  {
+    name: 'read-direct-all',
+    doing: 'reading it past the page cache',
+    done: 'read it past the page cache (O_DIRECT)',
+    row: 'read past the page cache, and sum up',
+  },
+  { name: 'drop-caches', doing: 'dropping every cache', done: 'dropped every cache' },
+  {
+    name: 'read-cached-all',
+    doing: 'reading it again, through the page cache',
+    done: 'read it again, through the page cache',
+    row: 'read through the page cache, and sum up',
+  },
+  { name: 'same-sums', doing: 'comparing the sums', done: 'compared the sums: both times the same bytes' },
+  { name: 'write-refused', doing: 'trying to write', done: 'a write was refused' },
+];
+
 const builtInSteps: readonly StepText[] = [
   {
     name: 'load-write',
@@ -84,15 +131,38 @@ const builtInSteps: readonly StepText[] = [
     done: 'wrote, read back, compared: every word is right',
     row: 'write, read back and compare, 4 KiB at random',
   },
+  {
+    name: 'load-read-sector',
+    doing: 'reading 512 bytes at a time',
+    done: 'read 512 bytes at random, one after the other',
+    row: 'read 512 bytes at random, as the driver sees it',
+    requestBytes: 512,
+  },
+  {
+    name: 'load-verify-sector',
+    doing: 'writing, reading back and comparing at random',
+    done: 'wrote, read back, compared: every word is right',
+    row: 'write, read back and compare, 512 bytes at random',
+  },
 ];
 
-/** Between the two: nothing comes after a guest's last step. */
-const END: StepText = { name: '', doing: '', done: '' };
+/** The order of each kind of guest and disk. */
+const LISTS = { format: linuxSteps, small: smallDiskSteps, 'read-only': readOnlySteps, 'built-in': builtInSteps };
+export type StepList = keyof typeof LISTS;
+
+/** Every guest of a Linux begins and ends with these. */
+const FIRST = linuxSteps[0] as StepText;
+const LAST = linuxSteps.at(-1) as StepText;
 
 /** Finds the texts of steps as they come; the same name may come twice. */
 export class StepTexts {
-  readonly #texts: readonly StepText[] = [...linuxSteps, END, ...builtInSteps];
+  readonly #texts: readonly StepText[];
   #next = 0;
+
+  constructor(list: StepList) {
+    const texts = LISTS[list];
+    this.#texts = list === 'small' || list === 'read-only' ? [FIRST, ...texts, LAST] : texts;
+  }
 
   /** The text of the step that has ended. One that is not in the list goes by its own name. */
   take(name: string): StepText {

@@ -1,20 +1,33 @@
-// demo: the main job, once: a disk is made and served, a guest drives it, and what happened is told.
-
+// demo: the main job, once: a disk is served, a guest drives it, and what happened is told.
 import type { GuestStep } from '../guests/console-parser.ts';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
 import { formatSize } from '../src/stores/size.ts';
 import { DemoDisk } from './demo-disk.ts';
 import { type DemoGuest, findGuest, GUEST_NAMES, type GuestName, type Performance } from './demo-guest.ts';
+import { type DemoPlan, type DiskTraits, planFor } from './demo-plan.ts';
+import type { StepList } from './demo-steps.ts';
+import { ServedStore, type StoreFacts } from './served-store.ts';
 
-export interface DemoOptions {
+interface CommonOptions {
   /** The best this machine has when absent. */
   readonly guest?: GuestName;
-  readonly sizeBytes: number;
-  /** MiB the guest writes in each of two ways; what suits it when absent. */
+  /** MiB the guest writes in each of two ways, or reads; what suits it when absent. */
   readonly dataMiB?: number;
-  readonly keep: boolean;
   readonly signal: AbortSignal;
+}
+
+export interface DemoOptions extends CommonOptions {
+  readonly sizeBytes: number;
+  readonly keep: boolean;
+}
+
+export interface StoreDemoOptions extends CommonOptions {
+  /** STORE, as `belfry serve blk` takes it. */
+  readonly spec: string;
+  readonly readOnly: boolean;
+  /** Asked before anything is written to it; throws where nothing may be. */
+  readonly permit: (facts: StoreFacts) => Promise<void>;
 }
 
 /** Who watches. */
@@ -22,6 +35,8 @@ export interface Audience {
   /** What begins now. */
   doing(what: string): void;
   done(what: string): void;
+  /** Which steps the guest takes next. */
+  expect(steps: StepList): void;
   /** What the guest has done. */
   step(step: GuestStep): void;
   /** A thing to know, in one line. */
@@ -40,42 +55,73 @@ export interface DemoResult {
     readonly bootMs: number;
   };
   readonly disk: {
+    /** Of the demo's own image, or STORE as it was given. */
     readonly path: string;
-    readonly kept: boolean;
-    readonly inMemory: boolean;
     readonly sizeBytes: number;
-    readonly allocatedBytes: number;
+    readonly readOnly: boolean;
+    /** Undefined for a disk that is not the demo's. */
+    readonly own?: { readonly kept: boolean; readonly inMemory: boolean; readonly allocatedBytes: number };
   };
+  readonly checks: StepList;
+  /** What was not checked, and why: a line each. */
+  readonly unchecked: readonly string[];
   readonly steps: readonly GuestStep[];
-  readonly device: DeviceSnapshot & {
-    readonly p50Us: number;
-    readonly p99Us: number;
-    /** Requests for which nobody had to ring. */
-    readonly kicksSaved: number;
-    readonly callsSaved: number;
-  };
+  readonly device: DeviceSnapshot & Figures;
   readonly totalMs: number;
   /** The end of the guest's console, where there was one. */
   readonly consoleTail: readonly string[];
 }
 
-/** Bytes of disk for each byte of `dataMiB`: it is written twice, and the file system wants some room. */
-export const DISK_PER_DATA = 5;
+interface Figures {
+  readonly p50Us: number;
+  readonly p99Us: number;
+  /** Requests for which nobody had to ring. */
+  readonly kicksSaved: number;
+  readonly callsSaved: number;
+}
+
 const MIB = 2 ** 20;
 const SLACK_BYTES = 64 * MIB;
 
 /**
- * Runs the demo; a guest that fails makes a result that says so. Leaves nothing behind but what `keep` asks for and
- * what was fetched into the cache folder. Throws PeerMissingError for a guest asked for by name, RangeError for a disk
- * that fits nowhere, what made serving fail, and the signal's reason.
+ * Runs the demo on a disk of its own; a guest that fails makes a result that says so. Leaves nothing behind but what
+ * `keep` asks for and what was fetched into the cache folder. Throws PeerMissingError for a guest asked for by name,
+ * RangeError for a disk that fits nowhere, what made serving fail, and the signal's reason.
  */
 export async function runDemo(options: DemoOptions, audience: Audience): Promise<DemoResult> {
+  return await withGuest(options, audience, (guest) => playOnOwnDisk(guest, options, audience));
+}
+
+/** As `runDemo`, on a disk that somebody named. Throws `StoreError`, and what `permit` throws. */
+export async function runStoreDemo(options: StoreDemoOptions, audience: Audience): Promise<DemoResult> {
+  const { spec, readOnly, signal } = options;
+  const log = (line: string): void => audience.note(line);
+  const start = () => ServedStore.start({ spec, readOnly, serial: 'belfry-demo', log, signal });
+  const first = await start();
+  await using _first = first.store;
+  if (!first.facts.readOnly) await options.permit(first.facts);
+  let started: typeof first | undefined = first;
+  return await withGuest(options, audience, async (guest) => {
+    // Every guest has a back end of its own, whose counts are those of this guest.
+    const { store, facts } = started ?? (await start());
+    started = undefined;
+    await using _store = store;
+    return await playOnStore(guest, store, facts, options, audience);
+  });
+}
+
+/** Lets the guest play that was asked for, or the first that runs here. */
+async function withGuest(
+  options: CommonOptions,
+  audience: Audience,
+  play: (guest: DemoGuest) => Promise<DemoResult>,
+): Promise<DemoResult> {
   for (const name of options.guest === undefined ? GUEST_NAMES : [options.guest]) {
     try {
       audience.doing('looking for a guest');
       const guest = await findGuest[name]({ note: (line) => audience.note(line), signal: options.signal });
       audience.done(`guest: ${guest.description}`);
-      const result = await playOn(guest, options, audience);
+      const result = await play(guest);
       // It meets the disk only when its kernel is up: where none came up, this machine does not let it run.
       const couldNotRun = name === 'uml' && result.guest.kernel === '';
       if (!couldNotRun || options.guest !== undefined) return result;
@@ -88,51 +134,95 @@ export async function runDemo(options: DemoOptions, audience: Audience): Promise
   throw new Error('even the built-in front end is missing');
 }
 
-async function playOn(guest: DemoGuest, options: DemoOptions, audience: Audience): Promise<DemoResult> {
+async function playOnOwnDisk(guest: DemoGuest, options: DemoOptions, audience: Audience): Promise<DemoResult> {
   const startedMs = performance.now();
   const { sizeBytes, keep } = options;
-  const dataMiB = options.dataMiB ?? Math.min(guest.dataMiB, Math.floor(sizeBytes / DISK_PER_DATA / MIB));
+  const traits = { sizeBytes, readOnly: false };
+  const plan = planFor(traits, options.dataMiB, guest.dataMiB);
   // The built-in front end may come to every block.
-  const contentBytes = dataMiB === 0 ? sizeBytes : 2 * dataMiB * MIB + SLACK_BYTES;
-  const guestBytes = guest.memoryBytes(dataMiB);
+  const contentBytes = guest.name === 'built-in' ? sizeBytes : 2 * plan.dataMiB * MIB + SLACK_BYTES;
+  const guestBytes = guest.memoryBytes(plan);
   await using disk = await DemoDisk.start({ sizeBytes, contentBytes, guestBytes, log: (line) => audience.note(line) });
   audience.done(`disk: ${formatSize(sizeBytes)}, sparse${disk.isInMemory ? ', in memory' : ''}: ${disk.path}`);
   audience.done(`served over vhost-user: ${disk.socket}`);
+  const performed = await perform(
+    guest,
+    { ...options, traits, plan, socket: disk.socket, ended: disk.ended },
+    audience,
+  );
+  if (keep) disk.keep();
+  const device = await disk.stop();
+  const own = { kept: keep, inMemory: disk.isInMemory, allocatedBytes: disk.allocatedBytes() };
+  return {
+    ...outcomeOf(guest, plan, performed),
+    disk: { path: disk.path, ...traits, own },
+    device: { ...device, ...figuresOf(device, disk.latency) },
+    totalMs: performance.now() - startedMs,
+  };
+}
+
+async function playOnStore(
+  guest: DemoGuest,
+  store: ServedStore,
+  facts: StoreFacts,
+  options: StoreDemoOptions,
+  audience: Audience,
+): Promise<DemoResult> {
+  const startedMs = performance.now();
+  const { name, sizeBytes, readOnly } = facts;
+  const plan = planFor(facts, options.dataMiB, guest.dataMiB);
+  audience.done(`disk: ${name}, ${sizeText(sizeBytes)}${readOnly ? ', read-only' : ''}`);
+  audience.done(`served over vhost-user: ${store.socket}`);
+  const place = { ...options, traits: facts, plan, socket: store.socket, ended: store.ended };
+  const performed = await perform(guest, place, audience);
+  const device = await store.stop();
+  return {
+    ...outcomeOf(guest, plan, performed),
+    disk: { path: options.spec, sizeBytes, readOnly },
+    device,
+    totalMs: performance.now() - startedMs,
+  };
+}
+
+interface Place {
+  readonly traits: DiskTraits;
+  readonly plan: DemoPlan;
+  readonly socket: string;
+  readonly signal: AbortSignal;
+  /** Aborted when serving fails. */
+  readonly ended: AbortSignal;
+}
+
+async function perform(guest: DemoGuest, place: Place, audience: Audience): Promise<Performance> {
+  audience.expect(guest.name === 'built-in' ? 'built-in' : place.plan.steps);
   audience.doing(guest.name === 'built-in' ? 'moving data' : 'booting Linux');
-  const signal = AbortSignal.any([options.signal, disk.ended]);
+  const signal = AbortSignal.any([place.signal, place.ended]);
   const performed = await guest.play({
-    socket: disk.socket,
-    dataMiB,
+    socket: place.socket,
+    disk: place.traits,
+    plan: place.plan,
     onStep: (step) => audience.step(step),
     note: (line) => audience.note(line),
     signal,
   });
   // A guest fails when its disk is closed under it: that is not its fault.
   if (!performed.ok) signal.throwIfAborted();
-  if (keep) disk.keep();
-  const device = await disk.stop();
-  return {
-    ...outcomeOf(guest, performed),
-    disk: {
-      path: disk.path,
-      kept: keep,
-      inMemory: disk.isInMemory,
-      sizeBytes,
-      allocatedBytes: disk.allocatedBytes(),
-    },
-    device: { ...device, ...figuresOf(device, disk.latency) },
-    totalMs: performance.now() - startedMs,
-  };
+  return performed;
 }
 
 function outcomeOf(
   { name, description }: DemoGuest,
-  { ok, problem, kernel, bootMs, steps, consoleTail }: Performance,
-): Pick<DemoResult, 'ok' | 'problem' | 'guest' | 'steps' | 'consoleTail'> {
-  return { ok, problem, guest: { name, description, kernel, bootMs }, steps, consoleTail };
+  plan: DemoPlan,
+  { ok, problem, kernel, bootMs, steps, consoleTail, unchecked }: Performance,
+): Omit<DemoResult, 'disk' | 'device' | 'totalMs'> {
+  const isBuiltIn = name === 'built-in';
+  return {
+    ...{ ok, problem, steps, consoleTail },
+    guest: { name, description, kernel, bootMs },
+    checks: isBuiltIn ? 'built-in' : plan.steps,
+    unchecked: [...(isBuiltIn ? [] : plan.unchecked), ...unchecked],
+  };
 }
-
-type Figures = Pick<DemoResult['device'], 'p50Us' | 'p99Us' | 'kicksSaved' | 'callsSaved'>;
 
 function figuresOf({ requests, kicks, calls }: DeviceSnapshot, latency: DemoDisk['latency']): Figures {
   const percentileUs = (percent: number): number => (latency.count === 0 ? 0 : latency.percentile(percent) / 1000);
@@ -142,4 +232,9 @@ function figuresOf({ requests, kicks, calls }: DeviceSnapshot, latency: DemoDisk
     kicksSaved: Math.max(0, requests - kicks),
     callsSaved: Math.max(0, requests - calls),
   };
+}
+
+function sizeText(sizeBytes: number): string {
+  const text = formatSize(sizeBytes);
+  return /\d$/.test(text) ? `${text} bytes` : text;
 }

@@ -56,6 +56,11 @@ export class StoreError extends Error {
   }
 }
 
+export interface StartedStore {
+  readonly store: ServedStore;
+  readonly facts: StoreFacts;
+}
+
 const USAGE = 2;
 const STOP_MS = 10_000;
 
@@ -89,10 +94,10 @@ export class ServedStore implements AsyncDisposable {
   }
 
   /** Serves when it is fulfilled. Throws `StoreError`, and the signal's reason. */
-  static async start(options: ServedStoreOptions): Promise<[ServedStore, StoreFacts]> {
+  static async start(options: ServedStoreOptions): Promise<StartedStore> {
     const store = new ServedStore(options);
     try {
-      return [store, await store.#listening.promise];
+      return { store, facts: await store.#listening.promise };
     } catch (error) {
       await store[Symbol.asyncDispose]();
       throw error;

@@ -32,6 +32,13 @@ test('the facts of two disks are told apart and come in their order', () => {
   ]);
 });
 
+test('where an ext4 was looked for, it is told where it was found, or that there is none', () => {
+  const ext4 = (...facts: string[]) => parse('BELFRY fact disk=vda sectors=8', ...facts).disks[0]?.ext4;
+  assert.equal(ext4(), undefined);
+  assert.equal(ext4('BELFRY fact disk=vda ext4=vda1'), 'vda1');
+  assert.equal(ext4('BELFRY fact disk=vda ext4='), '');
+});
+
 test('a line of the script is found behind a kernel message that did not end its own', () => {
   const parser = parse('[    1.5] vda: vda1BELFRY step disk=vda name=mount result=ok us=1 bytes=0');
   assert.equal(parser.steps[0]?.name, 'mount');

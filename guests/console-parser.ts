@@ -22,12 +22,14 @@ export interface GuestDisk {
   /** Request queues the driver really uses. */
   readonly queues: number;
   readonly readOnly: boolean;
+  /** Where `read-all` found an ext4: vda, vda1, ..., or '' where there is none. */
+  readonly ext4?: string;
 }
 
 const SECTOR_BYTES = 512;
 const LINE = /BELFRY (step|fact|done) (.*)$/;
 const STEP = /^disk=(\S*) name=(\S+) result=(ok|failed) us=(-?\d+) bytes=(\d+)$/;
-const FACT = /^disk=(\S*) ([a-z-]+)=(.*)$/;
+const FACT = /^disk=(\S*) ([a-z0-9-]+)=(.*)$/;
 
 /** Collects steps and facts line by line. Lines that are not the script's are ignored, and so are damaged ones. */
 export class ConsoleParser {
@@ -83,6 +85,7 @@ export class ConsoleParser {
         logicalBlockBytes: Number(fact('logical-block-bytes')),
         queues: Number(fact('queues')),
         readOnly: fact('read-only') === '1',
+        ...(this.#facts.has(`${name} ext4`) && { ext4: fact('ext4') }),
       });
     }
     return disks;

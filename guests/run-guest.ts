@@ -23,6 +23,8 @@ export interface GuestRun extends FetchOptions {
   readonly partition?: boolean;
   /** `format-write-verify`: MiB written buffered and again O_DIRECT, on a disk of five times that. Default 16. */
   readonly dataMiB?: number;
+  /** Memory of the guest for its content and page cache. Default four times `dataMiB`. */
+  readonly contentMemoryMiB?: number;
   /** Default 60,000. */
   readonly timeoutMs?: number;
   /** Every console line, as it comes. */
@@ -118,7 +120,7 @@ async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: s
     sockets: run.sockets,
     queues: Math.min(run.queues ?? 1, peer.maxQueues),
     // Content lives in memory once, and again in the page cache.
-    memoryMiB: BASE_MEMORY_MIB + 4 * (run.dataMiB ?? DEFAULT_DATA_MIB),
+    memoryMiB: BASE_MEMORY_MIB + (run.contentMemoryMiB ?? 4 * (run.dataMiB ?? DEFAULT_DATA_MIB)),
     initramfs,
     folder,
   });

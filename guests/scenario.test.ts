@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { Scenario, ScenarioName } from './scenario.ts';
 import { diskName, scenarioScript } from './scenario.ts';
 
-const NAMES: readonly ScenarioName[] = ['format-write-verify', 'verify-only', 'read-only'];
+const NAMES: readonly ScenarioName[] = ['format-write-verify', 'verify-only', 'read-only', 'write-all', 'read-all'];
 
 function script(changes: Partial<Scenario>): string {
   return scenarioScript({ name: 'format-write-verify', disks: 1, partition: true, dataMiB: 16, ...changes }, [
@@ -37,7 +37,8 @@ test('only a partitioned disk is partitioned', () => {
 });
 
 test('verify-only and read-only make no file system', () => {
-  for (const name of ['verify-only', 'read-only'] as const) assert.doesNotMatch(script({ name }), /^step mkfs /m);
+  for (const name of ['verify-only', 'read-only', 'write-all', 'read-all'] as const)
+    assert.doesNotMatch(script({ name }), /^step mkfs /m);
 });
 
 test('disks are named as Linux names them', () => {

@@ -3,8 +3,10 @@
 /**
  * `format-write-verify`: zero and discard ranges, partition, make a file system, write, read back, compare, check.
  * `verify-only`: what an earlier boot wrote is still there. `read-only`: the same, and every write is refused.
+ * `write-all`: for a disk too small for a file system: every block is written, and compared in two ways.
+ * `read-all`: of a disk of anybody's nothing is changed: an ext4 is mounted, and two ways to read agree.
  */
-export type ScenarioName = 'format-write-verify' | 'verify-only' | 'read-only';
+export type ScenarioName = 'format-write-verify' | 'verify-only' | 'read-only' | 'write-all' | 'read-all';
 
 export interface Scenario {
   readonly name: ScenarioName;
@@ -12,7 +14,7 @@ export interface Scenario {
   readonly disks: number;
   /** One partition, or the file system on the whole disk. */
   readonly partition: boolean;
-  /** Random content written in each of two ways (buffered, O_DIRECT), in MiB. */
+  /** Random content written in each of two ways (buffered, O_DIRECT), in MiB; of `read-all` what is read at most. */
   readonly dataMiB: number;
 }
 
@@ -101,6 +103,20 @@ read_buffered() { dd if=/mnt/belfry/buffered of=/dev/null bs=1M; }
 read_direct() { dd if=/mnt/belfry/direct of=/dev/null bs=1M iflag=direct; }
 read_4k() { dd if=/mnt/belfry/direct of=/dev/null bs=4k count=$1 iflag=direct; }
 
+write_all() {
+  head -c $((sectors * 512)) /dev/urandom >/tmp/all && dd if=/tmp/all of=/dev/$disk bs=64k oflag=direct
+}
+compare_all() { dd if=/dev/$disk of=/tmp/back bs=64k "$@" && cmp /tmp/all /tmp/back; }
+read_sum() { mib=$1 sum=$2; shift 2; dd if=/dev/$disk bs=1M count=$mib "$@" | sha256sum >$sum; }
+same_sums() { cat /tmp/first /tmp/second; cmp /tmp/first /tmp/second; }
+mount_read_only() { mount -t ext4 -o ro,noload /dev/$1 /mnt && ls -lR /mnt >/tmp/listing && umount /mnt; }
+# Prints the first of the disk and its partitions that holds an ext4.
+find_ext4() {
+  for path in /dev/$disk /dev/\${disk}[1-9]*; do
+    if [ -b $path ] && mount -t ext4 -o ro,noload $path /mnt 2>/dev/null; then umount /mnt; echo \${path#/dev/}; return; fi
+  done
+}
+
 disk=''
 fact kernel $(uname -r)`;
 
@@ -112,6 +128,7 @@ fact sectors $(cat /sys/block/$disk/size)
 fact logical-block-bytes $(cat /sys/block/$disk/queue/logical_block_size)
 fact queues $(ls /sys/block/$disk/mq | wc -l)
 fact read-only $(cat /sys/block/$disk/ro)
+sectors=$(cat /sys/block/$disk/size)
 discard=$(cat /sys/block/$disk/queue/discard_max_bytes)`;
 
 const MIB = 2 ** 20;
@@ -144,6 +161,23 @@ const STEPS: Record<ScenarioName, (scenario: Scenario) => readonly string[]> = {
     'step write-more 0 sh -c "date >>/mnt/boots && sync"',
     'step unmount 0 umount /mnt',
     'step fsck 0 check',
+  ],
+  'write-all': () => [
+    'step write-all $((sectors * 512)) write_all',
+    'step drop-caches 0 forget',
+    'step compare-direct $((sectors * 512)) compare_all iflag=direct',
+    'step compare-cached $((sectors * 512)) compare_all',
+  ],
+  'read-all': ({ dataMiB }) => [
+    'ext4=$(find_ext4)',
+    'fact ext4 "$ext4"',
+    '[ -z "$ext4" ] || step mount-read-only 0 mount_read_only $ext4',
+    `bytes_read=$((sectors * 512)); [ $bytes_read -le ${dataMiB * MIB} ] || bytes_read=${dataMiB * MIB}`,
+    `step read-direct-all $bytes_read read_sum ${dataMiB} /tmp/first iflag=direct`,
+    'step drop-caches 0 forget',
+    `step read-cached-all $bytes_read read_sum ${dataMiB} /tmp/second`,
+    'step same-sums 0 same_sums',
+    'step write-refused 0 refused dd if=/dev/zero of=/dev/$disk bs=4k count=1 oflag=direct',
   ],
   'read-only': () => [
     'step write-refused 0 refused dd if=/dev/zero of=/dev/$disk bs=4k count=1 oflag=direct',

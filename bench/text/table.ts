@@ -88,7 +88,9 @@ function formatBlock(
   });
   const valueWidth = Math.max(...told.map(([, cell]) => widthOf(cell)));
   const lines = told.flatMap(([title, cell]) =>
-    wrap(title, columns, { first: `  ${cell.padStart(valueWidth)}  `, rest: ' '.repeat(valueWidth + 4) }),
+    wrap(title, columns, { first: `  ${cell.padStart(valueWidth)}  `, rest: ' '.repeat(valueWidth + 4) }).map((line) =>
+      line.trimEnd(),
+    ),
   );
   return [...wrap(name, columns).map((line) => pc.bold(line)), ...lines].join('\n');
 }

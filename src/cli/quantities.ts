@@ -1,7 +1,9 @@
 // Upper floor: numbers as people read them.
 
-/** Bytes as MiB or GiB. */
+/** Bytes as MiB or GiB; a little of them as KiB or as it is. */
 export function bytes(n: number): string {
+  if (n > 0 && n < 1024) return `${n} B`;
+  if (n > 0 && n < 2 ** 20) return `${(n / 1024).toFixed(0)} KiB`;
   return n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : `${(n / 2 ** 20).toFixed(n < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 

@@ -70,7 +70,7 @@ export function shellCommand(): Command {
       option.sizeOption('--memory <size>', 'memory of the guest', option.diskSize(64 * MIB), SHELL_MEMORY_MIB * MIB),
     )
     .option('--fio', 'take fio along, which makes the start slower')
-    .option('--prepare', 'only get what the lines of belfry serve need: a kernel and a first file system')
+    .option('--prepare', `only get what the lines of ${belfry} serve need: a kernel and a first file system`)
     .addHelpText('after', EXAMPLES)
     .action(async (stores: string[], flags: ShellFlags) => (flags.prepare ? prepare(flags) : shell(stores, flags)));
 }
@@ -150,7 +150,7 @@ async function openDisks(stores: readonly string[], flags: ShellFlags, signal: A
   const ours: ServedStore[] = [];
   for (const spec of stores) {
     const options = { spec, readOnly: flags.readOnly === true, serial: SERIAL, log: say, signal };
-    const [store] = await ServedStore.start(options);
+    const { store } = await ServedStore.start(options);
     ours.push(starting.use(store));
   }
   for (const socket of flags.socket) await expectSocket(socket);

@@ -1,44 +1,13 @@
 // test/cli: `demo`: what it shows, what its exit code means, and that nothing of it is left, however it ends.
 import assert from 'node:assert/strict';
-import {
-  appendFileSync,
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { DemoResult } from '../../demo/run-demo.ts';
-import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
-import { findQemu } from '../../guests/qemu.ts';
-import { findUserModeLinux } from '../../guests/uml.ts';
 import { belfry, processesAbout, startBelfry, testFolder } from './belfry-process.ts';
+import { GUESTS, isHere, noteExercised } from './guests-here.ts';
 
 const FOLDER = /(\/\S*\/belfry-demo-\w+)\/disk\.sock/;
-
-const finders = { 'user-mode-linux': findUserModeLinux, qemu: findQemu } as const;
-
-/** Whether the peer is here; skips the test where it is not. */
-async function isHere(t: TestContext, peer: GuestPeer['name']): Promise<boolean> {
-  try {
-    await finders[peer]({ fetch: false });
-    return true;
-  } catch (error) {
-    if (!(error instanceof PeerMissingError)) throw error;
-    t.skip(`peer missing: ${peer}`);
-    return false;
-  }
-}
-
-/** Tells the runner of all tests that the peer was really used. */
-function noteExercised(peer: GuestPeer['name']): void {
-  const peersFile = process.env.BELFRY_PEERS_FILE;
-  if (peersFile) appendFileSync(peersFile, `${peer}\n`);
-}
 
 /** An environment whose temporary folder is the test's own, to see what is left in it. */
 function ownTmp(t: TestContext): { readonly env: { readonly TMPDIR: string }; readonly assertClean: () => void } {
@@ -59,17 +28,15 @@ test('demo --guest built-in moves data, compares it, and tells what the disk did
   assert.deepEqual([code, stderr], [0, ''], stdout);
   for (const line of [/✓ served over vhost-user/, /✓ wrote, read back, compared/, /kicks: .* saved, \d+ %/])
     assert.match(stdout, line);
-  assert.match(stdout, /Next: belfry serve blk .* belfry bench blk\.\n$/);
+  for (const next of [/belfry shell DISK\n/, /belfry serve blk DISK --socket \S+\n/, /belfry bench blk\n$/])
+    assert.match(stdout, next);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: no colours in a pipe is what is tested.
   assert.doesNotMatch(stdout, /\x1b/);
   assertGone(stdout);
   assertClean();
 });
 
-for (const [name, peer] of [
-  ['uml', 'user-mode-linux'],
-  ['qemu', 'qemu'],
-] as const) {
+for (const [name, peer] of GUESTS) {
   test(`demo --guest ${name} boots a Linux that finds every byte again`, async (t) => {
     if (!(await isHere(t, peer))) return;
     const { env, assertClean } = ownTmp(t);
@@ -88,7 +55,7 @@ test('demo --json prints one object whose figures agree with each other', async 
   const { code, stdout, stderr } = await belfry(['demo', '--guest', 'built-in', '--size', '64M', '--json']);
   assert.deepEqual([code, stderr], [0, '']);
   const { ok, guest, disk, steps, device } = JSON.parse(stdout) as DemoResult;
-  assert.deepEqual([ok, guest.name, disk.sizeBytes, disk.kept], [true, 'built-in', 64 << 20, false]);
+  assert.deepEqual([ok, guest.name, disk.sizeBytes, disk.own?.kept], [true, 'built-in', 64 << 20, false]);
   assert.equal(existsSync(dirname(disk.path)), false);
   assert.ok(steps.length > 0 && steps.every((step) => step.ok && step.sizeBytes > 0));
   assert.ok(device.requests > 0 && device.bytesRead > 0 && device.bytesWritten > 0);

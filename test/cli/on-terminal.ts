@@ -1,13 +1,13 @@
 // test/cli: runs a shell command on a terminal of its own, and types when it has said what it should.
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { quoted } from '../../guests/shell-script.ts';
 
 export interface TerminalOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly columns?: number;
-  readonly timeoutMs?: number;
   /** What is typed, each when the pattern has been said since the one before. */
   readonly typed?: readonly (readonly [cue: RegExp, keys: string])[];
 }
@@ -16,7 +16,8 @@ export interface TerminalOptions {
 export const terminalProblem = spawnSync('script', ['--version']).status === 0 ? false : 'script(1) is not installed';
 
 const ROWS = 40;
-const TIMEOUT_MS = 100_000;
+/** Far more than anything takes. */
+const LIMIT_MS = 180_000;
 /** BusyBox complains of a terminal without a size. */
 const MODES = 'stty -a 2>/dev/null | grep -o -- "-*icanon"';
 
@@ -34,14 +35,14 @@ export function keepingTerminal(command: string, options: TerminalOptions): Prom
 
 /** Returns all that the terminal showed, however the command ended. */
 export async function onTerminal(command: string, options: TerminalOptions): Promise<string> {
-  const { cwd, env, columns = 100, timeoutMs = TIMEOUT_MS, typed = [] } = options;
+  const { cwd, env, columns = 100, typed = [] } = options;
   const sized = `stty rows ${ROWS} cols ${columns}; ${command}`;
   const child = spawn('script', ['-qec', sized, '/dev/null'], {
     stdio: 'pipe',
     env: { ...process.env, TERM: 'xterm', ...env },
     ...(cwd && { cwd }),
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
   const left = [...typed];
   let shown = '';
   let seen = 0;
@@ -58,7 +59,7 @@ export async function onTerminal(command: string, options: TerminalOptions): Pro
   return lines(shown);
 }
 
-/** Both terminals, the guest's and ours, end a line with a carriage return of their own. */
+/** Without colours; both terminals, the guest's and ours, end a line with a carriage return of their own. */
 function lines(shown: string): string {
-  return shown.replaceAll(/\r+\n/g, '\n');
+  return stripVTControlCharacters(shown).replaceAll(/\r+\n/g, '\n');
 }

@@ -8,7 +8,10 @@ import { belfry, processesAbout, startBelfry, testFolder } from './belfry-proces
 import { GUESTS, isHere, noteExercised } from './guests-here.ts';
 import { belfryLine, keepingTerminal, terminalProblem } from './on-terminal.ts';
 
-const timeoutMs = 120_000;
+/** Of processes that die with another nobody tells. */
+function lookAgain(delayMs = 20): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delayMs));
+}
 
 /** An environment whose temporary folder is the test's own, to see what is left in it. */
 function ownTmp(t: TestContext): { readonly env: { readonly TMPDIR: string }; readonly assertClean: () => void } {
@@ -40,7 +43,7 @@ for (const [guest, peer] of GUESTS) {
       echo oh >&2
       (exit 7)`;
     const words = ['shell', 'disk.img', '--guest', guest];
-    const { code, stdout, stderr } = await belfry(words, { cwd, env, input, timeoutMs });
+    const { code, stdout, stderr } = await belfry(words, { cwd, env, input });
     assert.deepEqual([stdout, code], [`${sum}  -\na\r\n\x01\x03\n`, 7], stderr);
     assert.match(stderr, /(^|\n)oh\n$/);
     noteExercised(peer);
@@ -53,7 +56,6 @@ for (const [guest, peer] of GUESTS) {
     const { env, assertClean } = ownTmp(t);
     const shown = await keepingTerminal(belfryLine(`shell mem:8M --guest ${guest}`), {
       env,
-      timeoutMs,
       typed: [
         [/ends it\.\n.*# /s, "sh -c 'stty size; exec sleep 1000'\n"],
         [/40 100\n/, '\x03'],
@@ -74,7 +76,7 @@ test('Ctrl-A x ends the guest at once, and poweroff in order', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const { env, assertClean } = ownTmp(t);
   for (const keys of ['\x01x', 'poweroff -f\n']) {
-    const options = { env, timeoutMs, typed: [[/ends it\.\n.*# /s, keys]] as const };
+    const options = { env, typed: [[/ends it\.\n.*# /s, keys]] as const };
     const shown = await keepingTerminal(belfryLine('shell mem:8M'), options);
     assert.match(shown, /^icanon\n[\s\S]*code 0\nicanon\n$/, shown);
   }
@@ -84,11 +86,11 @@ test('Ctrl-A x ends the guest at once, and poweroff in order', async (t) => {
 test('shell takes a back end that runs already, and a second disk of its own', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const { cwd, sum } = withImage(t, 1 << 20);
-  await using served = startBelfry(['serve', 'blk', 'disk.img', '--socket', 'disk.sock'], { cwd, timeoutMs });
+  await using served = startBelfry(['serve', 'blk', 'disk.img', '--socket', 'disk.sock'], { cwd });
   await served.says(/Serving/);
   const commands = 'cat /sys/block/vda/size /sys/block/vdb/size; sha256sum </dev/vdb';
   const words = ['shell', 'mem:8M', '--socket', 'disk.sock', '-c', commands];
-  const { code, stdout, stderr } = await belfry(words, { cwd, timeoutMs });
+  const { code, stdout, stderr } = await belfry(words, { cwd });
   assert.deepEqual([code, stdout], [0, `16384\n2048\n${sum}  -\n`], stderr);
   served.kill('SIGTERM');
   assert.equal((await served.ended).code, 0);
@@ -98,9 +100,9 @@ test('what is written in a shell is on the disk afterwards, unmounted or not', a
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const { cwd } = withImage(t, 16 << 20);
   const write = 'mkfs.ext4 -q -F /dev/vda && mount /dev/vda /mnt && echo kept >/mnt/file';
-  assert.equal((await belfry(['shell', 'disk.img', '-c', write], { cwd, timeoutMs })).code, 0);
+  assert.equal((await belfry(['shell', 'disk.img', '-c', write], { cwd })).code, 0);
   const read = 'mount -o ro /dev/vda /mnt && cat /mnt/file; touch /mnt/new';
-  const { code, stdout, stderr } = await belfry(['shell', 'disk.img', '--read-only', '-c', read], { cwd, timeoutMs });
+  const { code, stdout, stderr } = await belfry(['shell', 'disk.img', '--read-only', '-c', read], { cwd });
   assert.deepEqual([code, stdout], [1, 'kept\n'], stderr);
   assert.match(stderr, /Read-only file system/);
 });
@@ -109,12 +111,12 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
   test(`${signal} ends the guest and the back end with the shell`, async (t) => {
     if (!(await isHere(t, 'user-mode-linux'))) return;
     const { env, assertClean } = ownTmp(t);
-    await using shell = startBelfry(['shell', 'mem:8M', '-c', 'echo up; sleep 1000'], { env, timeoutMs });
+    await using shell = startBelfry(['shell', 'mem:8M', '-c', 'echo up; sleep 1000'], { env });
     await shell.says(/up/);
     shell.kill(signal);
     const { code, stderr } = await shell.ended;
     if (signal === 'SIGKILL') {
-      while (processesAbout(env.TMPDIR).length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (processesAbout(env.TMPDIR).length > 0) await lookAgain();
       return;
     }
     assert.deepEqual([code, stderr], [signal === 'SIGINT' ? 130 : 143, 'belfry: interrupted; the guest is stopped\n']);
@@ -135,7 +137,7 @@ test('a User-Mode Linux that cannot run here is passed over, and the shell says 
     chmodSync(join(folder, name), 0o755);
   }
   const PATH = `${folder}:${process.env.PATH}`;
-  const { code, stderr } = await belfry(['shell', 'mem:8M', '-c', 'true'], { env: { ...env, PATH }, timeoutMs });
+  const { code, stderr } = await belfry(['shell', 'mem:8M', '-c', 'true'], { env: { ...env, PATH } });
   assert.match(stderr, /^belfry: User-Mode Linux does not run here: the guest ended .* ptrace: not permitted\n/);
   assert.match(stderr, /\nbelfry: the guest ended before there was a shell \(exit code 3\): none\n$/);
   assert.equal(code, 1);

@@ -10,7 +10,6 @@ import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 import { isHere, noteExercised } from './guests-here.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
-const timeoutMs = 120_000;
 
 /** As the launcher sets it, so that advice names the launcher. */
 const asLauncher = { BELFRY_CALLED_AS: join(CHECKOUT, 'belfry') };
@@ -18,9 +17,10 @@ const asLauncher = { BELFRY_CALLED_AS: join(CHECKOUT, 'belfry') };
 /** What the line says when it is run by a shell and `typed` is typed once there is a prompt. */
 async function pasted(t: TestContext, line: string, typed: string): Promise<string> {
   const child = spawn('sh', ['-c', line], { stdio: 'pipe', detached: true });
-  const kill = (): void => void process.kill(-(child.pid as number), 'SIGKILL');
-  const timer = setTimeout(kill, timeoutMs);
-  t.after(() => clearTimeout(timer));
+  const kill = (): void => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL');
+  };
+  t.after(kill);
   let said = '';
   let hasTyped = false;
   const take = (text: string): void => {
@@ -31,7 +31,6 @@ async function pasted(t: TestContext, line: string, typed: string): Promise<stri
   };
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', take);
   await new Promise((resolve) => child.once('close', resolve));
-  clearTimeout(timer);
   return said.replaceAll('\r', '');
 }
 
@@ -42,9 +41,9 @@ for (const [vmm, peer] of [
   test(`the line for ${vmm}, pasted into a shell, boots a Linux that finds the disk`, async (t) => {
     if (!(await isHere(t, peer))) return;
     const guest = peer === 'qemu' ? 'qemu' : 'uml';
-    if (shellFiles(peer) === undefined) await belfry(['shell', '--prepare', '--guest', guest], { timeoutMs });
+    if (shellFiles(peer) === undefined) await belfry(['shell', '--prepare', '--guest', guest]);
     const cwd = testFolder(t);
-    await using served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'disk.sock'], { cwd, timeoutMs });
+    await using served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'disk.sock'], { cwd });
     const [, line = ''] = await served.says(new RegExp(`^ +${vmm} +(.+)$`, 'm'));
     const said = await pasted(t, line, 'echo sectors $(cat /sys/block/vda/size); exit\n');
     assert.match(said, /\/dev\/vda is a disk \(24 MiB\)\./);
@@ -59,7 +58,6 @@ test('the first line is our own shell, and it runs as it stands', async (t) => {
   const served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'a disk.sock'], {
     cwd,
     env: asLauncher,
-    timeoutMs,
   });
   await using _served = served;
   const [, line = ''] = await served.says(/\n +shell +(.+)\n/);
