@@ -39,7 +39,11 @@ export function handoffCommand(): Command {
     .description('who should own a virtqueue: a worker, or a dispatcher that hands requests to it')
     .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of at most ${QUICK.seconds} s`)
     .option('--rounds <n>', `how often (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
-    .option('--requests <n>', `requests a round (default: ${THOROUGH.requests})`, option.wholeNumber(1, 1e9))
+    .option(
+      '--requests <n>',
+      `requests a round (default: ${THOROUGH.requests.toLocaleString('en')})`,
+      option.wholeNumber(1, 1e9),
+    )
     .option('--seconds <s>', `how long a round may last (default: ${THOROUGH.seconds})`, option.seconds)
     .addOption(
       option.sizeOption('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M')),

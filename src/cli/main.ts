@@ -1,8 +1,9 @@
 // Upper floor: the command line. The list of commands is the list of files in this folder.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { commandName } from './command-name.ts';
+import { fittingOutput, plainHelp, withoutVainHelp } from './help.ts';
 import { UsageError } from './usage-error.ts';
+import { belfryVersion } from './version.ts';
 
 const EXIT_OK = 0;
 const EXIT_FAILURE = 1;
@@ -27,21 +28,15 @@ First steps:
 `;
 
 async function program(named: string | undefined): Promise<Command> {
-  const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
   const command = new Command(belfry)
     .description('Serves virtio devices to real virtual machines.')
-    .version(version)
+    .version(belfryVersion(), '-v, --version')
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .addHelpText('after', FIRST_STEPS);
   const one = named === undefined ? undefined : commands[named];
   for (const load of one === undefined ? Object.values(commands) : [one]) command.addCommand(await load());
   return command;
-}
-
-/** package.json stands above `src` in a checkout, above `dist/src` in the published package. */
-function packageFile(): URL {
-  return new URL(import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json', import.meta.url);
 }
 
 /** Commander puts what it suggests on a line of its own, and somebody's disk module may throw an essay. */
@@ -59,9 +54,14 @@ export async function main(argv: readonly string[]): Promise<number> {
   const command = await program(argv[0]);
   const all = [command, ...command.commands, ...command.commands.flatMap((child) => child.commands)];
   for (const one of all)
-    one.exitOverride().configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) });
+    one
+      .exitOverride()
+      .configureHelp(plainHelp)
+      .configureOutput({ ...fittingOutput, outputError: (text, write) => write(`${oneLine(text)}\n`) });
+  // Both are known for --version; commander takes one short flag.
+  const words = argv[0] === '-V' ? ['-v'] : withoutVainHelp(command, argv);
   try {
-    await command.parseAsync(argv, { from: 'user' });
+    await command.parseAsync(words, { from: 'user' });
     return Number(process.exitCode ?? EXIT_OK);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;

@@ -5,6 +5,7 @@ import { parseSize } from '../stores/size.ts';
 import { CPUS_MAX } from '../vmm/address-map.ts';
 import { processorThreads } from '../vmm/processor-threads.ts';
 import { TRANSPORTS, type TransportName } from '../vmm/transport-name.ts';
+import { commandName } from './command-name.ts';
 import { type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './disk-words.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
@@ -17,25 +18,26 @@ export interface RunFlags extends DiskFlags {
   readonly cpus: number;
   readonly memory: number;
   readonly transport: TransportName;
-  readonly verbose: boolean;
+  readonly verbose?: boolean;
 }
 
 const MEMORY_MIN = 16 * 2 ** 20;
 
+const belfry = commandName();
 const EXAMPLES = `
-The guest's serial port (ttyS0) is this terminal; Ctrl-A x ends the guest. Memory is given as 512M or 4G.
+The guest's serial port (ttyS0) is this terminal; Ctrl-A x ends the guest, Ctrl-A h shows the keys. Memory is given as 512M or 4G.
 
 Disks are vda, vdb, … in the order of the command line. STORE is an image file, a block device, mem:SIZE (a disk of memory), or a
-module whose default export is a disk; STORE:ro refuses writes. A vhost-user back end (belfry serve blk, qemu-storage-daemon, SPDK)
+module whose default export is a disk; STORE:ro refuses writes. A vhost-user back end (${belfry} serve blk, qemu-storage-daemon, SPDK)
 listens on SOCKET. SIGUSR1 hands the first --disk over to the back end at the --hand-over socket, or takes it back.
 
 Exit code: 0 when the guest powered off, or was ended from outside (Ctrl-A x, SIGTERM); 1 when it failed (triple fault) or asked for a
 reset (a panic, a reboot); the guest's own when it wrote one to I/O port 0xf4: printf '\\003' | dd of=/dev/port bs=1 seek=244
 
 Examples:
-  belfry run --kernel /boot/vmlinuz --initrd /boot/initrd.img
-  belfry run --kernel vmlinuz --append "console=ttyS0 root=/dev/vda1" --disk debian.img --vhost-user /tmp/disk.sock:blk
-  belfry run --kernel vmlinux --initrd root.cpio.gz --append "console=ttyS0 quiet" --cpus 2 --memory 1G
+  ${belfry} run --kernel /boot/vmlinuz --initrd /boot/initrd.img
+  ${belfry} run --kernel vmlinuz --append "console=ttyS0 root=/dev/vda1" --disk debian.img --vhost-user /tmp/disk.sock:blk
+  ${belfry} run --kernel vmlinux --initrd root.cpio.gz --append "console=ttyS0 quiet" --cpus 2 --memory 1G
 `;
 
 export function runCommand(): Command {
@@ -47,7 +49,7 @@ export function runCommand(): Command {
     .option('--initrd <file>', 'its initial file system')
     .option('--append <text>', 'the kernel command line', 'console=ttyS0 panic=-1')
     .option('--cpus <n>', 'processors', option.wholeNumber(1, CPUS_MAX), 1)
-    .addOption(new Option('--memory <size>', 'memory').argParser(memorySize).default(512 * 2 ** 20, '512M'))
+    .addOption(option.sizeOption('--memory <size>', 'memory', memorySize, 512 * 2 ** 20))
     .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
     .option('--vhost-user <socket:blk>', "somebody else's disk; may be repeated", collect(vhostUserWord))
     .addOption(new Option('--transport <name>', 'how the guest finds its disks').choices(TRANSPORTS).default('mmio'))
@@ -57,7 +59,7 @@ export function runCommand(): Command {
         .default('wait'),
     )
     .option('--hand-over <socket>', 'the back end that SIGUSR1 hands the first --disk to')
-    .option('--verbose', 'say how long the start took, and what the guest cost', false)
+    .option('--verbose', 'say how long the start took, and what the guest cost')
     .addHelpText('after', EXAMPLES)
     .action((flags: RunFlags) => run(flags, disks));
 }

@@ -29,13 +29,15 @@ const slips: readonly [string, readonly string[], RegExp][] = [
   ['an unknown command', ['nothing'], /unknown command 'nothing'/],
   ['a command mistyped', ['dmeo'], /unknown command 'dmeo' \(Did you mean demo\?\)/],
   ['an unknown device', ['serve', 'floppy'], /floppy is neither a kind of device nor a module/],
+  ['help for an unknown command', ['bench', 'exits', '--help'], /unknown command 'exits'/],
+  ['help for a command mistyped', ['srve', '-h'], /unknown command 'srve' \(Did you mean serve\?\)/],
   ['an unknown flag', ['doctor', '--yaml'], /unknown option '--yaml'/],
   ['an unknown guest', ['demo', '--guest', 'plan9'], /--guest .*'plan9' is invalid.*uml, qemu, built-in/],
   ['a flag without its value', ['demo', '--size'], /--size <size>.* argument missing/],
   ['a size that is none', ['demo', '--size', 'big'], /--size .*"big" is not a size/],
   ['a disk that is too small', ['demo', '--size', '1M'], /--size .*at least 32M/],
   ['no data', ['demo', '--data', '0'], /--data .*whole number from/],
-  ['an argument too many', ['demo', 'now'], /too many arguments/],
+  ['an argument too many', ['demo', 'now', 'then'], /too many arguments/],
 ];
 
 for (const [name, args, what] of slips) {
@@ -52,3 +54,21 @@ test('belfry alone shows its help on standard error, since nothing was done', as
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /^Usage: belfry/);
 });
+
+test('the version is told by -v, -V and --version', async () => {
+  const said = await Promise.all(['-v', '-V', '--version'].map((flag) => belfry([flag])));
+  for (const { code, stdout, stderr } of said)
+    assert.deepEqual([code, stderr, /^\d+\.\d+\.\d+\n$/.test(stdout)], [0, '', true]);
+});
+
+for (const columns of [60, 80, 120]) {
+  test(`help fits ${columns} columns, but for lines that are to be pasted`, async () => {
+    for (const words of await allCommands()) {
+      const { stdout } = await belfry([...words, '--help'], { env: { COLUMNS: `${columns}` } });
+      const [help = '', examples = ''] = stdout.split(/\n(?:Examples?|First steps):\n/);
+      const prose = [...help.split('\n'), ...examples.split('\n').filter((line) => !line.startsWith(' '))];
+      for (const line of prose) assert.ok(line.length <= columns, `${words.join(' ')}: ${line}`);
+      assert.doesNotMatch(help, /default: (?:false|""|\[|\d{6,})/);
+    }
+  });
+}
