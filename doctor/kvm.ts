@@ -8,15 +8,36 @@ const KVM_GET_API_VERSION = 0xae00n;
 const KVM_API_VERSION = 12;
 const GOOD_FOR = 'guests at full speed; QEMU (slowly) and User-Mode Linux do without';
 
+/** What tells a software KVM from one on the processor's own support. */
+export interface KvmFacts {
+  readonly arch: string;
+  /** /proc/cpuinfo. */
+  readonly cpuinfo: string;
+  /** Whether the module kvm_pvm is loaded. */
+  readonly hasPvm: boolean;
+}
+
 /** The processor's own support: Intel's, AMD's, or none that it shows. */
-function extension(): 'vmx' | 'svm' | undefined {
-  const flags = /^flags\s*:.*$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[0] ?? '';
-  return (['vmx', 'svm'] as const).find((name) => flags.includes(` ${name} `) || flags.endsWith(` ${name}`));
+function extension({ arch, cpuinfo }: KvmFacts): string | undefined {
+  if (arch !== 'x64') return 'the hypervisor extensions of arm64';
+  const flags = /^flags\s*:(.*)$/m.exec(cpuinfo)?.[1] ?? '';
+  return ['vmx', 'svm'].find((name) => flags.split(' ').includes(name));
+}
+
+/** What stands behind a /dev/kvm on a processor without virtualization; undefined where it has it. */
+export function softwareKvm(facts = kvmFacts()): string | undefined {
+  if (extension(facts) !== undefined) return undefined;
+  return `a software implementation (${facts.hasPvm ? 'kvm_pvm, ' : ''}no vmx or svm)`;
+}
+
+function kvmFacts(): KvmFacts {
+  const cpuinfo = readFileSync('/proc/cpuinfo', 'utf8');
+  return { arch: process.arch, cpuinfo, hasPvm: existsSync('/sys/module/kvm_pvm') };
 }
 
 export function examineKvm(): Finding {
   const finding = { name: 'kvm', goodFor: GOOD_FOR };
-  const hardware = process.arch === 'x64' ? extension() : 'the hypervisor extensions of arm64';
+  const hardware = extension(kvmFacts());
   if (!existsSync(DEVICE)) {
     const found =
       hardware === undefined ? `no ${DEVICE}, no vmx or svm` : `no ${DEVICE}, though the processor has ${hardware}`;
@@ -49,9 +70,9 @@ export function examineKvm(): Finding {
       found: `${DEVICE} does not answer as KVM does (version ${version})`,
       advice: '',
     };
-  if (hardware !== undefined) return { ...finding, state: 'ok', found: `${DEVICE}, by ${hardware}`, advice: '' };
-  const module = existsSync('/sys/module/kvm_pvm') ? 'kvm_pvm, ' : '';
+  const software = softwareKvm();
+  if (software === undefined) return { ...finding, state: 'ok', found: `${DEVICE}, by ${hardware}`, advice: '' };
   const advice =
     'good for notifications (ioeventfd, irqfd); a stock Linux may not boot on it: use User-Mode Linux or QEMU';
-  return { ...finding, state: 'ok', found: `${DEVICE}, a software implementation (${module}no vmx or svm)`, advice };
+  return { ...finding, state: 'ok', found: `${DEVICE}, ${software}`, advice };
 }

@@ -1,4 +1,5 @@
 // Upper floor: what Ctrl-A means on a terminal whose keys go to a guest.
+import { Transform } from 'node:stream';
 
 /** Ctrl-A. */
 const ESCAPE = 0x01;
@@ -33,4 +34,20 @@ export class EscapeKeys {
     }
     return Uint8Array.from(passed);
   }
+}
+
+/** `keys` as a stream: what is typed goes in, what is for the guest comes out. */
+export function keyStream(keys: EscapeKeys): Transform {
+  return new Transform({ transform: (typed, _encoding, done) => done(null, keys.take(typed)) });
+}
+
+/** What Ctrl-A h shows. @param inOrder how the guest is ended as it wants to be. */
+export function keysHelp(inOrder: string): string {
+  return [
+    '',
+    `Ctrl-A x  ends the guest at once, as if it lost power; ${inOrder} ends it in order`,
+    'Ctrl-A h  shows this; so does Ctrl-A ?',
+    'Ctrl-A Ctrl-A is Ctrl-A for the guest; every other key, Ctrl-C too, goes to it as it is',
+    '',
+  ].join('\r\n');
 }

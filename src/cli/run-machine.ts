@@ -1,10 +1,13 @@
 // Upper floor: the machine of `belfry run`, from its terminal to its end. Its module takes a while to load: see run.ts.
+import { softwareKvm } from '../../doctor/kvm.ts';
 import { Kvm } from '../kvm/kvm.ts';
 import type { SpareThread } from '../kvm/spare-thread.ts';
 import { Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/machine-exit.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
+import { ConsoleKeys } from './console-keys.ts';
 import type { DiskFlags, DiskWord } from './disk-words.ts';
+import { softwareWarning, watchForIdleness } from './idle-guest.ts';
 import { millis } from './quantities.ts';
 import type { RunFlags } from './run.ts';
 
@@ -16,8 +19,11 @@ export async function runMachine(
 ): Promise<MachineExit> {
   const { kernel, initrd, append, cpus, memory, verbose } = flags;
   using kvm = Kvm.open();
-  const { stdin: input, stdout: output } = process;
-  const console = new TerminalConsole({ input, output, onLeave: () => stop() });
+  const { stdin, stdout: output } = process;
+  const software = softwareKvm();
+  if (software !== undefined) say(softwareWarning(software));
+  using keys = new ConsoleKeys(stdin, (text) => void output.write(text));
+  const console = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
   let isStopping = false;
   const stop = (): void => {
@@ -28,8 +34,9 @@ export async function runMachine(
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
   if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
-  if (input.isTTY) say('Ctrl-A x ends the guest');
+  if (stdin.isTTY) say('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
   await machine.boot({ kernel, initrd, commandLine: append });
+  using _watch = watchForIdleness(machine, { say, software });
   const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
   if (verbose) say(`first instruction of the guest ${millis(startMs)} after Node`);
   const exit = await machine.ended;
@@ -45,5 +52,6 @@ async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: 
 }
 
 function say(line: string): void {
-  process.stderr.write(`belfry: ${line}\n`);
+  // A terminal is raw by now.
+  process.stderr.write(`belfry: ${line}${process.stdin.isTTY ? '\r' : ''}\n`);
 }

@@ -1,14 +1,8 @@
 // Upper floor: the terminal of `belfry shell`: raw while the guest has it, and given back as it was.
-import { Transform } from 'node:stream';
+import type { Transform } from 'node:stream';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { ShellTerminal as TerminalTraits } from '../../guests/shell-script.ts';
-import { EscapeKeys } from './escape-keys.ts';
-
-const HELP = [
-  'Ctrl-A x  ends the guest at once, as if it lost power; exit ends it in order',
-  'Ctrl-A h  shows this; so does Ctrl-A ?',
-  'Ctrl-A Ctrl-A is Ctrl-A for the guest; every other key, Ctrl-C too, goes to it as it is',
-];
+import { EscapeKeys, keyStream, keysHelp } from './escape-keys.ts';
 
 export interface TerminalStreams {
   readonly input: ReadStream;
@@ -26,10 +20,7 @@ export class ShellTerminal implements Disposable {
   /** @param onLeave Ctrl-A x. */
   constructor(streams: TerminalStreams, onLeave: () => void) {
     this.#streams = streams;
-    const keys = new EscapeKeys({ x: onLeave, h: this.#help, '?': this.#help }, { passesOthers: false });
-    this.keys = new Transform({
-      transform: (typed, _encoding, done) => done(null, keys.take(typed)),
-    });
+    this.keys = keyStream(new EscapeKeys({ x: onLeave, h: this.#help, '?': this.#help }, { passesOthers: false }));
   }
 
   get traits(): TerminalTraits {
@@ -48,7 +39,7 @@ export class ShellTerminal implements Disposable {
   }
 
   readonly #help = (): void => {
-    this.#streams.output.write(`\r\n${HELP.join('\r\n')}\r\n`);
+    this.#streams.output.write(keysHelp('exit'));
   };
 
   [Symbol.dispose](): void {
