@@ -6,7 +6,7 @@ import { examineMemory } from './memory.ts';
 import { examineFrontEnds, examineTools } from './programs.ts';
 import { examineRuntime } from './runtime.ts';
 
-/** Looks, and changes nothing. Takes as long as the slowest program takes to say its version. */
+/** Looks, and changes nothing. Takes as long as the slowest program takes to say its version, or a kernel to start. */
 export async function examineMachine(): Promise<FindingGroup[]> {
   return [
     { title: 'This runtime', findings: examineRuntime() },

@@ -2,13 +2,15 @@
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { PeerMissingError } from '../guests/guest-peer.ts';
+import { type GuestPeer, PeerMissingError } from '../guests/guest-peer.ts';
 import { findExecutable } from '../guests/guest-programs.ts';
 import { findUserModeLinux } from '../guests/uml.ts';
+import { measureUmlStart } from '../guests/uml-start.ts';
 import type { Finding } from './finding.ts';
 
 const run = promisify(execFile);
 const VERSION_TIMEOUT_MS = 3000;
+const KERNEL_TIMEOUT_MS = 60_000;
 
 interface Program {
   readonly name: string;
@@ -109,14 +111,24 @@ async function versioned(path: string, words: readonly string[]): Promise<string
 async function userModeLinux(): Promise<Finding> {
   const finding = {
     name: 'user-mode-linux',
-    goodFor: 'a real Linux as a process, booted by belfry demo in half a second; no kvm',
+    goodFor: 'a real Linux as a process, for belfry demo and belfry shell; no kvm',
   };
+  let peer: GuestPeer;
   try {
-    return { ...finding, state: 'ok', found: (await findUserModeLinux({ fetch: false })).description, advice: '' };
+    peer = await findUserModeLinux({ fetch: false });
   } catch (error) {
     if (!(error instanceof PeerMissingError)) throw error;
     const advice = 'apt-get install user-mode-linux; belfry demo downloads it by itself where apt-get works';
     return { ...finding, state: 'absent', found: error.message.split(':')[0] as string, advice };
+  }
+  try {
+    const ms = await measureUmlStart(peer, KERNEL_TIMEOUT_MS);
+    const found = `${peer.description}; its kernel started in ${(ms / 1000).toFixed(1)} s`;
+    return { ...finding, state: 'ok', found, advice: '' };
+  } catch (error) {
+    const found = `${peer.description} does not run: ${(error as Error).message}`;
+    const advice = 'a sandbox may forbid ptrace (docker run --cap-add SYS_PTRACE); belfry demo --guest qemu needs none';
+    return { ...finding, state: 'broken', found, advice };
   }
 }
 

@@ -4,7 +4,9 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { FindingGroup } from '../../doctor/finding.ts';
+import type { Verdict } from '../../doctor/verdict.ts';
 import { belfry, testFolder } from './belfry-process.ts';
+import { isHere } from './guests-here.ts';
 
 const EXPECTED = ['Node', 'processors', 'wake-up', 'kvm', 'memfd', '/dev/shm', 'hugepages', 'io_uring', 'open files'];
 const PROGRAMS = ['user-mode-linux', 'qemu', 'cloud-hypervisor', 'crosvm', 'firecracker', 'qemu-storage-daemon', 'fio'];
@@ -12,7 +14,7 @@ const PROGRAMS = ['user-mode-linux', 'qemu', 'cloud-hypervisor', 'crosvm', 'fire
 async function findings(env: Readonly<Record<string, string>> = {}): Promise<FindingGroup['findings']> {
   const { code, stdout, stderr } = await belfry(['doctor', '--json'], { env });
   assert.deepEqual([code, stderr], [0, '']);
-  return (JSON.parse(stdout) as FindingGroup[]).flatMap((group) => group.findings);
+  return (JSON.parse(stdout) as { groups: FindingGroup[] }).groups.flatMap((group) => group.findings);
 }
 
 test('doctor --json tells everything about everything', async () => {
@@ -34,6 +36,42 @@ test('doctor prints a symbol for each finding and no colours into a pipe, whatev
   assert.match(stdout, /^ {2}[✓–✗] kvm /m);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: no colours in a pipe is what is tested.
   assert.doesNotMatch(stdout, /\x1b/);
+});
+
+test('doctor ends with a verdict on every command, as JSON too', async () => {
+  const { stdout } = await belfry(['doctor', '--json']);
+  const { verdict } = JSON.parse(stdout) as { verdict: Verdict[] };
+  assert.deepEqual(
+    verdict.map(({ command }) => command),
+    ['demo', 'shell', 'serve', 'bench', 'run', 'doorbell'],
+  );
+  for (const { command, can, why } of verdict) assert.ok(can || why !== '', `${command}: why not?`);
+  const text = (await belfry(['doctor'])).stdout;
+  assert.match(text, /\n\n✓ You can: demo \(with [^)]+\), [\s\S]*\.\n(?:– Not here: [\s\S]*\.\n)?$/);
+});
+
+for (const columns of [60, 80, 120]) {
+  test(`doctor fits ${columns} columns`, async () => {
+    const { stdout } = await belfry(['doctor'], { env: { COLUMNS: `${columns}` } });
+    // A path or an address cannot be broken.
+    for (const line of stdout.split('\n'))
+      assert.ok(line.length <= columns || !line.trim().includes(' '), `${line.length}: ${line}`);
+  });
+}
+
+test('how long User-Mode Linux takes to start is measured, and one that does not run is told from one that does', async (t) => {
+  if (!(await isHere(t, 'user-mode-linux'))) return;
+  const found = async (env: Readonly<Record<string, string>>) =>
+    (await findings(env)).find(({ name }) => name === 'user-mode-linux');
+  const here = await found({});
+  assert.equal(here?.state, 'ok', `${here?.found}`);
+  assert.match(here?.found ?? '', /its kernel started in \d+\.\d s$/);
+  const folder = testFolder(t);
+  writeFileSync(join(folder, 'linux.uml'), "#!/bin/sh\necho 'ptrace: Operation not permitted' >&2; exit 1\n");
+  chmodSync(join(folder, 'linux.uml'), 0o755);
+  const broken = await found({ PATH: `${folder}:${process.env.PATH}` });
+  assert.deepEqual([broken?.state, broken?.advice !== ''], ['broken', true]);
+  assert.match(broken?.found ?? '', /does not run: ptrace: Operation not permitted$/);
 });
 
 test('doctor survives a program that hangs, and asks the others for their version', { timeout: 30_000 }, async (t) => {
