@@ -19,6 +19,7 @@ for (const [args, says] of [
   [['--bs', '1G'], /--bs.*up to 64M/],
   [['--bs', 'big'], /--bs.*is not a size/],
   [['--depth', '0'], /--depth.*whole number from 1/],
+  [['--cpus', '100000'], /--cpus.*whole number from 0 to \d+/],
   [['--queues', '257'], /--queues.*from 1 to 256/],
   [['--op', 'trim'], /--op.*randread/],
   [['--wait', 'spin'], /--wait.*poll, call/],

@@ -1,4 +1,5 @@
 // Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
+import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import { formatSize, parseSize } from '../stores/size.ts';
 
@@ -37,10 +38,16 @@ export function seconds(text: string): number {
   return value;
 }
 
-/** `0` or `0,1`: processors. */
+/** `0` or `0,1`: processors that this machine has. */
 export function cpuList(text: string): readonly number[] {
-  const parse = wholeNumber(0, 1023);
+  const parse = wholeNumber(0, lastProcessor());
   return text.split(',').map(parse);
+}
+
+/** Its number: of `0-3` or `0,2-7`, the last. */
+function lastProcessor(): number {
+  const list = readFileSync('/sys/devices/system/cpu/present', 'utf8');
+  return Number(/\d+$/.exec(list.trim())?.[0] ?? 0);
 }
 
 /** A disk size as people write it, of at least `least` bytes. */

@@ -4,6 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { findExecutable } from '../../guests/guest-programs.ts';
 import { belfry, processesAbout, startBelfry, testFolder } from './belfry-process.ts';
 import { GUESTS, isHere, noteExercised } from './guests-here.ts';
 import { belfryLine, keepingTerminal, terminalProblem } from './on-terminal.ts';
@@ -70,6 +71,16 @@ for (const [guest, peer] of GUESTS) {
     assertClean();
   });
 }
+
+test('fio is taken along where the commands call it', async (t) => {
+  if (!(await isHere(t, 'user-mode-linux'))) return;
+  if ((await findExecutable('fio')) === undefined) return t.skip('fio is not installed');
+  const fio = 'fio --name=a --filename=/dev/vda --rw=randrw --verify=crc32c --size=4M --bs=4k --output-format=terse';
+  const { code, stdout, stderr } = await belfry(['shell', 'mem:8M', '-c', `${fio} | cut -d';' -f1-5`]);
+  // Version of the format, of fio, name, group, error.
+  assert.match(stdout, /^3;fio-\S+;a;0;0\n$/, stderr);
+  assert.equal(code, 0);
+});
 
 test('Ctrl-A x ends the guest at once, and poweroff in order', async (t) => {
   if (terminalProblem) return t.skip(terminalProblem);
