@@ -1,6 +1,7 @@
 // Upper floor: how to start a virtual machine on a socket: a line for each VMM that a shell can run as it stands.
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
+import { softwareKvm } from '../../doctor/kvm.ts';
 import { shellFiles } from '../../guests/shell-files.ts';
 
 import { umlCanOpen, umlWords } from '../../guests/uml-words.ts';
@@ -42,11 +43,16 @@ function qemuLine(socket: string, kernel: string, initramfs: string): string {
   const [program, machine, port] =
     process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt,', 'ttyAMA0'] : ['qemu-system-x86_64', '', 'ttyS0'];
   return [
-    `${program} -nographic -no-reboot -cpu max -m ${MEMORY} -machine ${machine}memory-backend=mem`,
+    `${program} ${hasKvm() ? '-accel kvm -accel tcg ' : ''}-nographic -no-reboot -cpu max -m ${MEMORY} -machine ${machine}memory-backend=mem`,
     `-object memory-backend-memfd,id=mem,size=${MEMORY},share=on -kernel ${shellWord(kernel)} -initrd ${shellWord(initramfs)}`,
     `-append 'console=${port} quiet' -chardev ${shellWord(`socket,id=disk,path=${socket.replaceAll(',', ',,')}`)}`,
     '-device vhost-user-blk-pci,chardev=disk',
   ].join(' ');
+}
+
+/** Whether a stock kernel runs on KVM here; without it QEMU emulates the processor, and never asks. */
+function hasKvm(): boolean {
+  return mayUse('/dev/kvm', constants.R_OK | constants.W_OK) && softwareKvm() === undefined;
 }
 
 function cloudHypervisor(socket: string): string {
@@ -72,12 +78,15 @@ function prepareLine(): string {
 }
 
 function isOnPath(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  return folders.some((folder) => mayUse(join(folder, program), constants.X_OK));
+}
+
+function mayUse(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -12,8 +12,10 @@ async function allCommands(words: readonly string[] = []): Promise<(readonly str
   return [words, ...(await Promise.all(deeper)).flat()];
 }
 
+const everyCommand = allCommands();
+
 test('every command has a help with an example of itself, and exits 0', async () => {
-  const commands = await allCommands();
+  const commands = await everyCommand;
   const lines = commands.map((words) => words.join(' '));
   for (const expected of ['', 'serve blk', 'demo', 'bench blk', 'doctor'])
     assert.ok(lines.includes(expected), expected);
@@ -63,7 +65,7 @@ test('the version is told by -v, -V and --version', async () => {
 
 for (const columns of [60, 80, 120]) {
   test(`help fits ${columns} columns, but for lines that are to be pasted`, async () => {
-    for (const words of await allCommands()) {
+    for (const words of await everyCommand) {
       const { stdout } = await belfry([...words, '--help'], { env: { COLUMNS: `${columns}` } });
       const [help = '', examples = ''] = stdout.split(/\n(?:Examples?|First steps):\n/);
       const prose = [...help.split('\n'), ...examples.split('\n').filter((line) => !line.startsWith(' '))];
