@@ -62,7 +62,8 @@ export interface StartedStore {
 }
 
 const USAGE = 2;
-const STOP_MS = 10_000;
+/** A store may have much to flush. */
+const STOP_MS = 60_000;
 
 export class ServedStore implements AsyncDisposable {
   readonly socket: string;
@@ -84,18 +85,21 @@ export class ServedStore implements AsyncDisposable {
     this.ended = this.#end.signal;
     this.#folder = mkdtempSync(join(tmpdir(), 'belfry-store-'));
     this.socket = join(this.#folder, 'disk.sock');
-    const { signal } = options;
     this.#listening.promise.catch(() => {});
-    this.#exited = runInGroup(serveCommand(options, this.socket), {
+    // Interrupted or not, it ends by SIGTERM: a store wants to be flushed and closed.
+    const serving = runInGroup(serveCommand(options, this.socket), {
       stdio: ['ignore', 'pipe', 'pipe'],
       attach: this.#attach,
-      ...(signal && { signal }),
-    }).then(this.#onExit, this.#fail);
+    });
+    this.#exited = serving.then(this.#onExit, this.#fail);
   }
 
   /** Serves when it is fulfilled. Throws `StoreError`, and the signal's reason. */
   static async start(options: ServedStoreOptions): Promise<StartedStore> {
+    const { signal } = options;
+    signal?.throwIfAborted();
     const store = new ServedStore(options);
+    signal?.addEventListener('abort', () => store.#listening.reject(signal.reason));
     try {
       return { store, facts: await store.#listening.promise };
     } catch (error) {

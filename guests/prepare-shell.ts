@@ -1,4 +1,4 @@
-// guests: makes what somebody needs who starts a VMM by hand: the files of shell-files.ts.
+// guests: makes the files of shell-files.ts, which start a VMM by hand.
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FetchOptions } from './debian-packages.ts';

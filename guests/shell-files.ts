@@ -1,4 +1,4 @@
-// guests: a kernel and a first root file system with a shell, kept in the cache for who starts a VMM by hand.
+// guests: a kernel and a first root file system with a shell, kept in the cache for starting a VMM by hand.
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// guests: what a guest does that is there to be typed at: the /init script of `belfry shell`, and what one session adds.
+// guests: the /init script of a guest with a shell in it, and the files that one session adds.
 import type { CpioEntry } from './cpio.ts';
 import { scriptEntry } from './initramfs.ts';
 
@@ -8,7 +8,7 @@ export interface ShellSession {
   readonly mark: string;
   /** What the disks are called on the host, in the order of their names in the guest. */
   readonly diskNames: readonly string[];
-  /** Shell commands to run instead of a prompt; their standard output goes to the second line, the rest to the console. */
+  /** Shell commands to run instead of a prompt; their standard output goes to the second line, errors to the console. */
   readonly commands?: Uint8Array;
   /** The terminal on the other end of the console. */
   readonly terminal?: ShellTerminal;

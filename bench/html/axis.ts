@@ -1,4 +1,4 @@
-// bench/html: the axis of a chart: from zero, or by powers of ten where the least would not be seen beside the most. Pure.
+// bench/html: the axis of a chart: from zero, or by powers of ten where the least could not be seen beside the most.
 
 export interface Axis {
   readonly isLogarithmic: boolean;

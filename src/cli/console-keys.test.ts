@@ -6,7 +6,7 @@ import type { ReadStream, WriteStream } from 'node:tty';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
 import { ConsoleKeys } from './console-keys.ts';
 
-/** A console behind a terminal on which `typed` is typed in pieces; what it received, what was shown, whether it was left. */
+/** Types `typed` in pieces on a terminal with a console behind it; returns what it received and what was shown. */
 async function afterTyping(typed: readonly string[]) {
   const modes: boolean[] = [];
   const terminal = Object.assign(new PassThrough(), { isTTY: true, setRawMode: (mode: boolean) => modes.push(mode) });

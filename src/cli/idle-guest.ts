@@ -27,7 +27,7 @@ export function softwareWarning(software: string): string {
   return `/dev/kvm is ${software}: a stock Linux may not boot on it; ${belfry} demo, ${belfry} shell and QEMU do without it`;
 }
 
-/** Once the machine runs: tells what is known when 5 s have passed without any sign of it. Disposing of it ends that. */
+/** Once the machine runs: tells what is known after 5 s without a sign of it. Disposing of it ends that. */
 export function watchForIdleness(machine: WatchedMachine, watch: IdleWatch): Disposable {
   const { say, software, processorSeconds = ownProcessorSeconds } = watch;
   const before = processorSeconds();

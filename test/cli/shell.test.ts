@@ -1,7 +1,7 @@
-// test/cli: `shell`: commands and keys reach a real Linux that has the disks, and nothing is left of it, however it ends.
+// test/cli: `shell`: commands and keys reach a real Linux that has the disks, and nothing is left of it at its end.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { findExecutable } from '../../guests/guest-programs.ts';
@@ -134,6 +134,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
     assertClean();
   });
 }
+
+test('a store is closed in order when the shell is interrupted', async (t) => {
+  if (!(await isHere(t, 'user-mode-linux'))) return;
+  const cwd = testFolder(t);
+  const members = "sizeBytes: 1 << 20, read() {}, close() { writeFileSync('closed', ''); }";
+  writeFileSync(join(cwd, 'disk.ts'), `import { writeFileSync } from 'node:fs';\nexport default { ${members} };\n`);
+  await using shell = startBelfry(['shell', './disk.ts', '-c', 'echo up; sleep 1000'], { cwd });
+  await shell.says(/up/);
+  shell.kill('SIGINT');
+  assert.equal((await shell.ended).code, 130);
+  assert.ok(existsSync(join(cwd, 'closed')));
+});
 
 test('a User-Mode Linux that cannot run here is passed over, and the shell says so', async (t) => {
   if (!(await isHere(t, 'user-mode-linux')) || !(await isHere(t, 'qemu'))) return;
