@@ -17,6 +17,7 @@ import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
 import { openStore } from '../src/stores/open-store.ts';
 import { formatSize } from '../src/stores/size.ts';
 import { UnixListener } from '../src/sys/unix-socket.ts';
+import type { Log } from '../src/virtio/log.ts';
 
 export interface DemoDiskOptions {
   readonly sizeBytes: number;
@@ -25,7 +26,7 @@ export interface DemoDiskOptions {
   /** Memory of the guest, which may be a file in /dev/shm beside the disk. */
   readonly guestBytes: number;
   /** Told what the device has to say, a line at a time. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 const MEMORY_FOLDER = '/dev/shm';

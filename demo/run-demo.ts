@@ -3,6 +3,7 @@ import type { GuestStep } from '../guests/console-parser.ts';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
 import { formatSize } from '../src/stores/size.ts';
+import { type Log, levelOf } from '../src/virtio/log.ts';
 import { DemoDisk } from './demo-disk.ts';
 import { type DemoGuest, findGuest, GUEST_NAMES, type GuestName, type Performance } from './demo-guest.ts';
 import { type DemoPlan, type DiskTraits, planFor } from './demo-plan.ts';
@@ -142,7 +143,10 @@ async function playOnOwnDisk(guest: DemoGuest, options: DemoOptions, audience: A
   // The built-in front end may come to every block.
   const contentBytes = guest.name === 'built-in' ? sizeBytes : 2 * plan.dataMiB * MIB + SLACK_BYTES;
   const guestBytes = guest.memoryBytes(plan);
-  await using disk = await DemoDisk.start({ sizeBytes, contentBytes, guestBytes, log: (line) => audience.note(line) });
+  const log: Log = (line, about) => {
+    if (levelOf(about) !== 'info') audience.note(line);
+  };
+  await using disk = await DemoDisk.start({ sizeBytes, contentBytes, guestBytes, log });
   audience.done(`disk: ${formatSize(sizeBytes)}, sparse${disk.isInMemory ? ', in memory' : ''}: ${disk.path}`);
   audience.done(`served over vhost-user: ${disk.socket}`);
   const performed = await perform(

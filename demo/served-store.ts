@@ -41,6 +41,7 @@ export interface StoreCounts {
 
 interface Event {
   readonly event: string;
+  readonly level?: string;
   readonly line?: string;
 }
 
@@ -130,7 +131,7 @@ export class ServedStore implements AsyncDisposable {
     const event = eventOf(line);
     if (event?.event === 'listening') this.#onListening(event as unknown as StoreFacts);
     if (event?.event === 'closed') this.#counts = event as unknown as StoreCounts;
-    if (event?.event === 'log' && event.line !== undefined) this.#options.log(event.line);
+    if (event?.line !== undefined && event.level !== 'info') this.#options.log(event.line);
   };
 
   #onListening(facts: StoreFacts): void {
@@ -139,7 +140,7 @@ export class ServedStore implements AsyncDisposable {
   }
 
   readonly #complain = (line: string): void => {
-    this.#lastLine = line.replace(/^belfry: /, '');
+    this.#lastLine = eventOf(line)?.line ?? line.replace(/^belfry: /, '');
     // Before it listens this is why it does not.
     if (this.#isListening) this.#options.log(this.#lastLine);
   };

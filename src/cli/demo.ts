@@ -8,12 +8,11 @@ import { DISK_PER_DATA } from '../../demo/demo-plan.ts';
 import { type Audience, type DemoResult, runDemo, runStoreDemo } from '../../demo/run-demo.ts';
 import { StoreError, type StoreFacts } from '../../demo/served-store.ts';
 import { findGuestPeer } from '../../guests/find-guest-peer.ts';
+import { isModule } from '../daemon/load-module.ts';
 import { formatSize, parseSize } from '../stores/size.ts';
 import { commandName } from './command-name.ts';
 import { DemoReport, formatDemo } from './demo-report.ts';
-
 import { interruptSignal, sayInterrupted } from './interrupt.ts';
-import { isModule } from './load-module.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
 import { UsageError } from './usage-error.ts';

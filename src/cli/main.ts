@@ -1,6 +1,9 @@
 // Upper floor: the command line. The list of commands is the list of files in this folder.
 import { Command, CommanderError } from 'commander';
+import { printable } from '../sys/limited-log.ts';
+import { codeOf } from '../virtio/log.ts';
 import { commandName } from './command-name.ts';
+import { exitAfterOutput } from './exit.ts';
 import { fittingOutput, plainHelp, withoutVainHelp } from './help.ts';
 import { UsageError } from './usage-error.ts';
 import { belfryVersion } from './version.ts';
@@ -41,12 +44,30 @@ async function program(named: string | undefined): Promise<Command> {
 
 /** Commander puts what it suggests on a line of its own, and somebody's disk module may throw an essay. */
 function oneLine(error: string): string {
-  const text = error.replace(/^error: /, '').trim();
-  return `belfry: ${text.replaceAll(/\s*\n\s*/g, ' ')}`;
+  return printable(
+    error
+      .replace(/^error: /, '')
+      .trim()
+      .replaceAll(/\s*\n\s*/g, ' '),
+  );
 }
+
+/** What a program reads that asked for JSON. */
+function jsonLine(error: Error): string {
+  const time = new Date().toISOString();
+  return JSON.stringify({ time, level: 'error', event: 'failed', line: oneLine(error.message), ...codeOf(error) });
+}
+
+/** Whose threads and modules may keep the process when everything is closed. */
+const LINGERING: readonly (string | undefined)[] = ['serve', 'run'];
 
 /** Runs one command; the result is the exit code. Every failure is one line on stderr. */
 export async function main(argv: readonly string[]): Promise<number> {
+  const code = await run(argv);
+  return LINGERING.includes(argv[0]) ? exitAfterOutput(code) : code;
+}
+
+async function run(argv: readonly string[]): Promise<number> {
   // picocolors, loaded with the command, colours wherever CI is set; we do so only on a terminal.
   if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   // `belfry … | head` closes the pipe on us: no reason to die on the spot.
@@ -57,7 +78,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     one
       .exitOverride()
       .configureHelp(plainHelp)
-      .configureOutput({ ...fittingOutput, outputError: (text, write) => write(`${oneLine(text)}\n`) });
+      .configureOutput({ ...fittingOutput, outputError: (text, write) => write(`belfry: ${oneLine(text)}\n`) });
   // Both are known for --version; commander takes one short flag.
   const words = argv[0] === '-V' ? ['-v'] : withoutVainHelp(command, argv);
   try {
@@ -65,7 +86,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? EXIT_OK);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-    console.error(oneLine((error as Error).message));
+    const isForPrograms = argv[0] === 'serve' && argv.includes('--json');
+    console.error(isForPrograms ? jsonLine(error as Error) : `belfry: ${oneLine((error as Error).message)}`);
     if (process.env.BELFRY_DEBUG !== undefined) console.error(error);
     return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
   }

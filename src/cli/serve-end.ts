@@ -50,8 +50,3 @@ export class ServiceEnd {
     void exitAfterOutput(1);
   }
 }
-
-/** After everything is closed: a disk's own timers and sockets are not waited for. */
-export function endInOrder(): Promise<never> {
-  return exitAfterOutput(Number(process.exitCode ?? 0));
-}

@@ -7,7 +7,7 @@ import { serviceManager } from '../sys/service-manager.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
 import { LogFile } from './log-file.ts';
 import type { ServeFlags } from './serve.ts';
-import { endInOrder, ServiceEnd } from './serve-end.ts';
+import { ServiceEnd } from './serve-end.ts';
 import { ServeReport } from './serve-report.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 
@@ -21,7 +21,7 @@ export interface Service {
   close?(): void | Promise<void>;
 }
 
-/** Serves until it is told to stop. Does not return after that: whatever of the process is left then is not waited for. */
+/** Serves until it is told to stop. */
 export async function runService(flags: ServeFlags, make: () => Service): Promise<void> {
   checkFlags(flags);
   using file = flags.log === undefined ? undefined : new LogFile(flags.log);
@@ -46,8 +46,6 @@ export async function runService(flags: ServeFlags, make: () => Service): Promis
   serviceManager.notify('READY=1');
   report.closed(await device.closed, device);
   await service.close?.();
-  listener[Symbol.dispose]();
-  await endInOrder();
 }
 
 function start(

@@ -123,7 +123,9 @@ test('regression: memory that the front end takes back ends the process with a l
   ftruncateSync(file, 0);
   kick.signal();
   const { code, signal, stderr } = await process.ended;
-  assert.match(stderr, /^belfry: the front end took back memory that it had shared: /);
+  const { level, event, code: what, line } = JSON.parse(stderr);
+  assert.deepEqual([level, event, what], ['error', 'failed', 'BELFRY_MEMORY_LOST']);
+  assert.match(line, /^the front end took back memory that it had shared: /);
   assert.deepEqual([code, signal], [1, null]);
   ftruncateSync(file, 1 << 20);
 });
