@@ -50,7 +50,7 @@ function linux(name: GuestName, peer: GuestPeer, dataMiB: number): DemoGuest {
         ...stage,
         sockets: [socket],
         scenario: 'format-write-verify',
-        timeoutMs: 60_000 + 1000 * stage.dataMiB,
+        silenceMs: 60_000 + 1000 * stage.dataMiB,
       }),
   };
 }

@@ -1,11 +1,12 @@
-// guests: one peer's process, bounded in time and killed with everything it started.
+// guests: one peer's process, killed with everything it started when it says nothing for too long.
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { GuestCommand } from './guest-peer.ts';
 
 export interface GuestProcessOptions {
-  readonly timeoutMs: number;
+  /** It is killed when it printed no line for so long. As long as it prints it may take as long as it likes; always, when absent. */
+  readonly silenceMs?: number;
   /** Every line of its standard output and standard error, without the line end. */
   readonly onLine: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -13,10 +14,10 @@ export interface GuestProcessOptions {
   readonly onStart?: (pid: number) => void;
 }
 
-export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'timed-out' };
+export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'silent' };
 
 /**
- * Runs `command` with nothing on standard input until it exits, `timeoutMs` passes or `signal` aborts.
+ * Runs `command` with nothing on standard input until it exits, is silent for `silenceMs` or `signal` aborts.
  * When it returns or throws, no process of its group is left; if this process dies first, the group dies with it.
  * Throws the signal's reason when aborted, and an Error when the command cannot be started.
  */
@@ -31,20 +32,25 @@ export async function runGuestProcess(command: GuestCommand, options: GuestProce
   const leash = child.pid === undefined ? undefined : leashOn(child.pid);
   if (child.pid !== undefined) options.onStart?.(child.pid);
   const kill = (): void => killGroup(child.pid);
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
+  let isSilent = false;
+  const silence = (): void => {
+    isSilent = true;
     kill();
-  }, options.timeoutMs);
+  };
+  const timer = options.silenceMs === undefined ? undefined : setTimeout(silence, options.silenceMs);
+  const onLine = (line: string): void => {
+    timer?.refresh();
+    options.onLine(line);
+  };
   options.signal?.addEventListener('abort', kill);
   try {
-    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', options.onLine);
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', onLine);
     const code = await new Promise<number | null>((resolve, reject) => {
       child.once('error', reject);
       child.once('close', resolve);
     });
     options.signal?.throwIfAborted();
-    return timedOut ? { kind: 'timed-out' } : { kind: 'exited', code };
+    return isSilent ? { kind: 'silent' } : { kind: 'exited', code };
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener('abort', kill);

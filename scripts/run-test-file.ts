@@ -25,7 +25,7 @@ export interface FileRun {
   /** Where the reporter may write meanwhile. */
   readonly recordsPath: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Told the name of each test that starts, and every line of `test/progress.ts`, which is news. */
+  /** Told the name of each test that starts, and what `tellProgress` of test/progress.ts says. */
   readonly onProgress?: (doing: string, isNews: boolean) => void;
 }
 
@@ -97,9 +97,10 @@ export async function runTestFile(file: string, run: FileRun): Promise<Outcome> 
   const records = new RecordsFile(recordsPath);
   let isAlive = false;
   const onLine = (line: string): void => {
-    if (!line.startsWith(PROGRESS)) return;
+    const [, kind, doing] = PROGRESS.exec(line) ?? [];
+    if (doing === undefined) return;
     isAlive = true;
-    onProgress(line.slice(PROGRESS.length), true);
+    onProgress(doing, kind === 'news');
   };
   const look = (): boolean => {
     const news = records.readNew();

@@ -1,9 +1,9 @@
-// How a test that takes minutes tells whoever waits for it what it does: a line that `npm test` shows.
+// How a test that takes minutes tells whoever waits for it what it does: lines that `npm test` shows, and takes for signs of life.
 
-/** How such a line begins. */
-export const PROGRESS = 'BELFRY progress ';
+/** Such a line: news, which is worth a line of its own anywhere, or what is being done, which only a terminal shows. */
+export const PROGRESS = /^BELFRY (news|doing) (.*)$/;
 
-/** Says what the test does now, or how far it is: a few words. It is a sign of life too. */
-export function tellProgress(doing: string): void {
-  console.log(PROGRESS + doing.replaceAll('\n', ' '));
+/** Says what is being done from now on, or how far it is, in a few words. */
+export function tellProgress(doing: string, isNews = false): void {
+  console.log(`BELFRY ${isNews ? 'news' : 'doing'} ${doing.split('\n')[0]}`);
 }

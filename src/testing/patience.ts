@@ -6,7 +6,10 @@ export const SLOWNESS_VARIABLE = 'BELFRY_SLOWNESS';
 export const SLOWNESS_MAX = 64;
 
 const LIMIT_MS = 20_000;
-const LOOKS_BEFORE_SLEEP = 200;
+/** Looks at every turn of the loop, then every millisecond, then now and then. */
+const LOOKS_WITHOUT_SLEEP = 200;
+const SHORT_SLEEPS = 1000;
+const LONG_SLEEP_MS = 10;
 const SAMPLE_CPU_US = 30_000;
 /** The most that counts as silence between two looks: a process that was stopped, or had no processor, has not listened. */
 const BETWEEN_LOOKS_MS_MAX = 2000;
@@ -60,7 +63,8 @@ export async function eventually(
       measured = Math.max(measured, shareOfOthers());
       if (silence.ms > patience(limitMs)) throw new Error(`waited ${seconds(silence.ms)} in vain: ${what}`);
     }
-    await new Promise((resolve) => (looks < LOOKS_BEFORE_SLEEP ? setImmediate(resolve) : setTimeout(resolve, 1)));
+    if (looks < LOOKS_WITHOUT_SLEEP) await new Promise((resolve) => setImmediate(resolve));
+    else await new Promise((resolve) => setTimeout(resolve, looks < SHORT_SLEEPS ? 1 : LONG_SLEEP_MS));
   }
 }
 

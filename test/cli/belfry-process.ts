@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { patience } from '../../src/testing/patience.ts';
 
 export interface Ended {
   readonly code: number | null;
@@ -22,7 +23,6 @@ export interface Surroundings {
   readonly command?: readonly string[];
   /** What it inherits as descriptors 3, 4, …. */
   readonly fds?: readonly number[];
-  readonly timeoutMs?: number;
 }
 
 export interface Running extends AsyncDisposable {
@@ -37,7 +37,8 @@ export interface Running extends AsyncDisposable {
 
 const COMMAND = join(import.meta.dirname, '../../bin/belfry.ts');
 const WORDS = [process.execPath, '--disable-warning=ExperimentalWarning', COMMAND];
-const TIMEOUT_MS = 60_000;
+/** Far more than anything takes on a quiet machine. */
+const LIMIT_MS = 180_000;
 
 /** Starts `belfry ...args`; disposing of it kills it. */
 export function startBelfry(args: readonly string[], surroundings: Surroundings = {}): Running {
@@ -46,7 +47,7 @@ export function startBelfry(args: readonly string[], surroundings: Surroundings 
   const env = { ...process.env, ...surroundings.env };
   const child = spawn(file, words, { stdio, env, ...(surroundings.cwd && { cwd: surroundings.cwd }) });
   const output = { stdout: collect(child, 'stdout'), stderr: collect(child, 'stderr') };
-  const timer = setTimeout(() => child.kill('SIGKILL'), surroundings.timeoutMs ?? TIMEOUT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience(LIMIT_MS));
   const ended = once(child, 'close').then(([code, signal]): Ended => {
     clearTimeout(timer);
     return { code, signal, stdout: output.stdout(), stderr: output.stderr() };
@@ -98,6 +99,13 @@ export function testFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-cli-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** Processor seconds of a process so far, all its threads: a sign that it works. proc_pid_stat(5). */
+export function processorSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** The command lines of running processes that mention `text`. */

@@ -22,14 +22,14 @@ const FOLDER = /(\/\S*\/belfry-demo-\w+)\/disk\.sock/;
 
 const finders = { 'user-mode-linux': findUserModeLinux, qemu: findQemu } as const;
 
-/** Whether the peer is here; skips the test where it is not. */
+/** Whether the peer is here, installed or fetched by an earlier run; skips the test where it is not. */
 async function isHere(t: TestContext, peer: GuestPeer['name']): Promise<boolean> {
   try {
     await finders[peer]({ fetch: false });
     return true;
   } catch (error) {
     if (!(error instanceof PeerMissingError)) throw error;
-    t.skip(`peer missing: ${peer}`);
+    t.skip(`peer missing: ${peer}: ${error.message}`);
     return false;
   }
 }

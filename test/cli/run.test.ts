@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { patience } from '../../src/testing/patience.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { bzImageKernel, elfKernel, KERNEL_ORIGIN } from '../../src/testing/payload-kernel.ts';
 import { kvmProblem } from '../kvm/kvm-case.ts';
@@ -116,7 +117,7 @@ for (const transport of ['mmio', 'pci']) {
 /** Runs a shell command on a terminal of its own, types `typed` when it has said `cue`, and gives what it showed. */
 async function onTerminal(command: string, cwd: string, cue: RegExp, typed: string): Promise<string> {
   const child = spawn('script', ['-qec', command, '/dev/null'], { cwd, stdio: 'pipe' });
-  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience(30_000));
   let shown = '';
   let hasTyped = false;
   child.stdout.setEncoding('utf8').on('data', (text) => {
