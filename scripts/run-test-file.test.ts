@@ -126,6 +126,7 @@ test('a file may take as long as it likes while it makes progress, and says what
   const { passed, failures } = await outcomeOf(
     `
     import { tellProgress } from ${JSON.stringify(join(import.meta.dirname, '../test/progress.ts'))};
+    // Time: what is tested is a time.
     const step = () => new Promise((resolve) => { setTimeout(resolve, 100); });
     test('one', async () => {
       for (let i = 0; i < 40; i++) {

@@ -46,6 +46,7 @@ export async function askMonitor(socket: string): Promise<string> {
     for (const line of QUESTIONS) {
       const answer = await ask({ execute: 'human-monitor-command', arguments: { 'command-line': line } });
       answers.push(`${line}:\n${answer.replaceAll('\r', '').replaceAll(FLOATING_POINT, '').trim()}`);
+      // Time: a processor that goes round in circles is somewhere else a while later.
       if (line.startsWith('info registers')) await sleep(BETWEEN_LOOKS_MS);
     }
   } catch (error) {

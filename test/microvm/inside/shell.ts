@@ -17,6 +17,7 @@ test('a shell on the serial console answers, the guest idles without work, and i
   vm.type('echo answer=$((6 * 7))');
   await vm.shows(/answer=42/);
   const before = vm.processorSeconds();
+  // Time: what is measured is the processor time of a while in which nothing happens.
   await sleep(IDLE_MS);
   const share = (vm.processorSeconds() - before) / (IDLE_MS / 1000);
   note(`an idle guest uses ${(100 * share).toFixed(1)} % of a processor`);
