@@ -67,7 +67,7 @@ export class Progress implements Disposable {
   end(part: string, result: string): number {
     this.#running.delete(part);
     const seconds = this.#timeLeft.end(part);
-    if (!this.#screen.isTTY && seconds >= WORTH_A_LINE_S)
+    if (!this.#screen.isTTY && seconds >= WORTH_A_LINE_S && part !== this.#stage)
       this.print(`${this.#stamp()}  ${part}: ${result} in ${seconds.toFixed(1)} s`);
     return seconds;
   }
@@ -83,7 +83,7 @@ export class Progress implements Disposable {
   }
 
   #draw(): void {
-    const width = (this.#screen.columns ?? 80) - 1;
+    const width = (this.#screen.columns || 80) - 1;
     this.#screen.write(`\r\x1b[K${`${this.#stamp()}  ${this.#state()}`.slice(0, width)}`);
   }
 
