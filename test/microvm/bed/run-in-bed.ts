@@ -28,6 +28,7 @@ const SILENCE_MS = 90_000;
  */
 const TICKS = 'nohz=off highres=off';
 const LOOK_MS = 1000;
+const WAITING_MS = 30_000;
 
 export interface BedOptions extends FetchOptions {
   readonly cpus?: number;
@@ -56,7 +57,7 @@ export async function runInBed(command: readonly string[], options: BedOptions):
   const qemu = await findExecutable('qemu-system-x86_64');
   if (qemu === undefined) throw new PeerMissingError('QEMU is not installed: apt-get install qemu-system-x86');
   const onStage = options.onStage ?? (() => {});
-  using _turn = await takeTurn(() => onStage('waiting for another test bed on this machine to end'));
+  using _turn = await takeTurnAloud(onStage);
   onStage('making its disk');
   const kernel = await findDebianKernel(MODULES, options);
   const folder = await mkdtemp(join(tmpdir(), 'belfry-bed-'));
@@ -74,6 +75,20 @@ export async function runInBed(command: readonly string[], options: BedOptions):
     return { ...(await boot(qemu, kernel, { folder, disk }, options)), imageMs, totalMs: performance.now() - begin };
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits for its turn, and says so again and again: that may take longer than anybody would wait for a sign of life. */
+async function takeTurnAloud(onStage: (doing: string) => void): Promise<Disposable> {
+  const tell = (): void => onStage('waiting for another test bed on this machine to end');
+  let again: NodeJS.Timeout | undefined;
+  try {
+    return await takeTurn(() => {
+      tell();
+      again = setInterval(tell, WAITING_MS);
+    });
+  } finally {
+    clearInterval(again);
   }
 }
 
