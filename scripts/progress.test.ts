@@ -92,7 +92,7 @@ function progressOn(t: TestContext, isTTY: boolean): { readonly progress: Progre
 test('in a pipe there is a line for what took a while, for news, and for every minute', (t) => {
   const pass = clockOf(t);
   const { progress, written } = progressOn(t, false);
-  progress.stage('unit');
+  progress.stage('unit', false);
   progress.begin('b');
   progress.begin('a');
   pass(1);
@@ -113,10 +113,26 @@ test('in a pipe there is a line for what took a while, for news, and for every m
   assert.equal(written(), ' 2:10  unit, about 1:12 left: a: a quiet test (130 s)\n');
 });
 
+test('in a pipe every part of a heavy stage has its line, but for a stage that has no parts', (t) => {
+  const pass = clockOf(t);
+  const { progress, written } = progressOn(t, false);
+  for (const [stage, isHeavy, part, expected] of [
+    ['unit', true, 'b', ' 0:01  b: done in 1.0 s\n'],
+    ['unit', false, 'c', ''],
+    ['lint', true, 'lint', ''],
+  ] as const) {
+    progress.stage(stage, isHeavy);
+    progress.begin(part);
+    pass(1);
+    progress.end(part, 'done');
+    assert.equal(written(), expected);
+  }
+});
+
 test('on a terminal there is one line, no wider than that, which other lines replace', (t) => {
   const pass = clockOf(t);
   const { progress, written } = progressOn(t, true);
-  progress.stage('unit');
+  progress.stage('unit', false);
   progress.begin('a');
   progress.says('a', 'a test with a name that is too long for a terminal', true);
   pass(1);

@@ -32,6 +32,7 @@ export class Progress implements Disposable {
   readonly #running = new Map<string, Running>();
   readonly #timer: NodeJS.Timeout;
   #stage = '';
+  #isHeavy = false;
   #printedMs = performance.now();
 
   constructor(screen: Screen, timeLeft: TimeLeft) {
@@ -47,8 +48,10 @@ export class Progress implements Disposable {
     if (this.#screen.isTTY) this.#draw();
   }
 
-  stage(name: string): void {
+  /** Of a heavy stage every part is worth a line. */
+  stage(name: string, isHeavy: boolean): void {
     this.#stage = name;
+    this.#isHeavy = isHeavy;
   }
 
   begin(part: string): void {
@@ -67,7 +70,8 @@ export class Progress implements Disposable {
   end(part: string, result: string): number {
     this.#running.delete(part);
     const seconds = this.#timeLeft.end(part);
-    if (!this.#screen.isTTY && seconds >= WORTH_A_LINE_S && part !== this.#stage)
+    const isWorthALine = part !== this.#stage && (this.#isHeavy || seconds >= WORTH_A_LINE_S);
+    if (isWorthALine && !this.#screen.isTTY)
       this.print(`${this.#stamp()}  ${part}: ${result} in ${seconds.toFixed(1)} s`);
     return seconds;
   }

@@ -12,15 +12,19 @@ export interface Stage {
   readonly silenceMs: number;
   /** How many files run at once; 0 = one for each CPU. */
   readonly parallel: number;
+  /** Whether a run in a pipe prints a line for each file, not only for one that took a while. */
+  readonly isHeavy: boolean;
   /** How long it takes on two quiet processors: what is left of a run is told from it until a run has been seen here. */
   readonly seconds: number;
 }
 
 const MINUTE_MS = 60_000;
-const byCommand = { silenceMs: 5 * MINUTE_MS, parallel: 1 };
-const onEveryCpu = { silenceMs: 2 * MINUTE_MS, parallel: 0 };
+const byCommand = { silenceMs: 5 * MINUTE_MS, parallel: 1, isHeavy: false };
+const quick = { silenceMs: 2 * MINUTE_MS, parallel: 0, isHeavy: false };
+// Daemons, guests and builds, of which each keeps about one CPU busy.
+const heavy = { silenceMs: 5 * MINUTE_MS, parallel: 0, isHeavy: true };
 // One file that keeps every CPU busy by itself.
-const alone = { silenceMs: 5 * MINUTE_MS, parallel: 1 };
+const alone = { silenceMs: 5 * MINUTE_MS, parallel: 1, isHeavy: true };
 
 const biome = ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings'] as const;
 
@@ -28,35 +32,35 @@ export const stages: readonly Stage[] = [
   { name: 'setup', what: 'gets what the tests need of Debian', ...byCommand, seconds: 1 },
   { name: 'types', what: 'tsc', command: ['typescript/bin/tsc'], ...byCommand, seconds: 4 },
   { name: 'lint', what: 'biome', command: biome, ...byCommand, seconds: 2 },
-  { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...onEveryCpu, seconds: 5 },
+  { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...quick, seconds: 5 },
   {
     name: 'unit',
     what: 'beside the code',
     files: ['{src,bench,guests,demo,doctor}/**/*.test.ts', 'scripts/*.test.ts'],
-    ...onEveryCpu,
+    ...quick,
     seconds: 40,
   },
-  { name: 'kvm', what: 'the kernel’s rules, on /dev/kvm', files: ['test/kvm/**/*.test.ts'], ...onEveryCpu, seconds: 5 },
-  { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...onEveryCpu, seconds: 3 },
+  { name: 'kvm', what: 'the kernel’s rules, on /dev/kvm', files: ['test/kvm/**/*.test.ts'], ...quick, seconds: 5 },
+  { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...quick, seconds: 3 },
   {
     name: 'package',
     what: 'npm pack, installed in an empty folder',
     files: ['test/package/**/*.test.ts'],
-    ...onEveryCpu,
+    ...heavy,
     seconds: 10,
   },
-  { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...onEveryCpu, seconds: 15 },
+  { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...heavy, seconds: 15 },
   {
     name: 'vhost-user',
     what: 'sessions, message by message',
     files: ['test/vhost-user/**/*.test.ts'],
-    ...onEveryCpu,
+    ...heavy,
     seconds: 60,
   },
-  { name: 'spec', what: 'by clause of VIRTIO', files: ['test/spec/**/*.test.ts'], ...onEveryCpu, seconds: 60 },
+  { name: 'spec', what: 'by clause of VIRTIO', files: ['test/spec/**/*.test.ts'], ...heavy, seconds: 60 },
   { name: 'stress', what: 'a ring between two threads', files: ['test/stress/**/*.test.ts'], ...alone, seconds: 30 },
-  { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...onEveryCpu, seconds: 90 },
-  { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...onEveryCpu, seconds: 100 },
+  { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy, seconds: 90 },
+  { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy, seconds: 100 },
   { name: 'models', what: 'notification, by spin', files: ['test/model/**/*.test.ts'], ...alone, seconds: 240 },
   {
     name: 'microvm',

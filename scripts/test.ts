@@ -32,7 +32,7 @@ async function runStages(chosen: readonly Stage[], surroundings: Surroundings): 
   const print = (text: string): void => progress.print(text);
   let sum = NOTHING;
   for (const stage of chosen) {
-    progress.stage(stage.name);
+    progress.stage(stage.name, stage.isHeavy);
     const startedMs = performance.now();
     const outcome = await runStage(stage, surroundings);
     const tookS = ((performance.now() - startedMs) / 1000).toFixed(1).padStart(6);
