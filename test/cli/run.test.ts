@@ -214,23 +214,6 @@ for (const [name, args, code, what] of kernels) {
   });
 }
 
-const words: readonly [string, args: readonly string[], RegExp][] = [
-  ['no kernel', [], /required option '--kernel/],
-  ['no processor', ['--kernel', 'k', '--cpus', '0'], /--cpus .* from 1 to 254/],
-  ['memory in words', ['--kernel', 'k', '--memory', 'lots'], /--memory .*at least 16M/],
-  ['too little memory', ['--kernel', 'k', '--memory', '1M'], /--memory .*at least 16M/],
-  ['more memory than there is', ['--kernel', 'k', '--memory', '1000T'], /--memory: this machine has .* itself/],
-  ['an unknown transport', ['--kernel', 'k', '--transport', 'isa'], /--transport .* mmio, pci/],
-  ['a back end of another kind', ['--kernel', 'k', '--vhost-user', 'sock:net'], /--vhost-user .* SOCKET:blk/],
-  ['a back end without a socket', ['--kernel', 'k', '--vhost-user', ':blk'], /--vhost-user .* SOCKET:blk/],
-  ['a disk without a name', ['--kernel', 'k', '--disk', ':ro'], /--disk .*image file/],
-  ['a word too many', ['kernel', '--kernel', 'k'], /too many arguments/],
-];
-
-for (const [name, args, what] of words) {
-  test(`run refuses ${name}`, async () => assertRefused(await belfry(['run', ...args]), USAGE, what));
-}
-
 const lends: readonly [string, args: readonly string[], RegExp][] = [
   ['nothing', [], /--hand-over is for a --disk, and there is none/],
   ['a disk of memory', ['--disk', 'mem:1M'], /mem:1M cannot be handed over/],
