@@ -35,14 +35,14 @@ test('the exit code and every line of both outputs are reported', async () => {
 
 test('a guest that says nothing any more is killed with its children', async () => {
   const lines: string[] = [];
-  const exit = await runGuestProcess(FAMILY, { silenceMs: patience(2000), onLine: (line) => lines.push(line) });
+  const exit = await runGuestProcess(FAMILY, { silenceMs: patience(1000), onLine: (line) => lines.push(line) });
   assert.deepEqual(exit, { kind: 'silent' });
   await expectGone(pidsIn(lines));
 });
 
 test('a guest may take longer than its silence as long as it says something', async () => {
   const lines: string[] = [];
-  const silenceMs = patience(2000);
+  const silenceMs = patience(1000);
   // Says something five times as often as it has to, for half as long again.
   const pause = `sleep ${silenceMs / 5000}`;
   const command = { file: 'sh', words: ['-c', `for i in 1 2 3 4 5 6 7 8; do echo $i; ${pause}; done`] };

@@ -47,7 +47,7 @@ function faultOf(exit: Ended['exit'], silenceMs: number, records: readonly TestR
   const innermost = openTests(records).at(-1);
   const expectedExit = records.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
   if (exit === expectedExit && innermost === undefined) return records.length === 0 ? 'holds no test' : undefined;
-  const seconds = patience(silenceMs) / 1000;
+  const seconds = Math.round(patience(silenceMs) / 1000);
   const how = exit === undefined ? `made no progress for ${seconds} s` : `crashed: exit ${exit}`;
   return innermost === undefined ? how : `${how}, in "${innermost}"`;
 }
