@@ -69,10 +69,11 @@ test('a skip carries its reason, for a test, a suite and a test that skips itsel
   );
 });
 
-test('a crash is a failure that names the test it happened in and shows what was printed', async () => {
+test('a crash is a failure that names the test it happened in and shows what was printed, without its progress', async () => {
   const { passed, failures } = await outcomeOf(`
     test('one', () => {});
     test('two', async () => {
+      console.log('BELFRY doing nothing');
       console.log('so long');
       await reported('one');
       process.abort();

@@ -125,7 +125,9 @@ function outcomeOf(file: string, records: readonly TestRecord[], fault: string |
   if (fault !== undefined) failures.push({ where: file, name: 'the whole file', detail: fault });
   const last = failures.pop();
   if (last !== undefined) {
-    const printed = output.trim() === '' ? '' : `\nThe file printed:\n${output.trimEnd()}`;
+    const lines = output.split('\n').filter((line) => !PROGRESS.test(line));
+    const text = lines.join('\n').trimEnd();
+    const printed = text.trim() === '' ? '' : `\nThe file printed:\n${text}`;
     failures.push({ ...last, detail: last.detail + printed });
   }
   return { passed: notes('passed').length, failures, skips: notes('skipped') };
