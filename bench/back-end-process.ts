@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const START_MS = 15_000;
+const START_MS = 60_000;
 const STOP_MS = 5_000;
 const LOOK_MS = 10;
 const OUTPUT_CHARS_MAX = 4096;

@@ -32,7 +32,7 @@ test('processor time is found behind a name with spaces and brackets', () => {
 
 test('this process is seen to work', () => {
   const from = sampleProcessors(process.pid);
-  for (const end = performance.now() + 60; performance.now() < end; );
+  for (const before = process.cpuUsage(); process.cpuUsage(before).user < 60_000; );
   const use = processorsBetween(from, sampleProcessors(process.pid));
   assert.ok((use.backEndSeconds ?? 0) >= 0.02, `${use.backEndSeconds} s`);
   assert.ok((use.backEndInvoluntarySwitches ?? -1) >= 0);

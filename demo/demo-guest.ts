@@ -43,9 +43,9 @@ export interface DemoGuest {
 
 const MIB = 2 ** 20;
 const BASE_MEMORY_MIB = 192;
-const TIMEOUT_MS = 60_000;
+const SILENCE_MS = 60_000;
 /** For each MiB that is written or read: far more than it takes. */
-const TIMEOUT_MS_PER_MIB = 1000;
+const SILENCE_MS_PER_MIB = 1000;
 
 function linux(name: GuestName, peer: GuestPeer, dataMiB: number): DemoGuest {
   return {
@@ -65,7 +65,7 @@ async function playLinux(peer: GuestPeer, { socket, plan, disk, onStep, note, si
     scenario: plan.scenario,
     dataMiB: plan.dataMiB,
     contentMemoryMiB: plan.memoryMiB,
-    timeoutMs: TIMEOUT_MS + TIMEOUT_MS_PER_MIB * Math.min(sizeMiB, plan.dataMiB || sizeMiB),
+    silenceMs: SILENCE_MS + SILENCE_MS_PER_MIB * Math.min(sizeMiB, plan.dataMiB || sizeMiB),
   });
   const { ok, problem, kernel, bootMs, steps, consoleTail, disks } = report;
   const unchecked: string[] = [];

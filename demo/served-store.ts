@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { type GuestExit, runInGroup } from '../guests/guest-process.ts';
+import { runInGroup } from '../guests/guest-process.ts';
 import { moduleBeside } from '../src/sys/thread.ts';
 
 export interface ServedStoreOptions {
@@ -145,8 +145,7 @@ export class ServedStore implements AsyncDisposable {
     if (this.#isListening) this.#options.log(this.#lastLine);
   };
 
-  readonly #onExit = (exit: GuestExit): void => {
-    const code = exit.kind === 'exited' ? exit.code : null;
+  readonly #onExit = (code: number | null): void => {
     const said = this.#lastLine || `the back end of ${this.#options.spec} ended (${code ?? 'killed'})`;
     if (!this.#isStopping || this.#counts === undefined) this.#fail(new StoreError(said, code === USAGE ? USAGE : 1));
   };

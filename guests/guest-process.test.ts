@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { eventually, patience } from '../src/testing/patience.ts';
 import { runGuestProcess } from './guest-process.ts';
 
 // Prints the process ids of itself and of a child, then waits for ever.
@@ -16,11 +17,8 @@ async function isGone(pid: number): Promise<boolean> {
 }
 
 async function expectGone(pids: readonly number[]): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    if ((await Promise.all(pids.map(isGone))).every(Boolean)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.fail(`of ${pids.join(' ')} some are still there`);
+  assert.ok(pids.length > 0 && pids.every((pid) => pid > 0), `no process ids: ${pids.join(' ')}`);
+  await eventually(`the end of ${pids.join(' ')}`, async () => (await Promise.all(pids.map(isGone))).every(Boolean));
 }
 
 function pidsIn(lines: readonly string[]): number[] {
@@ -30,16 +28,26 @@ function pidsIn(lines: readonly string[]): number[] {
 test('the exit code and every line of both outputs are reported', async () => {
   const lines: string[] = [];
   const command = { file: 'sh', words: ['-c', 'echo one; echo two >&2; exit 3'] };
-  const exit = await runGuestProcess(command, { timeoutMs: 10_000, onLine: (line) => lines.push(line) });
+  const exit = await runGuestProcess(command, { onLine: (line) => lines.push(line) });
   assert.deepEqual(exit, { kind: 'exited', code: 3 });
   assert.deepEqual(lines.sort(), ['one', 'two']);
 });
 
-test('a guest that does not end is killed with its children when its time is up', async () => {
+test('a guest that says nothing any more is killed with its children', async () => {
   const lines: string[] = [];
-  const exit = await runGuestProcess(FAMILY, { timeoutMs: 500, onLine: (line) => lines.push(line) });
-  assert.deepEqual(exit, { kind: 'timed-out' });
+  const exit = await runGuestProcess(FAMILY, { silenceMs: patience(1000), onLine: (line) => lines.push(line) });
+  assert.deepEqual(exit, { kind: 'silent' });
   await expectGone(pidsIn(lines));
+});
+
+test('a guest may take longer than its silence as long as it says something', async () => {
+  const lines: string[] = [];
+  const silenceMs = patience(1000);
+  // Says something five times as often as it has to, for half as long again.
+  const pause = `sleep ${silenceMs / 5000}`;
+  const command = { file: 'sh', words: ['-c', `for i in 1 2 3 4 5 6 7 8; do echo $i; ${pause}; done`] };
+  const exit = await runGuestProcess(command, { silenceMs, onLine: (line) => lines.push(line) });
+  assert.deepEqual([exit, lines.length], [{ kind: 'exited', code: 0 }, 8]);
 });
 
 test('an abort kills the guest with its children and throws the reason', async () => {
@@ -49,19 +57,19 @@ test('an abort kills the guest with its children and throws the reason', async (
     lines.push(line);
     abort.abort(new Error('enough'));
   };
-  await assert.rejects(runGuestProcess(FAMILY, { timeoutMs: 10_000, onLine, signal: abort.signal }), /enough/);
+  await assert.rejects(runGuestProcess(FAMILY, { onLine, signal: abort.signal }), /enough/);
   await expectGone(pidsIn(lines));
 });
 
 test('a program that does not exist is an error that names it', async () => {
   const command = { file: '/nowhere/linux', words: [] };
-  await assert.rejects(runGuestProcess(command, { timeoutMs: 10_000, onLine: () => {} }), /\/nowhere\/linux/);
+  await assert.rejects(runGuestProcess(command, { onLine: () => {} }), /\/nowhere\/linux/);
 });
 
 test('the guest dies with us even when we are killed', async () => {
   const program = `
     import { runGuestProcess } from '${new URL('./guest-process.ts', import.meta.url).href}';
-    await runGuestProcess(${JSON.stringify(FAMILY)}, { timeoutMs: 60000, onLine: (line) => console.log(line) });`;
+    await runGuestProcess(${JSON.stringify(FAMILY)}, { onLine: (line) => console.log(line) });`;
   const parent = spawn(process.execPath, ['--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,4 +1,4 @@
-// guests: one peer's process, bounded in time and killed with everything it started.
+// guests: one peer's process, killed with everything it started when it says nothing for too long.
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -8,13 +8,12 @@ export interface GroupOptions {
   readonly stdio: StdioOptions;
   /** Called at once, with the process and what `stdio` made. */
   readonly attach: (child: ChildProcess) => void;
-  /** No limit when absent. */
-  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
 export interface GuestProcessOptions {
-  readonly timeoutMs: number;
+  /** It is killed when it printed no line for so long. As long as it prints it may take as long as it likes; always, when absent. */
+  readonly silenceMs?: number;
   /** Every line of its standard output and standard error, without the line end. */
   readonly onLine: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -22,25 +21,40 @@ export interface GuestProcessOptions {
   readonly onStart?: (pid: number) => void;
 }
 
-export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'timed-out' };
+export type GuestExit = { readonly kind: 'exited'; readonly code: number | null } | { readonly kind: 'silent' };
 
 /**
- * Runs `command` with nothing on standard input until it exits, `timeoutMs` passes or `signal` aborts.
+ * Runs `command` with nothing on standard input until it exits, is silent for `silenceMs` or `signal` aborts.
  * When it returns or throws, no process of its group is left; if this process dies first, the group dies with it.
  * Throws the signal's reason when aborted, and an Error when the command cannot be started.
  */
 export async function runGuestProcess(command: GuestCommand, options: GuestProcessOptions): Promise<GuestExit> {
-  const { onLine, onStart, ...rest } = options;
+  const { onLine, onStart, silenceMs, signal } = options;
+  const silence = new AbortController();
+  const timer = silenceMs === undefined ? undefined : setTimeout(() => silence.abort(), silenceMs);
+  const take = (line: string): void => {
+    timer?.refresh();
+    onLine(line);
+  };
   const attach = ({ pid, stdout, stderr }: ChildProcess): void => {
     if (pid !== undefined) onStart?.(pid);
-    for (const input of [stdout, stderr]) if (input !== null) createInterface({ input }).on('line', onLine);
+    for (const input of [stdout, stderr]) if (input !== null) createInterface({ input }).on('line', take);
   };
-  return await runInGroup(command, { ...rest, stdio: ['ignore', 'pipe', 'pipe'], attach });
+  const either = AbortSignal.any(signal === undefined ? [silence.signal] : [signal, silence.signal]);
+  try {
+    const code = await runInGroup(command, { stdio: ['ignore', 'pipe', 'pipe'], attach, signal: either });
+    return { kind: 'exited', code };
+  } catch (error) {
+    if (!silence.signal.aborted || signal?.aborted) throw error;
+    return { kind: 'silent' };
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-/** As `runGuestProcess`, with whatever is attached to the descriptors of the process. */
-export async function runInGroup(command: GuestCommand, options: GroupOptions): Promise<GuestExit> {
-  const { stdio, attach, timeoutMs, signal } = options;
+/** As `runGuestProcess`, with whatever is attached to the descriptors of the process; returns its exit code, null when it was killed. */
+export async function runInGroup(command: GuestCommand, options: GroupOptions): Promise<number | null> {
+  const { stdio, attach, signal } = options;
   signal?.throwIfAborted();
   const child = spawn(command.file, command.words, {
     stdio,
@@ -50,12 +64,6 @@ export async function runInGroup(command: GuestCommand, options: GroupOptions): 
   });
   const leash = child.pid === undefined ? undefined : leashOn(child.pid);
   const kill = (): void => killGroup(child.pid);
-  let timedOut = false;
-  const onTimeout = (): void => {
-    timedOut = true;
-    kill();
-  };
-  const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs);
   signal?.addEventListener('abort', kill);
   try {
     attach(child);
@@ -64,9 +72,8 @@ export async function runInGroup(command: GuestCommand, options: GroupOptions): 
       child.once('close', resolve);
     });
     signal?.throwIfAborted();
-    return timedOut ? { kind: 'timed-out' } : { kind: 'exited', code };
+    return code;
   } finally {
-    clearTimeout(timer);
     signal?.removeEventListener('abort', kill);
     kill();
     leash?.kill('SIGKILL');

@@ -25,8 +25,8 @@ export interface GuestRun extends FetchOptions {
   readonly dataMiB?: number;
   /** Memory of the guest for its content and page cache. Default four times `dataMiB`. */
   readonly contentMemoryMiB?: number;
-  /** Default 60,000. */
-  readonly timeoutMs?: number;
+  /** The longest the guest may print nothing, which it does once a step, before it counts as hanging. Default 60,000. */
+  readonly silenceMs?: number;
   /** Every console line, as it comes. */
   readonly onLine?: (line: string) => void;
   /** Every step, as it ends. */
@@ -53,7 +53,7 @@ export interface GuestReport {
 }
 
 const DEFAULT_DATA_MIB = 16;
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_SILENCE_MS = 60_000;
 const TAIL_LINES = 40;
 // A kernel, the unpacked programs, and page cache enough for mkfs and fsck.
 const BASE_MEMORY_MIB = 128;
@@ -115,7 +115,7 @@ async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: s
     if (bootMs === 0 && parser.kernel !== '') bootMs = performance.now() - begin;
     if (step) run.onStep?.(step);
   };
-  const timeoutMs = run.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const silenceMs = run.silenceMs ?? DEFAULT_SILENCE_MS;
   const command = peer.command({
     sockets: run.sockets,
     queues: Math.min(run.queues ?? 1, peer.maxQueues),
@@ -124,8 +124,8 @@ async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: s
     initramfs,
     folder,
   });
-  const exit = await runGuestProcess(command, { timeoutMs, onLine, ...(run.signal && { signal: run.signal }) });
-  const problem = problemOf(parser, exit, timeoutMs);
+  const exit = await runGuestProcess(command, { silenceMs, onLine, ...(run.signal && { signal: run.signal }) });
+  const problem = problemOf(parser, exit, silenceMs);
   return {
     peer: peer.name,
     scenario: run.scenario,
@@ -140,7 +140,7 @@ async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: s
   };
 }
 
-function problemOf(parser: ConsoleParser, exit: GuestExit, timeoutMs: number): string {
+function problemOf(parser: ConsoleParser, exit: GuestExit, silenceMs: number): string {
   const failed = parser.steps.find((step) => !step.ok);
   if (failed?.name === 'appears')
     return `the guest saw no disk ${failed.disk}: its driver and the back end did not agree`;
@@ -149,6 +149,6 @@ function problemOf(parser: ConsoleParser, exit: GuestExit, timeoutMs: number): s
   if (parser.outcome === 'ok') return '';
   const last = parser.steps.at(-1);
   const where = last ? `after its step ${last.name}` : parser.kernel ? 'before its first step' : 'while it booted';
-  if (exit.kind === 'timed-out') return `the guest did not finish in ${timeoutMs / 1000} s: it stopped ${where}`;
+  if (exit.kind === 'silent') return `the guest printed nothing for ${silenceMs / 1000} s: it stopped ${where}`;
   return `the guest ended early, ${where} (exit code ${exit.code ?? 'none, killed'}): see the end of its console`;
 }

@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import type { FetchOptions } from './debian-packages.ts';
 import type { GuestPeer } from './guest-peer.ts';
 import { SECOND_LINE_FD } from './guest-peer.ts';
-import { type GuestExit, runInGroup } from './guest-process.ts';
+import { runInGroup } from './guest-process.ts';
 import { FIO, guestPrograms, programsWithLibraries } from './guest-programs.ts';
 import { guestInitramfs } from './initramfs.ts';
 import { MarkedConsole } from './marked-console.ts';
@@ -107,7 +107,7 @@ async function boot(peer: GuestPeer, run: ShellRun, place: Place): Promise<numbe
   const broken = new AbortController();
   const signals = [broken.signal, ...(signal === undefined ? [] : [signal])];
   let streams: Promise<unknown> = Promise.resolve();
-  const exit = await runInGroup(command, {
+  const code = await runInGroup(command, {
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     signal: AbortSignal.any(signals),
     attach: (child) => {
@@ -116,7 +116,7 @@ async function boot(peer: GuestPeer, run: ShellRun, place: Place): Promise<numbe
   });
   await streams;
   broken.signal.throwIfAborted();
-  return codeOf(place, exit);
+  return codeOf(place, code);
 }
 
 /** Fulfilled when all that the guest said is written. Rejects when nobody takes it any more. */
@@ -141,9 +141,8 @@ async function connect(child: ChildProcess, { console, complaints }: Place, run:
   ]);
 }
 
-function codeOf({ console, complaints }: Place, exit: GuestExit): number {
+function codeOf({ console, complaints }: Place, code: number | null): number {
   if (console.exitCode !== undefined) return console.exitCode;
-  const code = exit.kind === 'exited' ? exit.code : null;
   if (console.hasBegun && code === 0) return 0;
   const said = [...console.bootLines(BOOT_LINES), ...complaints.text.split('\n').filter((line) => line !== '')];
   const last = said.slice(-BOOT_LINES).join(' | ') || 'it said nothing';

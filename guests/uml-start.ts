@@ -10,7 +10,7 @@ const NO_ROOT = /VFS: Unable to mount root fs/;
 const MEMORY_MIB = 64;
 
 /** Returns how long the kernel takes until it looks for its first program, in ms. Throws Error with its last words. */
-export async function measureUmlStart(peer: GuestPeer, timeoutMs: number): Promise<number> {
+export async function measureUmlStart(peer: GuestPeer, silenceMs: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-guest-'));
   const started = new AbortController();
   const begin = performance.now();
@@ -25,7 +25,7 @@ export async function measureUmlStart(peer: GuestPeer, timeoutMs: number): Promi
   };
   try {
     const boot = { sockets: [], queues: 1, memoryMiB: MEMORY_MIB, initramfs: '/dev/null', folder };
-    await runGuestProcess(peer.command(boot), { timeoutMs, onLine, signal: started.signal });
+    await runGuestProcess(peer.command(boot), { silenceMs, onLine, signal: started.signal });
   } catch (error) {
     if (ms === undefined) throw error;
   } finally {

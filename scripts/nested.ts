@@ -21,11 +21,10 @@ async function main(args: string[]): Promise<number> {
     return 2;
   }
   const report = await runInBed(args.slice(first), {
-    timeoutMs: Number(values.seconds) * 1000,
     cpus: Number(values.cpus),
     onLine: console.log,
     note: console.error,
-    signal: abortedBySignals(),
+    signal: AbortSignal.any([abortedBySignals(), AbortSignal.timeout(Number(values.seconds) * 1000)]),
   });
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
   const { imageMs, bootMs, totalMs } = report;
@@ -38,7 +37,7 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   const isExpected = error instanceof PeerMissingError || error instanceof SilentBedError;
-  if (!isExpected && (error as Error).name !== 'AbortError') throw error;
+  if (!isExpected && !['AbortError', 'TimeoutError'].includes((error as Error).name)) throw error;
   console.error((error as Error).message);
   process.exitCode = 1;
 }

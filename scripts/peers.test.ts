@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 
 const PROGRAM = `
-  import { installPeers } from ${JSON.stringify(join(import.meta.dirname, 'peers.ts'))};
+  import { installPackages } from ${JSON.stringify(join(import.meta.dirname, 'peers.ts'))};
   process.getuid = () => Number(process.env.FAKE_UID);
-  console.log(installPeers());
+  console.log(await installPackages(console.log));
 `;
 
-/** Runs `installPeers` beside an apt-get that only notes what had been said when it was called. */
+/** Runs `installPackages` beside an apt-get that only notes what had been said when it was called. */
 function installHere(t: TestContext, env: Readonly<Record<string, string>>): { said: string; before?: string } {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-peers-'));
   t.after(() => rmSync(folder, { recursive: true }));

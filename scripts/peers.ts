@@ -1,7 +1,13 @@
 // The programs the tests measure Belfry against: where they come from, which are here, which were really used.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { FetchOptions } from '../guests/debian-packages.ts';
+import { PeerMissingError } from '../guests/guest-peer.ts';
+import { guestPrograms } from '../guests/guest-programs.ts';
+import { findQemu } from '../guests/qemu.ts';
+import { findUserModeLinux } from '../guests/uml.ts';
+import { patience } from '../src/testing/patience.ts';
 
 const PACKAGES = [
   'user-mode-linux',
@@ -44,34 +50,62 @@ function missingPackages(): string[] {
   return PACKAGES.filter((name) => !installed.has(`${name} installed`));
 }
 
-function aptGet(...args: string[]): boolean {
+async function aptGet(...args: string[]): Promise<boolean> {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const options = { env, stdio: 'ignore', timeout: INSTALL_TIMEOUT_MS } as const;
-  return spawnSync('apt-get', ['-qy', '-oDPkg::Lock::Timeout=60', ...args], options).status === 0;
+  const apt = spawn('apt-get', ['-qy', '-oDPkg::Lock::Timeout=60', ...args], { env, stdio: 'ignore' });
+  const timer = setTimeout(() => apt.kill(), patience(INSTALL_TIMEOUT_MS));
+  const code = await new Promise((resolve) => apt.once('error', resolve).once('exit', resolve));
+  clearTimeout(timer);
+  return code === 0;
 }
 
-function install(names: readonly string[]): void {
-  aptGet('update');
-  if (aptGet('install', '--no-install-recommends', ...names)) return;
+async function install(names: readonly string[]): Promise<void> {
+  await aptGet('update');
+  if (await aptGet('install', '--no-install-recommends', ...names)) return;
   // One of them may not exist here: get the others.
-  for (const name of names) aptGet('install', '--no-install-recommends', name);
+  for (const name of names) await aptGet('install', '--no-install-recommends', name);
 }
 
-/** Installs the Debian packages the tests use, where it may; returns a line that says what came of it. Never fails. */
-export function installPeers(): string {
+const mayFetch = process.env.BELFRY_NO_APT !== '1';
+
+/** Installs the Debian packages the tests use, where it may; returns what came of it. Never fails. */
+export async function installPackages(tell: Tell): Promise<string> {
   if (!isOnPath('apt-get') || !isOnPath('dpkg-query')) return 'no apt-get here: tests skip what is not installed';
   const missing = missingPackages();
   if (missing.length === 0) return 'nothing is missing';
-  const refused = process.env.BELFRY_NO_APT === '1' ? 'BELFRY_NO_APT=1' : process.getuid?.() === 0 ? '' : 'not root';
+  const refused = mayFetch ? (process.getuid?.() === 0 ? '' : 'not root') : 'BELFRY_NO_APT=1';
   if (refused !== '') return `not installed (${refused}): ${missing.join(' ')}`;
-  console.log(`apt-get installs ${missing.join(' ')}; BELFRY_NO_APT=1 leaves them out`);
-  install(missing);
+  tell(`apt-get installs ${missing.join(' ')}; BELFRY_NO_APT=1 leaves them out`);
+  await install(missing);
   const stillMissing = missingPackages();
   const got = missing.filter((name) => !stillMissing.includes(name));
   return [
     ...(got.length > 0 ? [`installed ${got.join(' ')}`] : []),
     ...(stillMissing.length > 0 ? [`apt-get could not install ${stillMissing.join(' ')}`] : []),
   ].join('; ');
+}
+
+/** Unpacks what guests boot in the cache, for a test that looks for it there and fetches nothing. Returns what is missing. */
+async function fetchGuests(tell: Tell): Promise<string[]> {
+  const options: FetchOptions = { fetch: mayFetch, note: tell };
+  const missing: string[] = [];
+  for (const find of [findQemu, findUserModeLinux, guestPrograms]) {
+    try {
+      await find(options);
+    } catch (error) {
+      if (!(error instanceof PeerMissingError)) throw error;
+      missing.push(error.message);
+    }
+  }
+  return missing;
+}
+
+/** Told what takes a while, in one line. */
+type Tell = (line: string) => void;
+
+/** Gets what the tests use, where it may; returns a line that says what came of it. A peer that is missing is no failure here. */
+export async function installPeers(tell: Tell): Promise<string> {
+  return [await installPackages(tell), ...(await fetchGuests(tell))].join('; ');
 }
 
 /** The peers that tests wrote into the file of BELFRY_PEERS_FILE, each once. */

@@ -1,9 +1,12 @@
 // Runs a program under this Node in a process group of its own, bounded in time, and leaves nothing of it behind.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { patience, Silence } from '../src/testing/patience.ts';
 
 const OUTPUT_CHARS_MAX = 20_000;
 const DRAIN_MS = 1000;
+const LOOK_MS = 200;
 const running = new Set<ChildProcess>();
 
 /** How it ended: an exit code, the name of a signal, or `undefined` when it was killed for being late. */
@@ -11,6 +14,16 @@ export interface Ended {
   readonly exit: number | NodeJS.Signals | undefined;
   /** The end of what it printed. */
   readonly output: string;
+}
+
+export interface Bounds {
+  /** It is killed when it gave no sign of life for so long, stretched by the slowness of the machine. */
+  readonly silenceMs: number;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Asked several times a second, and once more at the end: whether there was a sign of life since the last time. */
+  readonly isAlive?: () => boolean;
+  /** Told every line it prints. */
+  readonly onLine?: (line: string) => void;
 }
 
 function killGroup({ pid }: ChildProcess): void {
@@ -27,32 +40,38 @@ export function killRunning(): void {
   for (const child of running) killGroup(child);
 }
 
-/** Starts `node ...args`; after `timeoutMs` it is killed. What it started dies with it. */
-export async function runNode(args: readonly string[], timeoutMs: number, env = process.env): Promise<Ended> {
+/** Starts `node ...args`. What it started dies with it. */
+export async function runNode(args: readonly string[], bounds: Bounds): Promise<Ended> {
+  const { silenceMs, env = process.env, isAlive = () => false, onLine = () => {} } = bounds;
   const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
   running.add(child);
   let output = '';
-  const keep = (chunk: string): void => {
-    output = (output + chunk).slice(-OUTPUT_CHARS_MAX);
-  };
-  child.stdout.setEncoding('utf8').on('data', keep);
-  child.stderr.setEncoding('utf8').on('data', keep);
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      output = (output + chunk).slice(-OUTPUT_CHARS_MAX);
+    });
+    createInterface({ input: stream }).on('line', onLine);
+  }
 
   const { promise, resolve } = Promise.withResolvers<Ended['exit']>();
   child.once('exit', (code, signal) => resolve(code ?? signal ?? undefined));
   let isLate = false;
-  const timer = setTimeout(() => {
+  const silence = new Silence();
+  const watch = setInterval(() => {
+    if (isAlive()) silence.end();
+    if (silence.ms <= patience(silenceMs)) return;
     isLate = true;
     killGroup(child);
-  }, timeoutMs);
+  }, LOOK_MS);
   const closed = new Promise((done) => child.once('close', done));
   const exit = await promise;
-  clearTimeout(timer);
+  clearInterval(watch);
   killGroup(child);
   // What left the group may hold the pipes open for ever.
-  await Promise.race([closed, sleep(DRAIN_MS, undefined, { ref: false })]);
+  await Promise.race([closed, sleep(patience(DRAIN_MS), undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
   running.delete(child);
+  isAlive();
   return { exit: isLate ? undefined : exit, output };
 }

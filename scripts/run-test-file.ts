@@ -1,6 +1,8 @@
 // Runs one test file and says what came of it.
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import { patience } from '../src/testing/patience.ts';
+import { PROGRESS } from '../test/progress.ts';
 import { type Ended, runNode } from './run-node.ts';
 import type { TestRecord } from './test-reporter.ts';
 
@@ -17,7 +19,18 @@ export interface Outcome {
   readonly skips: readonly Note[];
 }
 
+export interface FileRun {
+  /** How long no test of it may start or end, and it may say nothing of its progress; stretched by the slowness of the machine. */
+  readonly silenceMs: number;
+  /** Where the reporter may write meanwhile. */
+  readonly recordsPath: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Told the name of each test that starts, and what `tellProgress` of test/progress.ts says. */
+  readonly onProgress?: (doing: string, isNews: boolean) => void;
+}
+
 const REPORTER = join(import.meta.dirname, 'test-reporter.ts');
+const READ_BYTES = 1 << 16;
 
 /** The names of the tests that started and did not end. */
 function openTests(records: readonly TestRecord[]): string[] {
@@ -30,41 +43,91 @@ function openTests(records: readonly TestRecord[]): string[] {
 }
 
 /** What went wrong with the file as a whole, if anything did: a crash, a time-out, no test at all. */
-function faultOf(exit: Ended['exit'], timeoutMs: number, records: readonly TestRecord[]): string | undefined {
+function faultOf(exit: Ended['exit'], silenceMs: number, records: readonly TestRecord[]): string | undefined {
   const innermost = openTests(records).at(-1);
   const expectedExit = records.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
   if (exit === expectedExit && innermost === undefined) return records.length === 0 ? 'holds no test' : undefined;
-  const how = exit === undefined ? `did not end within ${timeoutMs / 1000} s` : `crashed: exit ${exit}`;
+  const seconds = Math.round(patience(silenceMs) / 1000);
+  const how = exit === undefined ? `made no progress for ${seconds} s` : `crashed: exit ${exit}`;
   return innermost === undefined ? how : `${how}, in "${innermost}"`;
 }
 
-function readRecords(path: string): TestRecord[] {
-  if (!existsSync(path)) return [];
-  // The last line is empty, or was cut when the process died.
-  const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
-  return lines.map((line): TestRecord => JSON.parse(line));
+/** The records that the reporter has written to a file so far, and goes on writing. */
+class RecordsFile {
+  readonly all: TestRecord[] = [];
+  readonly #path: string;
+  readonly #decoder = new TextDecoder();
+  #readBytes = 0;
+  #rest = '';
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Those that came since the last time. The last line may be half written, for ever if the process died. */
+  readNew(): readonly TestRecord[] {
+    const lines = (this.#rest + this.#readOn()).split('\n');
+    this.#rest = lines.pop() ?? '';
+    const records = lines.map((line): TestRecord => JSON.parse(line));
+    this.all.push(...records);
+    return records;
+  }
+
+  #readOn(): string {
+    const bytes = new Uint8Array(READ_BYTES);
+    let text = '';
+    let fd: number;
+    try {
+      fd = openSync(this.#path, 'r');
+    } catch {
+      return text; // the reporter has not begun
+    }
+    for (let count = -1; count !== 0; this.#readBytes += count) {
+      count = readSync(fd, bytes, 0, READ_BYTES, this.#readBytes);
+      text += this.#decoder.decode(bytes.subarray(0, count), { stream: true });
+    }
+    closeSync(fd);
+    return text;
+  }
 }
 
-/** Runs `file`, bounded in time. A crash is a failure. `recordsPath` is where the reporter may write meanwhile. */
-export async function runTestFile(
-  file: string,
-  timeoutMs: number,
-  recordsPath: string,
-  env: NodeJS.ProcessEnv,
-): Promise<Outcome> {
+/** Runs `file`, as long as it makes progress. A crash is a failure. */
+export async function runTestFile(file: string, run: FileRun): Promise<Outcome> {
+  const { silenceMs, recordsPath, env = process.env, onProgress = () => {} } = run;
+  const records = new RecordsFile(recordsPath);
+  let isAlive = false;
+  const onLine = (line: string): void => {
+    const [, kind, doing] = PROGRESS.exec(line) ?? [];
+    if (doing === undefined) return;
+    isAlive = true;
+    onProgress(doing, kind === 'news');
+  };
+  const look = (): boolean => {
+    const news = records.readNew();
+    const started = news.findLast(({ outcome }) => outcome === 'started');
+    if (started !== undefined) onProgress(started.name, false);
+    const wasAlive = isAlive || news.length > 0;
+    isAlive = false;
+    return wasAlive;
+  };
   const reporting = [`--test-reporter=${REPORTER}`, `--test-reporter-destination=${recordsPath}`];
-  const { exit, output } = await runNode(['--disable-warning=ExperimentalWarning', ...reporting, file], timeoutMs, env);
-  const records = readRecords(recordsPath);
+  const words = ['--disable-warning=ExperimentalWarning', ...reporting, file];
+  const { exit, output } = await runNode(words, { silenceMs, env, onLine, isAlive: look });
+  return outcomeOf(file, records.all, faultOf(exit, silenceMs, records.all), output);
+}
+
+function outcomeOf(file: string, records: readonly TestRecord[], fault: string | undefined, output: string): Outcome {
   const notes = (wanted: TestRecord['outcome']): Note[] =>
     records
       .filter(({ outcome }) => outcome === wanted)
       .map(({ line, name, detail }) => ({ where: `${file}:${line}`, name, detail }));
   const failures = notes('failed');
-  const fault = faultOf(exit, timeoutMs, records);
   if (fault !== undefined) failures.push({ where: file, name: 'the whole file', detail: fault });
   const last = failures.pop();
   if (last !== undefined) {
-    const printed = output.trim() === '' ? '' : `\nThe file printed:\n${output.trimEnd()}`;
+    const lines = output.split('\n').filter((line) => !PROGRESS.test(line));
+    const text = lines.join('\n').trimEnd();
+    const printed = text.trim() === '' ? '' : `\nThe file printed:\n${text}`;
     failures.push({ ...last, detail: last.detail + printed });
   }
   return { passed: notes('passed').length, failures, skips: notes('skipped') };

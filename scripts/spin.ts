@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { patience } from '../src/testing/patience.ts';
 import { DEADLOCK, formulaOf, type ModelCase } from './model-cases.ts';
 
 export interface Finding {
@@ -19,7 +20,8 @@ export class SearchError extends Error {
   override readonly name = 'SearchError';
 }
 
-const TIMEOUT_MS = 300_000;
+/** For one program; the longest search takes half a minute. */
+const LIMIT_MS = 300_000;
 /** Depth of the search, and size of its hash table as a power of two: searching by breadth it does not grow. */
 const LIMITS = ['-m200000', '-w22'];
 const OUTPUT_BYTES_MAX = 64 << 20;
@@ -42,7 +44,7 @@ function isExecutable(path: string): boolean {
 /** Runs a program in `cwd` and gives what it printed, whatever its exit code. Throws SearchError when it cannot or takes too long. */
 async function outputOf(cwd: string, program: string, args: readonly string[]): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const options = { cwd, timeout: TIMEOUT_MS, maxBuffer: OUTPUT_BYTES_MAX, killSignal: 'SIGKILL' } as const;
+  const options = { cwd, timeout: patience(LIMIT_MS), maxBuffer: OUTPUT_BYTES_MAX, killSignal: 'SIGKILL' } as const;
   execFile(program, args, options, (error, stdout, stderr) => {
     if (error !== null && typeof error.code !== 'number') reject(new SearchError(`${program}: ${error.message}`));
     else resolve(stdout + stderr);

@@ -1,4 +1,4 @@
-// The stages of `npm test`, in the order they run.
+// The stages of `npm test`, in the order they run: what is quickly done, and so fails first, comes first.
 
 /** One stage: a command that judges the whole tree, or test files that each run in a process of their own. */
 export interface Stage {
@@ -8,56 +8,67 @@ export interface Stage {
   readonly command?: readonly [program: string, ...args: string[]];
   /** Globs; a folder that does not exist yet is no mistake. */
   readonly files?: readonly string[];
-  /** How long one test file may take before it is killed and counts as failed. */
-  readonly fileTimeoutMs: number;
+  /** A file in which no test started or ended for so long, on a quiet machine, is killed and counts as failed. */
+  readonly silenceMs: number;
   /** How many files run at once; 0 = one for each CPU. */
   readonly parallel: number;
+  /** Whether a run in a pipe prints a line for each file, not only for one that took a while. */
+  readonly isHeavy: boolean;
+  /** How long it takes on two quiet processors: what is left of a run is told from it until a run has been seen here. */
+  readonly seconds: number;
 }
 
 const MINUTE_MS = 60_000;
-const byCommand = { fileTimeoutMs: 5 * MINUTE_MS, parallel: 1 };
-const quick = { fileTimeoutMs: 2 * MINUTE_MS, parallel: 0 };
-// Daemons, guests and builds: alone on the machine, or their own time limits are what fails.
-const heavy = { fileTimeoutMs: 10 * MINUTE_MS, parallel: 1 };
+const byCommand = { silenceMs: 5 * MINUTE_MS, parallel: 1, isHeavy: false };
+const quick = { silenceMs: 2 * MINUTE_MS, parallel: 0, isHeavy: false };
+// Daemons, guests and builds, of which each keeps about one CPU busy.
+const heavy = { silenceMs: 5 * MINUTE_MS, parallel: 0, isHeavy: true };
+// One file that keeps every CPU busy by itself.
+const alone = { silenceMs: 5 * MINUTE_MS, parallel: 1, isHeavy: true };
+
+const biome = ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings'] as const;
 
 export const stages: readonly Stage[] = [
-  { name: 'setup', what: 'installs the Debian packages the tests use', ...byCommand },
-  { name: 'types', what: 'tsc', command: ['typescript/bin/tsc'], ...byCommand },
-  { name: 'lint', what: 'biome', command: ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings'], ...byCommand },
-  { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...quick },
+  { name: 'setup', what: 'gets what the tests need of Debian', ...byCommand, seconds: 1 },
+  { name: 'types', what: 'tsc', command: ['typescript/bin/tsc'], ...byCommand, seconds: 3 },
+  { name: 'lint', what: 'biome', command: biome, ...byCommand, seconds: 2 },
+  { name: 'tidy', what: 'the rules of the house', files: ['test/tidy.test.ts'], ...quick, seconds: 3 },
   {
     name: 'unit',
     what: 'beside the code',
     files: ['{src,bench,guests,demo,doctor}/**/*.test.ts', 'scripts/*.test.ts'],
     ...quick,
+    seconds: 35,
   },
+  { name: 'kvm', what: 'the kernel’s rules, on /dev/kvm', files: ['test/kvm/**/*.test.ts'], ...quick, seconds: 4 },
+  { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...quick, seconds: 2 },
   {
-    name: 'spec',
-    what: 'by clause of VIRTIO',
-    files: ['test/spec/**/*.test.ts'],
-    ...quick,
-    fileTimeoutMs: 5 * MINUTE_MS,
-  },
-  { name: 'vhost-user', what: 'sessions, message by message', files: ['test/vhost-user/**/*.test.ts'], ...quick },
-  {
-    name: 'kvm',
-    what: 'the kernel’s rules, on /dev/kvm',
-    files: ['test/kvm/**/*.test.ts'],
+    name: 'package',
+    what: 'npm pack, installed in an empty folder',
+    files: ['test/package/**/*.test.ts'],
     ...heavy,
-    fileTimeoutMs: MINUTE_MS,
+    seconds: 12,
   },
-  { name: 'models', what: 'notification, by spin', files: ['test/model/**/*.test.ts'], ...heavy },
-  { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...heavy },
-  { name: 'stress', what: 'a ring between two threads', files: ['test/stress/**/*.test.ts'], ...heavy },
-  { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy },
-  { name: 'examples', what: 'every example, served', files: ['test/examples/**/*.test.ts'], ...heavy },
-  { name: 'package', what: 'npm pack, installed in an empty folder', files: ['test/package/**/*.test.ts'], ...heavy },
+  { name: 'fuzz', what: 'hostile drivers, by seed', files: ['test/fuzz/**/*.test.ts'], ...heavy, seconds: 13 },
+  {
+    name: 'vhost-user',
+    what: 'sessions, message by message',
+    files: ['test/vhost-user/**/*.test.ts'],
+    ...heavy,
+    seconds: 50,
+  },
+  { name: 'spec', what: 'by clause of VIRTIO', files: ['test/spec/**/*.test.ts'], ...heavy, seconds: 15 },
+  { name: 'stress', what: 'a ring between two threads', files: ['test/stress/**/*.test.ts'], ...alone, seconds: 25 },
+  { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy, seconds: 85 },
+  { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy, seconds: 90 },
+  { name: 'models', what: 'notification, by spin', files: ['test/model/**/*.test.ts'], ...alone, seconds: 110 },
   {
     name: 'microvm',
     what: '`belfry run` and the kernel’s rules, on real KVM code',
     files: ['test/microvm/*.test.ts', 'test/microvm/bed/*.test.ts'],
-    ...heavy,
-    fileTimeoutMs: 15 * MINUTE_MS,
+    ...alone,
+    // Longer than what run-files.ts grants a test in an emulated machine.
+    silenceMs: 10 * MINUTE_MS,
+    seconds: 480,
   },
-  { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy },
 ];

@@ -3,14 +3,12 @@ import { PeerMissingError } from '../guests/guest-peer.ts';
 import { runInside } from '../test/microvm/run-inside.ts';
 import { abortedBySignals } from './aborted-by-signals.ts';
 
-const TIMEOUT_MS = 14 * 60_000;
-
 async function main([only]: readonly string[]): Promise<number> {
   const begin = performance.now();
   const onProgress = (text: string): void => {
     console.log(`${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s  ${text}`);
   };
-  const options = { timeoutMs: TIMEOUT_MS, onProgress, note: onProgress, signal: abortedBySignals() };
+  const options = { onProgress, note: onProgress, signal: abortedBySignals() };
   const results = await runInside(only === undefined ? options : { ...options, only });
   const count = (wanted: string): number => results.filter(({ outcome }) => outcome === wanted).length;
   console.log(`\n${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`);

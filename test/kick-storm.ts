@@ -1,6 +1,7 @@
 // test: a thread that rings an eventfd without end, as a hostile front end or a broken driver may.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import { eventually } from '../src/testing/patience.ts';
 
 const STORM = `
 import { workerData } from 'node:worker_threads';
@@ -23,7 +24,7 @@ export async function startKickStorm(fd: number): Promise<KickStorm> {
   const url = new URL(`data:text/javascript,${encodeURIComponent(STORM)}`);
   const worker = new Worker(url, { workerData: { fd, word, eventFd } });
   const exited = once(worker, 'exit');
-  while (Atomics.load(word, 1) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await eventually('the first ring', () => Atomics.load(word, 1) > 0);
   return {
     get rings() {
       return Atomics.load(word, 1);

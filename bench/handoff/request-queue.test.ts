@@ -50,7 +50,7 @@ function start(role: Role, shared: SharedArrayBuffer): Promise<unknown> {
 }
 
 if (isMainThread) {
-  test('no addition under the lock is lost between three threads', { timeout: 60_000 }, async () => {
+  test('no addition under the lock is lost between three threads', async () => {
     const shared = new SharedArrayBuffer(64);
     const others = [start('count', shared), start('count', shared)];
     count(shared);
@@ -58,9 +58,7 @@ if (isMainThread) {
     assert.equal(new Int32Array(shared)[COUNTER], 3 * TURNS);
   });
 
-  test('requests come out as they went in, and whoever waits for one or for room is woken', {
-    timeout: 60_000,
-  }, async () => {
+  test('requests come out as they went in, and whoever waits for one or for room is woken', async () => {
     const shared = new SharedArrayBuffer(RequestQueue.sharedBytes(SIZE));
     const queue = new RequestQueue(shared, SIZE);
     const exit = start('consume', shared);

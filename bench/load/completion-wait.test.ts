@@ -34,7 +34,7 @@ test('regression: a process that was stopped for minutes has not looked for minu
   assert.equal(wait.next(), 1);
 });
 
-test('asleep, only a call ends the wait, and nothing used for five seconds is a stall', { timeout: 20_000 }, () => {
+test('asleep, only a call ends the wait, and nothing used for five seconds is a stall', () => {
   using call = EventFd.create();
   using wait = new CompletionWait(ringThatTakes(1), 'call', call.fd);
   call.signal();
@@ -55,6 +55,6 @@ test('a wait with an end gives nothing when it comes, and what is used before th
   assert.ok(performance.now() >= startMs + 20);
   using used = new CompletionWait(ringThatTakes(1), 'call', call.fd);
   call.signal();
-  assert.equal(used.nextBefore(performance.now() + 60_000), 1);
+  assert.equal(used.nextBefore(performance.now() + 3_600_000), 1);
   assert.equal(used.calls, 1);
 });

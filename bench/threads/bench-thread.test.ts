@@ -19,7 +19,7 @@ if (isMainThread) {
   const program = new URL(import.meta.url);
   const start = (): Promise<BenchThread<Job, number>> => BenchThread.start<Job, number>(program, undefined);
 
-  test('a thread does one job after the other, and has an id of its own', { timeout: 20_000 }, async () => {
+  test('a thread does one job after the other, and has an id of its own', async () => {
     await using thread = await start();
     assert.notEqual(thread.thread, process.pid);
     for (let i = 0; i < 3; i++) {
@@ -34,7 +34,7 @@ if (isMainThread) {
     ['throw before it is ready', /not even ready/],
     ['exit', /ended early/],
   ] as const) {
-    test(`a job that does ${job} rejects, and so does the next`, { timeout: 20_000 }, async () => {
+    test(`a job that does ${job} rejects, and so does the next`, async () => {
       await using thread = await start();
       const { ready, result } = thread.run(job);
       if (job === 'throw before it is ready') await assert.rejects(ready, says);
@@ -43,7 +43,7 @@ if (isMainThread) {
     });
   }
 
-  test('disposing gets a thread out of what it waits for', { timeout: 20_000 }, async () => {
+  test('disposing gets a thread out of what it waits for', async () => {
     const freed: number[] = [];
     const thread = await BenchThread.start<Job, number>(program, undefined, (id) => freed.push(id));
     await thread[Symbol.asyncDispose]();

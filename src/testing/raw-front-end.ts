@@ -11,6 +11,9 @@ import {
   REGION_BYTES,
 } from '../transports/vhost-user/protocol/message.ts';
 import { HEADER_BYTES, NEED_REPLY, REPLY, Request, requestName } from '../transports/vhost-user/protocol/spec.ts';
+import { eventually } from './patience.ts';
+
+export { eventually } from './patience.ts';
 
 /** A message as it is said: what is left out is empty. */
 export interface RawMessage {
@@ -22,17 +25,6 @@ export interface RawMessage {
 }
 
 const NOTHING = new Uint8Array(0);
-const PATIENCE_MS = 10_000;
-
-/** Waits until `condition` holds, while everything else on this thread goes on. Throws after ten seconds. */
-export async function eventually(what: string, condition: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + PATIENCE_MS;
-  for (let tries = 0; !condition(); tries++) {
-    if (performance.now() > deadlineMs) throw new Error(`waited ${PATIENCE_MS / 1000} s in vain: ${what}`);
-    await new Promise((resolve) => (tries < 200 ? setImmediate(resolve) : setTimeout(resolve, 1)));
-  }
-}
-
 export class RawFrontEnd implements Disposable {
   readonly #socket: UnixSocket;
 

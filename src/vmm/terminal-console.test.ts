@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
+import { eventually } from '../testing/patience.ts';
 import { TerminalConsole, type TerminalConsoleOptions } from './terminal-console.ts';
 
 const text = (bytes: Iterable<number>): string => String.fromCharCode(...bytes);
@@ -114,7 +115,7 @@ test('output is gathered for a moment, and nothing is held back at the end', asy
   const { output, console } = connected();
   for (const byte of new TextEncoder().encode('hello')) console.write(byte);
   assert.deepEqual(output.written, []);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await eventually('output', () => output.written.length > 0);
   assert.deepEqual(output.written, ['hello']);
   console.write(33);
   console.stop();

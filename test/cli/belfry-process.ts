@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { patience } from '../../src/testing/patience.ts';
 
 export interface Ended {
   readonly code: number | null;
@@ -24,13 +25,14 @@ export interface Surroundings {
   readonly input?: string;
   /** What it inherits as descriptors 3, 4, …. */
   readonly fds?: readonly number[];
-  readonly timeoutMs?: number;
 }
 
 export interface Running extends AsyncDisposable {
   readonly pid: number;
   /** Waits until standard output holds something; gives the match. Fails when the command ends before. */
   says(pattern: RegExp): Promise<RegExpExecArray>;
+  /** The same of standard error. */
+  complains(pattern: RegExp): Promise<RegExpExecArray>;
   kill(signal: NodeJS.Signals): void;
   /** Closes our end of its standard output. */
   stopReading(): void;
@@ -39,7 +41,8 @@ export interface Running extends AsyncDisposable {
 
 const COMMAND = join(import.meta.dirname, '../../bin/belfry.ts');
 const WORDS = [process.execPath, '--disable-warning=ExperimentalWarning', COMMAND];
-const TIMEOUT_MS = 60_000;
+/** Far more than anything takes on a quiet machine. */
+const LIMIT_MS = 180_000;
 
 /** Starts `belfry ...args`; disposing of it kills it. */
 export function startBelfry(args: readonly string[], surroundings: Surroundings = {}): Running {
@@ -50,14 +53,15 @@ export function startBelfry(args: readonly string[], surroundings: Surroundings 
   const child = spawn(file, words, { stdio, env, ...(surroundings.cwd && { cwd: surroundings.cwd }) });
   child.stdin?.on('error', () => {}).end(input);
   const output = { stdout: collect(child, 'stdout'), stderr: collect(child, 'stderr') };
-  const timer = setTimeout(() => child.kill('SIGKILL'), surroundings.timeoutMs ?? TIMEOUT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience(LIMIT_MS));
   const ended = once(child, 'close').then(([code, signal]): Ended => {
     clearTimeout(timer);
     return { code, signal, stdout: output.stdout(), stderr: output.stderr() };
   });
   return {
     pid: child.pid as number,
-    says: (pattern) => waitFor(child, pattern, output.stdout, ended),
+    says: (pattern) => waitFor(child, 'stdout', pattern, output.stdout, ended),
+    complains: (pattern) => waitFor(child, 'stderr', pattern, output.stderr, ended),
     kill: (signal) => child.kill(signal),
     stopReading: () => child.stdout?.destroy(),
     ended,
@@ -83,6 +87,7 @@ function collect(child: ChildProcess, name: 'stdout' | 'stderr'): () => string {
 
 async function waitFor(
   child: ChildProcess,
+  stream: 'stdout' | 'stderr',
   pattern: RegExp,
   output: () => string,
   ended: Promise<Ended>,
@@ -90,9 +95,9 @@ async function waitFor(
   for (;;) {
     const match = pattern.exec(output());
     if (match !== null) return match;
-    const more = once(child.stdout as NonNullable<ChildProcess['stdout']>, 'data').then(() => undefined);
+    const more = once(child[stream] as NonNullable<ChildProcess['stdout']>, 'data').then(() => undefined);
     const end = await Promise.race([more, ended]);
-    if (end !== undefined && pattern.exec(end.stdout) === null)
+    if (end !== undefined && pattern.exec(end[stream]) === null)
       throw new Error(`it ended (${end.code ?? end.signal}) without saying ${pattern}:\n${end.stdout}${end.stderr}`);
   }
 }
@@ -102,6 +107,13 @@ export function testFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-cli-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** Processor seconds of a process so far, all its threads: a sign that it works. proc_pid_stat(5). */
+export function processorSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** The command lines of running processes that mention `text`. */

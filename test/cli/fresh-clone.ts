@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
+import { eventually, patience } from '../../src/testing/patience.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
 const FILES = [
@@ -95,7 +95,7 @@ export class FreshClone {
   /** Runs `./belfry` there, or another command, to its end. */
   run(call: Call = {}): SpawnSyncReturns<string> {
     const { command = './belfry', args = [] } = call;
-    return spawnSync(command, args, { ...this.#options(call), encoding: 'utf8', timeout: 60_000 });
+    return spawnSync(command, args, { ...this.#options(call), encoding: 'utf8', timeout: patience(60_000) });
   }
 
   /** Starts it in a process group of its own. */
@@ -137,8 +137,8 @@ export class FreshClone {
 }
 
 /** Waits until `condition` holds. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setTimeout(2);
+export function until(condition: () => boolean): Promise<void> {
+  return eventually(`${condition}`, condition);
 }
 
 function programOnPath(name: string): string {

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { quoted } from '../../guests/shell-script.ts';
+import { patience } from '../../src/testing/patience.ts';
 
 export interface TerminalOptions {
   readonly cwd?: string;
@@ -42,7 +43,7 @@ export async function onTerminal(command: string, options: TerminalOptions): Pro
     env: { ...process.env, TERM: 'xterm', ...env },
     ...(cwd && { cwd }),
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience(LIMIT_MS));
   const left = [...typed];
   let shown = '';
   let seen = 0;

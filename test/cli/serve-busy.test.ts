@@ -12,19 +12,16 @@ import { startKickStorm } from '../kick-storm.ts';
 import { FEATURES, negotiate } from '../vhost-user/back-end.ts';
 import { startBelfry, testFolder } from './belfry-process.ts';
 
-const BUSY_MS = 30_000;
-
-/** SIGWINCH keeps the main thread busy for half a minute; then it would say so. */
+/** SIGWINCH keeps the main thread busy for ever. */
 const MODULE = `
 import { isMainThread } from 'node:worker_threads';
 if (isMainThread) process.on('SIGWINCH', () => {
   console.log('busy');
-  for (const endMs = performance.now() + ${BUSY_MS}; performance.now() < endMs; );
-  console.log('free');
+  for (;;);
 });`;
 const NODE_OPTIONS = `--disable-warning=ExperimentalWarning --import=data:text/javascript,${encodeURIComponent(MODULE)}`;
 
-/** Serves, loads it until it ends, and gives how long it took from the signal to the end of the process. */
+/** Serves, loads it until it ends, and returns how long it took from the signal to the end of the process. */
 async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, threads: number, isBusy: boolean): Promise<number> {
   const cwd = testFolder(t);
   const queues = 2;
@@ -35,7 +32,7 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, threads: num
   const measuring = Promise.withResolvers<void>();
   const load = generateLoad({
     socket: join(cwd, 'sock'),
-    spec: { ...DEFAULT_LOAD, queues, operation: 'mixed', seconds: 60, warmupSeconds: 0.2 },
+    spec: { ...DEFAULT_LOAD, queues, operation: 'mixed', seconds: 3600, warmupSeconds: 0.2 },
     cpus: [],
     signal: over.signal,
     onPhase: () => measuring.resolve(),
@@ -52,7 +49,6 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, threads: num
   over.abort(new Error('the load is over'));
   await load;
   assert.deepEqual([code, stderr], [0, '']);
-  assert.doesNotMatch(stdout, /free/, 'it waited for its main thread');
   if (!isBusy) assert.match(stdout, /\nclosed: [\d,]{2,} requests, /);
   assert.equal(existsSync(join(cwd, 'sock')), false, 'the socket is left');
   return tookMs;
@@ -63,16 +59,13 @@ for (const [signal, threads, isBusy] of [
   ['SIGINT', 2, true],
   ['SIGTERM', 2, false],
 ] as const)
-  test(`${signal} ends serve under full load on ${threads} threads, its main thread ${isBusy ? 'busy' : 'idle'}`, {
-    timeout: 60_000,
-  }, async (t) => {
+  test(`${signal} ends serve under full load on ${threads} threads, its main thread ${isBusy ? 'busy' : 'idle'}`, async (t) => {
     const tookMs = await endUnderLoad(t, signal, threads, isBusy);
     t.diagnostic(`${tookMs.toFixed(0)} ms from the signal to the end of the process`);
-    if (isBusy) assert.ok(tookMs < BUSY_MS, `${tookMs} ms`);
   });
 
 for (const poll of ['off', 'auto'])
-  test(`SIGTERM ends serve whose front end kicks without end (--poll ${poll})`, { timeout: 60_000 }, async (t) => {
+  test(`SIGTERM ends serve whose front end kicks without end (--poll ${poll})`, async (t) => {
     const cwd = testFolder(t);
     await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock', '--poll', poll], { cwd });
     await serving.says(/Serving/);

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { ftruncateSync, mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
@@ -38,7 +37,8 @@ async function withRead(serving: Serving, use: () => Promise<void>): Promise<voi
 }
 
 const NEVER = `export default { sizeBytes: 65536, read() { console.log('asked'); return new Promise(() => {}); } };`;
-const BUSY = `export default { sizeBytes: 65536, read() { console.log('asked'); setTimeout(() => { for (;;); }, 200); return new Promise(() => {}); } };`;
+const BUSY = `import { writeSync } from 'node:fs';
+export default { sizeBytes: 65536, read() { writeSync(1, 'asked, and busy'); for (;;); } };`;
 const OWN_TIMER = `setInterval(() => {}, 1000); export default { sizeBytes: 65536, read() {} };`;
 
 test('regression: a store that never answers ends with the time of grace, exit code 1, and says so', async (t) => {
@@ -63,8 +63,7 @@ test('regression: a second signal does not wait', async (t) => {
   await using serving = await serveModule(t, NEVER, '--stop-timeout', '1000');
   await withRead(serving, async () => {
     serving.process.kill('SIGTERM');
-    // Two signals at once would be one.
-    await sleep(100);
+    await serving.process.complains(/requests in flight are waited for/);
     serving.process.kill('SIGINT');
     const { code, stderr } = await serving.process.ended;
     assert.match(stderr, /^belfry: ended without finishing: a second SIGINT: requests in flight are not waited for$/m);
@@ -75,7 +74,6 @@ test('regression: a second signal does not wait', async (t) => {
 test('regression: a module that computes without end does not keep the process', async (t) => {
   await using serving = await serveModule(t, BUSY, '--stop-timeout', '1');
   await withRead(serving, async () => {
-    await sleep(300);
     serving.process.kill('SIGTERM');
     const { code, stderr } = await serving.process.ended;
     assert.match(stderr, /^belfry: ended without finishing: /m);

@@ -4,24 +4,25 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { UnixSocket } from '../../src/sys/unix-socket.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { belfry, type Running, startBelfry, testFolder } from './belfry-process.ts';
 
 const TIME = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
 
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 
-/** Waits until a file says something, or the test's own time is over. */
+/** Waits until a file says something. */
 async function says(path: string, what: RegExp, serving: Running): Promise<void> {
   let end: unknown;
   serving.ended.then((ended) => {
     end = ended;
   });
-  while (!what.test(textOf(path))) {
+  await eventually(`${path} says ${what}`, () => {
+    if (what.test(textOf(path))) return true;
     assert.equal(end, undefined, `it ended without writing ${what}: ${textOf(path)}`);
-    await setTimeout(5);
-  }
+    return false;
+  });
 }
 
 /** A client that sends nonsense: good for one line. */
@@ -61,7 +62,7 @@ test('SIGHUP has serve go on in a new file, as logrotate wants it', async (t) =>
   await says(log, /listening/, serving);
   renameSync(log, old);
   serving.kill('SIGHUP');
-  while (!existsSync(log)) await setTimeout(5);
+  await eventually('a new log', () => existsSync(log));
   misbehave(join(cwd, 'sock'));
   await says(log, /session ended/, serving);
   serving.kill('SIGTERM');

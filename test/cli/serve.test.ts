@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { UnixListener, UnixSocket } from '../../src/sys/unix-socket.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
@@ -45,7 +46,8 @@ test('regression: SIGTERM while serve starts leaves no socket behind', async (t)
   const cwd = testFolder(t);
   for (const delayMs of [0, 2, 10, 30]) {
     await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
-    while (!existsSync(join(cwd, 'sock'))) await setTimeout(1);
+    await eventually('there is a socket', () => existsSync(join(cwd, 'sock')));
+    // Time: any moment of its start will do, and these are different ones.
     await setTimeout(delayMs);
     serving.kill('SIGTERM');
     const { code, stderr } = await serving.ended;
@@ -164,6 +166,7 @@ test('serve out of descriptors lets a front end wait, for one line, and takes it
   using front = RawFrontEnd.connect(join(cwd, 'sock'));
   front.send({ request: Request.GET_FEATURES });
   await serving.says(/a front end waits: accept4: EMFILE: raise the limit of open files/);
+  // Time: it tries again every second, in silence, which is what is looked for; if it was too slow to, nothing is proved.
   await setTimeout(1500);
   limit(1024);
   await front.answer(Request.GET_FEATURES);

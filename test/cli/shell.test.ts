@@ -5,14 +5,10 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { findExecutable } from '../../guests/guest-programs.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { belfry, processesAbout, startBelfry, testFolder } from './belfry-process.ts';
 import { GUESTS, isHere, noteExercised } from './guests-here.ts';
 import { belfryLine, keepingTerminal, terminalProblem } from './on-terminal.ts';
-
-/** Of processes that die with another nobody tells. */
-function lookAgain(delayMs = 20): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delayMs));
-}
 
 /** An environment whose temporary folder is the test's own, to see what is left in it. */
 function ownTmp(t: TestContext): { readonly env: { readonly TMPDIR: string }; readonly assertClean: () => void } {
@@ -127,7 +123,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
     shell.kill(signal);
     const { code, stderr } = await shell.ended;
     if (signal === 'SIGKILL') {
-      while (processesAbout(env.TMPDIR).length > 0) await lookAgain();
+      await eventually('the end of both', () => processesAbout(env.TMPDIR).length === 0);
       return;
     }
     assert.deepEqual([code, stderr], [signal === 'SIGINT' ? 130 : 143, 'belfry: interrupted; the guest is stopped\n']);

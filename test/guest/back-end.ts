@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { eventually, patience } from '../../src/testing/patience.ts';
 
 export interface BackEndOptions {
   /** An image file, or `mem:` and a size in MiB with its M. */
@@ -38,8 +39,8 @@ interface Daemon {
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const DEFAULT_SERIAL = 'belfry-guest-test';
-const START_TIMEOUT_MS = 60_000;
-const STOP_TIMEOUT_MS = 10_000;
+const START_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = 10_000;
 let started = 0;
 
 /** Starts the daemon asked for, or the one BELFRY_TEST_BACK_END names, or `belfry`, and waits until its socket listens. */
@@ -55,17 +56,21 @@ export async function startBackEnd(options: BackEndOptions): Promise<BackEnd> {
   void exited.then(([code, signal]) => {
     if (!wanted) console.error(`the daemon ended by itself (${code ?? signal}):\n${output()}`);
   });
-  await waitUntil(START_TIMEOUT_MS, () => {
-    assert.equal(child.exitCode, null, `the daemon ended before it listened:\n${output()}`);
-    return isListening(socketPath);
-  });
+  await eventually(
+    `the daemon listens at ${socketPath}`,
+    () => {
+      assert.equal(child.exitCode, null, `the daemon ended before it listened:\n${output()}`);
+      return isListening(socketPath);
+    },
+    START_LIMIT_MS,
+  );
   return {
     socketPath,
     serial: daemon.serial,
     async stop() {
       wanted = true;
       child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      const timer = setTimeout(() => child.kill('SIGKILL'), patience(STOP_LIMIT_MS));
       const [code, signal] = await exited;
       clearTimeout(timer);
       assert.deepEqual([code, signal], [0, null], `the daemon did not stop cleanly:\n${output()}`);
@@ -110,18 +115,10 @@ function collect(child: ChildProcess): () => string {
   return () => chunks.join('');
 }
 
-// Connecting would be a first client; the kernel's table tells a listening socket (__SO_ACCEPTCON) without one.
-async function isListening(socketPath: string): Promise<boolean> {
+/** Whether somebody listens at the socket: connecting would be a first client, the kernel's table tells it (__SO_ACCEPTCON) without one. */
+export async function isListening(socketPath: string): Promise<boolean> {
   const table = await readFile('/proc/net/unix', 'utf8');
   return table.split('\n').some((line) => line.endsWith(` ${socketPath}`) && line.split(' ')[3] === '00010000');
-}
-
-async function waitUntil(timeoutMs: number, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await condition())) {
-    assert.ok(performance.now() < deadline, `the daemon did not listen within ${timeoutMs / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** An empty image of `sizeMiB` in `folder`. */

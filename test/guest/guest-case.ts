@@ -8,15 +8,21 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
+import type { GuestStep } from '../../guests/console-parser.ts';
 import type { FetchOptions } from '../../guests/debian-packages.ts';
 import type { GuestPeer } from '../../guests/guest-peer.ts';
 import { PeerMissingError } from '../../guests/guest-peer.ts';
 import { findExecutable } from '../../guests/guest-programs.ts';
 import type { GuestReport, GuestRun } from '../../guests/run-guest.ts';
 import { runGuest } from '../../guests/run-guest.ts';
+import { patience } from '../../src/testing/patience.ts';
+import { tellProgress } from '../progress.ts';
 
 // What is not installed may be unpacked in the cache, unless this run may not use apt.
 const fetch = process.env.BELFRY_NO_APT !== '1';
+
+/** A guest that prints nothing for so long has stopped. */
+export const silenceMs = patience(60_000);
 
 export type FindPeer = (options: FetchOptions) => Promise<GuestPeer>;
 
@@ -26,7 +32,7 @@ export function guestTest(
   find: FindPeer,
   body: (t: TestContext, peer: GuestPeer) => Promise<void>,
 ): void {
-  test(name, { timeout: 150_000 }, async (t) => {
+  test(name, async (t) => {
     try {
       await body(t, await find({ note: (line) => t.diagnostic(line), fetch }));
     } catch (error) {
@@ -38,7 +44,9 @@ export function guestTest(
 
 /** Boots the guest on the sockets; fails with the end of its console unless every step of the scenario succeeded. */
 export async function expectGuest(t: TestContext, peer: GuestPeer, run: GuestRun): Promise<GuestReport> {
-  const report = await runGuest(peer, { note: (line) => t.diagnostic(line), signal: t.signal, fetch, ...run });
+  const note = (line: string): void => t.diagnostic(line);
+  const onStep = ({ name }: GuestStep): void => tellProgress(`${t.name}: ${name}`);
+  const report = await runGuest(peer, { note, onStep, silenceMs, signal: t.signal, fetch, ...run });
   assert.ok(report.ok, `${report.peer}, ${report.scenario}: ${report.problem}\n${report.consoleTail.join('\n')}`);
   assert.equal(report.disks.length, run.sockets.length);
   const peersFile = process.env.BELFRY_PEERS_FILE;

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { runGuest } from '../../guests/run-guest.ts';
 import { findUserModeLinux } from '../../guests/uml.ts';
 import { makeImage, startBackEnd } from './back-end.ts';
-import { checkFromHost, digestOf, expectGuest, guestTest, testFolder } from './guest-case.ts';
+import { checkFromHost, digestOf, expectGuest, guestTest, silenceMs, testFolder } from './guest-case.ts';
 
 const MIB = 2 ** 20;
 
@@ -108,7 +108,8 @@ guestTest('User-Mode Linux notices when its files were changed behind its back',
   }
   assert.ok((await flipRandomBlocks(store)) >= 8 * MIB, 'the content is in the image');
   await using daemon = await startBackEnd({ store, folder });
-  const report = await runGuest(peer, { sockets: [daemon.socketPath], scenario: 'verify-only', signal: t.signal });
+  const run = { sockets: [daemon.socketPath], scenario: 'verify-only' } as const;
+  const report = await runGuest(peer, { ...run, silenceMs, signal: t.signal });
   assert.deepEqual([report.ok, report.steps.at(-1)?.name], [false, 'compare'], report.consoleTail.join('\n'));
   await daemon.stop();
 });

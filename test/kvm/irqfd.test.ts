@@ -1,17 +1,26 @@
 // Every rule by which KVM takes or refuses an irqfd and turns its rings into interrupts, against the real kernel.
 import assert from 'node:assert/strict';
 import { openSync } from 'node:fs';
+import { KVM_IRQCHIP } from '../../src/kvm/constants.ts';
 import { ioctlWithStruct, zeroedStruct } from '../../src/kvm/ioctl.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { PIC_GSI as GSI, MESSAGE, OTHER_MESSAGE } from '../../src/testing/interrupt-payload.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { isReadable, takeCount } from './event-count.ts';
 import { DOORBELL, InterruptGuest } from './interrupt-guest.ts';
+import { kernelTurn } from './kernel-turn.ts';
 import { irqfd, kvmTest, refusal } from './kvm-case.ts';
 
 const DEASSIGN = 1;
 const RESAMPLE = 2;
 const MESSAGE_GSI = 24;
+
+/** Whether the IOAPIC has sent the interrupt of a level-triggered pin, and nobody has acknowledged it: its Remote IRR. */
+function isPending({ irqchip }: InterruptGuest, pin: number): boolean {
+  const view = new DataView(irqchip.state('ioapic').buffer);
+  return (view.getBigUint64(KVM_IRQCHIP.ioapicRedirection + 8 * pin, true) & (1n << 14n)) !== 0n;
+}
 
 kvmTest('without an in-kernel irqchip it is EINVAL, or EAGAIN; the message says what is missing', (kvm) => {
   using vm = kvm.createVm();
@@ -105,10 +114,10 @@ kvmTest('a GSI without a route is taken, and interrupts nobody', async (kvm) => 
 kvmTest('rings coalesce: a thousand of them while the guest lets nothing in are one interrupt', async (kvm) => {
   using guest = new InterruptGuest(kvm);
   using line = EventFd.create();
-  using _irqfd = guest.vm.irqfds.assign({ gsi: GSI }, line);
+  const registration = guest.vm.irqfds.assign({ gsi: GSI }, line);
   for (let i = 0; i < 1000; i++) line.signal();
-  // The lines are raised by a worker of the kernel: it is given the time to do so before the guest is let loose.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // The lines are raised by a worker of the kernel: deassign waits for it, before the guest is let loose.
+  registration[Symbol.dispose]();
   await guest.expect(1);
 });
 
@@ -197,12 +206,10 @@ kvmTest('closing the VM gives the eventfd back', async (kvm) => {
   assert.equal(irqfd(vm.fd, { fd: line.fd }), 'ok');
   closeFd(vm.fd);
   // The last reference may be dropped a moment later.
-  for (let i = 0; i < 100; i++) {
+  await eventually('the eventfd is nobody else’s', () => {
     line.signal();
-    if (takeCount(line) > 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  assert.fail('the eventfd still belongs to the VM');
+    return takeCount(line) > 0;
+  });
 });
 
 kvmTest('a message interrupts by its vector, and follows the routing table', async (kvm) => {
@@ -241,7 +248,7 @@ kvmTest(
     guest.irqchip.redirect(10, { vector: MESSAGE.data, level: true });
     using _irqfd = guest.vm.irqfds.assign({ gsi: 10, resample }, line);
     line.signal();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually('the line is raised', () => isPending(guest, 10));
     assert.equal(takeCount(resample), 0, 'not acknowledged yet');
     await guest.expect(0, 1);
     assert.equal(takeCount(resample), 1);
@@ -301,7 +308,7 @@ kvmTest('closing the last descriptor deassigns, a moment later', async (kvm) => 
   guest.irqchip.redirect(10, { vector: MESSAGE.data, level: true });
   assert.equal(irqfd(guest.vm.fd, { fd: line.fd, gsi: 10, flags: RESAMPLE, resampleFd: resample.fd }), 'ok');
   line[Symbol.dispose]();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  kernelTurn(guest.vm);
   guest.irqchip.setLine(10, true);
   guest.irqchip.setLine(10, false);
   await guest.expect(0, 1);

@@ -10,6 +10,7 @@ import {
 import { ioctlWithStruct, zeroedStruct } from '../../src/kvm/ioctl.ts';
 import { Kvm } from '../../src/kvm/kvm.ts';
 import type { SystemError } from '../../src/sys/libc.ts';
+import { patience } from '../../src/testing/patience.ts';
 
 /** Why there is no KVM to test with, if there is none. */
 export function kvmProblem(): string | undefined {
@@ -23,12 +24,12 @@ export function kvmProblem(): string | undefined {
 
 const skip = kvmProblem() ?? false;
 
-// A guest on an emulated processor starts its threads in seconds.
-const TIMEOUT_MS = 120_000;
+/** The most one takes on a quiet machine is a few seconds. */
+const LIMIT_MS = 60_000;
 
 /** A test of what the kernel does; skipped with the reason where it cannot be asked. */
 export function kvmTest(name: string, body: (kvm: Kvm, t: TestContext) => void | Promise<void>): void {
-  test(name, { skip, timeout: TIMEOUT_MS }, async (t) => {
+  test(name, { skip, timeout: patience(LIMIT_MS) }, async (t) => {
     using kvm = Kvm.open();
     await body(kvm, t);
   });

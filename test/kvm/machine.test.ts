@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kvm } from '../../src/kvm/kvm.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { bzImageKernel, elfKernel } from '../../src/testing/payload-kernel.ts';
 import type { Registers } from '../../src/transports/bus/registers.ts';
 import { COMMAND_LINE, PORTS } from '../../src/vmm/address-map.ts';
 import { Machine } from '../../src/vmm/machine.ts';
+import { otherThreadsTurn } from './kernel-turn.ts';
 import { kvmTest } from './kvm-case.ts';
 import {
   CollectingConsole,
@@ -146,13 +148,13 @@ kvmTest('where nothing stands a read gives all ones, and a write is forgotten', 
 
 kvmTest('a guest waits for a device that answers later, and goes on when it has', async (kvm, t) => {
   const payload = powerOff(out(kernelCode().set('eax', 7), 0x510).set('eax', 1).store(DATA, 'eax'));
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
   const slow: Registers = {
     read: () => 0,
     write: () => {
-      ask();
-      return promise;
+      asked.resolve();
+      return answer.promise;
     },
   };
   await withMachine(
@@ -160,10 +162,10 @@ kvmTest('a guest waits for a device that answers later, and goes on when it has'
     t,
     payload,
     async (machine) => {
-      await asked;
-      await new Promise((done) => setTimeout(done, 20));
+      await asked.promise;
+      await otherThreadsTurn();
       assert.equal(machine.ram.view.getUint32(DATA, true), 0, 'it went on without the answer');
-      resolve();
+      answer.resolve();
       assert.deepEqual(await machine.ended, { how: 'power-off' });
       assert.equal(machine.ram.view.getUint32(DATA, true), 1);
     },
@@ -226,19 +228,19 @@ kvmTest('a device that throws ends the machine, not the process', async (kvm, t)
   assert.match(exit.how === 'failed' ? exit.why : '', /this device is broken/);
 });
 
+/** A payload that first shows that it runs. */
+const running = (): ReturnType<typeof kernelCode> => kernelCode().set('eax', 1).store(DATA, 'eax');
+
 const never: Registers = { read: () => 0, write: () => new Promise(() => {}) };
 const restless: readonly [string, (device: number) => ReturnType<typeof kernelCode>][] = [
-  ['that runs in a circle', () => kernelCode().label('again').jump('again')],
-  ['that sleeps', () => kernelCode().label('again').hlt().jump('again')],
-  ['that asks devices all the time', () => kernelCode().set('edx', 0x80).label('again').out(1).in(4).jump('again')],
+  ['that runs in a circle', () => running().label('again').jump('again')],
+  ['that sleeps', () => running().label('again').hlt().jump('again')],
+  ['that asks devices all the time', () => running().set('edx', 0x80).label('again').out(1).in(4).jump('again')],
   [
     'that writes to its serial port all the time',
-    () => kernelCode().set('edx', PORTS.serial).label('again').out(1).jump('again'),
+    () => running().set('edx', PORTS.serial).label('again').out(1).jump('again'),
   ],
-  [
-    'that waits for a device that never answers',
-    (port) => kernelCode().set('edx', port).out(1).label('off').jump('off'),
-  ],
+  ['that waits for a device that never answers', (port) => running().set('edx', port).out(1).label('off').jump('off')],
 ];
 
 for (const [name, payload] of restless) {
@@ -248,7 +250,8 @@ for (const [name, payload] of restless) {
       t,
       payload(0x510),
       async (machine) => {
-        await new Promise((resolve) => setTimeout(resolve, 30));
+        await eventually('the guest runs', () => machine.ram.view.getUint32(DATA, true) === 1);
+        await otherThreadsTurn();
         machine.stop();
         return machine.ended;
       },
@@ -260,9 +263,13 @@ for (const [name, payload] of restless) {
 
 kvmTest('a console that takes nothing more holds the guest up, and lets it be stopped', async (kvm, t) => {
   const console = new CollectingConsole();
-  console.write = () => new Promise<void>(() => {});
+  const full = Promise.withResolvers<void>();
+  console.write = () => {
+    full.resolve();
+    return new Promise<void>(() => {});
+  };
   const payload = kernelCode().set('edx', PORTS.serial).set('eax', 46).label('again').out(1).jump('again');
-  await withMachine(kvm, t, payload, () => new Promise((resolve) => setTimeout(resolve, 50)), { machine: { console } });
+  await withMachine(kvm, t, payload, () => full.promise.then(otherThreadsTurn), { machine: { console } });
 });
 
 kvmTest('memory that does not fit below the devices goes on above 4 GiB, in the same file', async (kvm, t) => {
@@ -302,8 +309,7 @@ kvmTest('a machine that is given up before it boots, or cannot boot, leaves noth
   const before = readdirSync('/proc/self/fd').length;
   await giveUp(true);
   await giveUp(false);
-  await new Promise((resolve) => setTimeout(resolve, 20)); // libuv closes its handles in its next turn
-  assert.equal(readdirSync('/proc/self/fd').length, before);
+  await eventually('every descriptor is closed', () => readdirSync('/proc/self/fd').length === before);
 });
 
 kvmTest('memory that cannot be had is refused at once, and no thread is left waiting', async (kvm) => {
@@ -311,8 +317,7 @@ kvmTest('memory that cannot be had is refused at once, and no thread is left wai
   assert.throws(() => new Machine(kvm, options), /ENOMEM|EINVAL|EFBIG/);
   const threads = (): number => readdirSync('/proc/self/task').length;
   const before = threads();
-  for (let i = 0; i < 200 && threads() >= before; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.ok(threads() < before, 'the thread of its processor is still there');
+  await eventually('the thread of its processor is gone', () => threads() < before);
 });
 
 function newMachine(kvm: Kvm): Machine {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { Kvm } from '../../src/kvm/kvm.ts';
+import { patience } from '../../src/testing/patience.ts';
 import { kvmTest } from './kvm-case.ts';
 
 test('no /dev/kvm: load the module, or enable virtualization', () => {
@@ -25,7 +26,7 @@ test('no right to it: join its group', (t) => {
     try { Kvm.open(${JSON.stringify('/proc/1/mem')}); } catch (error) { console.log(error.message); }
   `;
   const argv = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', program];
-  const { stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 20_000 });
+  const { stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: patience(20_000) });
   assert.match(stdout, /^open: EACCES: \/proc\/1\/mem may not be opened: .*usermod -aG kvm.*\n$/, stderr);
 });
 

@@ -1,13 +1,15 @@
 // A vCPU on a thread of its own: paused, resumed, stopped, failing, and never in the way of the end.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kvm } from '../../src/kvm/kvm.ts';
 import { SpareThread } from '../../src/kvm/spare-thread.ts';
 import { VcpuThread } from '../../src/kvm/vcpu-thread.ts';
+import { eventually, patience, Silence } from '../../src/testing/patience.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
+import { otherThreadsTurn } from './kernel-turn.ts';
 import { kvmTest } from './kvm-case.ts';
 import type { SpinData } from './spin-program.ts';
 
@@ -34,22 +36,15 @@ async function withThread(
   }
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await pause(2);
-  assert.ok(condition());
-}
-
 kvmTest('a paused guest runs no instruction, and goes on when resumed', async (kvm) => {
   await withThread(kvm, counting(), { exits: 1 }, async (thread, counter) => {
-    await until(() => counter() > 0);
+    await eventually('it counts', () => counter() > 0);
     await thread.pause();
     const before = counter();
-    await pause(20);
+    await otherThreadsTurn();
     assert.equal(counter(), before);
     thread.resume();
-    await until(() => counter() > before);
+    await eventually('it goes on counting', () => counter() > before);
   });
 });
 
@@ -60,7 +55,7 @@ kvmTest('pausing and resuming many times in quick succession never misses a paus
       const before = counter();
       for (let i = 0; i < 20; i++) assert.equal(counter(), before, `round ${round}`);
       thread.resume();
-      if (round % 3 === 0) await pause(0);
+      if (round % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   });
 });
@@ -84,9 +79,10 @@ kvmTest('a guest that sleeps in the kernel is stopped', async (kvm) => {
 });
 
 kvmTest('a guest that exits all the time is stopped', async (kvm) => {
-  await withThread(kvm, ringing(), { exits: Number.POSITIVE_INFINITY }, async (thread) => {
-    await pause(10);
-    assert.ok(((await thread.stop()) as number) > 0);
+  const payload = new Payload().label('again').out(1).incrementMemory(COUNTER).jump('again');
+  await withThread(kvm, payload, { exits: Number.POSITIVE_INFINITY }, async (thread, counter) => {
+    await eventually('it has exited', () => counter() > 3);
+    assert.ok(((await thread.stop()) as number) > 3);
   });
 });
 
@@ -109,7 +105,7 @@ kvmTest(
   async (kvm) => {
     const spare = new SpareThread(program);
     const lame = new SpareThread(new URL('./no-such-program.ts', import.meta.url));
-    await pause(200);
+    await otherThreadsTurn();
     using guest = new PayloadGuest(kvm, ringing(), { irqchip: true });
     guest.start();
     await assert.rejects(VcpuThread.start(guest.vcpu, { program: lame }), /no-such-program/);
@@ -119,19 +115,27 @@ kvmTest(
 );
 
 kvmTest('regression: a thread that ended by itself a moment ago can be stopped', async (kvm) => {
+  const threads = (): Set<string> => new Set(readdirSync('/proc/self/task'));
+  const before = threads();
   await withThread(kvm, ringing(), { exits: 1 }, async (thread) => {
-    // The thread ends meanwhile, and its messages wait.
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    const begun = [...threads()].filter((thread) => !before.has(thread));
+    // Without a turn of this loop: the thread ends meanwhile, and its messages wait.
+    const silence = new Silence();
+    const isLeft = (): boolean => begun.every((thread) => existsSync(`/proc/self/task/${thread}`));
+    while (begun.length > 0 && isLeft()) assert.ok(silence.ms < patience(20_000), 'it does not end');
     assert.equal(await thread.stop(), 1);
   });
 });
 
 kvmTest('an idle guest uses no processor', async (kvm) => {
   await withThread(kvm, sleeping(), { exits: 1 }, async () => {
-    await pause(50);
-    const before = cpuTicks();
-    await pause(500);
-    assert.ok(cpuTicks() - before <= 5, 'at most 5 of 50 hundredths of a second');
+    // A guest that is not idle has no such while; one that is may be kept from some by what else this process does.
+    await eventually('a while with at most 5 of 50 hundredths of a second', async () => {
+      const before = cpuTicks();
+      // Time: what is measured is the processor time of a while in which nothing happens.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return cpuTicks() - before <= 5;
+    });
   });
 });
 
@@ -143,7 +147,10 @@ function cpuTicks(): number {
 
 kvmTest('a process that ends does not wait for a guest that sleeps', () => {
   const argv = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'asleep.ts')];
-  const { status, signal, stderr } = spawnSync(process.execPath, argv, { timeout: 20_000, killSignal: 'SIGKILL' });
+  const { status, signal, stderr } = spawnSync(process.execPath, argv, {
+    timeout: patience(20_000),
+    killSignal: 'SIGKILL',
+  });
   assert.deepEqual([status, signal, `${stderr}`], [7, null, '']);
 });
 
@@ -155,7 +162,11 @@ kvmTest('regression: the loop of exits does not stay behind in the code of a les
     join(import.meta.dirname, 'ringing.ts'),
     `${EXITS}`,
   ];
-  const { stdout } = spawnSync(process.execPath, argv, { timeout: 60_000, encoding: 'utf8', maxBuffer: 2 ** 28 });
+  const { stdout } = spawnSync(process.execPath, argv, {
+    timeout: patience(60_000),
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  });
   assert.ok(stdout.includes(`\n${EXITS} exits\n`), stdout.slice(-500));
   const compiled = stdout.split('\n').filter((line) => line.includes('<JSFunction runSlice '));
   assert.match(compiled.join('\n'), /completed compiling .*target TURBOFAN/);

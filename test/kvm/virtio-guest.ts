@@ -6,6 +6,7 @@ import type { Vm } from '../../src/kvm/vm.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 import { rideNodeLoop } from '../../src/sys/node-loop.ts';
 import { COUNTS, installHandlers, setUpInterrupts } from '../../src/testing/interrupt-payload.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { type OperandBytes, Payload } from '../../src/testing/payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
 import type { RawGuest } from '../../src/testing/raw-guest.ts';
@@ -14,6 +15,7 @@ import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import { Bus } from '../../src/vmm/bus.ts';
 import { doorbellsOf } from '../../src/vmm/virtio-lines.ts';
+import { kernelTurn } from './kernel-turn.ts';
 import { DONE_PORT } from './run-guest.ts';
 
 /** A write that a driver made. */
@@ -39,7 +41,6 @@ export interface VirtioGuestOptions {
 }
 
 const APIC_EOI = 0xfee0_00b0;
-const SLICE_MS = 2;
 
 export class VirtioGuest implements AsyncDisposable {
   readonly memory = new Bus();
@@ -102,17 +103,18 @@ export class VirtioGuest implements AsyncDisposable {
 
   /** Lets interrupts in until a handler has run once more than `before` said. */
   async interrupted(which: 0 | 1 | 2, before: readonly number[]): Promise<void> {
-    for (let tries = 0; (this.handled[which] as number) <= (before[which] as number); tries++) {
-      if (tries > 2000) throw new Error(`no interrupt: ${this.handled}`);
-      await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
+    await eventually('an interrupt', async () => {
       await this.run('window');
-    }
+      return (this.handled[which] as number) > (before[which] as number);
+    });
   }
 
   /** Lets in whatever comes. Gives how often each handler has run after that. */
   async quiet(): Promise<readonly number[]> {
     for (let i = 0; i < 5; i++) {
-      await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
+      // The loop of the device takes its turn in this one.
+      await new Promise((resolve) => setImmediate(resolve));
+      kernelTurn(this.vm);
       await this.run('window');
     }
     return this.handled;

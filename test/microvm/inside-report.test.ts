@@ -1,14 +1,17 @@
 // test/microvm: what the lines of the tests inside amount to, whatever happens in the middle of them.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import { InsideReport, insideScript } from './inside-report.ts';
+import { InsideReport } from './inside-report.ts';
 
 const record = (outcome: string, name: string, detail = ''): string =>
   JSON.stringify({ outcome, name, line: 1, detail });
 
 function reportOf(...lines: readonly string[]): InsideReport {
-  const report = new InsideReport();
+  const report = new InsideReport(2);
   for (const line of lines) report.accept(line);
   report.close();
   return report;
@@ -50,23 +53,42 @@ for (const [what, lines, expected] of faults) {
   });
 }
 
-test('what a test wants to be seen is told at once, other output is kept for whoever fails', () => {
-  const report = new InsideReport();
-  assert.equal(report.accept('BELFRY note 42 µs'), '     42 µs');
+test('what a test wants to be seen is news, what it does is told, other output is kept for whoever fails', () => {
+  const report = new InsideReport(2);
+  assert.deepEqual(report.accept('BELFRY file a.test.ts'), { text: 'a.test.ts, 1 of 2', isNews: true });
+  assert.deepEqual(report.accept(record('started', 'one')), { text: '     one', isNews: false });
+  assert.deepEqual(report.accept('BELFRY note 42 µs'), { text: '     42 µs', isNews: true });
   assert.equal(report.accept('chatter'), undefined);
+  assert.deepEqual(report.accept(record('passed', 'one')), { text: 'ok   one', isNews: false });
+  assert.deepEqual(report.results, [], 'the file may yet have to be run again');
+  assert.equal(report.accept('BELFRY exit 0'), undefined);
+  assert.equal(report.results.length, 1);
+  assert.deepEqual(report.accept('BELFRY file b.test.ts'), { text: 'b.test.ts, 2 of 2', isNews: true });
+  assert.match(report.accept('BELFRY exit silence')?.text ?? '', /^FAIL the whole file\n *ended with silence$/);
 });
 
-test('the script runs every file, whatever becomes of the others, and says how each ended', () => {
-  const script = insideScript('/bin/false', ["it's.test.ts", 'b.test.ts'], 9);
-  const printed = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' });
-  assert.deepEqual(printed.trimEnd().split('\n'), [
-    ...["BELFRY file it's.test.ts", 'BELFRY exit 1'],
-    ...['BELFRY file b.test.ts', 'BELFRY exit 1'],
-  ]);
+test('every file is run, whatever becomes of the others, and it is said how each ended', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-inside-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const files = ['good.test.mjs', 'bad.test.mjs', 'nowhere.mjs'].map((name) => join(folder, name));
+  for (const [i, file] of files.slice(0, 2).entries())
+    writeFileSync(file, `import { test } from 'node:test';\ntest('one', () => { if (${i}) throw new Error('why'); });`);
+  const words = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'run-files.ts'), ...files];
+  const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
+  const report = new InsideReport(files.length);
+  for (const line of execFileSync(process.execPath, words, { encoding: 'utf8', env }).split('\n')) report.accept(line);
+  assert.deepEqual(
+    report.results.map(({ file, name, outcome }) => [basename(file), name, outcome]),
+    [
+      ['good.test.mjs', 'one', 'passed'],
+      ['bad.test.mjs', 'one', 'failed'],
+      ['nowhere.mjs', 'the whole file', 'failed'],
+    ],
+  );
 });
 
 test('a file that is given up is as if it had not begun, and those before it stay', () => {
-  const report = new InsideReport();
+  const report = new InsideReport(2);
   const lines = [
     ...['BELFRY file a.test.ts', record('started', 'one'), record('passed', 'one'), 'BELFRY exit 0'],
     ...['BELFRY file b.test.ts', record('started', 'two'), record('passed', 'two'), record('started', 'three')],

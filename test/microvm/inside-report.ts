@@ -1,6 +1,6 @@
 // test/microvm: reads what the tests inside print: records of scripts/test-reporter.ts, file by file, among other lines.
+import type { Ended } from '../../scripts/run-node.ts';
 import type { TestRecord } from '../../scripts/test-reporter.ts';
-import { quoted } from './bed/outer-script.ts';
 
 /** What came of one test inside. */
 export interface InsideResult {
@@ -12,53 +12,62 @@ export interface InsideResult {
 }
 
 const FILE = /^BELFRY file (.*)$/;
-const EXIT = /^BELFRY exit (\d+)$/;
+const EXIT = /^BELFRY exit (.*)$/;
 const NOTE = /^BELFRY note (.*)$/;
+/** The exit of a file that was killed because it made no progress. */
+const SILENT = 'silence';
 const OUTPUT_LINES_MAX = 60;
 
-/** The shell script that runs `files` one after the other, each bounded in time, so that `InsideReport` understands. */
-export function insideScript(node: string, files: readonly string[], fileTimeoutSeconds: number): string {
-  const run = `timeout -s KILL ${fileTimeoutSeconds} ${quoted(node)} --disable-warning=ExperimentalWarning`;
-  return [
-    `for file in ${files.map(quoted).join(' ')}; do`,
-    '  echo "BELFRY file $file"',
-    `  ${run} --test-reporter=./scripts/test-reporter.ts "$file" 2>&1 </dev/null`,
-    '  echo "BELFRY exit $?"',
-    'done',
-  ].join('\n');
-}
+/** The lines before and after what a test file prints. */
+export const fileBegins = (file: string): string => `BELFRY file ${file}`;
+export const fileEnds = (exit: Ended['exit']): string => `BELFRY exit ${exit ?? SILENT}`;
 
 /** What a test inside wants to be seen at once, in one line. */
 export function note(line: string): void {
   console.log(`BELFRY note ${line}`);
 }
 
+/** What is worth telling somebody who waits; `isNews` even if only little is told. */
+export interface Told {
+  readonly text: string;
+  readonly isNews: boolean;
+}
+
 /** Collects results line by line. A file that crashes, hangs or holds no test is a failure. */
 export class InsideReport {
   readonly #results: InsideResult[] = [];
+  readonly #fileCount: number;
+  readonly #done = new Set<string>();
   #file = '';
   #open: string[] = [];
   #ended = 0;
   #output: string[] = [];
 
-  get results(): readonly InsideResult[] {
-    return this.#results;
+  /** @param fileCount how many files will be run, to tell how far it is. */
+  constructor(fileCount: number) {
+    this.#fileCount = fileCount;
   }
 
-  /** What this line is worth telling somebody who waits, if it is. */
-  accept(line: string): string | undefined {
+  /** Those of the files that are done. */
+  get results(): readonly InsideResult[] {
+    return this.#results.slice(0, this.#file === '' ? undefined : this.#ended);
+  }
+
+  accept(line: string): Told | undefined {
     const [, file] = FILE.exec(line) ?? [];
-    if (file !== undefined) this.#begin(file);
-    else if (line.startsWith('{"outcome":')) return this.#record(JSON.parse(line) as TestRecord);
-    else if (EXIT.test(line)) return this.#end(Number(EXIT.exec(line)?.[1]));
-    else if (NOTE.test(line)) return `     ${NOTE.exec(line)?.[1]}`;
-    else this.#keep(line);
+    if (file !== undefined) return this.#begin(file);
+    if (line.startsWith('{"outcome":')) return this.#record(JSON.parse(line) as TestRecord);
+    const [, exit] = EXIT.exec(line) ?? [];
+    if (exit !== undefined) return this.#end(exit);
+    const [, noted] = NOTE.exec(line) ?? [];
+    if (noted !== undefined) return { text: `     ${noted}`, isNews: true };
+    this.#keep(line);
     return undefined;
   }
 
-  /** To be called when no more lines will come: whoever ran the script may have died in the middle of a file. */
-  close(): string | undefined {
-    return this.#file === '' ? undefined : this.#end(undefined);
+  /** To be called when no more lines will come: whoever ran the files may have died in the middle of one. */
+  close(): Told | undefined {
+    return this.#file === '' ? undefined : this.#end('nobody to say how');
   }
 
   /** The file that was being run is to be run again: what came of it is forgotten. Which files are done is in `results`. */
@@ -67,40 +76,42 @@ export class InsideReport {
     this.#file = '';
   }
 
-  #begin(file: string): void {
+  #begin(file: string): Told {
     this.#file = file;
     this.#open = [];
     this.#ended = this.#results.length;
     this.#output = [];
+    return { text: `${file}, ${this.#done.size + 1} of ${this.#fileCount}`, isNews: true };
   }
 
-  #record({ outcome, name, detail }: TestRecord): string | undefined {
+  #record({ outcome, name, detail }: TestRecord): Told | undefined {
     if (outcome === 'started') {
       this.#open.push(name);
-      return undefined;
+      return { text: `     ${name}`, isNews: false };
     }
     const begun = this.#open.indexOf(name);
     if (begun >= 0) this.#open.splice(begun, 1);
     return outcome === 'held' ? undefined : this.#add({ name, outcome, detail });
   }
 
-  #end(exitCode: number | undefined): string | undefined {
+  #end(exit: string): Told | undefined {
     const own = this.#results.slice(this.#ended);
-    const expected = own.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
-    const isWhole = exitCode === expected && this.#open.length === 0 && own.length > 0;
+    const expected = own.some(({ outcome }) => outcome === 'failed') ? '1' : '0';
+    const isWhole = exit === expected && this.#open.length === 0 && own.length > 0;
     const where = this.#open.length > 0 ? `, in "${this.#open.at(-1)}"` : '';
-    const how = own.length === 0 && exitCode === 0 ? 'holds no test' : `ended with ${exitCode ?? 'nobody to say how'}`;
+    const how = own.length === 0 && exit === '0' ? 'holds no test' : `ended with ${exit}`;
     const detail = [`${how}${where}`, ...this.#output].join('\n');
-    const said = isWhole ? undefined : this.#add({ name: 'the whole file', outcome: 'failed', detail });
+    const told = isWhole ? undefined : this.#add({ name: 'the whole file', outcome: 'failed', detail });
+    this.#done.add(this.#file);
     this.#file = '';
-    return said;
+    return told;
   }
 
-  #add(result: Omit<InsideResult, 'file'>): string {
+  #add(result: Omit<InsideResult, 'file'>): Told {
     this.#results.push({ file: this.#file, ...result });
     const mark = { passed: 'ok  ', failed: 'FAIL', skipped: 'skip' }[result.outcome];
     const detail = result.outcome === 'passed' ? '' : `\n${result.detail.replaceAll(/^/gm, '     ')}`;
-    return `${mark} ${result.name}${detail}`;
+    return { text: `${mark} ${result.name}${detail}`, isNews: result.outcome === 'failed' };
   }
 
   #keep(line: string): void {

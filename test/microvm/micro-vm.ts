@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { patience } from '../../src/testing/patience.ts';
 import { Transcript } from './transcript.ts';
 
 const BELFRY = join(import.meta.dirname, '../../bin/belfry.ts');
 const FOLDER = process.env.BELFRY_GUEST_FILES ?? '/boot';
 const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off panic=-1';
-/** For one thing to happen; an emulated guest boots in ten seconds on a quiet machine. */
-const PATIENCE_MS = 150_000;
+/** For one thing to happen; a guest boots in a second, an emulated one in ten. */
+const LIMIT_MS = 60_000;
 /** Of a second, in /proc: USER_HZ. */
 const TICKS = 100;
 
@@ -58,12 +59,12 @@ export class MicroVm implements AsyncDisposable {
 
   /** Waits until the console shows `pattern`. */
   shows(pattern: RegExp): Promise<RegExpExecArray> {
-    return this.console.shows(pattern, PATIENCE_MS);
+    return this.console.shows(pattern, patience(LIMIT_MS));
   }
 
   /** Waits until `belfry run` says `pattern`. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
-    return this.words.shows(pattern, PATIENCE_MS);
+    return this.words.shows(pattern, patience(LIMIT_MS));
   }
 
   /** Processor seconds of all its threads so far, the guest's included. */
@@ -75,7 +76,7 @@ export class MicroVm implements AsyncDisposable {
 
   /** Waits until it has ended by itself. */
   async ended(): Promise<Ended> {
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE_MS);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), patience(LIMIT_MS));
     await this.#closed;
     clearTimeout(timer);
     const everything = `${this.console.tail}\n${this.words.tail}`;

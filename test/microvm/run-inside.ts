@@ -6,23 +6,26 @@ import { join } from 'node:path';
 import type { FetchOptions } from '../../guests/debian-packages.ts';
 import { runGuestProcess } from '../../guests/guest-process.ts';
 import { Kvm } from '../../src/kvm/kvm.ts';
+import { SLOWNESS_VARIABLE, slowness } from '../../src/testing/patience.ts';
 import { owesNothing } from './bed/bed-disk.ts';
 import { writeGuestFiles } from './bed/guest-files.ts';
-import { quoted } from './bed/outer-script.ts';
 import { runInBed, SilentBedError } from './bed/run-in-bed.ts';
-import { InsideReport, type InsideResult, insideScript } from './inside-report.ts';
+import { InsideReport, type InsideResult, type Told } from './inside-report.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
 /** Test files that make no sense elsewhere, and are no stage's own. */
 const MICROVM = 'test/microvm/inside/*.ts';
 /** Those of other stages that a machine without KVM skips: a bed each, so that both end at about the same time. */
 const SKIPPED_HERE = ['test/cli/run.test.ts', 'test/kvm/*.test.ts'] as const;
-const FILE_TIMEOUT_SECONDS = 480;
+/** How much slower than this machine the emulated one is, for limits. */
+const EMULATION = 10;
+const RUN_FILES = 'test/microvm/run-files.ts';
 
 export interface InsideOptions extends FetchOptions {
-  readonly timeoutMs: number;
-  /** Told as it goes, a few words or lines at a time. */
-  readonly onProgress: (text: string) => void;
+  /** Told as it goes: what is being done, or how a test came out; `isNews` even if only little is told. */
+  readonly onProgress: (text: string, isNews: boolean) => void;
+  /** Told every result once the file of the test is done. */
+  readonly onResult?: (result: InsideResult) => void;
   /** Which of the files, by a part of their path; all when absent. */
   readonly only?: string;
 }
@@ -39,18 +42,29 @@ export async function runInside(options: InsideOptions): Promise<readonly Inside
       .filter((file) => file.includes(options.only ?? ''))
       .sort(),
   );
-  options.onProgress(isHere ? 'on this machine' : 'in a Linux with kvm-amd, on a processor QEMU emulates');
+  options.onProgress(isHere ? 'on this machine' : 'in a Linux with kvm-amd, on a processor QEMU emulates', true);
   const run = isHere ? runHere : runThere;
   const results = await Promise.all(
-    groups.filter(({ length }) => length > 0).map((files) => runFiles(run, files, options)),
+    groups
+      .filter(({ length }) => length > 0)
+      .map((files, i) => runFiles(run, files, { ...options, onProgress: named(`bed ${i + 1}`, isHere, options) })),
   );
   return results.flat();
 }
 
+/** Its words begin with a name, where there are several. */
+function named(name: string, isHere: boolean, { onProgress }: InsideOptions): InsideOptions['onProgress'] {
+  return isHere ? onProgress : (text, isNews) => onProgress(`${name}: ${text}`, isNews);
+}
+
 async function runFiles(run: Run, files: readonly string[], options: InsideOptions): Promise<readonly InsideResult[]> {
-  const report = new InsideReport();
-  const tell = (text: string | undefined): void => {
-    if (text !== undefined) options.onProgress(text);
+  const report = new InsideReport(files.length);
+  let toldCount = 0;
+  const tell = (told: Told | undefined): void => {
+    if (told !== undefined) options.onProgress(told.text, told.isNews);
+    const { results } = report;
+    for (const result of results.slice(toldCount)) options.onResult?.(result);
+    toldCount = results.length;
   };
   await run(files, report, (line) => tell(report.accept(line)), options);
   tell(report.close());
@@ -76,14 +90,13 @@ type Run = (
   options: InsideOptions,
 ) => Promise<void>;
 
-const runHere: Run = async (files, _report, onLine, { timeoutMs, ...options }) => {
+const runHere: Run = async (files, _report, onLine, { signal, ...options }) => {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-microvm-'));
   try {
     await writeGuestFiles(folder, options);
-    const script = `cd ${quoted(CHECKOUT)}\n${insideScript(process.execPath, files, FILE_TIMEOUT_SECONDS)}`;
-    const environment = { BELFRY_GUEST_FILES: folder };
-    const command = { file: '/bin/sh', words: ['-c', script], environment };
-    await runGuestProcess(command, { timeoutMs, onLine, ...(options.signal && { signal: options.signal }) });
+    const words = ['--disable-warning=ExperimentalWarning', join(CHECKOUT, RUN_FILES), ...files];
+    const command = { file: process.execPath, words, environment: { BELFRY_GUEST_FILES: folder } };
+    await runGuestProcess(command, { onLine, ...(signal && { signal }) });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -95,11 +108,11 @@ const runThere: Run = async (files, report, onLine, options) => {
     await runInOneBed(files, onLine, options);
   } catch (error) {
     if (!(error instanceof SilentBedError)) throw error;
-    options.onProgress(error.message);
+    options.onProgress(error.message, true);
     if (!owesNothing(error.disk)) return onLine(error.message);
     report.abandon();
     const done = new Set(report.results.map(({ file }) => file));
-    options.onProgress('its disk owes it nothing; the rest goes on in another bed');
+    options.onProgress('its disk owes it nothing; the rest goes on in another bed', true);
     const left = files.filter((file) => !done.has(file));
     await runInOneBed(left, onLine, options);
   }
@@ -108,11 +121,11 @@ const runThere: Run = async (files, report, onLine, options) => {
 async function runInOneBed(
   files: readonly string[],
   onLine: (line: string) => void,
-  options: InsideOptions,
+  { onProgress, ...options }: InsideOptions,
 ): Promise<void> {
-  const environment = { BELFRY_GUEST_FILES: '/boot' };
-  const script = insideScript('node', files, FILE_TIMEOUT_SECONDS);
-  const { imageMs, bootMs, totalMs } = await runInBed(['sh', '-c', script], { ...options, environment, onLine });
-  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-  options.onProgress(`disk made in ${seconds(imageMs)}, booted in ${seconds(bootMs)}, all in ${seconds(totalMs)}`);
+  const environment = { BELFRY_GUEST_FILES: '/boot', [SLOWNESS_VARIABLE]: String(slowness() * EMULATION) };
+  const words = ['node', '--disable-warning=ExperimentalWarning', RUN_FILES, ...files];
+  const onStage = (doing: string): void => onProgress(doing, true);
+  const { totalMs } = await runInBed(words, { ...options, environment, onLine, onStage });
+  onProgress(`ended after ${(totalMs / 1000).toFixed(1)} s`, true);
 }

@@ -31,8 +31,8 @@ export class Transcript {
   }
 
   /** Waits for `pattern` after what was waited for before. Fails with the tail when the program ends first. */
-  async shows(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray> {
-    const deadline = performance.now() + timeoutMs;
+  async shows(pattern: RegExp, limitMs: number): Promise<RegExpExecArray> {
+    const deadline = performance.now() + limitMs;
     for (;;) {
       const match = pattern.exec(this.#text.slice(this.#read));
       if (match !== null) {

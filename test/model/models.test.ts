@@ -8,13 +8,17 @@ import { DEADLOCK, type ModelCase, modelCases } from '../../scripts/model-cases.
 import { formatTable } from '../../scripts/model-table.ts';
 import { checkModels, isGood, uncheckedClaims, unreachedSteps } from '../../scripts/model-verdicts.ts';
 import { counterexample, missingPrograms } from '../../scripts/spin.ts';
+import { tellProgress } from '../progress.ts';
 
 const MODELS = join(import.meta.dirname, '../../model');
 const missing = missingPrograms();
 const skip = missing.length > 0 && `peer missing: ${missing.join(', ')}`;
 
 test('every model holds, every mutant breaks what it should, and every step was gone through', { skip }, async (t) => {
-  const verdicts = await checkModels(MODELS, modelCases);
+  let done = 0;
+  const verdicts = await checkModels(MODELS, modelCases, ({ model, variant, seconds }) =>
+    tellProgress(`${++done} of ${modelCases.length} searches: ${model}, ${variant} (${seconds.toFixed(1)} s)`),
+  );
   t.diagnostic(`\n${formatTable(verdicts)}`);
   assert.deepEqual(
     verdicts.filter((verdict) => !isGood(verdict)).map(({ steps, ...verdict }) => verdict),

@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { patience } from '../../src/testing/patience.ts';
 import { startBelfry } from '../cli/belfry-process.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -40,7 +41,12 @@ function npm(cwd: string, ...args: string[]): void {
 }
 
 function run(program: string, ...args: string[]): SpawnSyncReturns<string> {
-  return spawnSync(program, args, { cwd: user, env: { ...process.env, ...env }, encoding: 'utf8', timeout: 60_000 });
+  return spawnSync(program, args, {
+    cwd: user,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    timeout: patience(60_000),
+  });
 }
 
 before(() => {

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stress } from '../../bench/stress/stress.ts';
 import type { Mutation } from '../../bench/stress/stress-job.ts';
+import { tellProgress } from '../progress.ts';
 
 const REQUESTS = 1e6;
-/** On a machine that is busy with other things, fewer requests have to do. */
-const TIMEOUT_MS = 90_000;
-const REQUESTS_MIN = 50_000;
 const seed = Math.floor(Math.random() * 2 ** 40);
+/** It takes as long as it takes; the runner sees that it goes on. */
+const UNHURRIED = { timeoutMs: Number.POSITIVE_INFINITY, onProgress: (line: string) => tellProgress(line) };
 
 const mutants: readonly (readonly [mutation: Mutation, lost: string, what: string])[] = [
   ['driver-forgets', 'call', 'a driver that asks for calls and sleeps without a last look'],
@@ -16,8 +16,8 @@ const mutants: readonly (readonly [mutation: Mutation, lost: string, what: strin
 ];
 
 for (const [mutation, lost, what] of mutants) {
-  test(`§2.7.10.1 the watcher catches ${what}, and reports both sides`, { timeout: 120_000 }, async () => {
-    const { stall } = await stress({ requests: REQUESTS, seed, mutation, timeoutMs: TIMEOUT_MS });
+  test(`§2.7.10.1 the watcher catches ${what}, and reports both sides`, async () => {
+    const { stall } = await stress({ requests: REQUESTS, seed, mutation, ...UNHURRIED });
     assert.equal(stall?.kind, lost, `seed ${seed}`);
     for (const says of [
       `lost ${lost}`,
@@ -31,12 +31,10 @@ for (const [mutation, lost, what] of mutants) {
   });
 }
 
-test(`§2.7.10.1 ${REQUESTS} requests, with EVENT_IDX and without: no kick, no call and no request is lost`, {
-  timeout: 120_000,
-}, async (t) => {
-  const result = await stress({ requests: REQUESTS, seed, timeoutMs: TIMEOUT_MS });
+test(`§2.7.10.1 ${REQUESTS} requests, with EVENT_IDX and without: no kick, no call and no request is lost`, async (t) => {
+  const result = await stress({ requests: REQUESTS, seed, ...UNHURRIED });
   assert.equal(result.stall, undefined, `seed ${seed}\n${result.stall?.report}`);
-  assert.ok(result.requests >= REQUESTS_MIN, `only ${result.requests} requests in ${result.seconds} s`);
+  assert.ok(result.requests >= REQUESTS, `only ${result.requests} requests in ${result.seconds} s`);
   // Both sides really slept, and were really spared notifications.
   assert.ok(Math.min(result.driverSleeps, result.deviceSleeps) > 500, JSON.stringify(result));
   assert.ok(result.kicks < result.requests / 2 && result.calls < result.batches, JSON.stringify(result));

@@ -102,6 +102,80 @@ const plainWords: Rule = {
   good: [{ path: 'docs/a.md', text: 'Once mastered, it is easy.' }],
 };
 
+/** Files that break `unhurriedTests`: a ratchet, from which files are only taken away. */
+const HURRIED: readonly string[] = [
+  'src/daemon/process-end.test.ts',
+  'src/stores/copy-guard.test.ts',
+  'src/stores/full-tmpfs.test.ts',
+  'src/stores/image-format.test.ts',
+  'src/stores/mapped-file.test.ts',
+  'src/stores/sync-file.test.ts',
+  'src/sys/cpu.test.ts',
+  'src/sys/file.test.ts',
+  'src/sys/node-loop.test.ts',
+  'src/sys/process-signals.test.ts',
+  'src/sys/timer-fd.test.ts',
+  'src/testing/transport-conformance.ts',
+  'test/vhost-user/back-end-gone.test.ts',
+  'test/vhost-user/bad-messages.test.ts',
+  'test/vhost-user/bench-verify.test.ts',
+  'test/vhost-user/hand-over.test.ts',
+  'test/vhost-user/late-restarts.test.ts',
+  'test/vhost-user/module-device.test.ts',
+  'test/vhost-user/rings.test.ts',
+  'test/vhost-user/sequences/recorded-machine.ts',
+  'test/vhost-user/sequences/recorder.ts',
+  'test/vhost-user/sequences/storage-daemon.ts',
+  'test/vhost-user/server.test.ts',
+  'test/vhost-user/threads.test.ts',
+  'test/vhost-user/vhost-user-disk.test.ts',
+];
+
+const isTesting = (path: string): boolean => isTest(path) || /^(?:test|src\/testing)\/.*\.ts$/.test(path);
+
+/** A number, or a constant that stands for one. */
+const FIXED = String.raw`(?:\d[\d_.e]*|[A-Z][A-Z\d_]*\b)`;
+const HURRY = new RegExp(
+  [
+    // Promises: setTimeout(20), sleep(IDLE_MS). Callbacks: setTimeout(f, 20), setTimeout(f, LIMIT_MS, argument).
+    String.raw`\b(?:setTimeout|sleep|pause)\(${FIXED}[,)]`,
+    String.raw`\bsetTimeout\(.*, ${FIXED}(?:, ['\w]+)?\)`,
+    String.raw`\bAtomics\.wait\((?:[^,]*,){3} ${FIXED}\)`,
+    String.raw`\b(?:timeout|timeoutMs): ${FIXED}`,
+  ].join('|'),
+);
+
+const unhurriedTests: Rule = {
+  name: 'a test waits for events, and its limits stretch by patience(); where time itself is meant, a line "// Time: why" says so',
+  appliesTo: (path) => isTesting(path) && !isTidy(path) && !HURRIED.includes(path),
+  findings({ text }) {
+    const lines = text.split('\n');
+    return lines.flatMap((line, i) => {
+      const isMeant = /\/\/ Time: \S/.test(lines[i - 1] ?? '');
+      return HURRY.test(line) && !isMeant ? [`line ${i + 1}: ${line.trim()}`] : [];
+    });
+  },
+  bad: [
+    { path: 'src/a.test.ts', text: 'await setTimeout(20);' },
+    { path: 'test/a.ts', text: 'await sleep(IDLE_MS);' },
+    { path: 'test/a.ts', text: 'await new Promise((resolve) => setTimeout(resolve, 50));' },
+    { path: 'test/a.ts', text: "setTimeout(resolve, 1_000, 'late');" },
+    { path: 'test/a.ts', text: "setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);" },
+    { path: 'test/a.ts', text: 'Atomics.wait(words, 0, 0, 200);' },
+    { path: 'src/testing/a.ts', text: "test('it ends', { timeout: 60_000 }, () => {});" },
+    { path: 'src/a.test.ts', text: 'spawnSync(program, { timeout: TIMEOUT_MS });' },
+    { path: 'src/a.test.ts', text: '// Time: why\n\nawait setTimeout(20);' },
+  ],
+  good: [
+    { path: 'src/a.test.ts', text: "await eventually('an answer', () => answer !== undefined);" },
+    { path: 'src/a.test.ts', text: "test('it ends', { timeout: patience(60_000) }, () => {});" },
+    { path: 'src/a.test.ts', text: 'setTimeout(() => child.kill(), patience(LIMIT_MS));' },
+    { path: 'src/a.test.ts', text: 'await new Promise((resolve) => setTimeout(resolve, delayMs));' },
+    { path: 'src/a.test.ts', text: '  // Time: what is tested is a time.\n  await setTimeout(20);' },
+    { path: 'src/a.test.ts', text: 'Atomics.wait(words, 0, 0);' },
+  ],
+};
+
 export const houseRules: readonly Rule[] = [
   plainNames,
   firstLineSpeaks,
@@ -110,4 +184,5 @@ export const houseRules: readonly Rule[] = [
   noBufferBelow,
   nothingLeftOpen,
   plainWords,
+  unhurriedTests,
 ];

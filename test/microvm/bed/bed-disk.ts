@@ -2,17 +2,15 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runGuestProcess } from '../../../guests/guest-process.ts';
+import { eventually, patience } from '../../../src/testing/patience.ts';
 import type { QueueReport } from '../../../src/transports/queue/queue-report.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../../..');
-const LISTEN_TIMEOUT_MS = 20_000;
 const ANSWER_TIMEOUT_MS = 5_000;
 
 export interface BedDiskOptions {
   readonly image: string;
   readonly socket: string;
-  /** When it ends at the latest. */
-  readonly timeoutMs: number;
   /** What it says of problems. */
   readonly onLine: (line: string) => void;
 }
@@ -30,13 +28,13 @@ export class BedDisk implements AsyncDisposable {
   #pid = 0;
   #onState: (state: DiskState) => void = () => {};
 
-  private constructor({ image, socket, timeoutMs, onLine }: BedDiskOptions) {
+  private constructor({ image, socket, onLine }: BedDiskOptions) {
     this.#onLine = onLine;
     const words = ['serve', 'blk', image, '--read-only', '--once', '--json', '--socket', socket];
     const onStart = (pid: number): void => {
       this.#pid = pid;
     };
-    const options = { timeoutMs, onLine: this.#take, onStart, signal: this.#abort.signal };
+    const options = { onLine: this.#take, onStart, signal: this.#abort.signal };
     this.#ended = runGuestProcess({ file: join(CHECKOUT, 'belfry'), words }, options)
       .catch(() => {})
       .then(() => {
@@ -46,11 +44,14 @@ export class BedDisk implements AsyncDisposable {
 
   static async serve(options: BedDiskOptions): Promise<BedDisk> {
     const disk = new BedDisk(options);
-    const deadline = performance.now() + LISTEN_TIMEOUT_MS;
-    while (!disk.#isListening && !disk.#isOver && performance.now() < deadline) await sleep(20);
-    if (disk.#isListening) return disk;
-    await disk[Symbol.asyncDispose]();
-    throw new Error(`belfry serve did not offer the disk of the test bed within ${LISTEN_TIMEOUT_MS / 1000} s`);
+    try {
+      await eventually('belfry serve offers the disk of the test bed', () => disk.#isListening || disk.#isOver);
+      if (disk.#isListening) return disk;
+      throw new Error('belfry serve ended before it offered the disk of the test bed');
+    } catch (error) {
+      await disk[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   readonly #take = (line: string): void => {
@@ -66,7 +67,7 @@ export class BedDisk implements AsyncDisposable {
     this.#onState = resolve;
     if (!this.#isOver) process.kill(this.#pid, 'SIGUSR2');
     const tooLate = new AbortController();
-    const silence = sleep(ANSWER_TIMEOUT_MS, undefined, { signal: tooLate.signal }).catch(() => undefined);
+    const silence = sleep(patience(ANSWER_TIMEOUT_MS), undefined, { signal: tooLate.signal }).catch(() => undefined);
     const state = await Promise.race([promise, silence]);
     tooLate.abort();
     return state;

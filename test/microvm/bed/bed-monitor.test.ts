@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { findExecutable } from '../../../guests/guest-programs.ts';
-import { eventually } from '../../../src/testing/raw-front-end.ts';
+import { eventually } from '../../../src/testing/patience.ts';
+import { isListening } from '../../guest/back-end.ts';
 import { askMonitor, threadsOf } from './bed-monitor.ts';
 
 function socketFor(t: TestContext): string {
@@ -24,7 +25,7 @@ test('QEMU says where its processor is and what it waits for, and the kernel wha
   const words = ['-accel', 'tcg', '-S', '-nodefaults', '-display', 'none', '-qmp', `unix:${socket},server=on,wait=off`];
   const child = spawn(qemu, words, { stdio: 'ignore' });
   t.after(() => child.kill('SIGKILL'));
-  await eventually('its monitor listens', () => existsSync(socket));
+  await eventually('its monitor listens', () => isListening(socket));
   const text = await askMonitor(socket);
   assert.match(text, /^info status:\nVM status: paused/m);
   assert.equal(text.match(/RIP=000000000000fff0 .* HLT=0/g)?.length ?? text.match(/EIP=0000fff0 .* HLT=0/g)?.length, 2);

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { patience } from '../../../src/testing/patience.ts';
 
 const ANSWER_TIMEOUT_MS = 5_000;
 const BETWEEN_LOOKS_MS = 500;
@@ -19,7 +20,7 @@ interface QmpMessage {
 /** What QEMU's monitor at `socket` says of its machine, for a person to read; or why it says nothing. Never throws. */
 export async function askMonitor(socket: string): Promise<string> {
   const connection = createConnection(socket);
-  const tooLate = setTimeout(() => connection.destroy(), ANSWER_TIMEOUT_MS);
+  const tooLate = setTimeout(() => connection.destroy(), patience(ANSWER_TIMEOUT_MS));
   const lines = createInterface({ input: connection });
   let why = 'it does not answer';
   connection.on('error', (error) => {
@@ -45,6 +46,7 @@ export async function askMonitor(socket: string): Promise<string> {
     for (const line of QUESTIONS) {
       const answer = await ask({ execute: 'human-monitor-command', arguments: { 'command-line': line } });
       answers.push(`${line}:\n${answer.replaceAll('\r', '').replaceAll(FLOATING_POINT, '').trim()}`);
+      // Time: a processor that goes round in circles is somewhere else a while later.
       if (line.startsWith('info registers')) await sleep(BETWEEN_LOOKS_MS);
     }
   } catch (error) {

@@ -9,6 +9,7 @@ import type { FetchOptions } from '../../../guests/debian-packages.ts';
 import { PeerMissingError } from '../../../guests/guest-peer.ts';
 import type { GuestProgram } from '../../../guests/guest-programs.ts';
 import { findExecutable, programsWithLibraries, staticBusybox } from '../../../guests/guest-programs.ts';
+import { patience } from '../../../src/testing/patience.ts';
 import { writeGuestFiles } from './guest-files.ts';
 
 const run = promisify(execFile);
@@ -113,7 +114,11 @@ const LOAD_ALL = `
  */
 async function warmCompileCache(scratch: string): Promise<void> {
   const cache = { NODE_COMPILE_CACHE: join(scratch, 'compiled'), NODE_COMPILE_CACHE_PORTABLE: '1' };
-  const options = { cwd: join(scratch, 'belfry'), env: { ...process.env, ...cache }, timeout: WARM_TIMEOUT_MS };
+  const options = {
+    cwd: join(scratch, 'belfry'),
+    env: { ...process.env, ...cache },
+    timeout: patience(WARM_TIMEOUT_MS),
+  };
   const words = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', LOAD_ALL];
   // A worker's module has no work here and throws; it was compiled all the same.
   await run(process.execPath, words, options).catch(() => {});

@@ -10,6 +10,7 @@ import { PeerMissingError } from '../../../guests/guest-peer.ts';
 import { runGuestProcess } from '../../../guests/guest-process.ts';
 import { findExecutable, staticBusybox } from '../../../guests/guest-programs.ts';
 import { guestInitramfs, scriptEntry } from '../../../guests/initramfs.ts';
+import { patience, Silence } from '../../../src/testing/patience.ts';
 import { describeQueue } from '../../../src/transports/queue/queue-report.ts';
 import { BedDisk, type DiskState } from './bed-disk.ts';
 import { askMonitor, threadsOf } from './bed-monitor.ts';
@@ -19,26 +20,27 @@ import { takeTurn } from './turn.ts';
 
 const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd'];
 const MEMORY_MIB = 2048;
+/** A bed whose beat, which comes every few seconds, is missing for so long on a quiet machine stands still. */
 const SILENCE_MS = 90_000;
 /**
  * QEMU loses an interrupt now and then: its VMRUN and #VMEXIT change the word of pending interrupts without the lock under which a timer
  * changes it. A processor that halts then sleeps for ever, the interrupt in its APIC, unless another comes: so one comes all the time.
  */
 const TICKS = 'nohz=off highres=off';
-/** Longer than the bed by what starting QEMU may take. */
-const DISK_GRACE_MS = 20_000;
+const LOOK_MS = 1000;
+const WAITING_MS = 30_000;
 
 export interface BedOptions extends FetchOptions {
-  /** From the moment QEMU starts. */
-  readonly timeoutMs: number;
   readonly cpus?: number;
   readonly environment?: Readonly<Record<string, string>>;
   /** Every line of the command's output and of the outer kernel's console. */
   readonly onLine: (line: string) => void;
+  /** Told what is being done before the command begins, in a few words. */
+  readonly onStage?: (doing: string) => void;
 }
 
 export interface BedReport {
-  /** Exit code of the command; undefined when the bed did not come to its end in time, or died. */
+  /** Exit code of the command; undefined when the bed died before it ended. */
   readonly exitCode: number | undefined;
   /** Making the image; from starting QEMU to the command; the whole. */
   readonly imageMs: number;
@@ -54,7 +56,9 @@ export interface BedReport {
 export async function runInBed(command: readonly string[], options: BedOptions): Promise<BedReport> {
   const qemu = await findExecutable('qemu-system-x86_64');
   if (qemu === undefined) throw new PeerMissingError('QEMU is not installed: apt-get install qemu-system-x86');
-  using _turn = await takeTurn(() => options.note?.('waiting for another test bed on this machine to end'));
+  const onStage = options.onStage ?? (() => {});
+  using _turn = await takeTurnAloud(onStage);
+  onStage('making its disk');
   const kernel = await findDebianKernel(MODULES, options);
   const folder = await mkdtemp(join(tmpdir(), 'belfry-bed-'));
   try {
@@ -66,12 +70,25 @@ export async function runInBed(command: readonly string[], options: BedOptions):
     const script = commandScript(command, options.environment ?? {});
     await writeFile(join(folder, 'initramfs'), await outerInitramfs(kernel, script, options));
     const imageMs = performance.now() - begin;
-    const { timeoutMs, onLine } = options;
-    const served = { image, socket: socketIn(folder), timeoutMs: timeoutMs + DISK_GRACE_MS, onLine };
-    await using disk = await BedDisk.serve(served);
+    await using disk = await BedDisk.serve({ image, socket: socketIn(folder), onLine: options.onLine });
+    onStage(`booting from the disk, which took ${seconds(imageMs)}`);
     return { ...(await boot(qemu, kernel, { folder, disk }, options)), imageMs, totalMs: performance.now() - begin };
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits for its turn, and says so again and again: that may take longer than anybody would wait for a sign of life. */
+async function takeTurnAloud(onStage: (doing: string) => void): Promise<Disposable> {
+  const tell = (): void => onStage('waiting for another test bed on this machine to end');
+  let again: NodeJS.Timeout | undefined;
+  try {
+    return await takeTurn(() => {
+      tell();
+      again = setInterval(tell, WAITING_MS);
+    });
+  } finally {
+    clearInterval(again);
   }
 }
 
@@ -89,9 +106,9 @@ export class SilentBedError extends Error {
   /** How the queues of its disk stood. */
   readonly disk: DiskState;
 
-  constructor(disk: DiskState, machine: string) {
+  constructor(silentMs: number, disk: DiskState, machine: string) {
     const queues = disk === undefined ? ['its disk does not answer either'] : disk.map(describeQueue);
-    super(`${[`${STOOD_STILL} for ${SILENCE_MS / 1000} s`, ...queues].join('; ')}\n${machine}`);
+    super(`${[`${STOOD_STILL} for ${seconds(silentMs)}`, ...queues].join('; ')}\n${machine}`);
     this.disk = disk;
   }
 }
@@ -103,43 +120,47 @@ async function boot(
   options: BedOptions,
 ): Promise<Pick<BedReport, 'exitCode' | 'bootMs'>> {
   const begin = performance.now();
-  let heardMs = begin;
+  const silence = new Silence();
   let bootMs = 0;
   let exitCode: number | undefined;
   const onLine = (raw: string): void => {
     const line = raw.trimEnd();
-    heardMs = performance.now();
+    silence.end();
     if (line === BEAT) return;
     const ended = ENDED.exec(line);
     if (ended) exitCode = Number(ended[1]);
-    else if (line === UP) bootMs = performance.now() - begin;
-    else if (exitCode === undefined) options.onLine(line.replaceAll(join(folder, 'root'), ''));
+    else if (line === UP) {
+      bootMs = performance.now() - begin;
+      options.onStage?.(`up after ${seconds(bootMs)}`);
+    } else if (exitCode === undefined) options.onLine(line.replaceAll(join(folder, 'root'), ''));
   };
   const command = outerCommand(qemu, kernel.image, folder, options.cpus ?? 1);
-  const { timeoutMs, signal } = options;
   const silent = new AbortController();
   let pid = 0;
   const watch = setInterval(async () => {
-    if (performance.now() - heardMs < SILENCE_MS) return;
+    const silentMs = silence.ms;
+    if (silentMs < patience(SILENCE_MS)) return;
     clearInterval(watch);
-    const threads = threadsOf(pid);
-    const answers = [
-      await askMonitor(monitorIn(folder)),
-      'threads of QEMU, before and after:',
-      threads,
-      threadsOf(pid),
-    ];
-    silent.abort(new SilentBedError(await disk.state(), answers.join('\n')));
-  }, 1000);
+    const machine = await describeMachine(folder, pid);
+    silent.abort(new SilentBedError(silentMs, await disk.state(), machine));
+  }, LOOK_MS);
+  const { signal } = options;
   const stop = signal === undefined ? silent.signal : AbortSignal.any([signal, silent.signal]);
   try {
-    const exit = await runGuestProcess(command, { timeoutMs, onLine, signal: stop, onStart: (id) => (pid = id) });
-    if (exit.kind === 'timed-out') options.onLine(`the test bed did not end in ${timeoutMs / 1000} s`);
+    await runGuestProcess(command, { onLine, signal: stop, onStart: (id) => (pid = id) });
   } finally {
     clearInterval(watch);
   }
   return { exitCode, bootMs };
 }
+
+async function describeMachine(folder: string, pid: number): Promise<string> {
+  const threads = threadsOf(pid);
+  const monitor = await askMonitor(monitorIn(folder));
+  return [monitor, 'threads of QEMU, before and after:', threads, threadsOf(pid)].join('\n');
+}
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 const socketIn = (folder: string): string => join(folder, 'disk.sock');
 const monitorIn = (folder: string): string => join(folder, 'monitor.sock');

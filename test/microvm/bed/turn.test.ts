@@ -1,6 +1,7 @@
 // test/microvm/bed: who comes when all places are taken waits until one is free.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventually } from '../../../src/testing/patience.ts';
 import { takeTurn } from './turn.ts';
 
 test('one more than there are places waits, says so once, and comes when somebody leaves', async () => {
@@ -10,10 +11,18 @@ test('one more than there are places waits, says so once, and comes when somebod
   const first = await takeTurn(onWait, name);
   using _second = await takeTurn(onWait, name);
   assert.equal(waits, 0);
-  const third = takeTurn(onWait, name);
-  const early = await Promise.race([third, new Promise((resolve) => setTimeout(resolve, 50, 'still waits'))]);
-  assert.equal(early, 'still waits');
+  let entered = 0;
+  const enter = async (): Promise<void> => {
+    using _turn = await takeTurn(onWait, name);
+    entered++;
+  };
+  const third = enter();
+  await eventually('the third waits', () => waits === 1);
+  // Whoever comes after it has looked at the same places.
+  const fourth = enter();
+  await eventually('the fourth waits', () => waits === 2);
+  assert.equal(entered, 0);
   first[Symbol.dispose]();
-  (await third)[Symbol.dispose]();
-  assert.equal(waits, 1);
+  await Promise.all([third, fourth]);
+  assert.deepEqual([entered, waits], [2, 2]);
 });

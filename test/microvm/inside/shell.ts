@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../../src/testing/patience.ts';
 import { note } from '../inside-report.ts';
 import { MicroVm } from '../micro-vm.ts';
 
@@ -16,11 +17,14 @@ test('a shell on the serial console answers, the guest idles without work, and i
   note(start);
   vm.type('echo answer=$((6 * 7))');
   await vm.shows(/answer=42/);
-  const before = vm.processorSeconds();
-  await sleep(IDLE_MS);
-  const share = (vm.processorSeconds() - before) / (IDLE_MS / 1000);
-  note(`an idle guest uses ${(100 * share).toFixed(1)} % of a processor`);
-  assert.ok(share < 0.5, 'nobody waits busily');
+  await eventually('a while in which an idle guest uses less than half a processor', async () => {
+    const before = vm.processorSeconds();
+    // Time: what is measured is the processor time of a while in which nothing happens.
+    await sleep(IDLE_MS);
+    const share = (vm.processorSeconds() - before) / (IDLE_MS / 1000);
+    note(`an idle guest uses ${(100 * share).toFixed(1)} % of a processor`);
+    return share < 0.5;
+  });
   vm.type('exit 9');
   const { code, everything } = await vm.ended();
   assert.equal(code, 9, everything);
