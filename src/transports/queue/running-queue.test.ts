@@ -46,3 +46,14 @@ for (const [how, queueStopping] of [
     assert.equal(bed.loop.turn(0), false, 'nothing is left to do');
   });
 }
+
+test('regression: no queue starts of a device that failed to start, and it is asked again', async (t) => {
+  let failures = 2;
+  const start = (): void => {
+    if (failures-- > 0) throw new Error('it is stuck');
+  };
+  const bed = new Bed(t, { start });
+  for (let round = 0; round < 2; round++) await assert.rejects(bed.start(), /it is stuck/);
+  await bed.start();
+  await bed.host.stop(0);
+});
