@@ -1,16 +1,7 @@
 // The rules of the house, held over the whole tree; each rule is first shown to catch what breaks it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
@@ -63,28 +54,6 @@ test('every test file belongs to a stage of npm test', () => {
     [],
   );
   assert.ok(all.length > 0);
-});
-
-const LIFE_OF_A_REQUEST = 'docs/life-of-a-request.md';
-const HOT_PATH = [
-  'src/sys/event-fd.ts',
-  'src/sys/event-loop.ts',
-  'src/virtio/split-queue.ts',
-  'src/devices/blk/block-requests.ts',
-  'src/stores/mapped-file.ts',
-];
-const HOT_PATH_LINES = 540;
-
-test(`the hot path has less than ${HOT_PATH_LINES} lines, and the walk through it names each file`, () => {
-  const walk = existsSync(join(root, LIFE_OF_A_REQUEST)) ? read(LIFE_OF_A_REQUEST) : undefined;
-  // The walk has a heading for each file.
-  const headings = walk?.match(/^#.*`src\/[^`]+\.ts`/gm) ?? [];
-  const walked = walk === undefined ? HOT_PATH : headings.map((heading) => heading.split('`')[1] ?? '');
-  const unnamed = HOT_PATH.filter((path) => !walked.includes(path));
-  assert.deepEqual(unnamed, [], `not in the headings of ${LIFE_OF_A_REQUEST}`);
-  const sizes = [...new Set(walked)].map((path) => [path, read(path).split('\n').length - 1] as const);
-  const total = sizes.reduce((sum, [, lines]) => sum + lines, 0);
-  assert.ok(total < HOT_PATH_LINES, `${total} lines: ${sizes.map((size) => size.join(' ')).join(', ')}`);
 });
 
 /** A folder of its own for `samples`, beside a copy of the linter's settings. */

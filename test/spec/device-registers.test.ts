@@ -376,6 +376,37 @@ test('a reset while lent resets both devices, and what was written before it is 
   assert.equal(world.other.config.bytes[CONFIG.writeback], 1);
 });
 
+test('regression: a device that fails to reset is reset as far as it goes, and the driver can use it again', async () => {
+  await using world = new World();
+  await world.run();
+  const device = world.registers.device as BlockDevice;
+  const reset = device.reset.bind(device);
+  device.reset = () => {
+    throw new Error('it is stuck');
+  };
+  await world.driver.reset();
+  assert.equal(world.registers.status, 0);
+  assert.deepEqual(world.driver.lines, ['the device failed to reset: it is stuck']);
+  device.reset = reset;
+  await world.run();
+  await world.read(0);
+});
+
+test('regression: §2.1.2 a device that fails to start asks for a reset, and can be used after it', async () => {
+  await using world = new World();
+  const device = world.registers.device as BlockDevice;
+  const start = device.start.bind(device);
+  device.start = () => {
+    throw new Error('it is stuck');
+  };
+  await world.run();
+  assert.equal(world.registers.status & DEVICE_NEEDS_RESET, DEVICE_NEEDS_RESET);
+  assert.deepEqual(world.driver.lines, ['the device failed to start: it is stuck']);
+  device.start = start;
+  await world.run();
+  await world.read(0);
+});
+
 test('§2.1.2 a queue that broke is not given to the next host; the others are', async () => {
   await using world = new World();
   await world.run();

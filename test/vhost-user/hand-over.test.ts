@@ -1,4 +1,4 @@
-// vhost-user: the exam of the host-notifier machine: a disk goes to a back end and back while its driver keeps I/O in flight.
+// vhost-user: hand-over: a disk goes to a back end and back while its driver keeps I/O in flight.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';

@@ -90,10 +90,17 @@ export class DeviceRegisters implements DeviceEvents {
     if ((added & DRIVER_OK) === 0) return;
     // What changed after the driver read it, and before it could be told.
     if (this.#config.isStale) this.#lines.configChanged();
-    return this.#inTurn(async () => {
+    return this.#inTurn(() => this.#start());
+  }
+
+  async #start(): Promise<void> {
+    try {
       await this.#host.activate(this.#features);
-      await this.#startQueues();
-    });
+    } catch (problem) {
+      this.#lines.say(`the device failed to start: ${(problem as Error).message}`);
+      return this.needsReset();
+    }
+    await this.#startQueues();
   }
 
   /** "otherwise it MUST fail to set the FEATURES_OK device status bit when the driver writes it", §2.2.2. */
@@ -247,7 +254,7 @@ export class DeviceRegisters implements DeviceEvents {
   #reset(): Promise<void> {
     this.#resetting ??= this.#inTurn(async () => {
       await Promise.all(this.queues.map((queue) => queue.reset()));
-      for (const host of new Set([this.#home, this.#host])) await host.reset();
+      for (const host of new Set([this.#home, this.#host])) await this.#resetHost(host);
       this.#errors.clear();
       this.#features = 0n;
       this.#unknownFeatures = false;
@@ -257,6 +264,15 @@ export class DeviceRegisters implements DeviceEvents {
       this.#resetting = undefined;
     });
     return this.#resetting;
+  }
+
+  /** The driver waits for the reset, whatever becomes of it. */
+  async #resetHost(host: DeviceHost): Promise<void> {
+    try {
+      await host.reset();
+    } catch (problem) {
+      this.#lines.say(`the device failed to reset: ${(problem as Error).message}`);
+    }
   }
 
   /**

@@ -2,7 +2,8 @@
 //
 // From `open` to `close` every ring of the guest ends in the eventfd: through the kernel (ioeventfd), or, where that refused it, through a
 // write that left the guest and comes here as `ring`. What is counted when it closes needs no handling: its request is in the ring of the
-// queue, and whatever runs the queue next looks there first (`QueueHost.start`). bus/doorbell.test.ts walks every order of events.
+// queue, and whatever runs the queue next looks there first (`QueueHost.start`). bus/doorbell.test.ts walks every
+// order of events, and so does model/doorbell.pml.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 

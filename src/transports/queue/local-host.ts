@@ -113,8 +113,8 @@ export class LocalHost implements DeviceHost {
   #startDevice(features: bigint): void {
     const accepted = features & DEVICE_FEATURE_BITS;
     if (this.#active === accepted) return;
-    this.#active = accepted;
     this.device.start?.(features, this.#context);
+    this.#active = accepted;
   }
 
   async writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {

@@ -166,12 +166,21 @@ export class RunningQueue implements Pollable {
     this.#queue.close();
     this.#listening.dispose();
     const patience = this.#losePatience();
-    await this.#around.device.queueStopping?.(this.#index);
+    await this.#tellDevice();
     this.#queue.publish();
     await new Promise<void>((resolve) => this.#queue.whenIdle(resolve));
     patience[Symbol.dispose]();
     this.#queue.rearm();
     return { base: this.#queue.base, broken };
+  }
+
+  /** A device that fails here may hold buffers still: they are waited for like others. */
+  async #tellDevice(): Promise<void> {
+    try {
+      await this.#around.device.queueStopping?.(this.#index);
+    } catch (error) {
+      this.#around.log(`queue ${this.#index}: the device failed to stop it: ${(error as Error).message}`);
+    }
   }
 
   /** Says what is waited for, more and more rarely, and tells the requests to give up. */

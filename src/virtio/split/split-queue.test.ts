@@ -468,6 +468,21 @@ suite('a turn is bounded', () => {
     assert.equal(queue.inFlight, 1);
   });
 
+  test('regression: what a device took before it threw counts towards the limit until it is given back', () => {
+    const inFlight = new InFlightLimit({ requests: 5, bytes: 1 << 20 });
+    const { queue, add } = newRig(16, { inFlight, broken: () => {} });
+    const held: DescriptorChain[] = [];
+    add(4);
+    queue.drain((chain) => {
+      if (held.length === 3) throw new Error('the device is broken');
+      held.push(chain);
+    });
+    assert.deepEqual([queue.inFlight, inFlight.room], [3, 2]);
+    for (const chain of held) queue.markUsed(chain, 0);
+    queue.publish();
+    assert.deepEqual([queue.inFlight, inFlight.room], [0, 5]);
+  });
+
   test('regression: a descriptor that is in flight cannot begin another request', () => {
     const { driver, queue, add } = newRig(8);
     add(1);

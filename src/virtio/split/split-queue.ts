@@ -115,15 +115,19 @@ export class SplitQueue implements RunnableQueue {
     const [inServiceBefore, bytesBefore] = [this.#inService, this.#bytesInService];
     const loaded = this.#load(available);
     if (loaded > 0) expect?.(this.#batch, loaded);
+    let served = 0;
     this.#inBatch = true;
-    const served = this.#serveLoaded(serve, loaded, bytesBefore + this.#limit.roomBytes);
-    this.publish();
-    this.#inBatch = false;
+    try {
+      served = this.#serveLoaded(serve, loaded, bytesBefore + this.#limit.roomBytes);
+      this.publish();
+    } finally {
+      this.#inBatch = false;
+      const added = this.#inService - inServiceBefore;
+      if (added !== 0) this.#limit.change(added, this.#bytesInService - bytesBefore);
+    }
     this.#nowMs = performance.now();
     if (served > 0) this.#record(this.#nowMs - startedMs);
     this.#slowBatches = this.#nowMs - startedMs > served * SLOW_MS ? this.#slowBatches + 1 : 0;
-    const added = this.#inService - inServiceBefore;
-    if (added !== 0) this.#limit.change(added, this.#bytesInService - bytesBefore);
     const accusation = this.#accusation;
     if (accusation !== undefined && served === loaded) throw accusation;
   }
@@ -266,7 +270,6 @@ export class SplitQueue implements RunnableQueue {
 
   #break(problem: Error): void {
     this.#closed = true;
-    this.#inBatch = false;
     this.publish();
     if (this.#options.broken === undefined) throw problem;
     this.#options.broken(problem);

@@ -27,8 +27,8 @@ export class PciDoorbells {
     this.#assigned.add(one);
     return {
       [Symbol.dispose]: () => {
-        one.placed?.[Symbol.dispose]();
         this.#assigned.delete(one);
+        one.placed?.[Symbol.dispose]();
       },
     };
   }
@@ -36,17 +36,17 @@ export class PciDoorbells {
   /** The notification structure stands at this guest address now; undefined: nowhere. */
   moveTo(address: number | undefined): void {
     this.#address = address;
-    for (const one of this.#assigned) {
-      one.placed?.[Symbol.dispose]();
-      one.placed = undefined;
-    }
-    for (const one of this.#assigned) {
-      try {
-        this.#place(one);
-      } catch (problem) {
-        this.#say(`a doorbell that moved takes the slow path, out of the guest: ${(problem as Error).message}`);
+    const each = (step: (one: Assigned) => void, problem: string): void => {
+      for (const one of this.#assigned) {
+        try {
+          step(one);
+        } catch (error) {
+          this.#say(`${problem}: ${(error as Error).message}`);
+        }
       }
-    }
+    };
+    each(takeBack, 'the kernel goes on ringing a doorbell at its old address');
+    each((one) => this.#place(one), 'a doorbell that moved takes the slow path, out of the guest');
   }
 
   /** A word for each queue, and nothing the driver reads: any length rings, which is the fastest. */
@@ -55,4 +55,11 @@ export class PciDoorbells {
     const address = this.#address + one.queue * NOTIFY_MULTIPLIER;
     one.placed = this.#port.assign({ address, lengthBytes: 0 }, one.eventFd);
   }
+}
+
+/** What the kernel does not give back it rings for ever; nothing stands at that address any more. */
+function takeBack(one: Assigned): void {
+  const { placed } = one;
+  one.placed = undefined;
+  placed?.[Symbol.dispose]();
 }
