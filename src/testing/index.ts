@@ -7,6 +7,7 @@ export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } fro
 export { ChainDriver, type ChainPieces, UNWRITTEN, type UsedChain } from './chain-driver.ts';
 export { Chooser } from './chooser.ts';
 export type { DefineTest } from './define-test.ts';
+export { DeviceLoopback, type DeviceLoopbackOptions } from './device-loopback.ts';
 export { DriverMemory } from './driver-memory.ts';
 export {
   DeviceError,
@@ -15,6 +16,7 @@ export {
   type DriverQueueOptions,
 } from './driver-queue.ts';
 export { every } from './every.ts';
+export type { LoopbackQueue } from './loopback-queue.ts';
 export type { RawGuest } from './raw-guest.ts';
 export { SeededRandom } from './seeded-random.ts';
 export { type StoreConformanceOptions, storeConformance } from './store-conformance.ts';
