@@ -22,8 +22,8 @@ export interface DeviceLoopbackOptions {
 
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 const SIZE_DEFAULT = 16;
-/** Longer than the ring: §2.7.5.3 leaves that to a driver. */
-const INDIRECT_PER_DESCRIPTOR = 2;
+/** Descriptors of an indirect table: more than the ring has, unless it is told to have many. */
+const INDIRECT_MAX = 32;
 
 /**
  * Runs `device` on this thread, with memory, rings and notifications of its own. Everything is waited for by the event and never by the
@@ -99,8 +99,7 @@ export class DeviceLoopback implements AsyncDisposable {
     await this.#host.activate(features);
     for (const queue of this.queues) {
       const most = Math.min(size, this.device.queueSizes[queue.index] as number);
-      const indirectMax = INDIRECT_PER_DESCRIPTOR * most;
-      queue.setUp(this.#memory, { size: most, start, features, indirectMax });
+      queue.setUp(this.#memory, { size: most, start, features, indirectMax: INDIRECT_MAX });
       await queue.start();
     }
   }
