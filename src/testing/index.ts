@@ -7,6 +7,7 @@ export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } fro
 export { ChainDriver, type ChainPieces, UNWRITTEN, type UsedChain } from './chain-driver.ts';
 export { Chooser } from './chooser.ts';
 export type { DefineTest } from './define-test.ts';
+export { type ConformingQueue, type DeviceConformanceOptions, deviceConformance } from './device-conformance.ts';
 export { DeviceLoopback, type DeviceLoopbackOptions } from './device-loopback.ts';
 export { DriverMemory } from './driver-memory.ts';
 export {
