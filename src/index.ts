@@ -1,13 +1,21 @@
 // The front door: everything public, nothing else.
 
+export { MemoryLostError } from './daemon/device-daemon.ts';
+export type { DeviceProfile } from './daemon/device-source.ts';
+export type { ServedDevice } from './daemon/served-device.ts';
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
 export { BlockDevice } from './devices/blk/block-device.ts';
-export type { BlockStore, MaybePromise, StoreFilter } from './devices/blk/block-store.ts';
+export type { BlockStore, StoreFilter } from './devices/blk/block-store.ts';
+export { ConsoleDevice, type ConsoleDeviceOptions, type ConsoleSize } from './devices/console/console-device.ts';
+export type { ConsoleSink } from './devices/console/console-output.ts';
+export type { ConsoleDescriptor, ConsoleSource, ConsoleStream } from './devices/console/console-source.ts';
+export { RngDevice } from './devices/rng/rng-device.ts';
 export { type ServeOptions, type ServeThreadsOptions, serve } from './serve.ts';
 export { delay } from './stores/filters/delay.ts';
 export { forward } from './stores/filters/forward.ts';
 export { log } from './stores/filters/log.ts';
 export { readOnly } from './stores/filters/read-only.ts';
+export { ImageFormatError } from './stores/image-format.ts';
 export { memory } from './stores/memory.ts';
 export { type OpenedStore, openStore, reopenStore, type StoreDescription } from './stores/open-store.ts';
 export { formatSize, parseSize } from './stores/size.ts';
@@ -15,8 +23,34 @@ export { SystemError } from './sys/libc.ts';
 export type { QueueReport } from './transports/queue/queue-report.ts';
 export { ProtocolError } from './transports/vhost-user/protocol/protocol-error.ts';
 export type { DescriptorChain } from './virtio/descriptor-chain.ts';
-export type { VirtioDevice } from './virtio/device.ts';
+export type { DeviceConfig, DeviceContext, VirtioDevice } from './virtio/device.ts';
 export type { DeviceQueue, ExpectBatch, ServeChain } from './virtio/device-queue.ts';
 export { DriverError } from './virtio/errors.ts';
+export type { About, EventName, Level, Log } from './virtio/log.ts';
+export type { MaybePromise } from './virtio/maybe-promise.ts';
 export type { QueueTotals } from './virtio/queue-counters.ts';
 export type { Segments } from './virtio/segments.ts';
+export {
+  VIRTIO_ID_9P,
+  VIRTIO_ID_BALLOON,
+  VIRTIO_ID_BLOCK,
+  VIRTIO_ID_BT,
+  VIRTIO_ID_CAN,
+  VIRTIO_ID_CLOCK,
+  VIRTIO_ID_CONSOLE,
+  VIRTIO_ID_CRYPTO,
+  VIRTIO_ID_ENTROPY,
+  VIRTIO_ID_FS,
+  VIRTIO_ID_GPIO,
+  VIRTIO_ID_GPU,
+  VIRTIO_ID_I2C_ADAPTER,
+  VIRTIO_ID_INPUT,
+  VIRTIO_ID_IOMMU,
+  VIRTIO_ID_MEM,
+  VIRTIO_ID_NET,
+  VIRTIO_ID_PMEM,
+  VIRTIO_ID_SCMI,
+  VIRTIO_ID_SCSI,
+  VIRTIO_ID_SOUND,
+  VIRTIO_ID_VSOCK,
+} from './virtio/spec.ts';

@@ -91,13 +91,13 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
   };
 }
 
-/** A device with nothing behind it that could change or be closed. */
+/** A device with nothing behind it that could change. */
 function plainDevice(device: VirtioDevice, name: string): OpenDevice {
   return {
     device,
     profile: { name, queues: device.queueSizes.length },
     bytes: () => ({ read: 0, written: 0 }),
     refresh: () => undefined,
-    close: async () => {},
+    close: async () => await device.close?.(),
   };
 }

@@ -1,9 +1,10 @@
 // Requests become chains as they are told, and what comes back is put together again.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockDriver, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
+import { BlockDriver, STATUS_UNWRITTEN } from './block-driver.ts';
 import { BlockLoopback } from './block-loopback.ts';
 import { blockRequest, encodeReadable } from './block-request.ts';
+import { UNWRITTEN } from './chain-driver.ts';
 import { DriverMemory } from './driver-memory.ts';
 import { DriverQueue } from './driver-queue.ts';
 

@@ -1,10 +1,14 @@
 // Upper floor: what `belfry/testing` exports: the driver side of everything, to test stores, devices and transports.
 
 export type { RingAreas } from '../virtio/ring-format.ts';
-export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN, UNWRITTEN } from './block-driver.ts';
+export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN } from './block-driver.ts';
 export { BlockLoopback, type BlockLoopbackOptions } from './block-loopback.ts';
 export { type BlockRequest, blockRequest, encodeReadable, type SectorRange } from './block-request.ts';
+export { ChainDriver, type ChainPieces, UNWRITTEN, type UsedChain } from './chain-driver.ts';
 export { Chooser } from './chooser.ts';
+export type { DefineTest } from './define-test.ts';
+export { type ConformingQueue, type DeviceConformanceOptions, deviceConformance } from './device-conformance.ts';
+export { DeviceLoopback, type DeviceLoopbackOptions } from './device-loopback.ts';
 export { DriverMemory } from './driver-memory.ts';
 export {
   DeviceError,
@@ -13,6 +17,7 @@ export {
   type DriverQueueOptions,
 } from './driver-queue.ts';
 export { every } from './every.ts';
+export type { LoopbackQueue } from './loopback-queue.ts';
 export type { RawGuest } from './raw-guest.ts';
 export { SeededRandom } from './seeded-random.ts';
 export { type StoreConformanceOptions, storeConformance } from './store-conformance.ts';

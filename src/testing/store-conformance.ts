@@ -1,7 +1,7 @@
-// Upper floor: what every block store must do, as tests of node:test. Run it over a store of your own.
+// Upper floor: what every block store must do, as tests. Run it over a store of your own.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
+import { type DefineTest, nodeTest } from './define-test.ts';
 import { SeededRandom } from './seeded-random.ts';
 
 const OPTIONAL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
@@ -16,13 +16,15 @@ export interface StoreConformanceOptions {
   /** What a store without `write` holds. Of one with `write` it is overwritten. */
   readonly content?: Uint8Array;
   readonly seed?: number;
+  /** Defines each test; `test` of node:test unless said. */
+  readonly test?: DefineTest;
 }
 
 type Check = (store: BlockStore, random: SeededRandom, content: Uint8Array) => Promise<void>;
 
 /** Defines the tests that `name` must pass. */
 export function storeConformance(name: string, options: StoreConformanceOptions): void {
-  const { open, members, content = new Uint8Array(), seed = 1 } = options;
+  const { open, members, content = new Uint8Array(), seed = 1, test = nodeTest } = options;
   const define = (sentence: string, check: Check): void => {
     test(`${name}: ${sentence}`, async () => {
       const store = await open();

@@ -1,9 +1,9 @@
-// Upper floor: what a device must do over any transport, as tests of node:test. Run it over a transport of your own.
+// Upper floor: what a device must do over any transport, as tests. Run it over a transport of your own.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import * as blk from '../devices/blk/spec.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, VIRTQ_DESC_F_NEXT } from '../virtio/spec.ts';
 import { blockRequest } from './block-request.ts';
+import { type DefineTest, nodeTest } from './define-test.ts';
 import { DriverQueue } from './driver-queue.ts';
 import { eventually } from './raw-front-end.ts';
 import { SeededRandom } from './seeded-random.ts';
@@ -233,10 +233,10 @@ const checks: { readonly [sentence: string]: Check } = {
   },
 };
 
-/** Defines the tests that a transport called `name` must pass. */
-export function transportConformance(name: string, open: OpenTransport): void {
+/** Defines the tests that a transport called `name` must pass, by `test` of node:test unless said. */
+export function transportConformance(name: string, open: OpenTransport, test: DefineTest = nodeTest): void {
   for (const [sentence, check] of Object.entries(checks)) {
-    test(`${name}: ${sentence}`, { timeout: 60_000 }, async () => {
+    test(`${name}: ${sentence}`, async () => {
       await using world = new TransportWorld(open);
       await check(world);
     });

@@ -1,39 +1,65 @@
-// Cellar: whether something that should be a VirtioDevice is one; what a person wrote may be anything.
+// Cellar: whether an object is a VirtioDevice, said in one line before a guest finds out.
 import type { VirtioDevice } from './device.ts';
-import { QUEUE_SIZE_MAX } from './spec.ts';
+import { DEVICE_FEATURE_BITS, QUEUE_SIZE_MAX } from './spec.ts';
+
+const FUNCTIONS = [
+  'process',
+  'threadOf',
+  'attach',
+  'start',
+  'queueStarted',
+  'queueStopping',
+  'reset',
+  'close',
+] as const satisfies (keyof VirtioDevice)[];
 
 /** Whether `value` was meant as a device, rather than as the store of a disk. */
 export function looksLikeDevice(value: object): boolean {
   return 'process' in value || 'queueSizes' in value;
 }
 
-/** Throws TypeError, with one line that says what is missing, for what is no device. */
-export function checkDevice(value: unknown): asserts value is VirtioDevice {
-  const problem = whatIsWrong(value);
-  if (problem !== undefined) throw new TypeError(problem);
+/** Throws TypeError, one line that says what is wanted, where `device` is no VirtioDevice. */
+export function checkDevice(device: unknown): asserts device is VirtioDevice {
+  if (typeof device !== 'object' || device === null)
+    throw new TypeError(`a VirtioDevice is an object ({ type, features, queueSizes, process }), and this is ${device}`);
+  if (!looksLikeDevice(device) && 'read' in device)
+    throw new TypeError('a VirtioDevice is wanted, and this is a store: wrap it, new BlockDevice(store)');
+  const { type, features, queueSizes, config, maxInFlight } = device as Partial<VirtioDevice>;
+  if (!isCount(type)) throw wrong('type', type, 'the number of a device type is wanted: VIRTIO_ID_BLOCK, …');
+  if (typeof features !== 'bigint') throw wrong('features', features, 'a bigint is wanted: 0n for none');
+  if ((features & ~DEVICE_FEATURE_BITS) !== 0n)
+    throw wrong('features', features, 'bits 24 to 49 are the ring’s and the transport’s, which offer them themselves');
+  checkQueueSizes(queueSizes);
+  if (config !== undefined && !(config?.bytes instanceof Uint8Array))
+    throw wrong('config.bytes', config?.bytes, 'a Uint8Array is wanted');
+  if (maxInFlight !== undefined && !isCount(maxInFlight))
+    throw wrong('maxInFlight', maxInFlight, 'a positive whole number is wanted');
+  for (const name of FUNCTIONS) {
+    const member = (device as Partial<VirtioDevice>)[name];
+    if (typeof member !== 'function' && (member !== undefined || name === 'process'))
+      throw wrong(name, member, 'a function is wanted');
+  }
 }
 
-function whatIsWrong(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null) return `a device is wanted; this is ${kindOf(value)}`;
-  if (!looksLikeDevice(value) && 'read' in value)
-    return 'a device is wanted; this is a store: wrap it, new BlockDevice(store)';
-  const { type, features, queueSizes, process } = value as Partial<VirtioDevice>;
-  if (typeof type !== 'number') return `the device's type is ${kindOf(type)}; the number of VIRTIO 1.3 §5 is wanted`;
-  if (typeof features !== 'bigint') return `the device's features is ${kindOf(features)}; a bigint is wanted: 0n`;
-  if (!Array.isArray(queueSizes) || queueSizes.length === 0 || !queueSizes.every(isQueueSize))
-    return `the device's queueSizes is to be an array of powers of two up to ${QUEUE_SIZE_MAX}, one for each queue`;
-  if (typeof process !== 'function')
-    return `the device's process is ${kindOf(process)}; a function process(index, queue) is wanted`;
-  return undefined;
+function checkQueueSizes(sizes: unknown): void {
+  if (!Array.isArray(sizes)) throw wrong('queueSizes', sizes, 'an array is wanted: [256] for one queue');
+  const isSize = (size: unknown): boolean =>
+    isCount(size) && size <= QUEUE_SIZE_MAX && Number.isInteger(Math.log2(size));
+  if (!sizes.every(isSize)) throw wrong('queueSizes', sizes, `powers of two up to ${QUEUE_SIZE_MAX} are wanted`);
 }
 
-function isQueueSize(size: unknown): boolean {
-  return (
-    Number.isInteger(size) &&
-    (size as number) > 0 &&
-    (size as number) <= QUEUE_SIZE_MAX &&
-    Number.isInteger(Math.log2(size as number))
-  );
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+}
+
+function wrong(member: string, value: unknown, wanted: string): TypeError {
+  return new TypeError(`the device's ${member} is ${shown(value)}; ${wanted}`);
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'missing';
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  return typeof value === 'string' ? JSON.stringify(value) : Array.isArray(value) ? `[${value}]` : String(value);
 }
 
 /** As in `missing`, `null`, `a string`. */

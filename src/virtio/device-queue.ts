@@ -18,7 +18,8 @@ export interface DeviceQueue {
    */
   drain(serve: ServeChain, expect?: ExpectBatch): void;
   /**
-   * Takes the next buffer of the driver. Returns undefined when there is none; `process` is called when one comes.
+   * Takes the next buffer of the driver. Returns undefined when there is none; `process` is called when one comes. A driver can fill the
+   * ring as fast as it is emptied: a loop over `take` ends after so many, and asks for another turn with `again`.
    */
   take(): DescriptorChain | undefined;
   /** Puts a buffer back that was taken and not used: the latest first, before the queue stops. */
@@ -30,6 +31,8 @@ export interface DeviceQueue {
   markUsed(chain: DescriptorChain, written: number): void;
   /** Shows the driver what was marked used, and notifies it if it asked for that. `drain` does this for its own batch. */
   publish(): void;
+  /** Asks for another call of `process`, after others had their turn. `drain` does this by itself. */
+  again(): void;
   /** The same for every request of this run of the queue: aborted when the queue has to stop and its requests took too long. */
   readonly signal: AbortSignal;
 }

@@ -52,6 +52,8 @@ export interface VirtioDevice {
   process(index: number, queue: DeviceQueue): void;
   /** Back to how it was made, §2.1: the driver resets the device, or the next one comes. No queue runs. */
   reset?(): void | Promise<void>;
+  /** Nobody will use it any more: gives back what it was made with. No queue runs, and its context has ended. */
+  close?(): void | Promise<void>;
 }
 
 /** What a device may ask for, on the thread it runs on. Everything ends with the device's being closed. */

@@ -32,9 +32,48 @@ export const VIRTQ_USED_F_NO_NOTIFY = 1; // the device asks not to be notified
 // §2.7 "Queue Size is always a power of 2. The maximum Queue Size value is 32768."
 export const QUEUE_SIZE_MAX = 32768;
 
-// §5 Device types
+// §5 Device types: those that a driver is known for
+/** A network card, §5.1. */
 export const VIRTIO_ID_NET = 1;
+/** A disk, §5.2. */
 export const VIRTIO_ID_BLOCK = 2;
+/** A console: bytes in and out, §5.3. */
 export const VIRTIO_ID_CONSOLE = 3;
+/** A source of random numbers, §5.4. */
 export const VIRTIO_ID_ENTROPY = 4;
+/** Asks the guest for memory and gives it back, §5.5. */
+export const VIRTIO_ID_BALLOON = 5;
+/** A SCSI host adapter, §5.6. */
+export const VIRTIO_ID_SCSI = 8;
+/** A file system by the 9P protocol. */
+export const VIRTIO_ID_9P = 9;
+/** A graphics adapter, §5.7. */
+export const VIRTIO_ID_GPU = 16;
+/** Clocks. VIRTIO 1.4. */
+export const VIRTIO_ID_CLOCK = 17;
+/** A keyboard, a mouse, a touch screen, §5.8. */
+export const VIRTIO_ID_INPUT = 18;
+/** Stream and packet sockets between guest and host, §5.10. */
 export const VIRTIO_ID_VSOCK = 19;
+/** A cryptographic accelerator, §5.9. */
+export const VIRTIO_ID_CRYPTO = 20;
+/** An IOMMU, §5.13. */
+export const VIRTIO_ID_IOMMU = 23;
+/** Memory that is plugged and unplugged, §5.15. */
+export const VIRTIO_ID_MEM = 24;
+/** A sound card, §5.14. */
+export const VIRTIO_ID_SOUND = 25;
+/** A file system by the FUSE protocol, §5.11. */
+export const VIRTIO_ID_FS = 26;
+/** Persistent memory, §5.19. */
+export const VIRTIO_ID_PMEM = 27;
+/** System control and management, §5.17. */
+export const VIRTIO_ID_SCMI = 32;
+/** An I2C bus, §5.16. */
+export const VIRTIO_ID_I2C_ADAPTER = 34;
+/** A CAN bus. VIRTIO 1.4. */
+export const VIRTIO_ID_CAN = 36;
+/** Bluetooth. */
+export const VIRTIO_ID_BT = 40;
+/** Pins, §5.18. */
+export const VIRTIO_ID_GPIO = 41;

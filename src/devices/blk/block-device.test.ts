@@ -1,9 +1,9 @@
 // virtio-blk request by request: status, used length, what the store is asked, and what a store can do wrong.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { UNWRITTEN } from '../../testing/block-driver.ts';
 import { BlockLoopback } from '../../testing/block-loopback.ts';
 import { blockRequest } from '../../testing/block-request.ts';
+import { UNWRITTEN } from '../../testing/chain-driver.ts';
 import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
 

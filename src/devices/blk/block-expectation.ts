@@ -3,9 +3,9 @@
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { ExpectBatch } from '../../virtio/device-queue.ts';
 import type { Log } from '../../virtio/log.ts';
+import { causeOf, isLater } from '../../virtio/maybe-promise.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
-import { causeOf, isLater } from './store-answer.ts';
 
 /** More than any queue takes at once. */
 const OFFSETS_MAX = 256;

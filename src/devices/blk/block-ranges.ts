@@ -1,9 +1,9 @@
 // First floor: DISCARD and WRITE_ZEROES, the two requests whose data are ranges (§5.2.6).
+import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { RANGE_SECTORS_MAX, RANGES_MAX } from './block-config.ts';
-import type { BlockStore, MaybePromise } from './block-store.ts';
+import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
-import { settle } from './store-answer.ts';
 
 interface Range {
   readonly offset: number;
@@ -29,9 +29,10 @@ export function serveRanges({ type, readable, store, capacityBytes, signal }: Ra
   if (typeof range === 'number') return range;
   const { offset, length, unmap } = range;
   if (length === 0) return blk.VIRTIO_BLK_S_OK;
-  return settle(
-    isDiscard ? store.discard?.(offset, length, signal) : store.writeZeroes?.(offset, length, unmap, signal),
-  );
+  const answer = isDiscard
+    ? store.discard?.(offset, length, signal)
+    : store.writeZeroes?.(offset, length, unmap, signal);
+  return whenDone(answer, blk.VIRTIO_BLK_S_OK);
 }
 
 /** The range of a request, or the status that refuses it. */

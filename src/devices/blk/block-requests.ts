@@ -3,13 +3,13 @@
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import type { Log } from '../../virtio/log.ts';
+import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { REQUEST_BYTES_MAX } from './block-config.ts';
 import { serveRanges } from './block-ranges.ts';
-import type { BlockStore, MaybePromise } from './block-store.ts';
+import type { BlockStore } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
 import * as blk from './spec.ts';
-import { settle } from './store-answer.ts';
 import { StoreHealth } from './store-health.ts';
 
 export class BlockRequests {
@@ -68,7 +68,7 @@ export class BlockRequests {
           signal,
         );
       case blk.VIRTIO_BLK_T_FLUSH:
-        return settle(this.#store.flush?.(signal));
+        return whenDone(this.#store.flush?.(signal), blk.VIRTIO_BLK_S_OK);
       case blk.VIRTIO_BLK_T_GET_ID:
         writable.copyFrom(this.#serial.subarray(0, writable.totalBytes - 1));
         return blk.VIRTIO_BLK_S_OK;
@@ -96,14 +96,14 @@ export class BlockRequests {
     const isAligned = bytes % this.#alignment === 0 && offset % this.#alignment === 0;
     if (!isAligned || offset + bytes > this.capacityBytes || bytes > REQUEST_BYTES_MAX) return blk.VIRTIO_BLK_S_IOERR;
     this.bytes[isRead ? 'read' : 'written'] += bytes;
-    return settle(this.#transfer.move(data, from, to, offset, isRead, signal));
+    return whenDone(this.#transfer.move(data, from, to, offset, isRead, signal), blk.VIRTIO_BLK_S_OK);
   }
 
   /** In writethrough mode "stable writes are committed before reporting completion", §5.2.6.2. */
   #stable(status: MaybePromise<number>, signal: AbortSignal): MaybePromise<number> {
     if (!this.writethrough || this.#store.flush === undefined) return status;
-    if (typeof status === 'number') return status === blk.VIRTIO_BLK_S_OK ? settle(this.#store.flush(signal)) : status;
-    return status.then((late) => this.#stable(late, signal));
+    if (typeof status !== 'number') return status.then((late) => this.#stable(late, signal));
+    return status === blk.VIRTIO_BLK_S_OK ? whenDone(this.#store.flush(signal), status) : status;
   }
 
   #failed(type: number, sector: number, error: unknown): number {

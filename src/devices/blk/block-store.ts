@@ -1,7 +1,7 @@
 // First floor: what stands behind a disk. Two members make one; what is present is what the disk can do.
+import type { MaybePromise } from '../../virtio/maybe-promise.ts';
 
-/** A store that answers at once costs no promise; one that cannot is simply `async`. */
-export type MaybePromise<T> = T | Promise<T>;
+export type { MaybePromise };
 
 /**
  * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and lie inside the disk: the device checked them. (A

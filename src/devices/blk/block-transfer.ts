@@ -1,8 +1,8 @@
 // First floor: moves the data of a request between guest memory and a store, however the driver cut it up.
+import { isLater, type MaybePromise, settleAll } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import type { BlockStore, MaybePromise } from './block-store.ts';
+import type { BlockStore } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
-import { isLater, settleAll } from './store-answer.ts';
 
 export class BlockTransfer {
   readonly #store: BlockStore;

@@ -1,7 +1,7 @@
 // First floor: tells the user when a store begins to fail, how often it did, and when it works again.
 import { codeOf, type Log } from '../../virtio/log.ts';
+import { causeOf } from '../../virtio/maybe-promise.ts';
 import * as blk from './spec.ts';
-import { causeOf } from './store-answer.ts';
 
 const NAMES: { readonly [type: number]: string } = {
   [blk.VIRTIO_BLK_T_IN]: 'read',

@@ -1,6 +1,7 @@
 // Ground floor: a device and its queues on this thread and its event loop.
 
 import type { EventLoop } from '../../sys/event-loop.ts';
+import { checkDevice } from '../../virtio/check-device.ts';
 import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { GuestMemory } from '../../virtio/guest-memory.ts';
 import { IN_FLIGHT_DEFAULT, InFlightLimit } from '../../virtio/in-flight-limit.ts';
@@ -35,7 +36,9 @@ export class LocalHost implements DeviceHost {
   /** The features of the device type that it was started with. */
   #active: bigint | undefined;
 
+  /** Throws TypeError where `device` is no VirtioDevice. */
   constructor(device: VirtioDevice, loop: EventLoop, options: LocalHostOptions) {
+    checkDevice(device);
     this.device = device;
     this.#loop = loop;
     this.#options = options;

@@ -536,6 +536,14 @@ suite('buffers that are taken one at a time', () => {
     assert.equal(queue.take()?.head, 1);
   });
 
+  test('a device that leaves some in the ring for later asks for another turn', () => {
+    const { queue, add, agains } = newRig(4);
+    add(2);
+    queue.take();
+    queue.again();
+    assert.equal(agains(), 1);
+  });
+
   test('whenIdle calls back when the last one is put back', () => {
     const { queue, add } = newRig(4);
     add();

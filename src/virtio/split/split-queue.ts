@@ -226,6 +226,10 @@ export class SplitQueue implements RunnableQueue {
     this.#options.latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
   }
 
+  again(): void {
+    this.#options.again();
+  }
+
   publish(): void {
     const before = this.#published;
     const now = this.#nextUsed;

@@ -1,15 +1,16 @@
-// First floor: what a store's answer means for a request: a status now, or a promise of one.
-import type { MaybePromise } from './block-store.ts';
-import { VIRTIO_BLK_S_OK } from './spec.ts';
+// Cellar: what code behind a device answers with: a value now, which costs no promise, or a promise of it.
 
-/** Whether a store answers later. What is no promise (the number of `readSync`, the array of `fill`) is an answer. */
+/** A value, or a promise of it: what answers at once costs no promise, what cannot is simply `async`. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Whether an answer comes later. What is no promise (the number of `readSync`, the array of `fill`) is an answer. */
 export function isLater(answer: unknown): answer is PromiseLike<void> {
   return typeof (answer as PromiseLike<void> | undefined)?.then === 'function';
 }
 
-/** The status of a request whose store answered so. */
-export function settle(answer: MaybePromise<void>): MaybePromise<number> {
-  return isLater(answer) ? Promise.resolve(answer).then(() => VIRTIO_BLK_S_OK) : VIRTIO_BLK_S_OK;
+/** `value`, when `answer` is there. */
+export function whenDone<T>(answer: MaybePromise<void>, value: T): MaybePromise<T> {
+  return isLater(answer) ? Promise.resolve(answer).then(() => value) : value;
 }
 
 /** Waits for all, so that nothing touches guest memory any more, then fails if one did. */
@@ -18,7 +19,7 @@ export async function settleAll(answers: readonly PromiseLike<void>[]): Promise<
   if (failure !== undefined) throw failure.reason;
 }
 
-/** What a store threw, in words. It may have thrown anything. */
+/** What was thrown, in words. It may be anything. */
 export function causeOf(thrown: unknown): string {
   try {
     if (!(thrown instanceof Error)) return String(thrown);

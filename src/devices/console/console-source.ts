@@ -1,0 +1,81 @@
+// First floor: where a console's input comes from: a stream of anybody's, or a descriptor that the device's own loop watches.
+import type { DeviceContext } from '../../virtio/device.ts';
+import { causeOf } from '../../virtio/maybe-promise.ts';
+
+/** Bytes, or text, in pieces: `process.stdin`, a socket, any stream of Node's, an async generator. */
+export interface ConsoleStream extends AsyncIterable<Uint8Array | string> {
+  /** Called when the device is closed. */
+  destroy?(): unknown;
+}
+
+/**
+ * A descriptor that epoll(7) can watch: a terminal, a pipe, a socket; no regular file. For a device on a thread of its own, where Node's
+ * streams stand still.
+ *
+ * @example
+ * const input = { fd: 0, read: (into: Uint8Array) => readSync(0, into) };
+ */
+export interface ConsoleDescriptor {
+  readonly fd: number;
+  /** Called when `fd` can be read. Returns how many bytes of `into` it filled; 0 at the end. */
+  read(into: Uint8Array): number;
+}
+
+export type ConsoleSource = ConsoleStream | ConsoleDescriptor;
+
+const READ_BYTES = 4096;
+
+/** Reads a source to its end, or until `signal`; each piece waits until `push` has room for the next. Never rejects: the user is told. */
+export async function readSource(
+  source: ConsoleSource,
+  context: DeviceContext,
+  push: (bytes: Uint8Array) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const encoder = new TextEncoder();
+  try {
+    for await (const piece of isStream(source) ? source : readDescriptor(source, context)) {
+      if (signal.aborted) return;
+      await push(typeof piece === 'string' ? encoder.encode(piece) : piece);
+    }
+  } catch (error) {
+    if (!signal.aborted) context.log(`console: the input ended: ${causeOf(error)}`);
+  }
+}
+
+/** Streams of Node's have an `fd`, too. */
+export function isStream(source: ConsoleSource): source is ConsoleStream {
+  return Symbol.asyncIterator in source;
+}
+
+async function* readDescriptor(source: ConsoleDescriptor, context: DeviceContext): AsyncGenerator<Uint8Array> {
+  const into = new Uint8Array(READ_BYTES);
+  for (;;) {
+    await isReadable(source.fd, context);
+    const count = readSome(source, into);
+    if (count === 0) return;
+    if (count !== undefined) yield into.subarray(0, count);
+  }
+}
+
+/** Undefined where somebody else was faster: a terminal may have more readers than one. */
+function readSome(source: ConsoleDescriptor, into: Uint8Array): number | undefined {
+  try {
+    return source.read(into);
+  } catch (error) {
+    if ((error as { code?: unknown } | undefined)?.code === 'EAGAIN') return undefined;
+    throw error;
+  }
+}
+
+/** Watched only while it is waited for: a source whose bytes have no place is left alone. */
+function isReadable(fd: number, context: DeviceContext): Promise<void> {
+  return new Promise((resolve) => {
+    const watch = context.watch(fd, {
+      readable: () => {
+        watch[Symbol.dispose]();
+        resolve();
+      },
+    });
+  });
+}

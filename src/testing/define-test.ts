@@ -1,0 +1,7 @@
+// Upper floor: how a suite defines its tests: by node:test, which is loaded only then, or by the runner it is given.
+
+/** Defines one test: `test` of node:test, of vitest, of any runner that takes a name and a function that may be async. */
+export type DefineTest = (name: string, body: () => Promise<void>) => unknown;
+
+/** `test` of node:test, which a plain script that imports `belfry/testing` never loads. */
+export const nodeTest: DefineTest = (name, body) => process.getBuiltinModule('node:test').test(name, body);

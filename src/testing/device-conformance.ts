@@ -1,0 +1,327 @@
+// Upper floor: what every virtio device must do, whatever its kind, as tests. Run it over a device of your own.
+import assert from 'node:assert/strict';
+import { checkDevice } from '../virtio/check-device.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import type { MaybePromise } from '../virtio/maybe-promise.ts';
+import {
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from '../virtio/spec.ts';
+import type { ChainPieces, UsedChain } from './chain-driver.ts';
+import { type DefineTest, nodeTest } from './define-test.ts';
+import { DeviceLoopback, type DeviceLoopbackOptions } from './device-loopback.ts';
+import type { LoopbackQueue } from './loopback-queue.ts';
+import { settle } from './transport-world.ts';
+
+/** How a driver uses one queue of the device. */
+export interface ConformingQueue<Device> {
+  /** A request, or a buffer to fill, as a driver makes it. */
+  readonly request: () => ChainPieces;
+  /** Checks what came back for one. */
+  readonly check?: (used: UsedChain) => void;
+  /** Has the device use a buffer, on a queue whose buffers wait until it has something to say. Absent: they come back by themselves. */
+  readonly provoke?: (device: Device) => unknown;
+}
+
+export interface DeviceConformanceOptions<Device extends VirtioDevice> {
+  /** Makes a device; the suite closes it. Called for each test. */
+  readonly open: () => MaybePromise<Device>;
+  /** Every queue of the device, in order. */
+  readonly queues: readonly ConformingQueue<Device>[];
+  /** Defines each test; `test` of node:test unless said. */
+  readonly test?: DefineTest;
+}
+
+const SIZE = 8;
+/** Descriptors of a chain in an indirect table: more than the ring has. */
+const PIECES_MAX = 32;
+
+/** A device, and the driver that the suite has for each of its queues. */
+class World implements AsyncDisposable {
+  readonly device: VirtioDevice;
+  readonly loop: DeviceLoopback;
+  readonly #drivers: readonly ConformingQueue<VirtioDevice>[];
+
+  private constructor(loop: DeviceLoopback, drivers: readonly ConformingQueue<VirtioDevice>[]) {
+    this.device = loop.device;
+    this.loop = loop;
+    this.#drivers = drivers;
+  }
+
+  static async open(
+    device: VirtioDevice,
+    drivers: readonly ConformingQueue<VirtioDevice>[],
+    options: DeviceLoopbackOptions = {},
+  ): Promise<World> {
+    assert.equal(drivers.length, device.queueSizes.length, 'one entry of `queues` for each queue of the device');
+    return new World(await DeviceLoopback.start(device, { size: SIZE, ...options }), drivers);
+  }
+
+  /** Every queue with its driver. */
+  get queues(): readonly [LoopbackQueue, ConformingQueue<VirtioDevice>][] {
+    return this.loop.queues.map((queue, index) => [queue, this.#drivers[index] as ConformingQueue<VirtioDevice>]);
+  }
+
+  /** Has the device say something, where it has to. */
+  readonly provoke = ({ index }: LoopbackQueue): void => {
+    this.#drivers[index]?.provoke?.(this.device);
+  };
+
+  /** Waits for so many chains. */
+  async back(queue: LoopbackQueue, count: number): Promise<UsedChain[]> {
+    const used: UsedChain[] = [];
+    while (used.length < count) {
+      this.provoke(queue);
+      used.push(...(await queue.used()));
+    }
+    assert.equal(used.length, count, `queue ${queue.index}: chains that came back`);
+    return used;
+  }
+
+  /** A request of every queue is served. */
+  async serves(): Promise<void> {
+    for (const [queue, driver] of this.queues) {
+      const head = queue.add(driver.request());
+      queue.kick();
+      const [used] = await this.back(queue, 1);
+      assert.equal(used?.head, head);
+      driver.check?.(used as UsedChain);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.loop[Symbol.asyncDispose]();
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+type Pieces = (request: ChainPieces) => ChainPieces;
+
+/** Chains that no device may stumble over, made of a good one. */
+const oddChains: { readonly [what: string]: Pieces } = {
+  'a chain of no bytes': () => ({ readable: [new Uint8Array()] }),
+  'a chain with room for no bytes': () => ({ writable: [0] }),
+  'a chain with bytes to read only': () => ({ readable: [new Uint8Array(64).fill(0xff)] }),
+  'a chain with room to write only': () => ({ writable: [64] }),
+  'a chain of one byte each way': () => ({ readable: [Uint8Array.of(0xff)], writable: [1] }),
+};
+
+/** The same request, as another driver places it: §2.7.4, no device may assume how a driver cuts its buffers. */
+const otherFramings: { readonly [what: string]: Pieces } = {
+  'in an indirect table': (request) => ({ ...request, indirectFrom: 0 }),
+  'in more pieces than the ring has descriptors': ({ readable = [], writable = [] }) => {
+    const empty = Array.from({ length: PIECES_MAX - readable.length - writable.length }, () => new Uint8Array());
+    return readable.length > 0
+      ? { readable: [...readable, ...empty], writable, indirectFrom: 0 }
+      : { writable: [...writable, ...empty], indirectFrom: 0 };
+  },
+  'cut at every byte, as far as a table reaches': ({ readable = [], writable = [] }) => ({
+    readable: readable.flatMap((bytes) => cutUp(bytes)),
+    writable: writable.flatMap((piece) => cutUp(typeof piece === 'number' ? new Uint8Array(piece).fill(0xee) : piece)),
+    indirectFrom: 0,
+  }),
+};
+
+/** Pieces of one byte, and what is left: a request has some three pieces, which share the table. */
+function cutUp(bytes: Uint8Array): Uint8Array[] {
+  const single = Math.min(bytes.length, PIECES_MAX / 4 - 1);
+  const pieces = Array.from({ length: single }, (_, i) => bytes.subarray(i, i + 1));
+  return single < bytes.length ? [...pieces, bytes.subarray(single)] : pieces;
+}
+
+type Open = (options?: DeviceLoopbackOptions) => Promise<World>;
+
+/** By what a test says. */
+const checks: { readonly [sentence: string]: (open: Open) => Promise<void> } = {
+  'every request comes back, once, whatever features of the ring are negotiated': async (open) => {
+    for (const ring of [0n, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC]) {
+      await using world = await open({ features: VIRTIO_F_VERSION_1 | ring, start: 0xfffa });
+      // The indices go round.
+      for (let i = 0; i < 3 * SIZE; i++) await world.serves();
+    }
+  },
+
+  'every request comes back where there are several at a time': async (open) => {
+    await using world = await open({ size: 64 });
+    for (const [queue, driver] of world.queues) {
+      const heads = Array.from({ length: 12 }, () => queue.add(driver.request()));
+      queue.kick();
+      const used = await world.back(queue, heads.length);
+      assert.deepEqual(new Set(used.map(({ head }) => head)), new Set(heads));
+      for (const chain of used) driver.check?.(chain);
+    }
+  },
+
+  ...Object.fromEntries(
+    Object.entries(oddChains).map(([what, pieces]) => [
+      `§2.7.4 ${what} comes back, and the next request is served`,
+      async (open: Open) => {
+        await using world = await open();
+        for (const [queue, driver] of world.queues) {
+          queue.add(pieces(driver.request()));
+          queue.kick();
+          await world.back(queue, 1);
+        }
+        await world.serves();
+      },
+    ]),
+  ),
+
+  ...Object.fromEntries(
+    Object.entries(otherFramings).map(([what, pieces]) => [
+      `§2.7.4 a request ${what} is served like any other`,
+      async (open: Open) => {
+        await using world = await open();
+        for (const [queue, driver] of world.queues) {
+          queue.add(pieces(driver.request()));
+          queue.kick();
+          for (const used of await world.back(queue, 1)) driver.check?.(used);
+        }
+        await world.serves();
+      },
+    ]),
+  ),
+
+  'a VM that is paused and goes on loses no request and repeats none, whenever it is paused': async (open) => {
+    for (const turns of [0, 1, 2, 20]) {
+      await using world = await open({ size: 64 });
+      for (const [queue, driver] of world.queues) {
+        const heads = Array.from({ length: 4 }, () => queue.add(driver.request()));
+        queue.kick();
+        for (let i = 0; i < turns; i++) await turn();
+        await world.loop.pause();
+        const before = queue.harvest();
+        await world.loop.resume();
+        const after = await world.back(queue, heads.length - before.length);
+        const back = [...before, ...after].map(({ head }) => head);
+        assert.deepEqual(back.toSorted(), heads.toSorted(), `queue ${queue.index}, paused after ${turns} turns`);
+      }
+      await world.serves();
+    }
+  },
+
+  'after a stop nothing touches memory, and the ring asks to be kicked': async (open) => {
+    for (const features of [VIRTIO_F_VERSION_1, VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX]) {
+      for (const turns of [1, 20]) {
+        await using world = await open({ features });
+        for (const [queue, driver] of world.queues) queue.add(driver.request());
+        for (const [queue] of world.queues) queue.kick();
+        for (let i = 0; i < turns; i++) await turn();
+        await staysAway(world, (features & VIRTIO_F_EVENT_IDX) !== 0n);
+        await world.loop.resume();
+        for (const [queue] of world.queues) {
+          queue.harvest();
+          await world.back(queue, queue.inFlight);
+        }
+      }
+    }
+  },
+
+  '§2.1 a reset brings it back to how it was made, whatever was served and written before': async (open) => {
+    await using world = await open();
+    const { device, loop } = world;
+    const made = { features: device.features, config: loop.config(), queueSizes: [...device.queueSizes] };
+    await world.serves();
+    await writeEverywhere(loop);
+    for (const [queue, driver] of world.queues) queue.add(driver.request());
+    for (const [queue] of world.queues) queue.kick();
+    await loop.reset(VIRTIO_F_VERSION_1);
+    await loop.reset();
+    assert.deepEqual({ features: device.features, config: loop.config(), queueSizes: [...device.queueSizes] }, made);
+    await world.serves();
+  },
+
+  '§2.5 the configuration space keeps its length, and a write beyond its end is refused': async (open) => {
+    await using world = await open();
+    const { loop } = world;
+    const { byteLength } = loop.config();
+    await writeEverywhere(loop);
+    assert.equal(loop.config().byteLength, byteLength);
+    const beyond: [number, number][] = [1, 4, 8].flatMap((length) => [
+      [byteLength, length],
+      [byteLength - length + 1, length],
+    ]);
+    for (const [offset, length] of beyond)
+      if (offset >= 0) assert.equal(await loop.writeConfig(offset, new Uint8Array(length)), false);
+    await world.serves();
+  },
+
+  'a driver that breaks a rule of the ring loses that queue until a reset, and no other': async (open) => {
+    await using world = await open();
+    for (const [queue, driver] of world.queues) {
+      queue.add(driver.request());
+      queue.kick();
+      await settle();
+      // A descriptor that names itself, without an end.
+      const endless = { index: SIZE - 1, address: 0, length: 16, flags: VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE };
+      queue.ring.writeDescriptor(endless.index, endless.address, endless.length, endless.flags, endless.index);
+      const { available, availableIndex } = queue.ring;
+      available[2 + (availableIndex & (SIZE - 1))] = endless.index;
+      available[1] = (availableIndex + 1) & 0xffff;
+    }
+    await world.loop.pause();
+    await world.loop.resume();
+    for (const [queue] of world.queues) {
+      while (!queue.isBroken) {
+        world.provoke(queue);
+        await turn();
+      }
+    }
+    await world.loop.reset();
+    await world.serves();
+  },
+};
+
+/** Stops the device, and looks at what it leaves behind. */
+async function staysAway({ loop, queues, provoke }: World, eventIdx: boolean): Promise<void> {
+  for (const [queue, driver] of queues) {
+    const stop = await queue.stop();
+    // §2.7.10: for what is next, or, without EVENT_IDX, for everything.
+    const { used, size } = queue.ring;
+    const [asked, wanted] = eventIdx ? [used[2 + 4 * size], stop?.base] : [used[0], 0];
+    assert.equal(asked, wanted, `queue ${queue.index} asks to be kicked`);
+    queue.add(driver.request());
+    queue.ring.publish();
+  }
+  const { bytes } = loop.memory;
+  const before = bytes.slice();
+  for (const [queue] of queues) provoke(queue);
+  await settle();
+  const touched = before.findIndex((byte, i) => byte !== bytes[i]);
+  assert.equal(touched, -1, 'a byte of memory that changed after the stop');
+}
+
+/** What is allowed is written: whatever the driver chose, a reset undoes. */
+async function writeEverywhere(loop: DeviceLoopback): Promise<void> {
+  const { byteLength } = loop.config();
+  for (const length of [1, 2, 4, 8])
+    for (let offset = 0; offset + length <= byteLength; offset++)
+      for (const value of [0, 1, 0xff]) await loop.writeConfig(offset, new Uint8Array(length).fill(value));
+}
+
+/**
+ * Defines the tests that a device called `name` must pass.
+ *
+ * @example
+ * deviceConformance('echo', {
+ *   open: () => new EchoDevice(),
+ *   queues: [{ request: () => ({ readable: [Uint8Array.of(1, 2, 3)], writable: [8] }) }],
+ * });
+ */
+export function deviceConformance<Device extends VirtioDevice>(
+  name: string,
+  { open, queues, test = nodeTest }: DeviceConformanceOptions<Device>,
+): void {
+  const drivers = queues as readonly ConformingQueue<VirtioDevice>[];
+  test(`${name}: it has the members of a VirtioDevice`, async () => {
+    const device = await open();
+    checkDevice(device);
+    await device.close?.();
+  });
+  for (const [sentence, check] of Object.entries(checks))
+    test(`${name}: ${sentence}`, () => check(async (options) => World.open(await open(), drivers, options)));
+}

@@ -1,0 +1,201 @@
+// Every device here is held to what any device must do; and the suite is held to find the ones that do not.
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { BlockDevice } from '../../src/devices/blk/block-device.ts';
+import type { BlockStore } from '../../src/devices/blk/block-store.ts';
+import { ConsoleDevice } from '../../src/devices/console/console-device.ts';
+import { RngDevice } from '../../src/devices/rng/rng-device.ts';
+import { blockRequest, encodeReadable } from '../../src/testing/block-request.ts';
+import type { UsedChain } from '../../src/testing/chain-driver.ts';
+import { type ConformingQueue, deviceConformance } from '../../src/testing/device-conformance.ts';
+import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
+import type { VirtioDevice } from '../../src/virtio/device.ts';
+import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
+import { arrayStore, pattern } from '../reference/array-store.ts';
+
+const SIZE = 64 * 1024;
+const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const blkQueue: ConformingQueue<BlockDevice> = {
+  request: () => ({ readable: [encodeReadable(blockRequest.read(3, 512))], writable: [512, 1] }),
+  check: ({ written, bytes }) => {
+    assert.equal(written, 513);
+    assert.deepEqual(bytes, Uint8Array.of(...pattern(SIZE).subarray(3 * 512, 4 * 512), 0));
+  },
+};
+
+function slowly(store: BlockStore): BlockStore {
+  return { sizeBytes: store.sizeBytes, read: (offset, into) => later().then(() => store.read(offset, into)) };
+}
+
+for (const [name, store] of Object.entries({
+  'blk, a store that answers at once': () => arrayStore(pattern(SIZE)),
+  'blk, a store that answers later': () => slowly(arrayStore(pattern(SIZE))),
+}))
+  deviceConformance(name, { open: () => new BlockDevice(store(), { queues: 2 }), queues: [blkQueue, blkQueue] });
+
+const rngQueue: ConformingQueue<RngDevice> = {
+  request: () => ({ writable: [32] }),
+  check: ({ written }) => assert.equal(written, 32),
+};
+deviceConformance('rng', { open: () => new RngDevice(), queues: [rngQueue] });
+deviceConformance('rng, a slow source', {
+  open: () => new RngDevice((bytes) => later().then(() => bytes.fill(1))),
+  queues: [rngQueue],
+});
+
+const consoleQueues: readonly ConformingQueue<ConsoleDevice>[] = [
+  {
+    request: () => ({ writable: [16] }),
+    check: ({ written }: UsedChain) => assert.ok(written > 0 && written <= 16),
+    provoke: (device) => device.push('input'),
+  },
+  {
+    request: () => ({ readable: [new TextEncoder().encode('output')] }),
+    check: ({ written }) => assert.equal(written, 0),
+  },
+];
+deviceConformance('console', { open: () => new ConsoleDevice({ output: () => {} }), queues: consoleQueues });
+deviceConformance('console, a slow sink', { open: () => new ConsoleDevice({ output: later }), queues: consoleQueues });
+
+/** Copies what it reads to where it may write. Everything else is for the devices that go wrong. */
+class EchoDevice implements VirtioDevice {
+  readonly type = 42;
+  readonly features = 0n;
+  readonly queueSizes = [64];
+  config = {
+    bytes: new Uint8Array(4),
+    write: (offset: number, bytes: Uint8Array): boolean => this.write(offset, bytes),
+  };
+
+  write(offset: number, bytes: Uint8Array): boolean {
+    if (offset + bytes.length > this.config.bytes.length) return false;
+    this.config.bytes.set(bytes, offset);
+    return true;
+  }
+
+  process(_index: number, queue: DeviceQueue): void {
+    queue.drain((chain) => this.serve(chain, queue));
+  }
+
+  serve(chain: DescriptorChain, queue: DeviceQueue): void {
+    const bytes = new Uint8Array(chain.readable.totalBytes);
+    chain.readable.copyTo(bytes);
+    queue.markUsed(chain, chain.writable.copyFrom(bytes));
+  }
+
+  reset(): void {
+    this.config.bytes.fill(0);
+  }
+}
+
+/** Holds every buffer, and uses one when it is told to. */
+class HoldingDevice extends EchoDevice {
+  readonly #held: DescriptorChain[] = [];
+  #queue: DeviceQueue | undefined;
+
+  override process(_index: number, queue: DeviceQueue): void {
+    this.#queue = queue;
+    for (let chain = queue.take(); chain !== undefined; chain = queue.take()) this.#held.push(chain);
+  }
+
+  say(): void {
+    const chain = this.#held.shift();
+    if (chain === undefined) return;
+    this.serve(chain, this.#queue as DeviceQueue);
+    this.#queue?.publish();
+  }
+
+  queueStopping(): void {
+    for (const chain of this.#held.splice(0).toReversed()) this.#queue?.untake(chain);
+  }
+}
+
+const echoQueue: ConformingQueue<VirtioDevice> = {
+  request: () => ({ readable: [Uint8Array.of(1, 2, 3, 4)], writable: [2, 8] }),
+  check: ({ written, bytes }) => assert.deepEqual([written, ...bytes.subarray(0, 4)], [4, 1, 2, 3, 4]),
+};
+deviceConformance('echo', { open: () => new EchoDevice(), queues: [echoQueue] });
+deviceConformance('a device that holds every buffer', {
+  open: () => new HoldingDevice(),
+  queues: [{ ...echoQueue, provoke: (device) => later().then(() => device.say()) }],
+});
+
+suite('the suite finds a device that', () => {
+  /** Runs the suite over a device, and returns the sentences that it does not keep. */
+  async function broken(open: () => VirtioDevice): Promise<string[]> {
+    const bodies = new Map<string, () => Promise<void>>();
+    deviceConformance('bad', { open, queues: [echoQueue], test: (name, body) => bodies.set(name, body) });
+    const found: string[] = [];
+    for (const [name, body] of bodies) await body().catch(() => found.push(name.replace('bad: ', '')));
+    return found;
+  }
+
+  const bad = (change: (device: EchoDevice) => void) => (): VirtioDevice => {
+    const device = new EchoDevice();
+    change(device);
+    return device;
+  };
+
+  const misdeeds: { readonly [what: string]: readonly [() => VirtioDevice, RegExp] } = {
+    'is none': [bad((device) => Object.assign(device, { features: 1n << 30n })), /members of a VirtioDevice/],
+    'takes the first piece for all': [
+      bad((device) => {
+        device.serve = (chain, queue) => {
+          const { readable, writable } = chain;
+          const bytes = readable.count === 0 ? new Uint8Array() : readable.view(0);
+          queue.markUsed(chain, writable.copyFrom(bytes));
+        };
+      }),
+      /cut at every byte/,
+    ],
+    'stumbles over a chain of no bytes': [
+      bad((device) => {
+        const { serve } = device;
+        device.serve = (chain, queue) => {
+          assert.ok(chain.readable.totalBytes > 0 || chain.writable.totalBytes > 0);
+          serve.call(device, chain, queue);
+        };
+      }),
+      /a chain of no bytes/,
+    ],
+    'says that it wrote more than there is room for': [
+      bad((device) => {
+        device.serve = (chain, queue) => queue.markUsed(chain, 4);
+      }),
+      /bytes to read only/,
+    ],
+    'writes to memory after it gave it back': [
+      bad((device) => {
+        const { serve } = device;
+        device.serve = (chain, queue) => {
+          const piece = chain.writable.count > 0 ? chain.writable.view(0) : undefined;
+          serve.call(device, chain, queue);
+          setImmediate(() => piece?.fill(0x5a));
+        };
+      }),
+      /after a stop nothing touches memory/,
+    ],
+    'keeps what the last driver chose': [bad((device) => Object.assign(device, { reset: undefined })), /§2.1 a reset/],
+    'has a configuration space that grows': [
+      bad((device) => {
+        device.write = (offset, bytes) => {
+          const before = device.config.bytes;
+          device.config.bytes = new Uint8Array(offset + bytes.length + 1);
+          device.config.bytes.set(before.subarray(0, offset));
+          return true;
+        };
+      }),
+      /§2.5 the configuration space keeps its length/,
+    ],
+  };
+  for (const [what, [open, sentence]] of Object.entries(misdeeds)) {
+    test(what, async () => {
+      const found = await broken(open);
+      assert.ok(
+        found.some((name) => sentence.test(name)),
+        found.join('\n'),
+      );
+    });
+  }
+});
