@@ -23,3 +23,8 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
     ...(next.close && { close: next.close.bind(next) }),
   };
 }
+
+/** Whether a store answers later. Anything else that it returns (the number of `readSync`, the array of `fill`) is "done". */
+export function isLater(answer: unknown): answer is PromiseLike<unknown> {
+  return typeof (answer as PromiseLike<unknown> | null | undefined)?.then === 'function';
+}

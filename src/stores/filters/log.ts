@@ -1,7 +1,6 @@
 // Stores: a filter that says what a disk is asked, a line a request.
 import type { MaybePromise, StoreFilter } from '../../devices/blk/block-store.ts';
-import { causeOf, isLater } from '../../virtio/maybe-promise.ts';
-import { forward } from './forward.ts';
+import { forward, isLater } from './forward.ts';
 
 /** Calls `line` when a request is done: `write 4096 bytes at 8192: ok, 0.012 ms`, or in place of `ok` why it failed. */
 export function log({ line }: { line: (text: string) => void }): StoreFilter {
@@ -46,4 +45,13 @@ function range(offset: number, length: number): string {
 function pieces(offset: number, list: readonly Uint8Array[]): string {
   const length = list.reduce((sum, piece) => sum + piece.length, 0);
   return `${range(offset, length)} in ${list.length} pieces`;
+}
+
+/** What a store threw, in words; it may be anything. */
+function causeOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return 'something that cannot be shown';
+  }
 }
