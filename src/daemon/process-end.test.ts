@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { eventually } from '../testing/patience.ts';
 import { leaveProcessEnd, newProcessEnd, takeProcessEnd } from './process-end.ts';
 
 test('the main thread takes it, and the device’s thread then leaves it alone', () => {
@@ -26,8 +27,8 @@ test('a main thread that has time is waited for', async () => {
   );
   const said: string[] = [];
   worker.on('message', (message: string) => said.push(message));
-  while (said.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  // Asleep, not busy: it may take its time.
+  await eventually('the worker has closed', () => said.length > 0);
+  // Time: silence is listened to. It is asleep, not busy.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(takeProcessEnd(end), true);
   await new Promise((resolve) => worker.once('exit', resolve));

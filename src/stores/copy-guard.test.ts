@@ -12,6 +12,7 @@ const [COPIER, PUNCHER, MARK, SAW_NO_MARK] = [32, 64, 96, 128];
 function meet(words: Int32Array, mine: number, theirs: number, step: number): void {
   Atomics.store(words, mine, step);
   for (let looks = 1; Atomics.load(words, theirs) < step; looks++)
+    // Time: none is tested; on one processor the other side needs a turn.
     if (looks % 20_000 === 0) Atomics.wait(words, mine, step, 1);
 }
 

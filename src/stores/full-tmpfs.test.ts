@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import type { BlockStore } from '../devices/blk/block-store.ts';
+import { patience } from '../testing/patience.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
 
 const MIB = 1024 * 1024;
@@ -90,12 +91,12 @@ function mounted(context: TestContext): string | undefined {
   if (process.getuid?.() !== 0) return void context.skip('mounting a tmpfs needs root');
   const mountPoint = mkdtempSync(join(tmpdir(), 'belfry-mount-'));
   const options = ['-t', 'tmpfs', '-o', `size=${FILE_SYSTEM_BYTES}`];
-  if (spawnSync('mount', [...options, 'tmpfs', mountPoint], { timeout: 10_000 }).status !== 0) {
+  if (spawnSync('mount', [...options, 'tmpfs', mountPoint], { timeout: patience(10_000) }).status !== 0) {
     rmSync(mountPoint, { recursive: true });
     return void context.skip('mounting a tmpfs is not possible here');
   }
   context.after(() => {
-    execFileSync('umount', ['--lazy', mountPoint], { timeout: 10_000 });
+    execFileSync('umount', ['--lazy', mountPoint], { timeout: patience(10_000) });
     rmSync(mountPoint, { recursive: true });
   });
   return mountPoint;
@@ -113,7 +114,7 @@ else {
     truncateSync(path, IMAGE_BYTES);
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const argv = ['--disable-warning=ExperimentalWarning', import.meta.filename];
-    const options = { env: { ...env, [IMAGE]: path }, encoding: 'utf8', timeout: 110_000 } as const;
+    const options = { env: { ...env, [IMAGE]: path }, encoding: 'utf8', timeout: patience(110_000) } as const;
     const { status, signal, stdout, stderr } = spawnSync(process.execPath, argv, options);
     const rounds = Number(stdout.trim().split('\n').at(-1));
     assert.deepEqual({ status, signal, rounds, stderr }, { status: 0, signal: null, rounds: ROUNDS, stderr: '' });

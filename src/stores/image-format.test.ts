@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { patience } from '../testing/patience.ts';
 import { type ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
 import { openStore } from './open-store.ts';
 
@@ -128,7 +129,11 @@ test('the command that is advised makes a raw disk', (context) => {
   if (spawnSync('qemu-img', ['create', '-q', '-f', 'qcow2', path, '2M']).status !== 0)
     return context.skip('qemu-img (qemu-utils) is not installed');
   const command = /"(qemu-img [^"]+)"/.exec(refusal(path, false).message)?.[1] as string;
-  const { status, stderr } = spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8', timeout: 30_000 });
+  const { status, stderr } = spawnSync('sh', ['-c', command], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: patience(30_000),
+  });
   assert.equal(status, 0, stderr);
   const { store } = openStore(join(folder, 'advised.raw'));
   assert.equal(store.sizeBytes, 2 * 1024 * 1024);

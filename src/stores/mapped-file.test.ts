@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
+import { patience } from '../testing/patience.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
 import { AllocationMap } from './allocation-map.ts';
 import { mappedFile } from './mapped-file.ts';
@@ -124,13 +125,13 @@ function mounted(context: TestContext, type: string, options: string): string | 
   if (process.getuid?.() !== 0) return void context.skip(`mounting a ${type} needs root`);
   const mountPoint = mkdtempSync(join(tmpdir(), 'belfry-mount-'));
   try {
-    execFileSync('mount', ['-t', type, '-o', options, type, mountPoint], { stdio: 'pipe', timeout: 10_000 });
+    execFileSync('mount', ['-t', type, '-o', options, type, mountPoint], { stdio: 'pipe', timeout: patience(10_000) });
   } catch {
     rmSync(mountPoint, { recursive: true });
     return void context.skip(`mounting a ${type} is not possible here`);
   }
   context.after(() => {
-    execFileSync('umount', ['--lazy', mountPoint], { timeout: 10_000 });
+    execFileSync('umount', ['--lazy', mountPoint], { timeout: patience(10_000) });
     rmSync(mountPoint, { recursive: true });
   });
   return mountPoint;

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { ImageFile } from '../sys/file.ts';
+import { patience } from '../testing/patience.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
 import { syncFile } from './sync-file.ts';
 
@@ -104,7 +105,10 @@ test('once a flush failed, no later flush succeeds', () => {
 function loopDevice(path: string, ...options: string[]): { device: string } | { skip: string } {
   if (process.getuid?.() !== 0) return { skip: 'a loop device needs root' };
   try {
-    const device = execFileSync('losetup', ['--find', '--show', ...options, path], { timeout: 10_000, stdio: 'pipe' });
+    const device = execFileSync('losetup', ['--find', '--show', ...options, path], {
+      timeout: patience(10_000),
+      stdio: 'pipe',
+    });
     return { device: device.toString().trim() };
   } catch {
     return { skip: 'no loop device can be made here' };
@@ -120,7 +124,7 @@ for (const sectorBytes of [512, 4096]) {
     test(`block device with sectors of ${sectorBytes} bytes`, { skip: loop.skip }, () => {});
     continue;
   }
-  after(() => execFileSync('losetup', ['--detach', loop.device], { timeout: 10_000 }));
+  after(() => execFileSync('losetup', ['--detach', loop.device], { timeout: patience(10_000) }));
   storeConformance(`block device with sectors of ${sectorBytes} bytes`, {
     open: () => syncFile(ImageFile.open(loop.device)),
     members: ALL,

@@ -39,6 +39,7 @@ test('another thread’s grows while that works, and does not while it sleeps', 
   let before = 0;
   for (let now = threadCpuNs(thread); now !== before; now = threadCpuNs(thread)) {
     before = now;
+    // Time: what is tested is that no processor time passes meanwhile.
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   Atomics.store(word, 1, 2);

@@ -17,6 +17,7 @@ import { constants as os, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { patience } from '../testing/patience.ts';
 import { ImageFile } from './file.ts';
 import { libc } from './libc.ts';
 
@@ -139,7 +140,7 @@ test('regression: BLKDISCARD is asked for again when a signal interrupts it', (c
 
 test('a FIFO is refused, not waited for', () => {
   const path = join(folder, 'fifo');
-  execFileSync('mkfifo', [path], { timeout: 10_000 });
+  execFileSync('mkfifo', [path], { timeout: patience(10_000) });
   refuses(path, 'EINVAL', /is neither a file nor a block device/, { readOnly: true });
 });
 
@@ -155,7 +156,7 @@ test('an image that may not be written is refused, and can be opened read-only',
   const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module-typescript', '--eval'];
   const { stdout, stderr } = spawnSync(process.execPath, [...flags, script, path], {
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: patience(20_000),
   });
   if (stdout === '') return context.skip(`as another user this Node does not start: ${stderr.slice(0, 100)}`);
   assert.match(stdout, /^EACCES open: EACCES: .*locked\.img: permission denied: .* or open it read-only/);
@@ -165,9 +166,9 @@ test('an image on a read-only file system can only be opened read-only', (contex
   if (process.getuid?.() !== 0) return context.skip('a read-only mount needs root');
   const mountPoint = join(folder, 'mount');
   mkdirSync(mountPoint);
-  const mount = (...args: string[]): number | null => spawnSync('mount', args, { timeout: 10_000 }).status;
+  const mount = (...args: string[]): number | null => spawnSync('mount', args, { timeout: patience(10_000) }).status;
   if (mount('-t', 'tmpfs', 'tmpfs', mountPoint) !== 0) return context.skip('mounting is not allowed here');
-  context.after(() => execFileSync('umount', ['--lazy', mountPoint], { timeout: 10_000 }));
+  context.after(() => execFileSync('umount', ['--lazy', mountPoint], { timeout: patience(10_000) }));
   const path = image('mount/disk.img');
   mount('-o', 'remount,ro', mountPoint);
   refuses(path, 'EROFS', /read-only file system: open it read-only/);
@@ -189,7 +190,7 @@ test('one writer or many readers: an image in use is refused', () => {
 });
 
 function qemuIo(...args: string[]): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync('qemu-io', args, { encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync('qemu-io', args, { encoding: 'utf8', timeout: patience(20_000) });
   return { status, output: `${stdout}${stderr}` };
 }
 
@@ -208,7 +209,7 @@ test('QEMU heeds our lock, and shares what we only read', (context) => {
 
 /** Tries until `attempt` gives a result, for as long as a slow machine may need to start a program. */
 async function eventually<T>(attempt: () => T | undefined): Promise<T> {
-  for (let tries = 0; tries < 400; tries++, await setTimeout(25)) {
+  for (let tries = 0; tries < 400; tries++, await setTimeout(patience(25))) {
     const result = attempt();
     if (result !== undefined) return result;
   }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { eventually, patience } from '../testing/patience.ts';
 import { EventFd } from './event-fd.ts';
 import { EventLoop } from './event-loop.ts';
 import { rideNodeLoop } from './node-loop.ts';
@@ -61,7 +62,7 @@ test('a promise that an event settles goes on at once, not with the next thing t
     });
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<string>((resolve) => {
-      timer = setTimeout(resolve, 2000, 'late');
+      timer = setTimeout(resolve, patience(2000), 'late');
     });
     bell.signal();
     assert.equal(await Promise.race([settled.then((first) => first), late]), 'settled');
@@ -114,8 +115,9 @@ test('timers go on beside a descriptor that is always readable', async () => {
   loop.watch(bell.fd, { readable: () => calls++ });
   bell.signal();
   using _ride = rideNodeLoop(loop);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.ok(calls > 1);
+  await eventually('it is readable again and again', () => calls > 1);
+  // Time: a timer of Node's is what is tested.
+  await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
 test('when the ride is over nothing is handled any more, even from within a handler', async () => {
@@ -131,6 +133,8 @@ test('when the ride is over nothing is handled any more, even from within a hand
     },
   });
   bell.signal();
+  await eventually('the handler', () => calls > 0);
+  // Time: silence is listened to.
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(calls, 1);
 });
@@ -156,12 +160,12 @@ test('many rides leave neither descriptors nor memory behind', async () => {
     await rung;
   };
   for (let i = 0; i < 20; i++) await ride();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  // Time: handles close some turns later.
+  await new Promise((resolve) => setTimeout(resolve, patience(20)));
   const [fds, maps] = holdings() as [number, number];
   for (let i = 0; i < 200; i++) await ride();
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  const [fdsAfter, mapsAfter] = holdings() as [number, number];
-  assert.equal(fdsAfter, fds);
+  await eventually('the handles are closed', () => holdings()[0] === fds);
+  const [, mapsAfter] = holdings() as [number, number];
   // The collector maps and unmaps as it likes; a ride that leaked would show two hundredfold.
   assert.ok(mapsAfter < maps + 100, `${maps} mappings before, ${mapsAfter} after`);
 });
@@ -177,7 +181,7 @@ function run(body: string): { status: number | null; signal: string | null; stdo
     const ride = rideNodeLoop(loop);
     ${body}`.replaceAll("'./", `'${new URL('.', import.meta.url).href}`);
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
-  return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 10_000 });
+  return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: patience(10_000) });
 }
 
 test('a ride keeps its process alive, and lets it end when it is over', () => {
@@ -187,7 +191,7 @@ test('a ride keeps its process alive, and lets it end when it is over', () => {
       console.log('rung');
       ride[Symbol.dispose]();
     } });
-    // This timer alone would not keep it.
+    // Time: this timer alone would not keep the process, however late it is.
     setTimeout(() => bell.signal(), 50).unref();
   `);
   assert.deepEqual({ status, signal, stdout }, { status: 0, signal: null, stdout: 'rung\n' });

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { test } from 'node:test';
+import { patience } from '../testing/patience.ts';
 import { EventLoop } from './event-loop.ts';
 import { ProcessSignals } from './process-signals.ts';
 
@@ -86,7 +87,7 @@ const worker = new Worker(\`
   await loop.run();
   signals[Symbol.dispose]();
 \`, { eval: true, workerData: { folder: FOLDER, told } });
-while (Atomics.load(told, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+while (Atomics.load(told, 0) === 0) await new Promise((resolve) => setImmediate(resolve));
 for (let sent = 1; sent <= 10; sent++) {
   process.kill(process.pid, 'SIGTERM');
   while (Atomics.load(told, 0) === sent);
@@ -97,6 +98,6 @@ console.log('heard ' + (Atomics.load(told, 0) - 1));
 test('regression: a thread hears signals while the main thread is busy', () => {
   const source = BUSY.replace('FOLDER', JSON.stringify(new URL('.', import.meta.url).href));
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: patience(60_000) });
   assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'heard 10\n', stderr: '' });
 });

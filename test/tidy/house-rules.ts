@@ -102,35 +102,6 @@ const plainWords: Rule = {
   good: [{ path: 'docs/a.md', text: 'Once mastered, it is easy.' }],
 };
 
-/** Files that break `unhurriedTests`: a ratchet, from which files are only taken away. */
-const HURRIED: readonly string[] = [
-  'src/daemon/process-end.test.ts',
-  'src/stores/copy-guard.test.ts',
-  'src/stores/full-tmpfs.test.ts',
-  'src/stores/image-format.test.ts',
-  'src/stores/mapped-file.test.ts',
-  'src/stores/sync-file.test.ts',
-  'src/sys/cpu.test.ts',
-  'src/sys/file.test.ts',
-  'src/sys/node-loop.test.ts',
-  'src/sys/process-signals.test.ts',
-  'src/sys/timer-fd.test.ts',
-  'src/testing/transport-conformance.ts',
-  'test/vhost-user/back-end-gone.test.ts',
-  'test/vhost-user/bad-messages.test.ts',
-  'test/vhost-user/bench-verify.test.ts',
-  'test/vhost-user/hand-over.test.ts',
-  'test/vhost-user/late-restarts.test.ts',
-  'test/vhost-user/module-device.test.ts',
-  'test/vhost-user/rings.test.ts',
-  'test/vhost-user/sequences/recorded-machine.ts',
-  'test/vhost-user/sequences/recorder.ts',
-  'test/vhost-user/sequences/storage-daemon.ts',
-  'test/vhost-user/server.test.ts',
-  'test/vhost-user/threads.test.ts',
-  'test/vhost-user/vhost-user-disk.test.ts',
-];
-
 const isTesting = (path: string): boolean => isTest(path) || /^(?:test|src\/testing)\/.*\.ts$/.test(path);
 
 /** A number, or a constant that stands for one. */
@@ -147,7 +118,7 @@ const HURRY = new RegExp(
 
 const unhurriedTests: Rule = {
   name: 'a test waits for events, and its limits stretch by patience(); where time itself is meant, a line "// Time: why" says so',
-  appliesTo: (path) => isTesting(path) && !isTidy(path) && !HURRIED.includes(path),
+  appliesTo: (path) => isTesting(path) && !isTidy(path),
   findings({ text }) {
     const lines = text.split('\n');
     return lines.flatMap((line, i) => {

@@ -219,7 +219,6 @@ for (const [name, commandOf] of [
 
   test(`${name} is killed in mid-flight and started again, ten times, and nothing is lost`, {
     skip: missing,
-    timeout: 90_000,
   }, async (t) => {
     using file = new BenchDisk(FILE_BYTES);
     const command = commandOf(file.folder, file.path);

@@ -126,6 +126,7 @@ endsSession(
     try {
       for (let i = 0; i < 1000; i++) {
         front.sendBytes(bytes);
+        // Time: none is tested; the back end needs a turn.
         await setTimeout(1);
       }
     } catch (error) {

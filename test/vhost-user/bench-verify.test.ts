@@ -18,7 +18,7 @@ const skip = isHere ? false : `peer missing: ${PEER}`;
 for (const wait of WAITS) {
   for (const eventIdx of [true, false]) {
     const name = `${PEER} keeps what it is given, ${wait}, ${eventIdx ? 'with' : 'without'} EVENT_IDX, two queues`;
-    test(name, { skip, timeout: 60_000 }, async (t) => {
+    test(name, { skip }, async (t) => {
       using disk = new BenchDisk(DISK_BYTES);
       const queues = 2;
       const command = storageDaemonCommand({ folder: disk.folder, disk: disk.path, queues }, 'threads');
@@ -45,7 +45,7 @@ for (const wait of WAITS) {
   }
 }
 
-test('a back end that dies under load is one clear error, at once', { skip, timeout: 60_000 }, async (t) => {
+test('a back end that dies under load is one clear error, at once', { skip }, async (t) => {
   using disk = new BenchDisk(DISK_BYTES);
   const command = storageDaemonCommand({ folder: disk.folder, disk: disk.path, queues: 1 }, 'threads');
   await using backEnd = await BackEndProcess.start(command, allowedProcessors().at(-1) ?? 0, t.signal);
@@ -61,7 +61,6 @@ test('a back end that dies under load is one clear error, at once', { skip, time
 
 test('a device that uses nothing any more is a stall, told with both sides of the ring', {
   skip,
-  timeout: 60_000,
 }, async (t) => {
   using disk = new BenchDisk(DISK_BYTES);
   const command = storageDaemonCommand({ folder: disk.folder, disk: disk.path, queues: 1 }, 'threads');
@@ -77,7 +76,7 @@ test('a device that uses nothing any more is a stall, told with both sides of th
   }
 });
 
-test('a back end that does not start says why', { timeout: 60_000 }, async () => {
+test('a back end that does not start says why', async () => {
   const command = ['sh', '-c', 'echo no disk today >&2; exit 3'];
   const start = BackEndProcess.start({ name: 'fake', command, socket: '/nonexistent/s' }, allowedProcessors()[0] ?? 0);
   await assert.rejects(start, /^Error: fake ended \(exit 3\): no disk today$/);

@@ -109,7 +109,7 @@ function startBackEnd({ socket }: Exam, { name, command, socket: own }: BackEndC
   return BackEndProcess.start({ name, socket, command: words }, allowedProcessors().at(-1) ?? 0);
 }
 
-test(`to ${PEER}, back, to belfry serve, and back`, { skip, timeout: 100_000 }, async (t) => {
+test(`to ${PEER}, back, to belfry serve, and back`, { skip }, async (t) => {
   await using exam = new Exam();
   const data = { folder: exam.file.folder, disk: exam.file.path, queues: QUEUES };
   const storageDaemon = storageDaemonCommand(data, 'threads');
@@ -133,9 +133,7 @@ test(`to ${PEER}, back, to belfry serve, and back`, { skip, timeout: 100_000 }, 
   assertIntact(await driving.stop(), t);
 });
 
-test('a back end that is killed in mid-flight gives the disk back, and nothing is lost', {
-  timeout: 100_000,
-}, async (t) => {
+test('a back end that is killed in mid-flight gives the disk back, and nothing is lost', {}, async (t) => {
   await using exam = new Exam();
   const ours = ourCommand({ folder: exam.file.folder, disk: exam.file.path, queues: QUEUES }, false, []);
   const driving = await exam.begin();
@@ -219,6 +217,7 @@ test('an image that somebody else keeps is waited for, and that is said once', a
   exam.handOver.toggle();
   const isInUse = (line: string): boolean => line.includes(' is in use');
   await eventually('the image is missed', () => exam.lines.some(isInUse));
+  // Time: silence is listened to.
   await setTimeout(300);
   assert.equal(exam.handOver.where, 'moving');
   assert.equal(exam.lines.filter(isInUse).length, 1);

@@ -21,6 +21,7 @@ test('regression: a ring that restarts when a late request is done is looked at 
   // The ring stops for its new kick descriptor; a kick goes to the old one meanwhile, which nobody will read any more.
   using other = EventFd.create();
   front.send(ring.notifier(Request.SET_VRING_KICK, other.fd));
+  // Time: silence is listened to.
   await setTimeout(20);
   ring.submit(read);
   disk.release();

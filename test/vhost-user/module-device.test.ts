@@ -32,6 +32,7 @@ export default {
   async read(offset, into) {
     tell('read');
     await new Promise((resolve) => waiting.push(resolve));
+    // Time: none is tested; a timer of Node's is.
     await new Promise((resolve) => setTimeout(resolve, 1));
     into.fill(${BYTE});
   },

@@ -32,6 +32,7 @@ async function assertRests(backEnd: BackEnd, guest: RawGuest, ring: RawRing, fro
   ring.kick.signal();
   const before = guest.memory.bytes.slice();
   await front?.settle();
+  // Time: silence is listened to.
   await setTimeout(20);
   assert.equal((await backEnd.server.snapshot()).requests, requests);
   assert.deepEqual(guest.memory.bytes, before, 'guest memory was written to');
@@ -177,6 +178,7 @@ test('GET_VRING_BASE is answered when the last request in flight has been given 
   ring.submit(read, blockRequest.read(0, 512));
   await eventually('both reads', () => disk.waiting === 2);
   front.send(ring.getBase);
+  // Time: silence is listened to.
   await setTimeout(20);
   assert.ok(front.isSilent());
   disk.release();
@@ -209,6 +211,7 @@ test('SET_MEM_TABLE while a ring runs: the same memory under other addresses', a
   ring.submit(read);
   await eventually('the read', () => gated.waiting === 1);
   front.send(setMemTable([more.region, guest.region]));
+  // Time: silence is listened to.
   await setTimeout(10);
   gated.release();
   assert.equal((await ring.results())[0]?.status, 0);
@@ -359,6 +362,7 @@ test('regression: a broken queue is not tried again when memory changes', async 
   breakRing(ring);
   await eventually('the line', () => backEnd.lines.length === 1);
   await front.settle(addMemReg(more.region), remMemReg(more.region));
+  // Time: silence is listened to.
   await setTimeout(10);
   assert.equal(backEnd.lines.length, 1);
   await stop(front, ring);

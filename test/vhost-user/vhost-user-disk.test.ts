@@ -52,7 +52,7 @@ for (const without of [0n, VIRTIO_F_EVENT_IDX]) {
     assert.deepEqual(machine.lines, []);
   });
 
-  test(`${PEER} keeps what it is given, ${how} EVENT_IDX, two queues`, { skip, timeout: 60_000 }, async (t) => {
+  test(`${PEER} keeps what it is given, ${how} EVENT_IDX, two queues`, { skip }, async (t) => {
     using file = new BenchDisk(DISK_BYTES);
     const command = storageDaemonCommand({ folder: file.folder, disk: file.path, queues: 2 }, 'threads');
     await using backEnd = await BackEndProcess.start(command, allowedProcessors().at(-1) ?? 0, t.signal);
@@ -135,9 +135,7 @@ async function cachedStore() {
   return Object.assign(forward(memory(DISK_BYTES)), { flush() {} });
 }
 
-test('nobody at the socket, or somebody who says nothing, is an error with one line', {
-  timeout: 20_000,
-}, async (t) => {
+test('nobody at the socket, or somebody who says nothing, is an error with one line', {}, async (t) => {
   await using machine = new DrivenDisk();
   const { loop, log, memory: region } = machine;
   const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'n
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { eventually } from '../../../src/testing/patience.ts';
 import { Qmp } from './qmp.ts';
 import { RecordedGuest } from './recorded-guest.ts';
 import { Recorder } from './recorder.ts';
@@ -137,7 +138,7 @@ export class RecordedMachine implements AsyncDisposable {
     this.#daemon = new StorageDaemon(this.#folder, this.#queues);
     await this.#daemon.ready();
     this.recorder.listen();
-    while (!this.recorder.isConnected) await new Promise((r) => setTimeout(r, 20));
+    await eventually('the VMM is back', () => this.recorder.isConnected);
     await this.recorder.quiet();
   }
 

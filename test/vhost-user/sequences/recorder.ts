@@ -60,6 +60,7 @@ export class Recorder implements Disposable {
 
   /** Waits until nothing has been said for a while. */
   async quiet(): Promise<void> {
+    // Time: silence is listened to.
     while (performance.now() - this.#lastMs < QUIET_MS) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 

@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { eventually } from '../../../src/testing/patience.ts';
 
 /** In `cwd`, where disk.img is; listens at back-end.sock. */
 export class StorageDaemon implements AsyncDisposable {
@@ -25,7 +26,7 @@ export class StorageDaemon implements AsyncDisposable {
   }
 
   async ready(): Promise<void> {
-    while (!existsSync(join(this.#cwd, 'back-end.pid'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually('qemu-storage-daemon listens', () => existsSync(join(this.#cwd, 'back-end.pid')));
   }
 
   static version(): string {
