@@ -96,7 +96,7 @@ inline enable(queue) {
   index = 0
 }
 
-/* QueueRunner.#process and SplitQueue.drain: suppressing and rearming are left to who polls, if somebody does. */
+/* RunningQueue.#process and SplitQueue.drain: suppressing and rearming are left to who polls, if somebody does. */
 inline process(queue) {
   if
   :: !polled[queue] -> disable(queue)
@@ -135,7 +135,7 @@ inline process(queue) {
   served = 0
 }
 
-/* QueueRunner.poll */
+/* RunningQueue.poll */
 inline poll(queue) {
   load(LOOP, AVAIL_INDEX(queue), index);
   if
@@ -144,7 +144,7 @@ inline poll(queue) {
   fi
 }
 
-/* LocalQueueHost.start with a descriptor of its own: what was rung on the one before is gone, but a task looks at the ring. */
+/* LocalHost.start with a descriptor of its own: what was rung on the one before is gone, but a task looks at the ring. */
 inline start(queue) {
   d_step {
     watched[queue] = true;
@@ -223,7 +223,7 @@ inline leavePolling() {
         again = false
 #ifndef MUTANT_NO_LOOK_AFTER_REARM
         ;
-        process(at) /* QueueRunner.poll: what was seen is still there */
+        process(at) /* RunningQueue.poll: what was seen is still there */
 #endif
       :: else
       fi

@@ -165,7 +165,7 @@ inline complete() {
 }
 #endif
 
-/* ChainBatch.fill: the index first, then the heads it covers. */
+/* SplitQueue.#load: the index first, then the heads it covers. */
 inline fill() {
 #ifdef MUTANT_HEAD_BEFORE_INDEX
   load(DEVICE, AVAIL_RING + (nextAvail & (SIZE - 1)), chain[0]);
@@ -266,7 +266,7 @@ inline drain() {
 #endif
 }
 
-/* QueueRunner.#process: where the drain was cut short, a task is left. */
+/* RunningQueue.#process: where the drain was cut short, a task is left. */
 inline process() {
   drain();
 #ifdef MUTANT_YIELD_WITHOUT_TASK
@@ -276,7 +276,7 @@ inline process() {
   served = 0
 }
 
-/* EventLoop.turn and QueueRunner.#onKick: asleep until the eventfd is rung, a task is left, or a store answers. */
+/* EventLoop.turn and RunningQueue.#onKick: asleep until the eventfd is rung, a task is left, or a store answers. */
 proctype Device() {
   byte nextAvail = START;
   byte nextUsed = START;

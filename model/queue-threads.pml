@@ -42,7 +42,7 @@ inline post(port, rung, message) {
 #endif
 }
 
-/* ---- A queue's thread: serveHostCall, LocalQueueHost, QueueRunner. ---- */
+/* ---- A queue's thread: answerHostCall, LocalHost, RunningQueue. ---- */
 
 /* A kick is read, a request is popped, read from or written to, given back: whatever needs the guest's memory. */
 inline touchMemory() {
@@ -78,7 +78,7 @@ inline complete() {
   fi
 }
 
-/* LocalQueueHost.setMemory */
+/* LocalHost.setMemory */
 inline setMemory() {
   d_step {
     assert(argument == 0 || argument == regionsOpen); /* a closed descriptor is mapped */
@@ -87,7 +87,7 @@ inline setMemory() {
   post(answers[thread], answersRung[thread], SET_MEMORY)
 }
 
-/* LocalQueueHost.start */
+/* LocalHost.start */
 inline start() {
   d_step {
     assert(!known); /* what runs is started */
@@ -100,7 +100,7 @@ inline start() {
   post(answers[thread], answersRung[thread], START)
 }
 
-/* LocalQueueHost.stop and QueueRunner.stop */
+/* LocalHost.stop and RunningQueue.stop */
 inline stop() {
   assert(known && !stopping); /* what does not run is stopped */
 #ifndef MUTANT_STOP_WITHOUT_HALT
@@ -118,7 +118,7 @@ inline stop() {
   fi
 }
 
-/* LocalQueueHost.setCall */
+/* LocalHost.setCall */
 inline setCall() {
   d_step { call = argument; ring() };
   post(answers[thread], answersRung[thread], SET_CALL)
@@ -157,9 +157,9 @@ end:
   assert(!known && inFlight == 0) /* a thread ends while its queue runs */
 }
 
-/* ---- The session's thread: VhostUserServer, Connection, Session, RemoteQueueHost. ---- */
+/* ---- The session's thread: VhostUserServer, Connection, Session, ThreadHost. ---- */
 
-/* RemoteQueueHost.#call: nothing else is asked of that thread until it has answered. */
+/* ThreadHost.#call: nothing else is asked of that thread until it has answered. */
 inline send(thread, method, argument) {
 #ifdef MUTANT_RING_BEFORE_POST
   callsRung[thread] = true;
@@ -170,7 +170,7 @@ inline send(thread, method, argument) {
 #endif
 }
 
-/* receiveOn and RemoteQueueHost.answered. The loop goes on meanwhile: the message at hand is not done. */
+/* receiveOn and ThreadHost.answered. The loop goes on meanwhile: the message at hand is not done. */
 inline await(thread) {
   do
   :: answersRung[thread] ->
@@ -212,7 +212,7 @@ inline stopQueue(thread) {
   fi
 }
 
-/* Session.startIfReady */
+/* Session.#startIfReady */
 inline startQueue(thread) {
   if
   :: ready[thread] && !running[thread] && regionsOpen > 0 ->
@@ -235,7 +235,7 @@ inline stopAll() {
   od
 }
 
-/* Session.changeMemory and SpreadQueueHost.setMemory: every thread maps before anything goes on. */
+/* Session.changeMemory and SpreadHost.setMemory: every thread maps before anything goes on. */
 inline changeMemory() {
 #ifndef MUTANT_UNMAP_WITHOUT_STOP
   stopAll();

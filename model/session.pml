@@ -60,7 +60,7 @@ inline complete() {
   }
 }
 
-/* SplitQueue.#pop, and the device's serve, which completes the request now or later. */
+/* SplitQueue.#serveBatch, and the device's serve, which completes the request now or later. */
 inline pop() {
   d_step {
     touchMemory();
@@ -82,7 +82,7 @@ inline throwError() {
   }
 }
 
-/* QueueRunner.#halt: no kick is read any more, and a task that is left does nothing. */
+/* RunningQueue.#stopServing and stop: no kick is read any more, and a task that is left does nothing. */
 inline halt() {
 #ifndef MUTANT_STOP_WITHOUT_HALT
   watched = false;
@@ -92,7 +92,7 @@ inline halt() {
 #endif
 }
 
-/* QueueRunner.#process: SplitQueue.drain, and a task where it was cut short. */
+/* RunningQueue.#process: SplitQueue.drain, and a task where it was cut short. */
 inline process() {
   wantsKick = false;
   do
@@ -116,7 +116,7 @@ inline process() {
   popped = 0
 }
 
-/* LocalQueueHost.stop, first half: from here on only what is in flight goes on. */
+/* LocalHost.stop, first half: from here on only what is in flight goes on. */
 inline beginStop() {
   if
   :: running && message != SET_CALL ->
@@ -137,7 +137,7 @@ inline beginStop() {
 #define idle (inFlight == 0)
 #endif
 
-/* LocalQueueHost.stop, second half, and Session.stop, which keeps how far the ring got; a broken one waits for a new kick. */
+/* LocalHost.stop, second half, and Session.stop, which keeps how far the ring got; a broken one waits for a new kick. */
 inline endStop() {
   if
   :: running ->
@@ -155,7 +155,7 @@ inline endStop() {
   fi
 }
 
-/* Session.startIfReady, LocalQueueHost.start and the QueueRunner's constructor: a task looks at the ring at once. */
+/* Session.#startIfReady, LocalHost.start and the RunningQueue's constructor: a task looks at the ring at once. */
 inline startIfReady() {
   if
   :: kick != NONE && isEnabled && !running ->
@@ -196,7 +196,7 @@ inline change() {
   }
 }
 
-/* setCall of vring-messages.ts, and LocalQueueHost.setCall: rung once, for what was missed. */
+/* setCall of vring-messages.ts, and LocalHost.setCall: rung once, for what was missed. */
 inline setCall() {
   d_step {
     call = fd;

@@ -1,4 +1,4 @@
-// test/model: the tables of docs/notification.md name every step of every model, and only code that exists.
+// test/model: the tables of docs/notification-reference.md name every step of every model, and only code that exists.
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -36,7 +36,7 @@ function missing(symbol: string, path: string, text: string | undefined): string
   if (!new RegExp(`^(?:export )?(?:async )?(?:class|function|const) ${owner}\\b`, 'm').test(text))
     return `${path} has no ${owner}`;
   if (member === undefined) return undefined;
-  const declaration = new RegExp(`^  (?:readonly |get |async )*${member}(?:<\\w+>)?(?:\\(| = )`, 'm');
+  const declaration = new RegExp(`^  (?:readonly |get |async )*${member}(?:<[^>]+>)?(?:\\(| = )`, 'm');
   return declaration.test(text) ? undefined : `${path} has no ${symbol}`;
 }
 
@@ -47,7 +47,7 @@ function codeNamed(standsFor: string): { symbol: string; path: string }[] {
   }));
 }
 
-const tables = tablesOf(read('docs/notification.md'));
+const tables = tablesOf(read('docs/notification-reference.md'));
 const models = globSync('model/*.pml', { cwd: root });
 
 test('a symbol that is not there is missed', () => {

@@ -50,7 +50,7 @@ function defects(page: string): { defect: string; tests: { name: string; path: s
 }
 
 test('every known defect has tests that exist by that name, or a word why it cannot exist here', () => {
-  const page = readFileSync(join(root, 'docs/notification.md'), 'utf8');
+  const page = readFileSync(join(root, 'docs/notification-reference.md'), 'utf8');
   const rows = defects(page);
   assert.ok(rows.length > 20, `${rows.length} rows`);
   const problems = rows.flatMap(({ defect, tests }) => {

@@ -1,4 +1,4 @@
-// test/vhost-user: mistakes that other back ends have made, each as a test here where nothing else is one; docs/notification.md lists them.
+// test/vhost-user: mistakes of other back ends, as tests where no other test covers them; docs/notification-reference.md lists them.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,0 +1,40 @@
+// Upper floor: the socket of a service manager, for tests of what is sent to it. sd_notify(3).
+import { AF_UNIX, O_CLOEXEC, O_NONBLOCK, SOCK_DGRAM } from '../sys/constants.ts';
+import { check, checkOrAgain, closeFd, libc } from '../sys/libc.ts';
+import { callScratch } from '../sys/scratch.ts';
+import { writeAddress } from '../sys/socket-address.ts';
+
+const MESSAGE_BYTES_MAX = 4096;
+
+export class NotifySocket implements Disposable {
+  /** What $NOTIFY_SOCKET is set to. */
+  readonly name: string;
+  readonly fd: number;
+
+  /** @param name a path, or a name in the abstract namespace: `@…`. Throws SystemError. */
+  constructor(name: string) {
+    this.name = name;
+    this.fd = check(libc.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
+    const isAbstract = name.startsWith('@');
+    const length = writeAddress(name) - (isAbstract ? 1 : 0);
+    if (isAbstract) callScratch.bytes[2] = 0;
+    // SAFETY: the address lies in this thread's scratch until the call returns.
+    check(libc.bind(this.fd, callScratch.address, length), 'bind', name);
+  }
+
+  /** Every message that has arrived and was not taken, a datagram each. */
+  take(): string[] {
+    const messages: string[] = [];
+    for (;;) {
+      // SAFETY: the kernel writes at most so many bytes into this thread's scratch.
+      const received = libc.recv(this.fd, callScratch.address, BigInt(MESSAGE_BYTES_MAX), 0);
+      const length = checkOrAgain(received, 'recv');
+      if (length === undefined) return messages;
+      messages.push(new TextDecoder().decode(callScratch.bytes.slice(0, length)));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(this.fd);
+  }
+}
