@@ -2,10 +2,9 @@
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
-import { dieOnBusError, isParked } from '../sys/bus-error.ts';
+import { MessageChannel } from 'node:worker_threads';
+import { dieOnBusError } from '../sys/bus-error.ts';
 import { EventFd } from '../sys/event-fd.ts';
-import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { Log } from '../virtio/log.ts';
@@ -16,8 +15,9 @@ import type { PollMode } from './poll-mode.ts';
 import { newProcessEnd, type ProcessEnd, takeProcessEnd } from './process-end.ts';
 import type { QueueThreadSetup } from './queue-thread.ts';
 import type { ServedDevice } from './served-device.ts';
-import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
-import { LinkSender } from './thread-link.ts';
+import type { FromThread, ServingThreadSetup } from './serving-thread.ts';
+import { ServingWorker } from './serving-worker.ts';
+import type { LinkEnd } from './thread-link.ts';
 
 export interface DeviceDaemonOptions {
   readonly device: DeviceSource;
@@ -39,22 +39,12 @@ export interface DeviceDaemonOptions {
   readonly log: Log;
 }
 
-interface Thread {
-  readonly worker: Worker;
-  readonly sender: LinkSender<ToThread>;
-  readonly ready: Promise<DeviceProfile>;
-  readonly closed: Promise<DeviceSnapshot>;
-  readonly exited: Promise<void>;
-  /** Its number in the kernel, when it has started. */
-  id: number | undefined;
-  /** What to do with the answers to questions for a snapshot or a report, in order: a thread answers in that order. */
-  readonly waiting: ((answer: FromThread) => void)[];
-}
-
 /** How often it is looked whether a thread lost its memory. */
 const LOOK_MS = 500;
 /** How long the threads of a device that lost one of them may take to end. */
 const EXIT_MS = 1000;
+/** A thread that answers nothing for so long is in its device or store, and is reported as that. */
+const ANSWER_MS = 1000;
 
 /** Memory that a front end shared was truncated while it was used. */
 export class MemoryLostError extends Error {
@@ -70,11 +60,11 @@ export class DeviceDaemon implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
   readonly closed: Promise<DeviceSnapshot>;
   readonly #options: DeviceDaemonOptions;
+  /** For messages between threads. */
   readonly #eventFds: EventFd[] = [];
-  readonly #queueThreads: readonly Thread[];
-  readonly #deviceThread: Thread;
+  readonly #queueThreads: readonly ServingWorker[];
+  readonly #deviceThread: ServingWorker;
   readonly #processEnd: ProcessEnd | undefined;
-  #ended = false;
   #isLost = false;
   #look: NodeJS.Timeout | undefined;
 
@@ -89,27 +79,9 @@ export class DeviceDaemon implements ServedDevice {
       const { port1, port2 } = new MessageChannel();
       return { calls: { port: port1, wakeFd: this.#eventFd() }, answers: { port: port2, wakeFd: this.#eventFd() } };
     });
-    this.#queueThreads = links.map(({ calls, answers }, i) =>
-      this.#start(
-        'queue-thread',
-        i + 1,
-        [calls.port],
-        (common): QueueThreadSetup => ({ ...common, calls, answersWakeFd: answers.wakeFd }),
-      ),
-    );
-    const others = links.map(({ calls, answers }) => ({ answers, callsWakeFd: calls.wakeFd }));
-    this.#deviceThread = this.#start(
-      'device-thread',
-      0,
-      others.map(({ answers }) => answers.port),
-      (common): DeviceThreadSetup => ({
-        ...common,
-        listenFd: options.listener.fd,
-        once: options.once,
-        allowFileMemory: options.allowFileMemory ?? false,
-        processEnd: this.#processEnd,
-        queueThreads: others,
-      }),
+    this.#queueThreads = links.map((link, i) => this.#startQueueThread(link, i + 1));
+    this.#deviceThread = this.#startDeviceThread(
+      links.map(({ answers, calls }) => ({ answers, callsWakeFd: calls.wakeFd })),
     );
     this.closed = this.#whenClosed();
     // Told by `ready` too, which is asked first.
@@ -122,67 +94,34 @@ export class DeviceDaemon implements ServedDevice {
     return eventFd.fd;
   }
 
-  #start(
-    file: string,
-    index: number,
-    ports: readonly MessagePort[],
-    setupOf: (common: ServingThreadSetup) => ServingThreadSetup,
-  ): Thread {
-    const { device, poll, cpus, log } = this.#options;
-    const { port1, port2 } = new MessageChannel();
-    const wakeFd = this.#eventFd();
-    const common = {
-      device,
-      poll,
-      cpu: cpus?.[index % cpus.length],
-      latency: this.latency,
-      main: { port: port2, wakeFd },
-    };
-    const worker = startThread(moduleBeside(`./${file}`, import.meta.url), {
-      workerData: setupOf(common),
-      transferList: [port2, ...ports],
+  #startQueueThread({ calls, answers }: { calls: LinkEnd; answers: LinkEnd }, index: number): ServingWorker {
+    return new ServingWorker({
+      file: 'queue-thread',
+      ports: [calls.port],
+      log: this.#options.log,
+      setup: (main): QueueThreadSetup => ({ ...this.#setupOf(index), main, calls, answersWakeFd: answers.wakeFd }),
     });
-    const ready = Promise.withResolvers<DeviceProfile>();
-    const closed = Promise.withResolvers<DeviceSnapshot>();
-    const exited = Promise.withResolvers<void>();
-    const thread: Thread = {
-      worker,
-      sender: new LinkSender<ToThread>(port1, wakeFd),
-      ready: ready.promise,
-      closed: closed.promise,
-      exited: exited.promise,
-      id: undefined,
-      waiting: [],
-    };
-    const onMessage = (message: FromThread): void => {
-      if (message.type === 'log') return log(message.line, message.about);
-      if (message.type === 'ready') return ready.resolve(message.profile);
-      if (message.type === 'started') {
-        thread.id = message.thread;
-        return;
-      }
-      if (message.type === 'closed') return closed.resolve(message.snapshot);
-      thread.waiting.shift()?.(message);
-    };
-    port1.on('message', onMessage);
-    worker.once('error', (error) => {
-      ready.reject(error);
-      closed.reject(error);
-    });
-    worker.once('exit', () => {
-      // A thread's end can be told before its last messages are.
-      for (let last = receiveMessageOnPort(port1); last; last = receiveMessageOnPort(port1)) onMessage(last.message);
-      port1.close();
-      closed.reject(new Error(`${file} ended before it was told to`));
-      exited.resolve();
-    });
-    // A thread's death is told once, by `closed`.
-    ready.promise.catch(() => {});
-    closed.promise.catch(() => {});
-    return thread;
   }
 
-  get #threads(): readonly Thread[] {
+  #startDeviceThread(queueThreads: DeviceThreadSetup['queueThreads']): ServingWorker {
+    const { listener, once, allowFileMemory = false, log } = this.#options;
+    return new ServingWorker({
+      file: 'device-thread',
+      ports: queueThreads.map(({ answers }) => answers.port),
+      log,
+      setup: (main): DeviceThreadSetup => ({
+        ...this.#setupOf(0),
+        ...{ main, listenFd: listener.fd, once, allowFileMemory, processEnd: this.#processEnd, queueThreads },
+      }),
+    });
+  }
+
+  #setupOf(index: number): Omit<ServingThreadSetup, 'main'> {
+    const { device, poll, cpus } = this.#options;
+    return { device, poll, cpu: cpus?.[index % cpus.length], latency: this.latency };
+  }
+
+  get #threads(): readonly ServingWorker[] {
     return [this.#deviceThread, ...this.#queueThreads];
   }
 
@@ -201,7 +140,7 @@ export class DeviceDaemon implements ServedDevice {
     } catch (error) {
       if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
       // A device of which a part is dead would keep its guests waiting, and this process.
-      this.#order('abandon', this.#threads);
+      for (const thread of this.#threads) thread.order('abandon');
       throw error;
     } finally {
       clearInterval(this.#look);
@@ -214,7 +153,7 @@ export class DeviceDaemon implements ServedDevice {
     const ended = Promise.all(this.#threads.map(({ exited }) => exited)).then(() => true);
     if (!(await Promise.race([ended, sleep(EXIT_MS, false, { ref: false })])) && this.#isLost) return;
     await ended;
-    this.#ended = true;
+    for (const thread of this.#threads) thread.release();
     for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
   }
 
@@ -222,8 +161,7 @@ export class DeviceDaemon implements ServedDevice {
   #memoryLoss(): Promise<never> {
     const { promise, reject } = Promise.withResolvers<never>();
     const look = (): void => {
-      const lost = this.#threads.find(({ id }) => id !== undefined && isParked(id));
-      if (lost === undefined) return;
+      if (!this.#threads.some(({ isParked }) => isParked)) return;
       this.#isLost = true;
       reject(new MemoryLostError());
     };
@@ -232,14 +170,9 @@ export class DeviceDaemon implements ServedDevice {
     return promise;
   }
 
-  #order(order: ToThread, threads: readonly Thread[]): void {
-    // Afterwards the descriptors are closed, and their numbers may be somebody else's.
-    if (!this.#ended) for (const { sender } of threads) sender.send(order);
-  }
-
   close(): Promise<DeviceSnapshot> {
     if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
-    this.#order('stop', [this.#deviceThread]);
+    this.#deviceThread.order('stop');
     return this.closed;
   }
 
@@ -248,31 +181,31 @@ export class DeviceDaemon implements ServedDevice {
   }
 
   refresh(): void {
-    this.#order('refresh', [this.#deviceThread]);
-  }
-
-  /** Has every thread answer a question; one that has ended meanwhile gives `undefined`. */
-  #ask(question: 'snapshot' | 'report'): Promise<(FromThread | undefined)[]> {
-    const answers = this.#threads.map((thread) => {
-      const { promise, resolve } = Promise.withResolvers<FromThread>();
-      thread.waiting.push(resolve);
-      this.#order(question, [thread]);
-      return Promise.race([promise, thread.exited.then(() => undefined)]);
-    });
-    return Promise.all(answers);
+    this.#deviceThread.order('refresh');
   }
 
   /** What has been served so far, over all threads. */
   async snapshot(): Promise<DeviceSnapshot> {
-    const answers = await this.#ask('snapshot');
+    const answers = await Promise.all(this.#threads.map((thread) => thread.ask('snapshot')));
     if (answers.includes(undefined)) return this.closed;
     return addSnapshots(answers.flatMap((answer) => (answer?.type === 'snapshot' ? [answer.snapshot] : [])));
   }
 
   async report(): Promise<readonly QueueReport[]> {
-    const answers = await this.#ask('report');
+    const answers = await Promise.all(this.#threads.map((thread, index) => this.#reportOf(thread, index)));
     return answers
       .flatMap((answer) => (answer?.type === 'report' ? answer.queues : []))
       .sort((a, b) => a.queue - b.queue);
+  }
+
+  async #reportOf(thread: ServingWorker, index: number): Promise<FromThread | undefined> {
+    const late = new AbortController();
+    const silence = sleep(ANSWER_MS, 'late' as const, { signal: late.signal }).catch(() => undefined);
+    const answer = await Promise.race([thread.ask('report'), silence]);
+    late.abort();
+    if (answer !== 'late') return answer;
+    const line = `thread ${index} of ${this.#threads.length} has not answered for ${ANSWER_MS / 1000} s: its device or store keeps it`;
+    this.#options.log(line, { event: 'queue-waits' });
+    return undefined;
   }
 }

@@ -74,6 +74,9 @@ test('regression: a second signal does not wait', async (t) => {
 test('regression: a module that computes without end does not keep the process', async (t) => {
   await using serving = await serveModule(t, BUSY, '--stop-timeout', '1');
   await withRead(serving, async () => {
+    // Where it is can still be asked.
+    serving.process.kill('SIGUSR2');
+    await serving.process.complains(/^belfry: thread 0 of 1 has not answered for 1 s: its device or store keeps it$/m);
     serving.process.kill('SIGTERM');
     const { code, stderr } = await serving.process.ended;
     assert.match(stderr, /^belfry: ended without finishing: /m);

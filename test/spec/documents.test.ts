@@ -140,7 +140,7 @@ test('every line of a queue in docs/debug-a-hang.md is one that SIGUSR2 prints',
     ...{ queue: 0, runs: 'running', words, popped: 0, givenBack: 0, inFlight: 0, waiting: 0, polled: false },
     ...counts,
   };
-  const printed = [idle, { ...idle, waiting: 1 }, { ...idle, runs: 'broken' as const }];
+  const printed = [idle, { ...idle, waiting: 1 }, { ...idle, inFlight: 1 }, { ...idle, runs: 'broken' as const }];
   const shape = (line: string): string => line.replaceAll(/\d+(?:\.\d+)?/g, '#');
   const known = new Set(printed.map((report) => shape(describeQueue(report))));
   const shown = read('docs/debug-a-hang.md').match(/(?<=^belfry: )queue \d+: .*; ring: .*$/gm) ?? [];

@@ -44,8 +44,13 @@ function specName(name: string): string {
     .replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function verdict({ runs, polled, waiting }: QueueReport): string {
-  if (runs === 'broken') return 'stopped, the driver broke a rule';
+function verdict({ runs, polled, waiting, inFlight }: QueueReport): string {
+  if (runs === 'broken') return 'stopped until the driver resets it';
   if (runs === 'stopping') return 'is to stop, and waits for what is in flight';
-  return `${waiting === 0 ? 'nothing waits' : `${waiting} requests wait`}${polled ? ', polling' : ''}`;
+  const parts = [
+    ...(waiting > 0 ? [`${waiting} requests wait`] : []),
+    ...(inFlight > 0 ? [`the device has ${inFlight}`] : []),
+    ...(polled ? ['polling'] : []),
+  ];
+  return waiting + inFlight === 0 ? ['nothing waits', ...parts].join(', ') : parts.join(', ');
 }

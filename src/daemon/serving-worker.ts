@@ -1,0 +1,114 @@
+// Upper floor: one serving thread as the main thread sees it: started, asked, given orders, ended.
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
+import { isParked } from '../sys/bus-error.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import { moduleBeside, startThread } from '../sys/thread.ts';
+import type { Log } from '../virtio/log.ts';
+import type { DeviceSnapshot } from './device-snapshot.ts';
+import type { DeviceProfile } from './device-source.ts';
+import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
+import { LinkSender } from './thread-link.ts';
+
+export interface ServingWorkerOptions {
+  /** The module of the thread, beside this one: `device-thread`, `queue-thread`. */
+  readonly file: string;
+  /** What the thread is told at its start, besides its line to this thread. */
+  readonly setup: (main: ServingThreadSetup['main']) => ServingThreadSetup;
+  /** Ports in `setup` that go to the thread. */
+  readonly ports: readonly MessagePort[];
+  readonly log: Log;
+}
+
+export class ServingWorker {
+  /** Rejects with what the device threw. */
+  readonly ready: Promise<DeviceProfile>;
+  /** The last counts. Rejects when the thread failed. */
+  readonly closed: Promise<DeviceSnapshot>;
+  readonly exited: Promise<void>;
+  readonly #wake = EventFd.create();
+  readonly #port: MessagePort;
+  readonly #sender: LinkSender<ToThread>;
+  readonly #log: Log;
+  readonly #ready = Promise.withResolvers<DeviceProfile>();
+  readonly #closed = Promise.withResolvers<DeviceSnapshot>();
+  readonly #exited = Promise.withResolvers<void>();
+  /** Who asked for a snapshot or a report, in order: a thread answers in that order. */
+  readonly #asked: ((answer: FromThread) => void)[] = [];
+  /** Its number in the kernel, when it has started. */
+  #threadId: number | undefined;
+  #isReleased = false;
+
+  constructor({ file, setup, ports, log }: ServingWorkerOptions) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#log = log;
+    this.#sender = new LinkSender<ToThread>(port1, this.#wake.fd);
+    this.ready = this.#ready.promise;
+    this.closed = this.#closed.promise;
+    this.exited = this.#exited.promise;
+    // A thread's death is told once, by `closed` of the whole device.
+    this.ready.catch(() => {});
+    this.closed.catch(() => {});
+    port1.on('message', this.#onMessage);
+    const worker = startThread(moduleBeside(`./${file}`, import.meta.url), {
+      workerData: setup({ port: port2, wakeFd: this.#wake.fd }),
+      transferList: [port2, ...ports],
+    });
+    this.#watch(worker, file);
+  }
+
+  #watch(worker: Worker, file: string): void {
+    worker.once('error', (error) => {
+      this.#ready.reject(error);
+      this.#closed.reject(error);
+    });
+    worker.once('exit', () => {
+      // A thread's end can be told before its last messages are.
+      for (let last = receiveMessageOnPort(this.#port); last; last = receiveMessageOnPort(this.#port))
+        this.#onMessage(last.message);
+      this.#port.close();
+      this.#closed.reject(new Error(`${file} ended before it was told to`));
+      this.#exited.resolve();
+    });
+  }
+
+  readonly #onMessage = (message: FromThread): void => {
+    switch (message.type) {
+      case 'log':
+        return this.#log(message.line, message.about);
+      case 'ready':
+        return this.#ready.resolve(message.profile);
+      case 'started':
+        this.#threadId = message.thread;
+        return;
+      case 'closed':
+        return this.#closed.resolve(message.snapshot);
+      default:
+        this.#asked.shift()?.(message);
+    }
+  };
+
+  /** Whether it sleeps for ever in memory that its front end took back. */
+  get isParked(): boolean {
+    return this.#threadId !== undefined && isParked(this.#threadId);
+  }
+
+  order(order: ToThread): void {
+    // Afterwards the descriptor is closed, and its number may belong to another file.
+    if (!this.#isReleased) this.#sender.send(order);
+  }
+
+  /** Fulfilled with its answer, or with `undefined` when it has ended meanwhile. */
+  ask(question: 'snapshot' | 'report'): Promise<FromThread | undefined> {
+    const { promise, resolve } = Promise.withResolvers<FromThread>();
+    this.#asked.push(resolve);
+    this.order(question);
+    return Promise.race([promise, this.exited.then(() => undefined)]);
+  }
+
+  /** Gives back what it was reached by. The thread has exited, or never will. */
+  release(): void {
+    this.#isReleased = true;
+    this.#wake[Symbol.dispose]();
+  }
+}
