@@ -59,6 +59,24 @@ test('regression: a thread that touches memory that is gone sleeps, and the main
   assert.deepEqual(run(program), { end: 3, stdout: 'false\nparked\n', stderr: '' });
 });
 
+test('regression: a thread that blocks every signal, as the C library does while it starts another, has lost nothing', () => {
+  const program = `
+    const worker = new Worker(\`
+      const { parentPort } = await import('node:worker_threads');
+      const { libc } = await import(${module('libc.ts')});
+      const { callScratch } = await import(${module('scratch.ts')});
+      const { threadId } = await import(${module('thread-signal.ts')});
+      const { parkOnBusError } = await import(${module('bus-error.ts')});
+      parkOnBusError();
+      callScratch.bytes.fill(0xff, 0, 128);
+      libc.pthread_sigmask(0, callScratch.address, 0n);
+      parentPort.postMessage(threadId());
+      setInterval(() => {}, 1e6);\`, { eval: true });
+    const [thread] = await once(worker, 'message');
+    process.stdout.write(isParked(thread) + '\\n', () => exitNow(0));`;
+  assert.deepEqual(run(program), { end: 0, stdout: 'false\n', stderr: '' });
+});
+
 test('a thread that loses nothing goes on beside one that sleeps', () => {
   const program = `
     const first = await start(true);

@@ -5,7 +5,7 @@ import { SIG_BLOCK, SIG_ERR, SIG_UNBLOCK } from './constants.ts';
 import { check, libc, systemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
-const { SIGBUS } = os.signals;
+const { SIGBUS, SIGSEGV } = os.signals;
 const SIGSET_BYTES = 128;
 
 /**
@@ -32,8 +32,8 @@ export function dieOnBusError(): void {
 
 /**
  * Whether a thread of this process that called `parkOnBusError` sleeps in its handler: only there is SIGBUS blocked in
- * it. `thread` is its `threadId`. False for a thread that has ended, and where /proc is not mounted.
- * proc_pid_status(5).
+ * it, and not every signal, as for a moment in a thread that starts another one. `thread` is its `threadId`. False for
+ * a thread that has ended, and where /proc is not mounted. proc_pid_status(5).
  */
 export function isParked(thread: number): boolean {
   let status: string;
@@ -43,7 +43,8 @@ export function isParked(thread: number): boolean {
     return false;
   }
   const blocked = BigInt(`0x${/^SigBlk:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
-  return (blocked & (1n << BigInt(SIGBUS - 1))) !== 0n;
+  const isBlocked = (signal: number): boolean => (blocked & (1n << BigInt(signal - 1))) !== 0n;
+  return isBlocked(SIGBUS) && !isBlocked(SIGSEGV);
 }
 
 function maskBusError(how: number): void {
