@@ -1,4 +1,5 @@
 // guests: what a real Linux that drives our socket must offer, whichever program runs it.
+import type { FetchOptions } from './debian-packages.ts';
 import type { KernelModule } from './kernel-modules.ts';
 
 /** One boot: the sockets become disks vda, vdb, ... in their order. */
@@ -27,6 +28,12 @@ export interface GuestCommand {
   readonly file: string;
   readonly words: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** How a peer is looked for. */
+export interface PeerOptions extends FetchOptions {
+  /** It is to drive other devices besides disks: a console, and an entropy source where its kernel has a driver. Default false. */
+  readonly withDevices?: boolean;
 }
 
 /** A program found on this machine (or unpacked in the cache) that boots Linux on vhost-user sockets. */

@@ -1,22 +1,22 @@
 // guests: QEMU without hardware virtualization (TCG), booting a stock Debian kernel on vhost-user-blk-pci.
 import { findDebianKernel } from './debian-kernel.ts';
-import type { FetchOptions } from './debian-packages.ts';
-import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
+import type { GuestBoot, GuestCommand, GuestPeer, PeerOptions } from './guest-peer.ts';
 import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 
 const WANTED_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
+const DEVICE_MODULES = ['virtio_console', 'virtio_rng'];
 const MAX_QUEUES = 16;
 
 /**
  * The installed QEMU with a Debian kernel, see `findDebianKernel`.
  * Throws `PeerMissingError`, whose message says what to install.
  */
-export async function findQemu(options: FetchOptions = {}): Promise<GuestPeer> {
+export async function findQemu(options: PeerOptions = {}): Promise<GuestPeer> {
   if (process.arch !== 'x64') throw new PeerMissingError(`the QEMU guest is for x86-64 hosts, this is ${process.arch}`);
   const program = await findExecutable('qemu-system-x86_64');
   if (program === undefined) throw new PeerMissingError('QEMU is not installed: apt-get install qemu-system-x86');
-  const kernel = await findDebianKernel(WANTED_MODULES, options);
+  const kernel = await findDebianKernel([...WANTED_MODULES, ...(options.withDevices ? DEVICE_MODULES : [])], options);
   return {
     name: 'qemu',
     description: `QEMU with Linux ${kernel.version} (${program}, TCG)`,

@@ -7,7 +7,7 @@ import type { GuestPeer } from './guest-peer.ts';
 export interface ShellFiles {
   /** A link to linux.uml, or to the bzImage that QEMU boots. */
   readonly kernel: string;
-  /** Starts a shell on its console, with the first disk as /dev/vda. */
+  /** Starts a shell on its console, with the first disk as /dev/vda; without one, where `disks=0` is among the kernel's words. */
   readonly initramfs: string;
 }
 
@@ -30,5 +30,6 @@ export function shellFolder(peer: GuestPeer['name'], cacheFolder: string): strin
 }
 
 export function shellFilesIn(folder: string): ShellFiles {
-  return { kernel: join(folder, 'kernel'), initramfs: join(folder, 'initramfs') };
+  // The number goes up with what is in it: one of an older version is made anew.
+  return { kernel: join(folder, 'kernel'), initramfs: join(folder, 'initramfs-2') };
 }

@@ -62,7 +62,7 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 export PATH=/sbin:/bin HOME=/tmp LC_ALL=C TERM=vt100 ENV=/shell-start
 dmesg -n 1
-mark='' disks=1 rows=0 columns=0 name0='' misfit=''
+mark='' disks=\${disks:-1} rows=0 columns=0 name0='' misfit=''
 
 tell() { [ -z "$mark" ] || echo "$mark $*"; }
 
@@ -95,10 +95,22 @@ banner() {
     line="$line\${line:+ }$(describe vd$letter "$name")"
     index=$((index + 1))
   done
+  rng=/sys/class/misc/hw_random/rng_current
+  ! grep -q '^virtio' $rng 2>/dev/null || line="$line\${line:+ }/dev/hwrng is $(cat $rng)."
+  [ ! -c /dev/hvc0 ] || line="$line\${line:+ }/dev/hvc0 is a console with a shell of its own."
   tools='busybox, mkfs.ext4, e2fsck, sfdisk, blkdiscard'
   [ ! -x /sbin/fio ] || tools="$tools, fio"
   echo "$line"
   echo "Linux $(uname -r) with $tools; exit ends it."
+}
+
+# For whoever is at the other end of /dev/hvc0.
+serve_hvc0() {
+  while [ -c /dev/hvc0 ]; do
+    cat /tmp/hvc0-banner >/dev/hvc0
+    ENV='' setsid sh -c 'exec sh -i <>/dev/hvc0 >&0 2>&1'
+    sleep 0.1
+  done
 }
 
 leave() {
@@ -129,6 +141,10 @@ fi
 [ $columns = 0 ] || stty rows $rows cols $columns </dev/console
 tell begin
 banner >/tmp/banner
+if [ -c /dev/hvc0 ]; then
+  sed 's/exit ends it/this is hvc0/' /tmp/banner >/tmp/hvc0-banner
+  serve_hvc0 &
+fi
 setsid cttyhack sh
 leave $?
 `;

@@ -10,14 +10,17 @@ const QUICK_BOOT = ['pty.legacy_count=0', 'initcall_blacklist=ssl_init,raid6_sel
 export interface UmlMachine {
   readonly memoryMiB: number;
   readonly initramfs: string;
-  /** vhost-user-blk sockets: vda, vdb, ... See `umlCanOpen`. */
+  /** vhost-user sockets of disks: vda, vdb, ... See `umlCanOpen`. */
   readonly sockets: readonly string[];
+  /** Of devices of another type, §5. Default: disks. */
+  readonly deviceType?: number;
   /** Where each console leads, as in `con0=null,fd:1`; the others lead nowhere. */
   readonly consoles: readonly string[];
 }
 
-export function umlWords({ memoryMiB, initramfs, sockets, consoles }: UmlMachine): string[] {
-  const devices = sockets.map((socket) => `virtio_uml.device=${socket}:${VIRTIO_ID_BLOCK}`);
+export function umlWords(machine: UmlMachine): string[] {
+  const { memoryMiB, initramfs, sockets, deviceType = VIRTIO_ID_BLOCK, consoles } = machine;
+  const devices = sockets.map((socket) => `virtio_uml.device=${socket}:${deviceType}`);
   return [`mem=${memoryMiB}M`, `initrd=${initramfs}`, ...devices, 'con=null', ...consoles, 'quiet', ...QUICK_BOOT];
 }
 

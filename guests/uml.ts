@@ -3,9 +3,8 @@ import { readFileSync, statfsSync, symlinkSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import type { FetchOptions } from './debian-packages.ts';
 import { unpackedPackage } from './debian-packages.ts';
-import type { GuestBoot, GuestCommand, GuestPeer } from './guest-peer.ts';
+import type { GuestBoot, GuestCommand, GuestPeer, PeerOptions } from './guest-peer.ts';
 import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 import { kernelModules } from './kernel-modules.ts';
@@ -13,19 +12,21 @@ import { umlCanOpen, umlWords } from './uml-words.ts';
 
 const PACKAGE = 'user-mode-linux';
 const WANTED_MODULES = ['virtio_uml', 'virtio_blk', 'ext4'];
+/** Debian's has no virtio_rng. */
+const DEVICE_MODULES = ['virtio_console'];
 
 /**
  * User-Mode Linux as installed, else from the cache, else downloaded with apt-get (no root, system unchanged).
  * Throws `PeerMissingError`, whose message says what to install.
  */
-export async function findUserModeLinux(options: FetchOptions = {}): Promise<GuestPeer> {
+export async function findUserModeLinux(options: PeerOptions = {}): Promise<GuestPeer> {
   if (process.arch !== 'x64')
     throw new PeerMissingError(`User-Mode Linux runs on x86-64 only, this is ${process.arch}`);
   const installed = await kernelIn('/');
-  if (installed !== undefined) return peerOf(installed);
+  if (installed !== undefined) return peerOf(installed, options);
   const unpacked = await kernelIn(await unpackedPackage(PACKAGE, () => false, options));
   if (unpacked === undefined) throw new PeerMissingError(`the package ${PACKAGE} holds no linux.uml with modules`);
-  return peerOf(unpacked);
+  return peerOf(unpacked, options);
 }
 
 interface UmlKernel {
@@ -42,14 +43,15 @@ async function kernelIn(root: string): Promise<UmlKernel | undefined> {
   return { program, modulesFolder: join(folder, version) };
 }
 
-function peerOf(kernel: UmlKernel): GuestPeer {
+function peerOf(kernel: UmlKernel, { withDevices = false }: PeerOptions): GuestPeer {
+  const wanted = [...WANTED_MODULES, ...(withDevices ? DEVICE_MODULES : [])];
   return {
     name: 'user-mode-linux',
     description: `User-Mode Linux ${basename(kernel.modulesFolder)} (${kernel.program})`,
     kernel: kernel.program,
     // It has one CPU, and virtio_blk uses no more queues than CPUs.
     maxQueues: 1,
-    modules: kernelModules(kernel.modulesFolder, WANTED_MODULES),
+    modules: kernelModules(kernel.modulesFolder, wanted),
     secondLine: '/dev/tty1',
     command: (boot) => umlCommand(kernel.program, boot),
   };

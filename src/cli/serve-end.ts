@@ -11,6 +11,7 @@ export class ServiceEnd {
   readonly #report: ServeReport;
   readonly #graceSeconds: number;
   #device: ServedDevice | undefined;
+  #giveBack: (() => void) | undefined;
   #isEnding = false;
 
   /** Listens to SIGTERM and SIGINT from now on. */
@@ -20,9 +21,10 @@ export class ServiceEnd {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#told(signal));
   }
 
-  /** What is to be ended. */
-  of(device: ServedDevice): void {
+  /** What is to be ended. @param giveBack called before it is given up. */
+  of(device: ServedDevice, giveBack: () => void): void {
     this.#device = device;
+    this.#giveBack = giveBack;
     if (this.#isEnding) void device.close();
   }
 
@@ -46,6 +48,7 @@ export class ServiceEnd {
 
   /** Exit code 1: what a guest was promised may not be durable. */
   #giveUp(why: string): void {
+    this.#giveBack?.();
     this.#report.log(`ended without finishing: ${why}`, { event: 'given-up' });
     void exitAfterOutput(1);
   }

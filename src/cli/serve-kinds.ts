@@ -4,6 +4,7 @@ import { isModule } from '../daemon/load-module.ts';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import { openStore } from '../stores/open-store.ts';
+import { commandName } from './command-name.ts';
 import type { BlkFlags, ServeFlags, ThreadFlags } from './serve.ts';
 import { runService, type Service } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
@@ -39,7 +40,9 @@ export async function serveRng(flags: ThreadFlags): Promise<void> {
 /** A device of somebody's own, or a disk. */
 export async function serveModule(spec: string, flags: ServeFlags): Promise<void> {
   if (!isModule(spec))
-    throw new UsageError(`${spec} is neither a kind of device nor a module: "belfry serve blk ${spec}" serves a disk`);
+    throw new UsageError(
+      `${spec} is neither a kind of device nor a module: "${commandName()} serve blk ${spec}" serves a disk`,
+    );
   const source = { kind: 'module', module: spec, isDisk: false, readOnly: false, options: {} } as const;
   await runService(flags, () => onThreads(source, { poll: 'off' }, 1));
 }

@@ -16,12 +16,16 @@ const REPORT_MS = 60_000;
 export interface ReportStyle {
   readonly json: boolean;
   readonly quiet: boolean;
+  /** Standard output is somebody else's. */
+  readonly toStderr?: boolean;
 }
 
 /** What is served. */
 export interface Served extends DeviceProfile {
   readonly threads: number;
   readonly poll: string | number;
+  /** How a person ends it. Absent: Ctrl-C. */
+  readonly keys?: string;
 }
 
 /** What a program reads of an event: `event` and `level` are stable, as are codes. */
@@ -38,7 +42,7 @@ export class ServeReport {
   readonly #style: ReportStyle;
   readonly #file: LogFile | undefined;
   readonly #colors: ReturnType<typeof pc.createColors>;
-  readonly #out = new BoundedOutput(process.stdout);
+  readonly #out: BoundedOutput;
   readonly #err = new BoundedOutput(process.stderr);
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
@@ -47,6 +51,7 @@ export class ServeReport {
   constructor(style: ReportStyle, file?: LogFile) {
     this.#style = style;
     this.#file = file;
+    this.#out = style.toStderr ? this.#err : new BoundedOutput(process.stdout);
     this.#colors = file === undefined ? pc : pc.createColors(false);
   }
 
@@ -85,8 +90,9 @@ export class ServeReport {
     else this.#file.append(`${now()} ${line}`);
   }
 
-  listening({ name, sizeBytes, readOnly, queues, threads, poll }: Served, socket: string | undefined): void {
-    const served = { name, sizeBytes, readOnly, queues, threads, poll };
+  listening(profile: Served, socket: string | undefined): void {
+    const { name, type, sizeBytes, readOnly, queues, threads, poll, keys = 'Ctrl-C ends it.' } = profile;
+    const served = { name, type, sizeBytes, readOnly, queues, threads, poll };
     if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
     if (this.#style.quiet) return;
     const { bold, dim } = this.#colors;
@@ -98,10 +104,10 @@ export class ServeReport {
       count(threads, 'thread'),
       `poll ${poll}`,
     ];
-    this.#say(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. Ctrl-C ends it.`);
+    this.#say(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
     // How to start a VM is for whoever types, not for a log.
     if (socket === undefined || this.#file !== undefined) return;
-    for (const { vmm, line } of startLines(socket)) this.#say(`  ${dim(vmm.padEnd(16))} ${line}`);
+    for (const { vmm, line } of startLines(socket, profile.type)) this.#say(`  ${dim(vmm.padEnd(16))} ${line}`);
   }
 
   /** One line a minute while there is something to say. */

@@ -5,6 +5,7 @@ import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { serviceManager } from '../sys/service-manager.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
+import type { Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
 import type { ServeFlags } from './serve.ts';
 import { ServiceEnd } from './serve-end.ts';
@@ -17,12 +18,24 @@ export interface Service {
   readonly threads: number;
   readonly poll: PollMode;
   readonly cpus?: readonly number[];
-  /** What the main thread had to open for it. */
+  /** How a person ends it, where that is not Ctrl-C. */
+  readonly keys?: string;
+  /** It is served, and told so. */
+  started?(device: ServedDevice): void;
+  /** It has ended as it should: closes what the main thread had to open for it. */
   close?(): void | Promise<void>;
+  /** At once and however it ends, more than once perhaps: what was taken from others, such as the terminal. */
+  giveBack?(): void;
+}
+
+/** Of which those of a person are a part. */
+export interface ServiceFlags extends ServeFlags {
+  /** Standard output is the device's. */
+  readonly toStderr?: boolean;
 }
 
 /** Serves until it is told to stop. */
-export async function runService(flags: ServeFlags, make: () => Service): Promise<void> {
+export async function runService(flags: ServiceFlags, make: (log: Log) => Service): Promise<void> {
   checkFlags(flags);
   using file = flags.log === undefined ? undefined : new LogFile(flags.log);
   const report = new ServeReport(flags, file);
@@ -34,18 +47,24 @@ export async function runService(flags: ServeFlags, make: () => Service): Promis
     device?.refresh();
   });
   process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
-  const service = make();
+  const service = make(report.log);
+  using _given = { [Symbol.dispose]: () => service.giveBack?.() };
   using listener = openListener(flags);
   device = start(service, listener, flags, report);
-  end.of(device);
+  end.of(device, () => service.giveBack?.());
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
   });
-  report.listening({ ...profile, threads: service.threads, poll: service.poll }, flags.socket);
+  const { threads, poll, keys } = service;
+  // First: whoever reads that it serves may type.
+  service.started?.(device);
+  report.listening({ ...profile, threads, poll, ...(keys && { keys }) }, flags.socket);
   report.follow(device);
   serviceManager.notify('READY=1');
-  report.closed(await device.closed, device);
+  const last = await device.closed;
   await service.close?.();
+  service.giveBack?.();
+  report.closed(last, device);
 }
 
 function start(

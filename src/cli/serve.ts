@@ -5,6 +5,7 @@ import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
+import { serveConsole } from './serve-console.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
 
 /** What every kind of device takes. */
@@ -34,6 +35,10 @@ export interface BlkFlags extends ThreadFlags {
   readonly blockSize?: number;
 }
 
+export interface ConsoleFlags extends ServeFlags {
+  readonly listen?: string;
+}
+
 const belfry = commandName();
 const SIGNALS = `
 SIGTERM and Ctrl-C finish what is in flight and end it; a second one does not wait. SIGHUP looks at the size of STORE again, and opens FILE
@@ -52,7 +57,18 @@ Examples:
 
 const RNG_EXAMPLES = `${SIGNALS}
 Examples:
-  belfry serve rng --socket /tmp/rng.sock
+  ${belfry} serve rng --socket /tmp/rng.sock
+`;
+
+const CONSOLE_EXAMPLES = `
+The other end of the guest's /dev/hvc0 is this terminal (Ctrl-A x ends it, Ctrl-A h shows the keys), or standard input and output
+where those are pipes or files, or, with --listen, one client at a time of a UNIX socket. What the guest writes while there is no
+client is dropped. On standard output there is what the guest writes and nothing else: messages go to standard error, or to --log.
+${SIGNALS}
+Examples:
+  ${belfry} serve console --socket /tmp/console.sock
+  ${belfry} serve console --socket /tmp/console.sock </dev/null >guest.log
+  ${belfry} serve console --socket /tmp/console.sock --listen /tmp/terminal.sock
 `;
 
 const EXAMPLES = `
@@ -61,6 +77,7 @@ ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve rng --socket /tmp/rng.sock
+  ${belfry} serve console --socket /tmp/console.sock
   ${belfry} serve ./my-device.ts --socket /tmp/mine.sock
 `;
 
@@ -104,6 +121,14 @@ function blkCommand(): Command {
     .action(async (store: string, flags: BlkFlags) => serveBlk(store, flags));
 }
 
+function consoleCommand(): Command {
+  const console = new Command('console').description('serve a console (virtio-console), one port: /dev/hvc0');
+  return withCommon(console)
+    .option('--listen <path>', 'a UNIX socket that a client connects to, instead of this terminal')
+    .addHelpText('after', CONSOLE_EXAMPLES)
+    .action(async (flags: ConsoleFlags) => serveConsole(flags));
+}
+
 export function serveCommand(): Command {
   const rng = new Command('rng')
     .description('serve a source of random numbers (virtio-rng)')
@@ -115,7 +140,8 @@ export function serveCommand(): Command {
     // What comes after `blk` is an option of it, though `serve` has one of that name.
     .enablePositionalOptions()
     .addCommand(blkCommand())
-    .addCommand(withThreads(withCommon(rng)).action(async (flags: ThreadFlags) => serveRng(flags)));
+    .addCommand(withThreads(withCommon(rng)).action(async (flags: ThreadFlags) => serveRng(flags)))
+    .addCommand(consoleCommand());
   return withCommon(serve).action(async (module: string | undefined, flags: ServeFlags, command: Command) => {
     if (module === undefined) command.help({ error: true });
     else await serveModule(module, flags);

@@ -103,7 +103,7 @@ async function prepare({ guest }: ShellFlags): Promise<void> {
   const wanted = guest === undefined ? (['uml', 'qemu'] as const) : [guest];
   for (const name of wanted) {
     try {
-      const peer = await finders[name]({ note: say, signal });
+      const peer = await finders[name]({ note: say, signal, withDevices: true });
       const { kernel, initramfs } = await prepareShellFiles(peer, { note: say, signal });
       console.log(`${peer.description}\n  kernel     ${kernel}\n  initramfs  ${initramfs}`);
     } catch (error) {

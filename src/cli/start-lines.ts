@@ -3,8 +3,8 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { softwareKvm } from '../../doctor/kvm.ts';
 import { shellFiles } from '../../guests/shell-files.ts';
-
 import { umlCanOpen, umlWords } from '../../guests/uml-words.ts';
+import { VIRTIO_ID_BLOCK, VIRTIO_ID_CONSOLE, VIRTIO_ID_ENTROPY } from '../virtio/spec.ts';
 import { commandName } from './command-name.ts';
 import { shellWord } from './shell-word.ts';
 
@@ -16,12 +16,32 @@ export interface StartLine {
 const MEMORY_MIB = 256;
 const MEMORY = `${MEMORY_MIB}M`;
 
+/** By the type of the device: what QEMU calls it. It has none for a console that anybody may use. */
+const QEMU_DEVICES: Readonly<Record<number, string>> = {
+  [VIRTIO_ID_BLOCK]: 'vhost-user-blk-pci',
+  [VIRTIO_ID_ENTROPY]: 'vhost-user-rng-pci',
+};
+
+/** What a kernel is told that is to wait for no disk. */
+const NO_DISK = 'disks=0';
+
 /**
- * The shell of this program first, then the VMMs: each boots a Linux that has the disk as /dev/vda. Where a kernel or a
- * program is not there yet, its line gets it.
+ * How a Linux is booted that has the device: a disk as /dev/vda, a console as /dev/hvc0, an entropy source as /dev/hwrng; none for a
+ * device of another type. Where a kernel or a program is not there yet, its line gets it.
  */
-export function startLines(socket: string): readonly StartLine[] {
+export function startLines(socket: string, type = VIRTIO_ID_BLOCK): readonly StartLine[] {
   const path = resolve(socket);
+  if (type === VIRTIO_ID_BLOCK) return diskLines(path);
+  // As with disks: the guests are Debian's, for x86-64.
+  if (process.arch !== 'x64') return [];
+  // Debian's User-Mode Linux drives a console, and no entropy source.
+  if (type === VIRTIO_ID_CONSOLE)
+    return umlCanOpen(path) ? [{ vmm: 'User-Mode Linux', line: userModeLinux(path, type) }] : [];
+  return type === VIRTIO_ID_ENTROPY ? [{ vmm: 'QEMU', line: qemu(path, type) }] : [];
+}
+
+/** The shell of this program first, then the VMMs. */
+function diskLines(path: string): readonly StartLine[] {
   // The guests that are found or fetched are Debian's, for x86-64.
   if (process.arch !== 'x64') return [{ vmm: 'QEMU', line: qemuLine(path, 'KERNEL', 'INITRD') }];
   return [
@@ -32,21 +52,22 @@ export function startLines(socket: string): readonly StartLine[] {
   ];
 }
 
-function qemu(socket: string): string {
+function qemu(socket: string, type = VIRTIO_ID_BLOCK): string {
   if (!isOnPath('qemu-system-x86_64')) return 'apt-get install qemu-system-x86';
   const files = shellFiles('qemu');
-  return files === undefined ? prepareLine() : qemuLine(socket, files.kernel, files.initramfs);
+  return files === undefined ? prepareLine() : qemuLine(socket, files.kernel, files.initramfs, type);
 }
 
 /** The back end maps the memory of the guest, so that it has to be shared. */
-function qemuLine(socket: string, kernel: string, initramfs: string): string {
+function qemuLine(socket: string, kernel: string, initramfs: string, type = VIRTIO_ID_BLOCK): string {
+  const appended = type === VIRTIO_ID_BLOCK ? 'quiet' : `quiet ${NO_DISK}`;
   const [program, machine, port] =
     process.arch === 'arm64' ? ['qemu-system-aarch64', 'virt,', 'ttyAMA0'] : ['qemu-system-x86_64', '', 'ttyS0'];
   return [
     `${program} ${hasKvm() ? '-accel kvm -accel tcg ' : ''}-nographic -no-reboot -cpu max -m ${MEMORY} -machine ${machine}memory-backend=mem`,
     `-object memory-backend-memfd,id=mem,size=${MEMORY},share=on -kernel ${shellWord(kernel)} -initrd ${shellWord(initramfs)}`,
-    `-append 'console=${port} quiet' -chardev ${shellWord(`socket,id=disk,path=${socket.replaceAll(',', ',,')}`)}`,
-    '-device vhost-user-blk-pci,chardev=disk',
+    `-append 'console=${port} ${appended}' -chardev ${shellWord(`socket,id=dev,path=${socket.replaceAll(',', ',,')}`)}`,
+    `-device ${QEMU_DEVICES[type]},chardev=dev`,
   ].join(' ');
 }
 
@@ -65,11 +86,12 @@ function cloudHypervisor(socket: string): string {
   ].join(' ');
 }
 
-function userModeLinux(socket: string): string {
+function userModeLinux(socket: string, type = VIRTIO_ID_BLOCK): string {
   const files = shellFiles('user-mode-linux');
   if (files === undefined) return prepareLine();
   const consoles = ['con0=fd:0,fd:1'];
-  const words = umlWords({ memoryMiB: MEMORY_MIB, initramfs: files.initramfs, sockets: [socket], consoles });
+  const machine = { memoryMiB: MEMORY_MIB, initramfs: files.initramfs, sockets: [socket], deviceType: type, consoles };
+  const words = [...umlWords(machine), ...(type === VIRTIO_ID_BLOCK ? [] : [NO_DISK])];
   return [files.kernel, ...words].map(shellWord).join(' ');
 }
 

@@ -8,6 +8,7 @@ import { reopenStore, type StoreDescription } from '../stores/open-store.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import type { Log } from '../virtio/log.ts';
 import { loadModule, loadStore } from './load-module.ts';
+import { type ConsolePort, openConsole } from './open-console.ts';
 
 /** A disk or a device that somebody wrote. */
 export interface ModuleSource {
@@ -25,11 +26,14 @@ export interface ModuleSource {
 export type DeviceSource =
   | { readonly kind: 'blk'; readonly store: StoreDescription; readonly options: BlockDeviceOptions }
   | { readonly kind: 'rng' }
+  | ConsolePort
   | ModuleSource;
 
 /** What a person is told of a device. */
 export interface DeviceProfile {
   readonly name: string;
+  /** VIRTIO_ID_BLOCK, … */
+  readonly type: number;
   readonly queues: number;
   /** Of a disk. */
   readonly sizeBytes?: number;
@@ -48,10 +52,16 @@ export interface OpenDevice {
   close(): Promise<void>;
 }
 
+/** Whether it waits for Node: for a timer, a stream, a fetch. */
+export function needsNode({ kind }: DeviceSource): boolean {
+  return kind === 'module' || kind === 'console';
+}
+
 /** Rejects with what its store, module or options throw. */
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
   if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
   if (source.kind === 'blk') return blockDevice(reopenStore(source.store), source.options, source.store.name);
+  if (source.kind === 'console') return openConsole(source);
   return moduleDevice(source, log);
 }
 
@@ -75,7 +85,7 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
   const queues = device.queueSizes.length;
   return {
     device,
-    profile: { name, queues, sizeBytes, readOnly: store.write === undefined },
+    profile: { name, type: device.type, queues, sizeBytes, readOnly: store.write === undefined },
     bytes: () => device.bytes,
     refresh: () => {
       const now = store.refreshSize?.() ?? store.sizeBytes;
@@ -95,7 +105,7 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
 function plainDevice(device: VirtioDevice, name: string): OpenDevice {
   return {
     device,
-    profile: { name, queues: device.queueSizes.length },
+    profile: { name, type: device.type, queues: device.queueSizes.length },
     bytes: () => ({ read: 0, written: 0 }),
     refresh: () => undefined,
     close: async () => await device.close?.(),

@@ -44,7 +44,8 @@ export class LoopServer implements ServedDevice {
   }
 
   async ready(): Promise<DeviceProfile> {
-    return { name: `a device of type ${this.#device.type}`, queues: this.#device.queueSizes.length };
+    const { type, queueSizes } = this.#device;
+    return { name: `a device of type ${type}`, type, queues: queueSizes.length };
   }
 
   async snapshot(): Promise<DeviceSnapshot> {

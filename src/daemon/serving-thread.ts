@@ -12,7 +12,7 @@ import type { QueueReport } from '../transports/queue/queue-report.ts';
 import { type About, codeOf, type Log } from '../virtio/log.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import { type DeviceProfile, type DeviceSource, type OpenDevice, openDevice } from './device-source.ts';
+import { type DeviceProfile, type DeviceSource, needsNode, type OpenDevice, openDevice } from './device-source.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
 import { type LinkEnd, receiveOn } from './thread-link.ts';
 
@@ -85,8 +85,7 @@ export class ServingThread {
   /** Serves until `finish`. */
   async run(): Promise<void> {
     send(this.#setup, { type: 'ready', profile: this.#open.profile });
-    // What somebody wrote may wait for Node: for a timer, a socket, a fetch.
-    if (this.#setup.device.kind === 'module') await this.#runInNode();
+    if (needsNode(this.#setup.device)) await this.#runInNode();
     else await this.loop.run();
     this.loop[Symbol.dispose]();
   }

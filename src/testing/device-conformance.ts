@@ -14,6 +14,8 @@ import type { ChainPieces, UsedChain } from './chain-driver.ts';
 import { type DefineTest, nodeTest } from './define-test.ts';
 import { DeviceLoopback, type DeviceLoopbackOptions } from './device-loopback.ts';
 import type { LoopbackQueue } from './loopback-queue.ts';
+import { oddChains, otherFramings } from './odd-chains.ts';
+import { patience } from './patience.ts';
 import { settle } from './transport-world.ts';
 
 /** How a driver uses one queue of the device. */
@@ -33,17 +35,20 @@ export interface DeviceConformanceOptions<Device extends VirtioDevice> {
   readonly queues: readonly ConformingQueue<Device>[];
   /** Defines each test; `test` of node:test unless said. */
   readonly test?: DefineTest;
+  /** How long one of them may take before the device counts as one that does not answer; 30,000 unless said. */
+  readonly limitMs?: number;
 }
 
+/** Far more than any of it takes. */
+const LIMIT_MS = 30_000;
 const SIZE = 8;
-/** Descriptors of a chain in an indirect table: more than the ring has. */
-const PIECES_MAX = 32;
 
 /** A device, and the driver that the suite has for each of its queues. */
 class World implements AsyncDisposable {
   readonly device: VirtioDevice;
   readonly loop: DeviceLoopback;
   readonly #drivers: readonly ConformingQueue<VirtioDevice>[];
+  #isAbandoned = false;
 
   private constructor(loop: DeviceLoopback, drivers: readonly ConformingQueue<VirtioDevice>[]) {
     this.device = loop.device;
@@ -92,46 +97,21 @@ class World implements AsyncDisposable {
     }
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.loop[Symbol.asyncDispose]();
+  /** What it waits for, of a device that does not answer; and nothing is kept any longer. */
+  abandon(): string {
+    const waiting = this.loop.queues.map(({ index, inFlight }) => `queue ${index}: ${inFlight} not back`);
+    const said = this.loop.lines.at(-1);
+    this.#isAbandoned = true;
+    this.loop.abandon();
+    return [...waiting, ...(said === undefined ? [] : [said])].join('; ');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isAbandoned) await this.loop[Symbol.asyncDispose]();
   }
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-type Pieces = (request: ChainPieces) => ChainPieces;
-
-/** Chains that no device may stumble over, made of a good one. */
-const oddChains: { readonly [what: string]: Pieces } = {
-  'a chain of no bytes': () => ({ readable: [new Uint8Array()] }),
-  'a chain with room for no bytes': () => ({ writable: [0] }),
-  'a chain with bytes to read only': () => ({ readable: [new Uint8Array(64).fill(0xff)] }),
-  'a chain with room to write only': () => ({ writable: [64] }),
-  'a chain of one byte each way': () => ({ readable: [Uint8Array.of(0xff)], writable: [1] }),
-};
-
-/** The same request, as another driver places it: §2.7.4, no device may assume how a driver cuts its buffers. */
-const otherFramings: { readonly [what: string]: Pieces } = {
-  'in an indirect table': (request) => ({ ...request, indirectFrom: 0 }),
-  'in more pieces than the ring has descriptors': ({ readable = [], writable = [] }) => {
-    const empty = Array.from({ length: PIECES_MAX - readable.length - writable.length }, () => new Uint8Array());
-    return readable.length > 0
-      ? { readable: [...readable, ...empty], writable, indirectFrom: 0 }
-      : { writable: [...writable, ...empty], indirectFrom: 0 };
-  },
-  'cut at every byte, as far as a table reaches': ({ readable = [], writable = [] }) => ({
-    readable: readable.flatMap((bytes) => cutUp(bytes)),
-    writable: writable.flatMap((piece) => cutUp(typeof piece === 'number' ? new Uint8Array(piece).fill(0xee) : piece)),
-    indirectFrom: 0,
-  }),
-};
-
-/** Pieces of one byte, and what is left: a request has some three pieces, which share the table. */
-function cutUp(bytes: Uint8Array): Uint8Array[] {
-  const single = Math.min(bytes.length, PIECES_MAX / 4 - 1);
-  const pieces = Array.from({ length: single }, (_, i) => bytes.subarray(i, i + 1));
-  return single < bytes.length ? [...pieces, bytes.subarray(single)] : pieces;
-}
 
 type Open = (options?: DeviceLoopbackOptions) => Promise<World>;
 
@@ -314,7 +294,7 @@ async function writeEverywhere(loop: DeviceLoopback): Promise<void> {
  */
 export function deviceConformance<Device extends VirtioDevice>(
   name: string,
-  { open, queues, test = nodeTest }: DeviceConformanceOptions<Device>,
+  { open, queues, test = nodeTest, limitMs = LIMIT_MS }: DeviceConformanceOptions<Device>,
 ): void {
   const drivers = queues as readonly ConformingQueue<VirtioDevice>[];
   test(`${name}: it has the members of a VirtioDevice`, async () => {
@@ -322,6 +302,26 @@ export function deviceConformance<Device extends VirtioDevice>(
     checkDevice(device);
     await device.close?.();
   });
-  for (const [sentence, check] of Object.entries(checks))
-    test(`${name}: ${sentence}`, () => check(async (options) => World.open(await open(), drivers, options)));
+  for (const [sentence, check] of Object.entries(checks)) {
+    test(`${name}: ${sentence}`, () => {
+      const worlds: World[] = [];
+      const run = check(async (options) => {
+        const world = await World.open(await open(), drivers, options);
+        worlds.push(world);
+        return world;
+      });
+      return inTime(run, limitMs, () => worlds.at(-1)?.abandon() ?? 'the device was not made');
+    });
+  }
+}
+
+/** A device that keeps a request would have the test, and its process, wait for ever. */
+async function inTime(run: Promise<void>, limitMs: number, onLate: () => string): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Error(`the device did not answer in time: ${onLate()}`)),
+    patience(limitMs),
+  );
+  run.catch(() => {});
+  await Promise.race([run, late]).finally(() => clearTimeout(timer));
 }

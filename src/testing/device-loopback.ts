@@ -132,6 +132,11 @@ export class DeviceLoopback implements AsyncDisposable {
     await this.#begin(features);
   }
 
+  /** Gives everything back without waiting for the device, which may keep what it has and is not closed. */
+  abandon(): void {
+    this.#held.dispose();
+  }
+
   /** Stops the queues and closes the device. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.pause();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { guestCacheFolder, shellFiles, shellFilesIn, shellFolder } from '../../guests/shell-files.ts';
@@ -51,6 +52,44 @@ for (const [vmm, peer] of [
     noteExercised(peer);
   });
 }
+
+test('the line for QEMU on random numbers, pasted into a shell, boots a Linux that draws from them', async (t) => {
+  if (!(await isHere(t, 'qemu'))) return;
+  if (shellFiles('qemu') === undefined) await belfry(['shell', '--prepare', '--guest', 'qemu']);
+  const cwd = testFolder(t);
+  await using served = startBelfry(['serve', 'rng', '--socket', 'rng.sock'], { cwd });
+  const [, line = ''] = await served.says(/\n +QEMU +(.+)\n/);
+  const said = await pasted(t, line, 'echo bytes $(head -c 5000 /dev/hwrng | wc -c); exit\n');
+  assert.match(said, /\/dev\/hwrng is virtio_rng\.0\./);
+  assert.match(said, /\nbytes 5000\n/);
+  served.kill('SIGTERM');
+  assert.match((await served.ended).stdout, /\nclosed: [1-9][0-9]* requests?, /);
+  noteExercised('qemu');
+});
+
+test('the line for User-Mode Linux on a console, pasted into a shell, gives that console a shell', async (t) => {
+  if (!(await isHere(t, 'user-mode-linux'))) return;
+  if (shellFiles('user-mode-linux') === undefined) await belfry(['shell', '--prepare', '--guest', 'uml']);
+  const cwd = testFolder(t);
+  await using served = startBelfry(['serve', 'console', '--socket', 'sock', '--listen', 'con'], { cwd });
+  const [, line = ''] = await served.says(/\n +User-Mode Linux +(.+)\n/);
+  const terminal = connect(join(cwd, 'con'));
+  let shown = '';
+  terminal.setEncoding('utf8').on('data', (text) => {
+    const hadPrompt = shown.includes('/ # ');
+    shown += text;
+    if (!hadPrompt && shown.includes('/ # ')) terminal.write('echo $(tty) $((6 * 7)); poweroff -f\n');
+  });
+  await pasted(t, line, '');
+  assert.match(shown, /\/dev\/hvc0 is a console/);
+  assert.match(shown.replaceAll('\r', ''), /\n\/dev\/hvc0 42\n/);
+  terminal.destroy();
+  noteExercised('user-mode-linux');
+});
+
+test('a device that no VMM here has a name for gets no line', () => {
+  assert.deepEqual(startLines('/tmp/s', 42), []);
+});
 
 test('the first line is our own shell, and it runs as it stands', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;

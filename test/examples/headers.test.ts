@@ -17,11 +17,14 @@ after(() => web.close());
 
 /** What each says when it works. */
 const works: Readonly<Record<string, RegExp>> = {
+  'echo.ts': /^Serving \.\/examples\/echo\.ts \(1 queue, /,
   'filter.ts': /^Serving \S*disk\.img \(1M, /,
   'http-range-disk.ts': /^Serving http:\S*disk\.img \(1M, read-only, /,
   'ram-disk.ts': /^Serving \.\/examples\/ram-disk\.ts \(64M, /,
   'ring-a-doorbell.ts': /^the guest left: out to port 0xf4, 1 byte\n/,
   'serve-a-disk.ts': /^listening on /,
+  'stopwatch.ts': /^Serving \.\/examples\/stopwatch\.ts \(1 queue, /,
+  'thermometer.ts': /^Serving \.\/examples\/thermometer\.ts \(2 queues, /,
 };
 
 /** The command in the first lines of an example. */

@@ -121,6 +121,15 @@ deviceConformance('a device that holds every buffer', {
   queues: [{ ...echoQueue, provoke: (device) => later().then(() => device.say()) }],
 });
 
+test('regression: a device that keeps a request fails with a line, and does not keep the process', async () => {
+  const bodies = new Map<string, () => Promise<void>>();
+  const open = (): VirtioDevice => Object.assign(new EchoDevice(), { serve() {} });
+  const test = (name: string, body: () => Promise<void>): unknown => bodies.set(name, body);
+  deviceConformance('it', { open, queues: [echoQueue], limitMs: 200, test });
+  const body = bodies.get('it: every request comes back where there are several at a time');
+  await assert.rejects(async () => body?.(), /the device did not answer in time: queue 0: 12 not back/);
+});
+
 suite('the suite finds a device that', () => {
   /** Runs the suite over a device, and returns the sentences that it does not keep. */
   async function broken(open: () => VirtioDevice): Promise<string[]> {

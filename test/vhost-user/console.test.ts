@@ -6,70 +6,20 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { SpreadHost } from '../../src/daemon/spread-host.ts';
 import { ConsoleDevice } from '../../src/devices/console/console-device.ts';
-import { RECEIVEQ, TRANSMITQ } from '../../src/devices/console/spec.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 import { rideNodeLoop } from '../../src/sys/node-loop.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
-import { ChainDriver } from '../../src/testing/chain-driver.ts';
-import { eventually, RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
-import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
+import { eventually, RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { settle } from '../../src/testing/transport-world.ts';
 import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { VhostUserServer } from '../../src/transports/vhost-user/back-end/server.ts';
-import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
-import { ConsoleDriver } from '../spec/driven-console.ts';
-import { FEATURES, type Listening, negotiate, serveDevice } from './back-end.ts';
-
-/** A front end and the console's driver in its guest. The rings outlive the front end: another can go on with them. */
-class Vmm implements Disposable {
-  readonly guest = new RawGuest();
-  readonly rings: readonly RawRing[] = [RECEIVEQ, TRANSMITQ].map((index) => this.guest.ring(index, FEATURES));
-  readonly driver: ConsoleDriver;
-  front!: RawFrontEnd;
-
-  constructor() {
-    const [receive, transmit] = this.rings.map(({ driver }) => new ChainDriver(this.guest.memory, driver.queue));
-    this.driver = new ConsoleDriver(receive!, transmit!, (index) => this.rings[index]?.kick.signal());
-  }
-
-  /** A VMM comes and starts the rings, where the one before it left them. */
-  async connect(backEnd: Pick<Listening, 'connect'>, bases = [0, 0]): Promise<void> {
-    this.front = backEnd.connect();
-    await negotiate(this.front);
-    await this.#start(bases);
-  }
-
-  async #start(bases: readonly number[]): Promise<void> {
-    const starts = this.rings.flatMap((ring, i) => ring.start(bases[i]));
-    await this.front.settle(setMemTable([this.guest.region]), ...starts, setU64(Request.SET_STATUS, 15n));
-  }
-
-  /** As QEMU does on `stop`; returns the bases. */
-  async stop(): Promise<number[]> {
-    this.front.send(setU64(Request.SET_STATUS, 0n));
-    const bases: number[] = [];
-    for (const ring of this.rings) {
-      this.front.send(ring.enable(false));
-      bases.push((await this.front.ask(ring.getBase)).payload.getUint32(4, true));
-    }
-    return bases;
-  }
-
-  /** As QEMU does on `cont`. */
-  cont(bases: readonly number[]): Promise<void> {
-    return this.#start(bases);
-  }
-
-  [Symbol.dispose](): void {
-    this.front[Symbol.dispose]();
-    this.guest[Symbol.dispose]();
-  }
-}
+import { problemsTo, serveDevice } from './back-end.ts';
+import { ConsoleVmm } from './console-vmm.ts';
 
 test('stop and cont: the base counts the buffers that were used, and input that comes meanwhile is read once', async () => {
   const device = new ConsoleDevice({ output() {} });
   await using backEnd = serveDevice(device);
-  using vmm = new Vmm();
+  using vmm = new ConsoleVmm();
   await vmm.connect(backEnd);
   vmm.driver.refill();
   await device.push('one ');
@@ -98,7 +48,7 @@ test('stop does not wait for a sink that does not answer, and nothing is written
     },
   });
   await using backEnd = serveDevice(device);
-  using vmm = new Vmm();
+  using vmm = new ConsoleVmm();
   await vmm.connect(backEnd);
   for (const text of ['one', 'two', 'three']) vmm.driver.submit(text);
   await eventually('the sink to be asked', () => seen.length === 1);
@@ -117,7 +67,7 @@ test('stop does not wait for a sink that does not answer, and nothing is written
 test('another VMM goes on where the one before it stopped: nothing is lost, nothing comes twice', async () => {
   const device = new ConsoleDevice({ output() {} });
   await using backEnd = serveDevice(device);
-  using vmm = new Vmm();
+  using vmm = new ConsoleVmm();
   await vmm.connect(backEnd);
   vmm.driver.refill();
   await device.push('before ');
@@ -135,7 +85,7 @@ test('a VMM that leaves without a word: its buffers are given up, and the next g
   const device = new ConsoleDevice({ output() {} });
   await using backEnd = serveDevice(device);
   {
-    using first = new Vmm();
+    using first = new ConsoleVmm();
     await first.connect(backEnd);
     first.driver.refill();
     await device.push('first');
@@ -143,7 +93,7 @@ test('a VMM that leaves without a word: its buffers are given up, and the next g
   }
   await eventually('the session to end', async () => (await backEnd.server.report()).length === 0);
   await device.push('second');
-  using second = new Vmm();
+  using second = new ConsoleVmm();
   await second.connect(backEnd);
   second.driver.refill();
   await second.driver.reads('second');
@@ -155,7 +105,7 @@ test('on several threads both queues are on one, whose device alone reads the in
   const loop = new EventLoop();
   const ride = rideNodeLoop(loop);
   const lines: string[] = [];
-  const log = (line: string): void => void lines.push(line);
+  const log = problemsTo(lines);
   const reads = [0, 0, 0];
   const output: string[][] = [[], [], []];
   const devices = reads.map(
@@ -175,7 +125,7 @@ test('on several threads both queues are on one, whose device alone reads the in
   const host = new SpreadHost([first!, ...others], () => devices[0]!.threadOf());
   const server = new VhostUserServer(UnixListener.listen(path), host, loop, { log, onClosed: resolve });
   {
-    using vmm = new Vmm();
+    using vmm = new ConsoleVmm();
     await vmm.connect({ connect: () => RawFrontEnd.connect(path) });
     vmm.driver.refill();
     await vmm.driver.reads('thread 0');

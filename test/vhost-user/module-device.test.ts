@@ -83,7 +83,7 @@ test('it says what it serves when it serves it', async () => {
   await using served = serveModule();
   const { name, ...profile } = await served.daemon.ready();
   assert.match(name, /disk\.ts$/);
-  assert.deepEqual(profile, { queues: 1, sizeBytes: DISK_BYTES, readOnly: true });
+  assert.deepEqual(profile, { type: 2, queues: 1, sizeBytes: DISK_BYTES, readOnly: true });
 });
 
 test('close: the requests in flight are finished, then the store is flushed and closed, once', async () => {

@@ -1,0 +1,82 @@
+// Upper floor: a served console on standard input and output: a terminal, which is raw meanwhile, or pipes and files.
+import type { Socket } from 'node:net';
+import type { ServedDevice } from '../daemon/served-device.ts';
+import { EscapeKeys } from './escape-keys.ts';
+import { type ConsoleEnd, passOn } from './serve-console-end.ts';
+
+/** Typed keys that wait for the guest; what is more is lost. */
+const TYPED_BYTES_MAX = 64 * 1024;
+
+const KEYS_HELP = [
+  '',
+  'Ctrl-A x  ends the console; the guest goes on without it',
+  'Ctrl-A h  shows this; so does Ctrl-A ?',
+  'Ctrl-A Ctrl-A is Ctrl-A for the guest; every other key, Ctrl-C too, goes to it as it is',
+  '',
+].join('\n');
+
+export class ConsoleStreams implements ConsoleEnd {
+  readonly name: string;
+  readonly window?: Uint16Array<SharedArrayBuffer>;
+  readonly keys?: string;
+  readonly #line: Socket;
+  readonly #typed: EscapeKeys;
+  #device: ServedDevice | undefined;
+
+  constructor(line: Socket) {
+    const { stdin, stdout } = process;
+    this.#line = line;
+    this.name = stdin.isTTY ? 'a console on this terminal' : 'a console on standard input and output';
+    if (stdin.isTTY) this.keys = 'Ctrl-A x ends it, Ctrl-A h shows the keys.';
+    if (stdout.isTTY) this.window = new Uint16Array(new SharedArrayBuffer(4));
+    this.#look();
+    const help = (): void => void process.stderr.write(KEYS_HELP);
+    this.#typed = new EscapeKeys({ x: leave, h: help, '?': help }, { passesOthers: false });
+    passOn(line, () => stdout);
+  }
+
+  start(device: ServedDevice): void {
+    const { stdin, stdout } = process;
+    this.#device = device;
+    stdout.on('resize', this.#resized);
+    stdin.on('error', () => {});
+    if (!stdin.isTTY) return void stdin.pipe(this.#line, { end: false });
+    process.on('exit', this.#restore);
+    stdin.setRawMode(true);
+    stdin.on('data', this.#onKeys);
+    // The terminal is gone.
+    stdin.once('close', leave);
+  }
+
+  /** Keys are never waited for: those of Ctrl-A would be stuck behind the others. */
+  readonly #onKeys = (typed: Uint8Array): void => {
+    const bytes = this.#typed.take(typed);
+    if (this.#line.writableLength < TYPED_BYTES_MAX) this.#line.write(bytes);
+  };
+
+  readonly #resized = (): void => {
+    this.#look();
+    this.#device?.refresh();
+  };
+
+  #look(): void {
+    this.window?.set([process.stdout.columns, process.stdout.rows]);
+  }
+
+  readonly #restore = (): void => {
+    if (process.stdin.isRaw) process.stdin.setRawMode(false);
+  };
+
+  [Symbol.dispose](): void {
+    const { stdin, stdout } = process;
+    stdin.off('close', leave).off('data', this.#onKeys).unpipe(this.#line).pause();
+    stdout.off('resize', this.#resized);
+    process.off('exit', this.#restore);
+    this.#restore();
+  }
+}
+
+/** A second time it does not wait for what is in flight, as with any signal. */
+function leave(): void {
+  process.kill(process.pid, 'SIGTERM');
+}

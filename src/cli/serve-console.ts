@@ -1,0 +1,32 @@
+// Upper floor: `serve console`: a console whose other end is this terminal, a pair of pipes, or whoever connects to a socket.
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { UnixSocket } from '../sys/unix-socket.ts';
+import type { ConsoleFlags } from './serve.ts';
+import { ConsoleClients } from './serve-console-clients.ts';
+import type { ConsoleEnd } from './serve-console-end.ts';
+import { ConsoleStreams } from './serve-console-streams.ts';
+import { runService } from './serve-run.ts';
+
+export async function serveConsole(flags: ConsoleFlags): Promise<void> {
+  const { listen } = flags;
+  // Standard output is the guest's: our own words go to standard error.
+  await runService({ ...flags, toStderr: listen === undefined }, (log) => {
+    const [near, far] = UnixSocket.pair();
+    const line = new Socket({ fd: near.fd }).on('error', () => {});
+    const end = listen === undefined ? new ConsoleStreams(line) : new ConsoleClients(line, listen, log);
+    const { name, window, keys }: ConsoleEnd = end;
+    return {
+      device: { kind: 'console', name, fd: far.fd, ...(window && { window }) },
+      threads: 1,
+      poll: 'off',
+      ...(keys && { keys }),
+      started: (device) => end.start(device),
+      async close() {
+        // What the guest wrote last is on its way.
+        if (!line.readableEnded) await once(line, 'end');
+      },
+      giveBack: () => end[Symbol.dispose](),
+    };
+  });
+}
