@@ -23,8 +23,10 @@ test('regression: a front end is told of when it connects, when its driver begin
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   for (let i = 1; i <= 2; i++) {
-    const { front } = await attach(backEnd, guest);
+    const { front, ring } = await attach(backEnd, guest);
     assert.deepEqual(backEnd.events.splice(0), ['connected', 'started']);
+    // Its rings stop and start again: no news.
+    await front.settle(setMemTable([guest.region]), ring.enable(false), ring.enable());
     front[Symbol.dispose]();
     await eventually('the end of the session', () => backEnd.events.includes('left'));
     assert.deepEqual(backEnd.events.splice(0), ['left']);
