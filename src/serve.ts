@@ -57,7 +57,7 @@ export interface ServeThreadsOptions extends ServeOptions {
 export function serve(device: VirtioDevice, options: ServeOptions): ServedDevice;
 export function serve(device: string | URL, options: ServeThreadsOptions): ServedDevice;
 export function serve(device: VirtioDevice | string | URL, options: ServeThreadsOptions): ServedDevice {
-  const lines = new LimitedLog<About>(options.log ?? ((line) => console.error(line)));
+  const log = options.log ?? ((line: string): void => console.error(line));
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
     checkDevice(device);
@@ -65,7 +65,7 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
       if (options[option] !== undefined)
         throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
   }
-  const server = isNamed ? serveNamed(device, lines, options) : serveObject(device, lines, options);
+  const server = isNamed ? serveNamed(device, log, options) : serveObject(device, log, options);
   if (options.signal !== undefined) closeOn(options.signal, server);
   return server;
 }
@@ -79,7 +79,8 @@ function closeOn(signal: AbortSignal, server: ServedDevice): void {
   server.closed.then(forget, forget);
 }
 
-function serveObject(device: VirtioDevice, lines: LimitedLog<About>, options: ServeOptions): ServedDevice {
+function serveObject(device: VirtioDevice, log: Log, options: ServeOptions): ServedDevice {
+  const lines = new LimitedLog<About>(log);
   const { once = false, allowFileMemory = false } = options;
   const server = new LoopServer(device, listen(options.vhostUser), { log: lines.log, once, allowFileMemory });
   void server.closed.then(() => lines.flush());
@@ -100,7 +101,8 @@ function listenFor(vhostUser: string | number, opened: OpenedStore | undefined):
   }
 }
 
-function serveNamed(device: string | URL, lines: LimitedLog<About>, options: ServeThreadsOptions): ServedDevice {
+/** Each of its threads cuts down what repeats by itself. */
+function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions): ServedDevice {
   const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
   if (!Number.isInteger(threads) || threads < 1 || threads > QUEUES_MAX)
     throw new TypeError(`serve: threads is ${threads}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
@@ -112,13 +114,12 @@ function serveNamed(device: string | URL, lines: LimitedLog<About>, options: Ser
       : { kind: 'blk', store: opened.description, options: {} };
   const listener = listenFor(vhostUser, opened);
   const daemon = new DeviceDaemon({
-    ...{ device: source, listener, threads, poll, once, log: lines.log },
+    ...{ device: source, listener, threads, poll, once, log },
     ...(cpus && { cpus }),
     ...(allowFileMemory !== undefined && { allowFileMemory }),
   });
   const giveBack = async (): Promise<void> => {
     listener[Symbol.dispose]();
-    lines.flush();
     await opened?.store.close?.();
   };
   void daemon.closed.then(giveBack, giveBack);
