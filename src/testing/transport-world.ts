@@ -12,6 +12,8 @@ import type { TransportDriver } from './transport-driver.ts';
 
 export const DISK_BYTES = 64 * 1024;
 export const QUEUES = 4;
+/** Requests that the disk takes at once. */
+export const IN_FLIGHT_MAX = 8;
 const GUEST_BYTES = 8 << 20;
 const LOOKS = 20;
 
@@ -52,6 +54,7 @@ export class TransportWorld implements AsyncDisposable {
     const { disk } = this;
     return {
       sizeBytes: DISK_BYTES,
+      maxInFlight: IN_FLIGHT_MAX,
       read: (offset, into) => {
         const serve = (): void => into.set(disk.subarray(offset, offset + into.length));
         if (this.#gate === undefined) return serve();

@@ -4,12 +4,14 @@ import { closeSync, openSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { EventFd } from '../../sys/event-fd.ts';
 import { EventLoop } from '../../sys/event-loop.ts';
+import type { Pollable } from '../../sys/pollable.ts';
 import { DriverMemory } from '../../testing/driver-memory.ts';
 import { DriverQueue } from '../../testing/driver-queue.ts';
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
+import { VIRTIO_F_EVENT_IDX } from '../../virtio/spec.ts';
 import { LocalHost } from './local-host.ts';
 
 const RING_SIZE = 8;
@@ -21,18 +23,20 @@ class Bed {
   readonly host: LocalHost;
   readonly driver: DriverQueue;
   readonly memory = new DriverMemory(new Uint8Array(1 << 16));
+  readonly #features: bigint;
 
-  constructor(t: TestContext, device: Partial<VirtioDevice>) {
+  constructor(t: TestContext, device: Partial<VirtioDevice>, features = 0n) {
     t.after(() => this.loop[Symbol.dispose]());
     const whole = { type: 42, features: 0n, queueSizes: [RING_SIZE], process: () => {}, ...device };
     const guest = new GuestMemory([this.memory]);
     this.host = new LocalHost(whole, this.loop, { log: (line) => void this.lines.push(line), guest });
-    this.driver = new DriverQueue(this.memory, { size: RING_SIZE, features: 0n });
+    this.driver = new DriverQueue(this.memory, { size: RING_SIZE, features });
+    this.#features = features;
   }
 
   async start(kickFd?: number): Promise<void> {
     const fds = { kickFd, call: undefined, errFd: undefined };
-    await this.host.start(0, { size: RING_SIZE, base: 0, features: 0n, ...this.driver.addresses, ...fds });
+    await this.host.start(0, { size: RING_SIZE, base: 0, features: this.#features, ...this.driver.addresses, ...fds });
   }
 }
 
@@ -131,4 +135,19 @@ test('regression: a burst of kicks on a ring that stays full costs the thread on
   // One for the kick, one for what it had asked for before.
   assert.deepEqual([...new Set(counts)], [2]);
   await bed.host.stop(0);
+});
+
+test('regression: a queue that is stopped while it is polled leaves a ring that asks to be kicked', async (t) => {
+  const bed = new Bed(t, {}, VIRTIO_F_EVENT_IDX);
+  const polled = t.mock.method(bed.loop, 'poll');
+  await bed.start();
+  const isKickWanted = (): boolean => {
+    bed.driver.add([{ address: 0, length: 16, writable: true }]);
+    bed.driver.publish();
+    return bed.driver.needsKick();
+  };
+  const [running] = polled.mock.calls.map((call) => call.arguments[0] as Pollable);
+  running?.suppress();
+  const { base } = await bed.host.stop(0);
+  assert.deepEqual([base, isKickWanted()], [0, true]);
 });
