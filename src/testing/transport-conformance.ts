@@ -182,6 +182,19 @@ const checks: { readonly [sentence: string]: Check } = {
     assert.equal(await world.driver.readConfig(blk.CONFIG.capacity, 4), DISK_BYTES / SECTOR);
   },
 
+  'a cache mode that is written before the features are accepted holds when the device runs': async (world) => {
+    await world.driver.reset();
+    const offered = await world.driver.offered();
+    await world.driver.writeConfig(blk.CONFIG.writeback, 1, 0);
+    assert.ok(await world.driver.accept(offered));
+    const queue = await world.queue(0, offered);
+    await world.driver.start();
+    assert.equal(await world.driver.readConfig(blk.CONFIG.writeback, 1), 0);
+    const { flushes } = world;
+    await queue.serve(blockRequest.write(0, new Uint8Array(SECTOR)));
+    assert.equal(world.flushes, flushes + 1, 'a write is durable when it completes');
+  },
+
   '§2.3 the driver is told of a change of the configuration': async (world) => {
     await world.run();
     await settle();

@@ -29,6 +29,7 @@ export class TransportWorld implements AsyncDisposable {
   /** What the device was told that the driver accepted. */
   readonly activated: bigint[] = [];
   resets = 0;
+  flushes = 0;
   /** While it is set reads wait for it. */
   #gate: PromiseWithResolvers<void> | undefined;
   waitingReads = 0;
@@ -64,7 +65,7 @@ export class TransportWorld implements AsyncDisposable {
       write(offset, from) {
         disk.set(from, offset);
       },
-      flush() {},
+      flush: () => void this.flushes++,
     };
   }
 
