@@ -46,7 +46,8 @@ export interface ServeThreadsOptions extends ServeOptions {
  * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
  * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for what is no device and for an option that is none, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for what is no device and for an option that is none, SystemError when the socket cannot be made:
+ * EADDRINUSE, ENOENT, ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
