@@ -6,7 +6,8 @@ import { isModule } from './daemon/load-module.ts';
 import { LoopServer } from './daemon/loop-server.ts';
 import type { PollMode } from './daemon/poll-mode.ts';
 import type { ServedDevice } from './daemon/served-device.ts';
-import { openStore } from './stores/open-store.ts';
+import { QUEUES_MAX } from './devices/blk/block-config.ts';
+import { type OpenedStore, openStore } from './stores/open-store.ts';
 import { LimitedLog } from './sys/limited-log.ts';
 import { UnixListener } from './sys/unix-socket.ts';
 import { checkDevice } from './virtio/check-device.ts';
@@ -28,7 +29,7 @@ export interface ServeOptions {
 
 /** For a device that is made on threads of its own. */
 export interface ServeThreadsOptions extends ServeOptions {
-  /** Threads that the queues are spread over. 1 unless said. */
+  /** Threads that the queues are spread over, 1 to 256. 1 unless said. */
   readonly threads?: number;
   /** Whether they poll before they sleep: `off`, `auto` (learned, unless said), or microseconds. A module's never do. */
   readonly poll?: PollMode;
@@ -45,7 +46,8 @@ export interface ServeThreadsOptions extends ServeOptions {
  * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
  * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for what is no device, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for what is no device and for an option that is none, SystemError when the socket cannot be made:
+ * EADDRINUSE, ENOENT, ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
@@ -56,7 +58,7 @@ export interface ServeThreadsOptions extends ServeOptions {
 export function serve(device: VirtioDevice, options: ServeOptions): ServedDevice;
 export function serve(device: string | URL, options: ServeThreadsOptions): ServedDevice;
 export function serve(device: VirtioDevice | string | URL, options: ServeThreadsOptions): ServedDevice {
-  const lines = new LimitedLog<About>(options.log ?? ((line) => console.error(line)));
+  const log = options.log ?? ((line: string): void => console.error(line));
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
     checkDevice(device);
@@ -64,13 +66,22 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
       if (options[option] !== undefined)
         throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
   }
-  const server = isNamed ? serveNamed(device, lines, options) : serveObject(device, lines, options);
-  options.signal?.addEventListener('abort', () => void server.close(), { once: true });
-  if (options.signal?.aborted) void server.close();
+  const server = isNamed ? serveNamed(device, log, options) : serveObject(device, log, options);
+  if (options.signal !== undefined) closeOn(options.signal, server);
   return server;
 }
 
-function serveObject(device: VirtioDevice, lines: LimitedLog<About>, options: ServeOptions): ServedDevice {
+function closeOn(signal: AbortSignal, server: ServedDevice): void {
+  const close = (): void => void server.close();
+  const forget = (): void => signal.removeEventListener('abort', close);
+  signal.addEventListener('abort', close);
+  if (signal.aborted) close();
+  // The signal may outlive many servers.
+  server.closed.then(forget, forget);
+}
+
+function serveObject(device: VirtioDevice, log: Log, options: ServeOptions): ServedDevice {
+  const lines = new LimitedLog<About>(log);
   const { once = false, allowFileMemory = false } = options;
   const server = new LoopServer(device, listen(options.vhostUser), { log: lines.log, once, allowFileMemory });
   void server.closed.then(() => lines.flush());
@@ -81,23 +92,35 @@ function listen(vhostUser: string | number): UnixListener {
   return typeof vhostUser === 'number' ? UnixListener.adopt(vhostUser) : UnixListener.listen(vhostUser);
 }
 
-function serveNamed(device: string | URL, lines: LimitedLog<About>, options: ServeThreadsOptions): ServedDevice {
+/** Gives back what was opened where it cannot listen. */
+function listenFor(vhostUser: string | number, opened: OpenedStore | undefined): UnixListener {
+  try {
+    return listen(vhostUser);
+  } catch (error) {
+    void opened?.store.close?.();
+    throw error;
+  }
+}
+
+/** Each of its threads cuts down what repeats by itself. */
+function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions): ServedDevice {
   const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
+  if (!Number.isInteger(threads) || threads < 1 || threads > QUEUES_MAX)
+    throw new TypeError(`serve: threads is ${threads}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
   const name = device instanceof URL ? fileURLToPath(device) : device;
   const opened = isModule(name) ? undefined : openStore(name, { readOnly });
   const source: DeviceSource =
     opened === undefined
       ? { kind: 'module', module: name, isDisk: false, readOnly, options: {} }
       : { kind: 'blk', store: opened.description, options: {} };
-  const listener = listen(vhostUser);
+  const listener = listenFor(vhostUser, opened);
   const daemon = new DeviceDaemon({
-    ...{ device: source, listener, threads, poll, once, log: lines.log },
+    ...{ device: source, listener, threads, poll, once, log },
     ...(cpus && { cpus }),
     ...(allowFileMemory !== undefined && { allowFileMemory }),
   });
   const giveBack = async (): Promise<void> => {
     listener[Symbol.dispose]();
-    lines.flush();
     await opened?.store.close?.();
   };
   void daemon.closed.then(giveBack, giveBack);

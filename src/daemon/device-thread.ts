@@ -6,7 +6,7 @@ import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
 import { codeOf } from '../virtio/log.ts';
 import { EndingSignals, leaveProcessEnd, type ProcessEnd } from './process-end.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
-import { SpreadHost } from './spread-host.ts';
+import { refreshAll, SpreadHost } from './spread-host.ts';
 import { type HostAnswer, type HostCall, ThreadHost } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 
@@ -47,11 +47,9 @@ const listener = UnixListener.adopt(duplicateFd(setup.listenFd));
 const onClosed = (): void => void finish();
 const server = new VhostUserServer(listener, host, loop, { log, once, allowFileMemory, onClosed });
 
-/** The driver is told when every thread has the new size: a request for the new end may come at once. */
 async function refresh(): Promise<void> {
   try {
-    await Promise.all(others.map((other) => other.refresh()));
-    const sizeBytes = thread.refresh();
+    const sizeBytes = await refreshAll(others, () => thread.refresh());
     if (sizeBytes !== undefined) log(`the disk has ${sizeBytes} bytes now`, { event: 'resized', sizeBytes });
   } catch (error) {
     const about = { event: 'store-failed', ...codeOf(error) } as const;

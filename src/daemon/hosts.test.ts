@@ -9,7 +9,7 @@ import type {
   QueueStop,
   SharedRegion,
 } from '../transports/queue/queue-host.ts';
-import { SpreadHost } from './spread-host.ts';
+import { refreshAll, SpreadHost } from './spread-host.ts';
 import { answerHostCall, type HostCall, ThreadHost, type ThreadMethods } from './thread-host.ts';
 
 const setup: QueueSetup = {
@@ -271,4 +271,16 @@ test('answers find the call they belong to, in whatever order they come, and onl
     await settled();
   }
   assert.deepEqual(bases, [10 * third, 10 * first, 10 * second]);
+});
+
+test('regression: a new size is told to the driver when every thread has it', async () => {
+  const hosts = [new FakeHost(), new FakeHost()] as const;
+  let told = 0;
+  const refreshed = watch(refreshAll(hosts, () => ++told));
+  for (const [i, host] of hosts.entries()) {
+    assert.deepEqual(host.asked, [['refresh']]);
+    assert.equal(told, 0, `${i} threads have it`);
+    await host.answer();
+  }
+  assert.deepEqual([refreshed.ends, told], [[1], 1]);
 });

@@ -8,6 +8,7 @@ import type {
   QueueStop,
   SharedRegion,
 } from '../transports/queue/queue-host.ts';
+import type { ThreadMethods } from './thread-host.ts';
 
 export class SpreadHost implements DeviceHost {
   readonly #first: DeviceHost;
@@ -78,4 +79,13 @@ export class SpreadHost implements DeviceHost {
       return result.value;
     });
   }
+}
+
+/**
+ * Has every thread look again at what can change outside, the session's own last: its device tells the driver, whose next request may
+ * reach any thread. Returns what `own` returns.
+ */
+export async function refreshAll<T>(others: readonly Pick<ThreadMethods, 'refresh'>[], own: () => T): Promise<T> {
+  await Promise.all(others.map((other) => other.refresh()));
+  return own();
 }

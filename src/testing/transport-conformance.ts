@@ -7,7 +7,15 @@ import { type DefineTest, nodeTest } from './define-test.ts';
 import { DriverQueue } from './driver-queue.ts';
 import { eventually } from './raw-front-end.ts';
 import { SeededRandom } from './seeded-random.ts';
-import { DISK_BYTES, type DrivenQueue, type OpenTransport, QUEUES, settle, TransportWorld } from './transport-world.ts';
+import {
+  DISK_BYTES,
+  type DrivenQueue,
+  IN_FLIGHT_MAX,
+  type OpenTransport,
+  QUEUES,
+  settle,
+  TransportWorld,
+} from './transport-world.ts';
 
 const SECTOR = 512;
 /** More than any ring of these tests has descriptors, so that its indices go round. */
@@ -174,6 +182,19 @@ const checks: { readonly [sentence: string]: Check } = {
     assert.equal(await world.driver.readConfig(blk.CONFIG.capacity, 4), DISK_BYTES / SECTOR);
   },
 
+  'a cache mode that is written before the features are accepted holds when the device runs': async (world) => {
+    await world.driver.reset();
+    const offered = await world.driver.offered();
+    await world.driver.writeConfig(blk.CONFIG.writeback, 1, 0);
+    assert.ok(await world.driver.accept(offered));
+    const queue = await world.queue(0, offered);
+    await world.driver.start();
+    assert.equal(await world.driver.readConfig(blk.CONFIG.writeback, 1), 0);
+    const { flushes } = world;
+    await queue.serve(blockRequest.write(0, new Uint8Array(SECTOR)));
+    assert.equal(world.flushes, flushes + 1, 'a write is durable when it completes');
+  },
+
   '§2.3 the driver is told of a change of the configuration': async (world) => {
     await world.run();
     await settle();
@@ -212,6 +233,21 @@ const checks: { readonly [sentence: string]: Check } = {
     assert.ok(world.resets >= 2);
     const [queue] = await world.run();
     assert.equal((await queue!.serve(blockRequest.read(0, SECTOR)))[0]?.status, blk.VIRTIO_BLK_S_OK);
+  },
+
+  '§2.4.1 a reset leaves a ring that asks to be kicked, for whatever runs it next': async (world) => {
+    const [queue] = await world.run(VIRTIO_F_VERSION_1, 64);
+    world.closeGate();
+    // More than the device takes at once: it asks for no kick until it has given some back.
+    queue!.submit(...Array.from({ length: IN_FLIGHT_MAX + 1 }, () => blockRequest.read(0, SECTOR)));
+    await eventually('the reads to begin', () => world.waitingReads === IN_FLIGHT_MAX);
+    const before = queue!.ring.needsKick();
+    const reset = world.driver.reset();
+    world.openGate();
+    await reset;
+    queue!.blocks.add(blockRequest.flush());
+    queue!.ring.publish();
+    assert.deepEqual([before, queue!.ring.needsKick()], [false, true]);
   },
 
   '§2.1.2 a driver that breaks a rule loses that queue until a reset, and is told': async (world) => {

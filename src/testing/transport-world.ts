@@ -12,6 +12,8 @@ import type { TransportDriver } from './transport-driver.ts';
 
 export const DISK_BYTES = 64 * 1024;
 export const QUEUES = 4;
+/** Requests that the disk takes at once. */
+export const IN_FLIGHT_MAX = 8;
 const GUEST_BYTES = 8 << 20;
 const LOOKS = 20;
 
@@ -27,6 +29,7 @@ export class TransportWorld implements AsyncDisposable {
   /** What the device was told that the driver accepted. */
   readonly activated: bigint[] = [];
   resets = 0;
+  flushes = 0;
   /** While it is set reads wait for it. */
   #gate: PromiseWithResolvers<void> | undefined;
   waitingReads = 0;
@@ -52,6 +55,7 @@ export class TransportWorld implements AsyncDisposable {
     const { disk } = this;
     return {
       sizeBytes: DISK_BYTES,
+      maxInFlight: IN_FLIGHT_MAX,
       read: (offset, into) => {
         const serve = (): void => into.set(disk.subarray(offset, offset + into.length));
         if (this.#gate === undefined) return serve();
@@ -61,7 +65,7 @@ export class TransportWorld implements AsyncDisposable {
       write(offset, from) {
         disk.set(from, offset);
       },
-      flush() {},
+      flush: () => void this.flushes++,
     };
   }
 

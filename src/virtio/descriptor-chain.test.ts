@@ -222,3 +222,17 @@ suite('how long a chain may be', () => {
     );
   });
 });
+
+test('regression: an indirect table may lie in two regions that adjoin no more than a ring may; data may', () => {
+  const regions = [0, 0x1000].map((guestAddress) => ({ guestAddress, bytes: new Uint8Array(0x1000) }));
+  const memory = new GuestMemory(regions);
+  const chain = new DescriptorChain();
+  const load = (address: number, length: number, flags: number): void => {
+    const table = new Uint8Array(16 * SIZE);
+    table.set(encode([[address, length, flags]]));
+    chain.load(0, new DataView(table.buffer), SIZE, memory, true);
+  };
+  load(0xff8, 16, 0);
+  assert.equal(chain.readable.totalBytes, 16);
+  assert.throws(() => load(0xff8, 16, INDIRECT), /16 bytes at 0xff8 run out of the driver's memory/);
+});

@@ -79,3 +79,23 @@ test('overlapping regions are refused, touching ones are not', () => {
 test('no memory at all has no addresses', () => {
   assert.throws(() => new GuestMemory([]).slice(0, 1), DriverError);
 });
+
+test('regression: of hundreds of regions the right one is found, in whatever order they came and went', () => {
+  const COUNT = 509;
+  const [LENGTH, STRIDE] = [16, 48];
+  const regionAt = (i: number) => ({ guestAddress: 1000 + i * STRIDE, bytes: new Uint8Array(LENGTH).fill(i % 251) });
+  const memory = new GuestMemory();
+  // 7 and 11 have no factor in common with 509: every number comes once.
+  for (let i = 0; i < COUNT; i++) memory.add(regionAt((i * 7) % COUNT));
+  for (let i = 0; i < COUNT; i += 2) memory.remove(1000 + i * STRIDE);
+  for (let n = 0; n < COUNT; n++) {
+    const i = (n * 11) % COUNT;
+    const start = 1000 + i * STRIDE;
+    for (const address of [start, start + LENGTH - 1]) {
+      if (i % 2 === 1) assert.equal(memory.slice(address, 1)[0], i % 251);
+      else assert.throws(() => memory.slice(address, 1), DriverError);
+    }
+    for (const address of [start - 1, start + LENGTH]) assert.throws(() => memory.slice(address, 1), DriverError);
+  }
+  assert.throws(() => memory.add(regionAt(1)), RangeError);
+});

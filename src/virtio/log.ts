@@ -23,6 +23,8 @@ export const EVENTS = {
   stopping: 'warning',
   /** A queue does not start, or does not stop, and why. */
   'queue-waits': 'warning',
+  /** A store has not answered a request for a second. */
+  'store-waits': 'warning',
   /** The driver or the front end asked for something that was refused. */
   refused: 'warning',
   /** A queue stopped: the driver broke a rule, or the device failed. */

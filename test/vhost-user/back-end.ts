@@ -13,7 +13,7 @@ import type { RawGuest, RawRing } from '../../src/testing/raw-guest.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
-import { type Log, levelOf } from '../../src/virtio/log.ts';
+import { type EventName, type Log, levelOf } from '../../src/virtio/log.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 
@@ -30,6 +30,8 @@ export interface Listening {
 
 export interface BackEnd extends Listening, AsyncDisposable {
   readonly server: ServedDevice;
+  /** The events of everything that was logged, that front ends come and go too. */
+  readonly events: (EventName | undefined)[];
 }
 
 /** Collects what is a problem: that front ends come and go is none. */
@@ -44,11 +46,18 @@ export function serveDevice(device: VirtioDevice, options: { once?: boolean } = 
   const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));
   const path = join(folder, 'device.sock');
   const lines: string[] = [];
-  const server = new LoopServer(device, UnixListener.listen(path), { log: problemsTo(lines), ...options });
+  const events: (EventName | undefined)[] = [];
+  const problems = problemsTo(lines);
+  const log: Log = (line, about) => {
+    events.push(about?.event);
+    problems(line, about);
+  };
+  const server = new LoopServer(device, UnixListener.listen(path), { log, ...options });
   return {
     path,
     server,
     lines,
+    events,
     connect: () => RawFrontEnd.connect(path),
     async [Symbol.asyncDispose]() {
       await server.close();

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { BroadcastChannel } from 'node:worker_threads';
 import { DeviceDaemon } from '../../src/daemon/device-daemon.ts';
-import { CONFIG } from '../../src/devices/blk/spec.ts';
+import { CONFIG, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH } from '../../src/devices/blk/spec.ts';
 import { UnixListener } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
-import { eventually, RawFrontEnd } from '../../src/testing/raw-front-end.ts';
+import { eventually, RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
-import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
-import { attach, DISK_BYTES, problemsTo } from './back-end.ts';
+import { F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
+import { attach, DISK_BYTES, FEATURES, problemsTo } from './back-end.ts';
 
 const BYTE = 0x5a;
 
@@ -53,17 +53,17 @@ interface ServedModule extends AsyncDisposable {
 
 let served = 0;
 
-function serveModule(text?: string, threads = 1): ServedModule {
+function serveModule(text = disk, threads = 1): ServedModule {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-module-'));
   const channel = new BroadcastChannel(`belfry-module-${process.pid}-${++served}`);
   const module = join(folder, 'disk.ts');
   const told = join(folder, 'told');
   writeFileSync(told, '');
-  writeFileSync(module, text ?? disk(channel.name, told));
+  writeFileSync(module, text(channel.name, told));
   const path = join(folder, 'disk.sock');
   const lines: string[] = [];
   const listener = UnixListener.listen(path);
-  const device = { kind: 'module', module, isDisk: true, readOnly: false, options: { queues: 1 } } as const;
+  const device = { kind: 'module', module, isDisk: true, readOnly: false, options: { queues: threads } } as const;
   const daemon = new DeviceDaemon({ device, listener, threads, poll: 'off', once: false, log: problemsTo(lines) });
   return {
     ...{ daemon, listener, path, lines },
@@ -116,7 +116,7 @@ test('refresh: the device takes over the size that the store has now', async () 
 });
 
 test('a module that cannot be loaded is an error that names it, for whoever waits', async () => {
-  await using served = serveModule('throw new Error("no luck today")');
+  await using served = serveModule(() => 'throw new Error("no luck today")');
   await assert.rejects(served.daemon.ready(), /disk\.ts: the module failed: no luck today/);
   await assert.rejects(served.daemon.closed, /disk\.ts: the module failed/);
 });
@@ -126,4 +126,44 @@ test('regression: the listening socket is left to its owner when the disk has en
   const described = readlinkSync(`/proc/self/fd/${served.listener.fd}`);
   await served.daemon.close();
   assert.equal(readlinkSync(`/proc/self/fd/${served.listener.fd}`), described);
+});
+
+/** Says on which thread it is flushed. */
+const cachedDisk = (_channel: string, told: string): string => `
+import { appendFileSync } from 'node:fs';
+import { threadId } from 'node:worker_threads';
+export default {
+  sizeBytes: ${DISK_BYTES},
+  read() {},
+  write() {},
+  flush() { appendFileSync('${told}', threadId + ' '); },
+};`;
+
+test('regression: a module on two threads is made on each, and the cache mode holds on both when it is acknowledged', async () => {
+  await using served = serveModule(cachedDisk, 2);
+  await served.daemon.ready();
+  using guest = new RawGuest();
+  using front = served.connect();
+  const features = FEATURES | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_CONFIG_WCE;
+  const rings = [guest.ring(0, features), guest.ring(1, features)];
+  const cacheMode = (mode: number) => ({
+    request: Request.SET_CONFIG,
+    payload: encodeConfig(CONFIG.writeback, Uint8Array.of(mode)),
+  });
+  const assertWrites = async (): Promise<void> => {
+    for (const ring of rings)
+      assert.equal((await ring.serve(blockRequest.write(0, new Uint8Array(512))))[0]?.status, 0);
+  };
+  front.send({ request: Request.SET_OWNER });
+  // As a VMM does that was told so before its guest has a driver.
+  assert.equal(await front.acknowledged(cacheMode(0)), 0n);
+  front.send(setU64(Request.SET_FEATURES, features | F_PROTOCOL_FEATURES));
+  await front.settle(setMemTable([guest.region]), ...rings.flatMap((ring) => ring.start()));
+  await assertWrites();
+  const threads = served.told().trim().split(' ');
+  assert.equal(threads.length, 2);
+  assert.equal(new Set(threads).size, 2, 'a flush on each thread');
+  assert.equal(await front.acknowledged(cacheMode(1)), 0n);
+  await assertWrites();
+  assert.equal(served.told().trim().split(' ').length, 2, 'writeback: nothing is flushed');
 });

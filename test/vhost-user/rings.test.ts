@@ -7,6 +7,7 @@ import { blockRequest } from '../../src/testing/block-request.ts';
 import { addMemReg, eventually, type RawFrontEnd, remMemReg, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest, type RawRing } from '../../src/testing/raw-guest.ts';
 import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
+import { VIRTQ_USED_F_NO_NOTIFY } from '../../src/virtio/spec.ts';
 import { pattern } from '../reference/array-store.ts';
 import { attach, type BackEnd, DISK_BYTES, FEATURES, gatedDisk, negotiate, serveDisk } from './back-end.ts';
 
@@ -186,6 +187,23 @@ test('GET_VRING_BASE is answered when the last request in flight has been given 
   assert.equal(payload.getUint32(4, true), 2);
   // They are in the used ring already.
   assert.equal(ring.driver.harvest().length, 2);
+});
+
+test('regression: after GET_VRING_BASE the ring asks to be kicked, whatever was asked for while it ran', async () => {
+  const disk = gatedDisk();
+  await using backEnd = serveDisk({ ...disk.store, maxInFlight: 2 });
+  using guest = new RawGuest();
+  using attached = await attach(backEnd, guest, FLAGS_FEATURES);
+  const { front, ring } = attached;
+  ring.submit(read, read, read);
+  await eventually('the reads', () => disk.waiting === 2);
+  // More than it takes at once: no kick is wanted until there is room.
+  const flagsBefore = ring.driver.queue.used[0];
+  front.send(ring.getBase);
+  await eventually('the stop', async () => (await backEnd.server.report())[0]?.runs === 'stopping');
+  disk.release();
+  await front.answer(Request.GET_VRING_BASE);
+  assert.deepEqual([flagsBefore, ring.driver.queue.used[0]], [VIRTQ_USED_F_NO_NOTIFY, 0]);
 });
 
 test('a ring rests while it is disabled and goes on when it is enabled', async () => {

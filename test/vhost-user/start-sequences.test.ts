@@ -310,3 +310,24 @@ test('a UNIX socket does for calls: User-Mode Linux sends one', async () => {
   await eventually('a call', () => called.clear());
   call[Symbol.dispose]();
 });
+
+test('regression: a ring that cannot start says why: its front end shared no memory, or none that it lies in', async () => {
+  for (const isShared of [false, true]) {
+    await using backEnd = serveDisk();
+    using front = backEnd.connect();
+    using elsewhere = new RawGuest({ guestAddress: 64 << 20 });
+    using guest = new RawGuest();
+    const ring = guest.ring(0, FEATURES);
+    await negotiate(front);
+    await front.settle(...ring.start());
+    if (isShared) await assertAcknowledged(front, addMemReg(elsewhere.region));
+    await eventually('the line', () => backEnd.lines.length > 0);
+    const why = isShared
+      ? /^queue 0 cannot start: SET_VRING_ADDR: descriptorArea at 0x\w+ is in no region of the memory table$/
+      : /^queue 0 cannot start: the front end has shared no memory$/;
+    assert.match(backEnd.lines.join('\n'), why);
+    // It is waited for.
+    await assertAcknowledged(front, addMemReg(guest.region));
+    await assertServes(ring);
+  }
+});

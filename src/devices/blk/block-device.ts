@@ -48,7 +48,10 @@ export class BlockDevice implements VirtioDevice {
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
     if (store.maxInFlight !== undefined) this.maxInFlight = store.maxInFlight;
-    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', log);
+    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', {
+      log,
+      timer: (delayMs, task) => this.#context?.timer(delayMs, task),
+    });
     this.#expect = blockExpectation(store, log);
     this.#hasCache = hasCache(store);
     this.config = { bytes: this.#bytes, write: (offset, bytes) => this.#write(offset, bytes) };

@@ -2,7 +2,6 @@
 
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
-import type { Log } from '../../virtio/log.ts';
 import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { REQUEST_BYTES_MAX } from './block-config.ts';
@@ -10,7 +9,7 @@ import { serveRanges } from './block-ranges.ts';
 import type { BlockStore } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
 import * as blk from './spec.ts';
-import { StoreHealth } from './store-health.ts';
+import { StoreHealth, type StoreHealthContext } from './store-health.ts';
 
 export class BlockRequests {
   capacityBytes: number;
@@ -24,14 +23,14 @@ export class BlockRequests {
   readonly #serial = new Uint8Array(blk.ID_BYTES);
   readonly #health: StoreHealth;
 
-  /** @param log given a line for each request that the store failed, and for the first that succeeds again. */
-  constructor(store: BlockStore, serial: string, log: Log) {
+  /** @param context whose log is given a line for each request that the store failed or does not answer, and when it works again. */
+  constructor(store: BlockStore, serial: string, context: StoreHealthContext) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
     this.#transfer = new BlockTransfer(store);
     this.#alignment = store.alignment ?? blk.SECTOR_BYTES;
     new TextEncoder().encodeInto(serial, this.#serial);
-    this.#health = new StoreHealth(store.name, log);
+    this.#health = new StoreHealth(store.name, context);
   }
 
   readonly serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
@@ -48,9 +47,11 @@ export class BlockRequests {
       status = this.#failed(type, sector, error);
     }
     if (typeof status === 'number') return this.#finish(queue, chain, type, status, written);
+    const asked = this.#health.asked(type, sector * blk.SECTOR_BYTES);
     status
       .catch((error: unknown) => this.#failed(type, sector, error))
       .then((late) => {
+        this.#health.answered(asked);
         this.#finish(queue, chain, type, late, written);
         queue.publish();
       });

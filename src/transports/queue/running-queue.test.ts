@@ -1,11 +1,17 @@
 // A queue that runs, with a device that does what it should not: what the queue's user sees, and that it can always be stopped.
 import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import { EventFd } from '../../sys/event-fd.ts';
 import { EventLoop } from '../../sys/event-loop.ts';
+import type { Pollable } from '../../sys/pollable.ts';
 import { DriverMemory } from '../../testing/driver-memory.ts';
 import { DriverQueue } from '../../testing/driver-queue.ts';
+import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../virtio/device.ts';
+import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
+import { VIRTIO_F_EVENT_IDX } from '../../virtio/spec.ts';
 import { LocalHost } from './local-host.ts';
 
 const RING_SIZE = 8;
@@ -17,18 +23,20 @@ class Bed {
   readonly host: LocalHost;
   readonly driver: DriverQueue;
   readonly memory = new DriverMemory(new Uint8Array(1 << 16));
+  readonly #features: bigint;
 
-  constructor(t: TestContext, device: Partial<VirtioDevice>) {
+  constructor(t: TestContext, device: Partial<VirtioDevice>, features = 0n) {
     t.after(() => this.loop[Symbol.dispose]());
     const whole = { type: 42, features: 0n, queueSizes: [RING_SIZE], process: () => {}, ...device };
     const guest = new GuestMemory([this.memory]);
     this.host = new LocalHost(whole, this.loop, { log: (line) => void this.lines.push(line), guest });
-    this.driver = new DriverQueue(this.memory, { size: RING_SIZE, features: 0n });
+    this.driver = new DriverQueue(this.memory, { size: RING_SIZE, features });
+    this.#features = features;
   }
 
-  async start(): Promise<void> {
-    const fds = { kickFd: undefined, call: undefined, errFd: undefined };
-    await this.host.start(0, { size: RING_SIZE, base: 0, features: 0n, ...this.driver.addresses, ...fds });
+  async start(kickFd?: number): Promise<void> {
+    const fds = { kickFd, call: undefined, errFd: undefined };
+    await this.host.start(0, { size: RING_SIZE, base: 0, features: this.#features, ...this.driver.addresses, ...fds });
   }
 }
 
@@ -56,4 +64,90 @@ test('regression: no queue starts of a device that failed to start, and it is as
   for (let round = 0; round < 2; round++) await assert.rejects(bed.start(), /it is stuck/);
   await bed.start();
   await bed.host.stop(0);
+});
+
+test('regression: a queue that is to stop says what it waits for, ever more rarely, and tells its requests to give up', async (t) => {
+  let held: { readonly chain: DescriptorChain; readonly queue: DeviceQueue } | undefined;
+  const bed = new Bed(t, {
+    process: (_, queue) => queue.drain((chain) => (held = { chain, queue })),
+  });
+  await bed.start();
+  bed.driver.add([{ address: bed.memory.allocate(16), length: 16, writable: true }]);
+  bed.driver.publish();
+  bed.loop.turn(0);
+  assert.ok(held !== undefined);
+  const timers: { readonly delayMs: number; readonly task: () => void }[] = [];
+  t.mock.method(bed.loop, 'timer', (delayMs: number, task: () => void) => {
+    timers.push({ delayMs, task });
+    return { [Symbol.dispose]: () => {} };
+  });
+  const stopped = bed.host.stop(0);
+  for (let i = 0; i < 3; i++) timers.findLast(({ delayMs }) => delayMs === 1000 * 2 ** i)?.task();
+  assert.deepEqual(
+    timers.map(({ delayMs }) => delayMs),
+    [1000, 5000, 2000, 4000, 8000],
+  );
+  assert.equal(bed.lines.length, 3);
+  assert.match(
+    bed.lines[0] as string,
+    /^queue 0 is to stop, and has waited \d+ s for 1 requests that its device has not/,
+  );
+  const { chain, queue } = held;
+  assert.equal(queue.signal.aborted, false);
+  timers[1]?.task();
+  assert.equal(queue.signal.aborted, true);
+  queue.markUsed(chain, 0);
+  queue.publish();
+  assert.deepEqual(await stopped, { base: 1, broken: false });
+});
+
+test('regression: a kick that cannot be watched fails the start, leaves nothing on the loop, and the queue can be started again', async (t) => {
+  let calls = 0;
+  const bed = new Bed(t, { process: () => void calls++ });
+  const file = openSync('/dev/null', 'r');
+  t.after(() => closeSync(file));
+  for (let round = 0; round < 3; round++) await assert.rejects(bed.start(file), /^SystemError: epoll_ctl: EPERM/);
+  assert.equal(bed.loop.turn(0), false);
+  assert.equal(calls, 0, 'no task was left');
+  assert.deepEqual(bed.host.report(), []);
+  await bed.start();
+  assert.deepEqual(await bed.host.stop(0), { base: 0, broken: false });
+});
+
+test('regression: a burst of kicks on a ring that stays full costs the thread one turn of that queue at a time', async (t) => {
+  let turns = 0;
+  // As a queue is left whose driver refills it as fast as it is served.
+  const bed = new Bed(t, {
+    process: (_, queue) => {
+      turns++;
+      queue.again();
+    },
+  });
+  using kick = EventFd.create();
+  await bed.start(kick.fd);
+  const counts: number[] = [];
+  for (let round = 0; round < 50; round++) {
+    kick.signal();
+    turns = 0;
+    assert.equal(bed.loop.turn(0), true);
+    counts.push(turns);
+  }
+  // One for the kick, one for what it had asked for before.
+  assert.deepEqual([...new Set(counts)], [2]);
+  await bed.host.stop(0);
+});
+
+test('regression: a queue that is stopped while it is polled leaves a ring that asks to be kicked', async (t) => {
+  const bed = new Bed(t, {}, VIRTIO_F_EVENT_IDX);
+  const polled = t.mock.method(bed.loop, 'poll');
+  await bed.start();
+  const isKickWanted = (): boolean => {
+    bed.driver.add([{ address: 0, length: 16, writable: true }]);
+    bed.driver.publish();
+    return bed.driver.needsKick();
+  };
+  const [running] = polled.mock.calls.map((call) => call.arguments[0] as Pollable);
+  running?.suppress();
+  const { base } = await bed.host.stop(0);
+  assert.deepEqual([base, isKickWanted()], [0, true]);
 });

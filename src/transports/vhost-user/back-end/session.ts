@@ -48,6 +48,8 @@ export class Session implements DeviceEvents {
   #backendSocket: UnixSocket | undefined;
   readonly #loop: EventLoop;
   #starts: Disposable | undefined;
+  /** What was told of the present driver. Rings stop and start again for many a message: that is no news. */
+  #started: string | undefined;
 
   constructor(host: DeviceHost, loop: EventLoop, { log, allowFileMemory }: SessionOptions) {
     this.host = host;
@@ -111,10 +113,10 @@ export class Session implements DeviceEvents {
     const { count: regions, sizeBytes: memoryBytes, isSealed } = this.regions;
     const features = `0x${this.#features.toString(16)}`;
     const memory = `${Math.round(memoryBytes / 2 ** 20)} MiB of memory in ${regions} ${regions === 1 ? 'region' : 'regions'}`;
-    this.log(`the driver uses the device: features ${features}, ${memory}`, {
-      event: 'started',
-      ...{ features, memoryBytes, regions, isSealed },
-    });
+    const line = `the driver uses the device: features ${features}, ${memory}`;
+    if (line === this.#started) return;
+    this.#started = line;
+    this.log(line, { event: 'started', features, memoryBytes, regions, isSealed });
     if (isSealed) return;
     this.log('the front end can end this process: its memory is not sealed against shrinking (F_SEAL_SHRINK)', {
       event: 'memory-unsealed',
@@ -215,6 +217,7 @@ export class Session implements DeviceEvents {
 
   /** Stops every ring as GET_VRING_BASE does: each waits for a new SET_VRING_KICK. */
   async #park(): Promise<void> {
+    this.#started = undefined;
     await this.stopAll();
     for (const vring of this.vrings) vring.setKick(undefined);
   }
@@ -224,6 +227,7 @@ export class Session implements DeviceEvents {
    * configuration space: QEMU 10 writes its `config-wce` once, and resets the device before each start of the guest.
    */
   async reset(): Promise<void> {
+    this.#started = undefined;
     await this.stopAll();
     for (const vring of this.vrings) vring.clear();
     this.status = 0;

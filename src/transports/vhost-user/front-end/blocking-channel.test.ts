@@ -1,6 +1,6 @@
 // Ground floor: the front end's channel against a back end that answers whatever the test wrote in advance.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -87,6 +87,19 @@ for (const { name, bytes, says } of faults) {
     );
   });
 }
+
+test('regression: the descriptors of an answer that is wrong, or cut off, are closed', (t) => {
+  using doorbell = EventFd.create();
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  for (const { bytes } of faults.filter((fault) => fault.bytes.length > 0)) {
+    const { ours, theirs } = pair(t);
+    using channel = new BlockingChannel(ours, 30);
+    const before = descriptors();
+    theirs.send(bytes, [doorbell.fd, doorbell.fd]);
+    assert.throws(() => channel.ask({ request: Request.GET_FEATURES }), BackEndError);
+    assert.equal(descriptors(), before);
+  }
+});
 
 test('a back end that goes away is named with the message it left open', (t) => {
   const { ours, theirs } = pair(t);
