@@ -13,6 +13,12 @@ import { checkDevice } from './virtio/check-device.ts';
 import type { VirtioDevice } from './virtio/device.ts';
 import type { About, Log } from './virtio/log.ts';
 
+/**
+ * How a device is served.
+ *
+ * @example
+ * serve(device, { vhostUser: '/tmp/disk.sock', once: true, log: (line, about) => console.error(about?.event, line) });
+ */
 export interface ServeOptions {
   /** The socket to listen on: a path (made 0600, removed at the end) or an inherited listening descriptor. */
   readonly vhostUser: string | number;

@@ -29,10 +29,13 @@ export type DeviceSource =
 
 /** What a person is told of a device. */
 export interface DeviceProfile {
+  /** What it is called in the log: the name of a disk, the path of a module. */
   readonly name: string;
+  /** Queues offered. */
   readonly queues: number;
   /** Of a disk. */
   readonly sizeBytes?: number;
+  /** Of a disk: its driver may not write. */
   readonly readOnly?: boolean;
 }
 

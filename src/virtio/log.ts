@@ -37,10 +37,12 @@ export const EVENTS = {
   'device-failed': 'error',
 } as const satisfies { readonly [event: string]: Level };
 
+/** The stable name of what happened, as in `connected`, `store-failed`. */
 export type EventName = keyof typeof EVENTS;
 
 /** What a line is about, for programs. */
 export interface About {
+  /** What happened. */
   readonly event: EventName;
   /** Of the error, where there is one: ENOSPC, BELFRY_PROTOCOL, … */
   readonly code?: string;
