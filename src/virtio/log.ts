@@ -57,8 +57,13 @@ export function levelOf(about: About | undefined): Level {
   return about === undefined ? 'warning' : EVENTS[about.event];
 }
 
-/** The code of an error, if it has one. */
+/** The code of an error, or of its cause (`fetch failed` has none of its own). What was thrown may be anything. */
 export function codeOf(error: unknown): { readonly code?: string } {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' ? { code } : {};
+  try {
+    const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
+    const found = typeof code === 'string' ? code : (cause as { code?: unknown } | undefined)?.code;
+    return typeof found === 'string' ? { code: found } : {};
+  } catch {
+    return {};
+  }
 }
