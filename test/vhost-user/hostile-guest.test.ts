@@ -36,13 +36,20 @@ interface World {
 interface Row {
   readonly store: string;
   readonly ringSize: number;
+  /** All that it says; nothing unless said. */
+  readonly lines?: RegExp;
   /** Makes the work. */
   begin(world: World, ring: RawRing): void | Promise<void>;
   /** Checks what became of it, after messages were answered. */
   check?(world: World, ring: RawRing): void | Promise<void>;
 }
 
-async function open(t: TestContext, held: AsyncDisposableStack, store: string, ...flags: readonly string[]): Promise<World> {
+async function open(
+  t: TestContext,
+  held: AsyncDisposableStack,
+  store: string,
+  ...flags: readonly string[]
+): Promise<World> {
   const folder = testFolder(t);
   writeFileSync(join(folder, 'never.ts'), NEVER);
   execFileSync('truncate', ['-s', '4G', join(folder, 'sparse.img')]);
@@ -119,10 +126,10 @@ function endlessReads(store: string, pieces: number, pieceBytes: number, turn: n
   return {
     store,
     ringSize: 256,
-    begin({ guest, held }, ring) {
-      const { address, bytes } = readTable(guest, pieces, pieceBytes);
-      ring.driver.queue.writeDescriptor(0, address, bytes, VIRTQ_DESC_F_INDIRECT, 0);
-      held.use(startEndless(guest, ring, 0));
+    async begin({ guest, held }, ring) {
+      const table = readTable(guest, pieces, pieceBytes);
+      held.use(await startEndless(guest, ring));
+      submitTables(ring, table);
     },
     async check({ front }, ring) {
       await eventually('the first request', () => used(ring) > 0);
@@ -166,11 +173,12 @@ const rows: { readonly [what: string]: Row } = {
   },
   'its queue is full of reads of 3.9 GiB': refusedReads('mem:4G', 990),
   'its queue is full of reads of 1 GiB, of a file': refusedReads('sparse.img', 256),
-  'it reads as much as is allowed, without end': endlessReads('mem:4G', 32, PIECE_BYTES, 1),
-  'it reads as much as is allowed, without end, of a file': endlessReads('sparse.img', 32, PIECE_BYTES, 1),
+  'it reads as much as is allowed, without end': endlessReads('mem:4G', 32, PIECE_BYTES, 4),
+  'it reads as much as is allowed, without end, of a file': endlessReads('sparse.img', 32, PIECE_BYTES, 4),
   'it reads 64 KiB, without end': endlessReads('mem:64M', 1, 64 * 1024, 256),
   'it has a chain of 32,738 descriptors': {
     store: 'mem:64M',
+    lines: /^belfry: queue 0 stopped until the driver resets it: [^\n]*longer than 1024[^\n]*\n$/,
     ringSize: 32768,
     begin({ guest }, ring) {
       const { queue } = ring.driver;
@@ -179,9 +187,6 @@ const rows: { readonly [what: string]: Row } = {
         queue.writeDescriptor(i, at, 16, VIRTQ_DESC_F_NEXT | (i > 0 ? VIRTQ_DESC_F_WRITE : 0), i + 1);
       Atomics.store(queue.available, 1, 1);
       ring.kick.signal();
-    },
-    async check({ process }) {
-      await process.complains(/^belfry: queue 0 stopped until the driver resets it: .*longer than 1024/m);
     },
   },
 };
@@ -198,7 +203,7 @@ for (const [what, row] of Object.entries(rows))
     await row.check?.(world, ring);
     world.process.kill('SIGTERM');
     const { code, signal, stderr } = await world.process.ended;
-    assert.deepEqual([code, signal], [0, null], stderr);
+    assert.deepEqual([code, signal, stderr.match(row.lines ?? /^$/)?.length], [0, null, 1], stderr);
   });
 
 /** Resident bytes of a process. */
