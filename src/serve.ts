@@ -1,5 +1,6 @@
 // Ground floor: serves one device over vhost-user: in this thread's Node loop, or on threads of its own. What a plain script calls.
 import { fileURLToPath } from 'node:url';
+import { checkServeOptions } from './daemon/check-serve-options.ts';
 import { DeviceDaemon } from './daemon/device-daemon.ts';
 import type { DeviceSource } from './daemon/device-source.ts';
 import { isModule } from './daemon/load-module.ts';
@@ -51,7 +52,7 @@ export interface ServeThreadsOptions extends ServeOptions {
  * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
  * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for what is no device, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for what is no device or no option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
@@ -62,6 +63,7 @@ export interface ServeThreadsOptions extends ServeOptions {
 export function serve(device: VirtioDevice, options: ServeOptions): ServedDevice;
 export function serve(device: string | URL, options: ServeThreadsOptions): ServedDevice;
 export function serve(device: VirtioDevice | string | URL, options: ServeThreadsOptions): ServedDevice {
+  checkServeOptions(options);
   const lines = new LimitedLog<About>(options.log ?? ((line) => console.error(line)));
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {

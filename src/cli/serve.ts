@@ -52,7 +52,7 @@ Examples:
 
 const RNG_EXAMPLES = `${SIGNALS}
 Examples:
-  belfry serve rng --socket /tmp/rng.sock
+  ${belfry} serve rng --socket /tmp/rng.sock
 `;
 
 const EXAMPLES = `
