@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { F_GETFL, F_SETFL, O_NONBLOCK } from '../../src/sys/constants.ts';
-import { check, libc } from '../../src/sys/libc.ts';
+import { check, closeFd, libc } from '../../src/sys/libc.ts';
 import { closeReceived } from '../../src/sys/received-fd.ts';
 import { UnixSocket } from '../../src/sys/unix-socket.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -95,10 +95,12 @@ for (const carrier of carriers) {
   test(`regression: the next front end is served after ${name} with the connection itself`, async (t) => {
     await using serving = await serve(t);
     {
+      // Closed as by the end of its process: without a shutdown(2).
       const { fd: own } = UnixSocket.connect(serving.path);
-      using front = RawFrontEnd.adopt(own);
+      const front = RawFrontEnd.adopt(own);
       await negotiate(front);
       front.send(carrier(own));
+      closeFd(own);
     }
     await assertServesTheNext(serving);
   });
