@@ -125,7 +125,7 @@ function wideCase(rounds: number): CaseResult {
   );
 }
 
-test('at any width nothing is cut and nothing is too wide', () => {
+test('regression: at any width nothing is cut and nothing is too wide', () => {
   const machine = { cpuModel: 'An Example Processor of a Considerable Length', cpus: 2, kernel: '6', node: 'v26' };
   for (const columns of [60, 80, 120]) {
     const text = formatBlkBench({ machine, diskBytes: 1, cases: [wideCase(3)] }, columns);
@@ -136,7 +136,7 @@ test('at any width nothing is cut and nothing is too wide', () => {
   }
 });
 
-test('what there is none of has no row: a ratio without peers, a range of one round', () => {
+test('regression: what there is none of has no row: a ratio without peers, a range of one round', () => {
   const alone = caseResult('c', DEFAULT_LOAD, [backEnd('belfry', [1000])], []);
   const { head } = blkFigures(alone);
   assert.ok(!head.some((title) => /peer|round/.test(title)), `${head}`);

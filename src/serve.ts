@@ -1,12 +1,12 @@
 // Ground floor: serves one device over vhost-user: in this thread's Node loop, or on threads of its own. What a plain script calls.
 import { fileURLToPath } from 'node:url';
+import { checkServeOptions } from './daemon/check-serve-options.ts';
 import { DeviceDaemon } from './daemon/device-daemon.ts';
 import type { DeviceSource } from './daemon/device-source.ts';
 import { isModule } from './daemon/load-module.ts';
 import { LoopServer } from './daemon/loop-server.ts';
 import type { PollMode } from './daemon/poll-mode.ts';
 import type { ServedDevice } from './daemon/served-device.ts';
-import { QUEUES_MAX } from './devices/blk/block-config.ts';
 import { type OpenedStore, openStore } from './stores/open-store.ts';
 import { LimitedLog } from './sys/limited-log.ts';
 import { UnixListener } from './sys/unix-socket.ts';
@@ -14,6 +14,12 @@ import { checkDevice } from './virtio/check-device.ts';
 import type { VirtioDevice } from './virtio/device.ts';
 import type { About, Log } from './virtio/log.ts';
 
+/**
+ * How a device is served.
+ *
+ * @example
+ * serve(device, { vhostUser: '/tmp/disk.sock', once: true, log: (line, about) => console.error(about?.event, line) });
+ */
 export interface ServeOptions {
   /** The socket to listen on: a path (made 0600, removed at the end) or an inherited listening descriptor. */
   readonly vhostUser: string | number;
@@ -46,8 +52,7 @@ export interface ServeThreadsOptions extends ServeOptions {
  * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
  * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for what is no device and for an option that is none, SystemError when the socket cannot be made:
- * EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for what is no device or no option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
@@ -58,6 +63,7 @@ export interface ServeThreadsOptions extends ServeOptions {
 export function serve(device: VirtioDevice, options: ServeOptions): ServedDevice;
 export function serve(device: string | URL, options: ServeThreadsOptions): ServedDevice;
 export function serve(device: VirtioDevice | string | URL, options: ServeThreadsOptions): ServedDevice {
+  checkServeOptions(options);
   const log = options.log ?? ((line: string): void => console.error(line));
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
@@ -105,8 +111,6 @@ function listenFor(vhostUser: string | number, opened: OpenedStore | undefined):
 /** Each of its threads cuts down what repeats by itself. */
 function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions): ServedDevice {
   const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
-  if (!Number.isInteger(threads) || threads < 1 || threads > QUEUES_MAX)
-    throw new TypeError(`serve: threads is ${threads}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
   const name = device instanceof URL ? fileURLToPath(device) : device;
   const opened = isModule(name) ? undefined : openStore(name, { readOnly });
   const source: DeviceSource =

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { stages } from '../scripts/stages.ts';
 import { houseRules } from './tidy/house-rules.ts';
+import { exportsOf, hasHoverText } from './tidy/hover-text.ts';
 import type { Rule, SourceFile } from './tidy/source-file.ts';
 import { ffiStaysInTheCellar, importsGoDown, packagesStayUp } from './tidy/stairs.ts';
 
@@ -54,6 +55,27 @@ test('every test file belongs to a stage of npm test', () => {
     [],
   );
   assert.ok(all.length > 0);
+});
+
+test('regression: whatever can be imported has a docstring, which editors show', () => {
+  const sample = "export { a, type B as C } from './b.ts';\nexport type { D } from '../d.ts';\n";
+  assert.deepEqual(
+    exportsOf('src/x/index.ts', sample).map(({ name, path }) => `${name} ${path}`),
+    ['a src/x/b.ts', 'B src/x/b.ts', 'D src/d.ts'],
+  );
+  assert.equal(hasHoverText('a', '/** What it is. */\nexport const a = 1;'), true);
+  assert.equal(hasHoverText('a', '/**\n * What it is.\n */\nexport async function a(): void {}'), true);
+  assert.equal(hasHoverText('a', '// What it is.\nexport const a = 1;'), false);
+  assert.equal(hasHoverText('a', '/** What it is. */\nexport const ab = 1;'), false);
+
+  const doors = ['src/index.ts', 'src/kvm/index.ts', 'src/testing/index.ts'];
+  const exported = doors.flatMap((path) => exportsOf(path, read(path)));
+  assert.ok(exported.length > 100, `${exported.length} names`);
+  const bare = exported.filter(({ name, path }) => !hasHoverText(name, read(path)));
+  assert.deepEqual(
+    bare.map(({ name, path }) => `${path}: ${name}`),
+    [],
+  );
 });
 
 /** A folder of its own for `samples`, beside a copy of the linter's settings. */

@@ -80,12 +80,12 @@ test('a page needs nothing from outside, and closes what it opens', () => {
   }
 });
 
-test('a page says when, by which Belfry and by which command it was measured', () => {
+test('regression: a page says when, by which Belfry and by which command it was measured', () => {
   const page = reportPage({ origin, title: 't', lead: 'l', legend: [], sections: [], footer: [] });
   assert.match(page, /2030-01-02 03:04 UTC, Belfry 9\.8\.7: \.\/belfry bench &lt;x&gt;/);
 });
 
-test('a word that is explained elsewhere is a link wherever it stands in a sentence', () => {
+test('regression: a word that is explained elsewhere is a link wherever it stands in a sentence', () => {
   const links = { '#78': 'https://example.org/?a=1&b' };
   const sections = [{ heading: '#78', text: ['of #78, <b>'], remarks: ['#78'] }];
   const page = reportPage({ origin, links, title: '#78', lead: 'as #78 says', legend: [], sections, footer: ['#78.'] });
@@ -95,7 +95,7 @@ test('a word that is explained elsewhere is a link wherever it stands in a sente
   assert.equal(page.split(link).length, 5);
 });
 
-test('where a bar would not be seen beside the longest, the axis goes by powers of ten, and says so', () => {
+test('regression: where a bar would not be seen beside the longest, the axis goes by powers of ten, and says so', () => {
   const axis = axisFor([8.9, 2172], 2500);
   assert.deepEqual([axis.isLogarithmic, axis.ticks], [true, [1, 10, 100, 1000, 10_000]]);
   assert.deepEqual([axis.position(1), axis.position(100), axis.position(0)], [0, 0.5, 0]);
@@ -116,7 +116,7 @@ const PHONE_CSS_PIXELS = 320;
 const MARGINS = 2 * (12 + 8 + 1);
 const LEGIBLE_PIXELS = 11;
 
-test('text in a chart is legible on a phone, and lines end within it', () => {
+test('regression: text in a chart is legible on a phone, and lines end within it', () => {
   const long = 'a title that is much longer than a phone is wide, and would be cut at its edge';
   const made = barChart({ title: long, axis: long, groups: [], format: String });
   const width = Number(/viewBox="0 0 (\d+) /.exec(made)?.[1]);

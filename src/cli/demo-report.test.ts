@@ -34,7 +34,7 @@ const RESULT: DemoResult = {
 const isCommand = (line: string): boolean => /^ {2}belfry /.test(line);
 
 for (const columns of [60, 80, 120]) {
-  test(`at ${columns} columns nothing is cut and nothing is too wide`, () => {
+  test(`regression: at ${columns} columns nothing is cut and nothing is too wide`, () => {
     const failed = { ...RESULT, ok: false, problem: `the guest's step mkfs on vda failed: ${'no space '.repeat(20)}` };
     for (const result of [RESULT, failed]) {
       const lines = stripVTControlCharacters(formatDemo(result, columns, true)).split('\n');
@@ -66,7 +66,7 @@ for (const columns of [60, 80, 120]) {
   });
 }
 
-test('a Linux is recommended only where there is none', () => {
+test('regression: a Linux is recommended only where there is none', () => {
   const builtIn: DemoResult = {
     ...RESULT,
     guest: { ...RESULT.guest, name: 'built-in' },

@@ -11,7 +11,7 @@ test('paragraphs are filled anew, and what is indented stays as it is', () => {
   assert.equal(reflow(text, 40).split('\n')[0], 'One two three four.');
 });
 
-test('a default is told as people read it, or not at all', () => {
+test('regression: a default is told as people read it, or not at all', () => {
   const command = new Command('x')
     .configureHelp({ ...plainHelp, helpWidth: 200 })
     .option('--off', 'a flag', false)
@@ -25,7 +25,7 @@ test('a default is told as people read it, or not at all', () => {
   assert.match(help, /--seven <n> +a number \(default: 7\)\n/);
 });
 
-test('help is for commands that exist', () => {
+test('regression: help is for commands that exist', () => {
   const serve = new Command('serve').argument('[module]').addCommand(new Command('blk'));
   const root = new Command('r').addCommand(new Command('bench').addCommand(new Command('blk'))).addCommand(serve);
   for (const [argv, expected] of [

@@ -14,7 +14,7 @@ function watched(t: TestContext, exits: number, watch: Partial<IdleWatch> = {}) 
   return { said, guard, end, pass: (ms: number) => t.mock.timers.tick(ms) };
 }
 
-test('after 5 s without an exit to a device it says so, and what to try', (t) => {
+test('regression: after 5 s without an exit to a device it says so, and what to try', (t) => {
   const { said, pass } = watched(t, 0);
   pass(4999);
   assert.deepEqual(said, []);
@@ -62,7 +62,7 @@ for (const [seconds, how] of [
   });
 }
 
-test('where KVM is software, both lines say that it may be why', (t) => {
+test('regression: where KVM is software, both lines say that it may be why', (t) => {
   const software = 'a software implementation (kvm_pvm, no vmx or svm)';
   const { said, pass } = watched(t, 0, { software });
   pass(5000);

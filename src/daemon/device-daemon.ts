@@ -48,6 +48,7 @@ const ANSWER_MS = 1000;
 
 /** Memory that a front end shared was truncated while it was used. */
 export class MemoryLostError extends Error {
+  /** Match on this: the message may change. */
   readonly code = 'BELFRY_MEMORY_LOST';
 
   constructor() {

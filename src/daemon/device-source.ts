@@ -31,12 +31,15 @@ export type DeviceSource =
 
 /** What a person is told of a device. */
 export interface DeviceProfile {
+  /** What it is called in the log: the name of a disk, the path of a module. */
   readonly name: string;
   /** VIRTIO_ID_BLOCK, … */
   readonly type: number;
+  /** Queues offered. */
   readonly queues: number;
   /** Of a disk. */
   readonly sizeBytes?: number;
+  /** Of a disk: its driver may not write. */
   readonly readOnly?: boolean;
 }
 

@@ -75,14 +75,22 @@ export const CAPABILITIES = {
 
 export type Capability = keyof typeof CAPABILITIES;
 
-// kvm_run.exit_reason
+// kvm_run.exit_reason: what `Vcpu.run` returns.
+/** The guest executed `in` or `out`: look at `exits.io`. */
 export const KVM_EXIT_IO = 2;
+/** The guest executed `hlt`, and no interrupt controller is in the kernel. */
 export const KVM_EXIT_HLT = 5;
+/** The guest touched an address behind which there is no memory: look at `exits.mmio`. */
 export const KVM_EXIT_MMIO = 6;
+/** The guest failed three times over (a triple fault): it is to be reset. */
 export const KVM_EXIT_SHUTDOWN = 8;
+/** The processor refused to run the guest. */
 export const KVM_EXIT_FAIL_ENTRY = 9;
+/** A kick, or another signal, ended `run`. Nothing happened in the guest. */
 export const KVM_EXIT_INTR = 10;
+/** KVM could not go on, mostly because it cannot emulate an instruction: `exits.describe` says which. */
 export const KVM_EXIT_INTERNAL_ERROR = 17;
+/** The guest asked to be shut down or reset. */
 export const KVM_EXIT_SYSTEM_EVENT = 24;
 
 export const KVM_EXIT_IO_OUT = 1;

@@ -3,11 +3,15 @@ import { Scratch } from '../sys/scratch.ts';
 import { KVM_CPUID_ENTRY as ENTRY, KVM_CPUID } from './constants.ts';
 import { ioctlWithStruct } from './ioctl.ts';
 
+/** What the CPUID instruction answers for one leaf, or for one subleaf of it. */
 export interface CpuidEntry {
+  /** What the guest puts into eax. */
   leaf: number;
+  /** What it puts into ecx, where the subleaf counts. */
   subleaf: number;
   /** Bit 0: the subleaf counts. */
   flags: number;
+  /** The answer. */
   eax: number;
   ebx: number;
   ecx: number;

@@ -46,10 +46,12 @@ abstract class Access {
 
 /** KVM_EXIT_IO: `in` or `out`. */
 export class PortAccess extends Access {
+  /** `out`: the operand is in `value`. Otherwise `in`: set `value`. */
   get isOut(): boolean {
     return this.view.getUint8(KVM_RUN.ioDirection) === KVM_EXIT_IO_OUT;
   }
 
+  /** The number of the port. */
   get port(): number {
     return this.view.getUint16(KVM_RUN.ioPort, true);
   }
@@ -72,6 +74,7 @@ export class PortAccess extends Access {
 export class MemoryAccess extends Access {
   readonly offset = KVM_RUN.mmioData;
 
+  /** A write: the operand is in `value`. Otherwise set `value`. */
   get isWrite(): boolean {
     return this.view.getUint8(KVM_RUN.mmioIsWrite) !== 0;
   }
@@ -99,7 +102,9 @@ export class MemoryAccess extends Access {
 
 /** The run page of one vCPU, from the side that handles its exits. Valid until the next KVM_RUN. */
 export class Exits {
+  /** For KVM_EXIT_IO. */
   readonly io: PortAccess;
+  /** For KVM_EXIT_MMIO. */
   readonly mmio: MemoryAccess;
   /** The whole page: the operands of string instructions begin at `io.offset`. */
   readonly bytes: Uint8Array<ArrayBuffer>;

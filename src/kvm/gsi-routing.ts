@@ -19,6 +19,7 @@ export interface MsiMessage {
   readonly data: number;
 }
 
+/** Where a GSI leads: a pin of a controller (`pic1`, `pic2`: 0 to 7; `ioapic`: 0 to 23), or a message. */
 export type Route = { readonly chip: IrqchipName; readonly pin: number } | { readonly msi: MsiMessage };
 
 /** What KVM_CREATE_IRQCHIP sets up: 0..15 lead to an 8259 and to the IOAPIC, 16..23 to the IOAPIC alone. */
@@ -53,6 +54,7 @@ export class GsiRouting {
     return this;
   }
 
+  /** What `set` was told last. */
   get(gsi: number): readonly Route[] {
     return this.#routes.get(gsi) ?? [];
   }

@@ -12,7 +12,9 @@ import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
 /** An address that rings. */
 export interface Doorbell {
+  /** Memory addresses, or ports. */
   readonly bus: 'mmio' | 'pio';
+  /** A guest address, or the number of a port. */
   readonly address: number;
   /** Bytes of the write; 0 takes any length, and is the fastest on hardware. Nothing the guest reads may stand at such an address. */
   readonly lengthBytes: 0 | 1 | 2 | 4 | 8;
@@ -94,6 +96,7 @@ export class IoEventFds {
 
 /** One doorbell, until disposed. What was counted up to then stays in the eventfd: drain it afterwards, not before. */
 export class IoEventFd implements Disposable {
+  /** As it was assigned. */
   readonly doorbell: Doorbell;
   #deassign: ((isClosed: boolean) => void) | undefined;
 

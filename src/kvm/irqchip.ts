@@ -11,8 +11,11 @@ import { ioctlWithNumber, ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
 /** One entry of the IOAPIC's redirection table, in the layout of its datasheet. */
 export interface Redirection {
+  /** The interrupt of the processor, 16 to 255. */
   readonly vector: number;
+  /** Level-triggered; by the edge unless said. */
   readonly level?: boolean;
+  /** Interrupts nobody; false unless said. */
   readonly masked?: boolean;
   /** APIC id of the destination. */
   readonly destination?: number;
@@ -54,6 +57,7 @@ export class Irqchip {
     return new Uint8Array(memory.buffer, 0, KVM_IRQCHIP.sizeBytes).slice();
   }
 
+  /** Replaces the state of one controller: what `state` returned, changed. */
   setState(state: Uint8Array): void {
     new Uint8Array(zeroedStruct(KVM_IRQCHIP.sizeBytes).buffer).set(state);
     ioctlWithStruct(this.#vmFd, 'KVM_SET_IRQCHIP');

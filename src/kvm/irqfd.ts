@@ -5,6 +5,7 @@ import { KVM_IRQFD, KVM_IRQFD_FLAG_DEASSIGN, KVM_IRQFD_FLAG_RESAMPLE } from './c
 import { HeldDescriptors } from './held-descriptors.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
+/** What an eventfd interrupts. */
 export interface IrqFdOptions {
   /** The line, or the message: whatever the routing table has for this GSI when the eventfd is rung. */
   readonly gsi: number;
@@ -61,6 +62,7 @@ export class IrqFds implements Disposable {
 
 /** One irqfd, until disposed. */
 export class IrqFd implements Disposable {
+  /** The line that it raises. */
   readonly gsi: number;
   #deassign: (() => void) | undefined;
 

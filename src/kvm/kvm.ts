@@ -16,7 +16,22 @@ const ADVICE: { readonly [code: string]: string } = {
   ENXIO: 'has no driver behind it: load the module (modprobe kvm_intel or kvm_amd)',
 };
 
+/**
+ * /dev/kvm: makes virtual machines, and says what they can do.
+ *
+ * @example A guest of one instruction, `hlt`:
+ * using kvm = Kvm.open();
+ * using vm = kvm.createVm();
+ * const fd = createMemfd('guest', 4096);
+ * vm.memory.add({ guestAddress: 0, sizeBytes: 4096, fd }).bytes[0] = 0xf4;
+ * using vcpu = vm.createVcpu(0);
+ * const special = getSpecialRegisters(vcpu.fd);
+ * setSpecialRegisters(vcpu.fd, { ...special, cs: { ...special.cs, base: 0n, selector: 0 } });
+ * setRegisters(vcpu.fd, { rip: 0n });
+ * vcpu.run() === KVM_EXIT_HLT;
+ */
 export class Kvm implements Disposable {
+  /** Of /dev/kvm: for `supportedCpuid`. */
   readonly fd: number;
   /** Bytes of a vCPU's run page. */
   readonly #runBytes: number;

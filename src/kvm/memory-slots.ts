@@ -12,12 +12,15 @@ import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
 const PAGE_BYTES = 4096;
 
+/** A range of guest memory, and the file behind it. */
 export interface SlotOptions {
   /** Where the guest sees it; a multiple of the page size, as are the other two numbers. */
   readonly guestAddress: number;
+  /** Bytes. */
   readonly sizeBytes: number;
   /** A memfd or file, which stays the caller's. */
   readonly fd: number;
+  /** Where in the file it begins, in bytes; 0 unless said. */
   readonly fileOffset?: number;
   /** The guest's writes become MMIO exits. */
   readonly readOnly?: boolean;
@@ -71,10 +74,15 @@ export class MemorySlots implements Disposable {
 
 /** One range. It owns its mapping: the guest loses the range before the memory goes. */
 export class MemorySlot implements Disposable {
+  /** KVM's number of it. */
   readonly index: number;
+  /** Where the guest sees it. */
   readonly guestAddress: number;
+  /** Bytes. */
   readonly sizeBytes: number;
+  /** The file behind it, which stays the caller's. */
   readonly fd: number;
+  /** Where in the file it begins, in bytes. */
   readonly fileOffset: number;
   readonly #vmFd: number;
   readonly #mapping: Mapping;

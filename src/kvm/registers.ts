@@ -10,8 +10,10 @@ const GENERAL = [
 ];
 const REGS_BYTES = 8 * GENERAL.length;
 
+/** struct kvm_regs: rax to r15, rip, rflags. */
 export type GeneralRegisters = { [name in (typeof GENERAL)[number]]: bigint };
 
+/** Returns the general registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_REGS. Throws SystemError. */
 export function getRegisters(vcpuFd: number): GeneralRegisters {
   const memory = zeroedStruct(REGS_BYTES);
   ioctlWithStruct(vcpuFd, 'KVM_GET_REGS');
@@ -27,16 +29,25 @@ export function setRegisters(vcpuFd: number, registers: Partial<GeneralRegisters
   ioctlWithStruct(vcpuFd, 'KVM_SET_REGS');
 }
 
+/** struct kvm_segment: what a segment register holds, its hidden part included. Flags are 0 or 1. */
 export interface Segment {
+  /** Where the segment begins: in real mode, 16 times the selector. */
   base: bigint;
   limit: number;
+  /** What the program sees. */
   selector: number;
+  /** Four bits: code or data, and what may be done with it. */
   type: number;
   present: number;
+  /** 0 to 3 (DPL). */
   privilege: number;
+  /** 32-bit. */
   db: number;
+  /** Code or data; 0: a system segment. */
   s: number;
+  /** 64-bit code. */
   l: number;
+  /** The limit counts pages. */
   g: number;
   available: number;
   unusable: number;
@@ -52,10 +63,12 @@ const SEGMENTS = ['cs', 'ds', 'es', 'fs', 'gs', 'ss', 'tr', 'ldt'] as const;
 const SEGMENT_BYTES = ['type', 'present', 'privilege', 'db', 's', 'l', 'g', 'available', 'unusable'] as const;
 const CONTROL = ['cr0', 'cr2', 'cr3', 'cr4', 'cr8', 'efer', 'apicBase'] as const;
 
+/** struct kvm_sregs: segments, descriptor tables, control registers, the base of the local APIC. */
 export type SpecialRegisters = { [name in (typeof SEGMENTS)[number]]: Segment } & {
   [name in (typeof CONTROL)[number]]: bigint;
 } & { gdt: DescriptorTable; idt: DescriptorTable };
 
+/** Returns the special registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_SREGS. Throws SystemError. */
 export function getSpecialRegisters(vcpuFd: number): SpecialRegisters {
   const memory = zeroedStruct(KVM_SREGS.sizeBytes);
   ioctlWithStruct(vcpuFd, 'KVM_GET_SREGS');

@@ -15,6 +15,7 @@ export interface VcpuHandler {
 /** A module that exports `vcpuProgram` of this type is a program for a vCPU's thread. */
 export type VcpuProgram = (vcpu: Vcpu, data: never) => VcpuHandler;
 
+/** What runs on a vCPU's thread. */
 export interface VcpuThreadOptions {
   /** The module with `vcpuProgram`, or a thread that has begun to load it. */
   readonly program: URL | SpareThread;
@@ -32,6 +33,15 @@ process.on('exit', () => {
   for (const end of running) end();
 });
 
+/**
+ * A thread that runs one vCPU, and is paused, resumed and stopped from the thread that started it.
+ *
+ * @example
+ * const thread = await VcpuThread.start(vcpu, { program: new URL('./my-program.ts', import.meta.url), data: { ram } });
+ * await thread.pause();
+ * thread.resume();
+ * const result = await thread.stop();
+ */
 export class VcpuThread {
   /** What the program's `result` gave, once the thread is gone; rejected with what it threw. */
   readonly ended: Promise<unknown>;
@@ -81,6 +91,7 @@ export class VcpuThread {
     }
   }
 
+  /** The guest goes on. */
   resume(): void {
     this.#order(RUN);
   }

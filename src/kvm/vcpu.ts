@@ -27,8 +27,11 @@ export interface VcpuHandle {
 
 /** One vCPU. Each of its ioctls belongs on the thread that runs it (api.rst 1); `kick` may come from any. */
 export class Vcpu implements Disposable {
+  /** For `getRegisters` and the like. */
   readonly fd: number;
+  /** Its APIC id. */
   readonly index: number;
+  /** What the guest wants, after `run`. */
   readonly exits: Exits;
   readonly #runPage: Mapping;
   readonly #isOwner: boolean;

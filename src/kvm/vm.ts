@@ -14,10 +14,15 @@ export const RESERVED_PAGES = { start: 0xfffb_c000, end: 0xfffc_0000 } as const;
 const IDENTITY_MAP = RESERVED_PAGES.start;
 const TASK_STATE = RESERVED_PAGES.start + 0x1000;
 
+/** A virtual machine: memory, processors, interrupt controllers, doorbells. `Kvm.createVm` makes one. */
 export class Vm implements Disposable {
+  /** For ioctls that have no method here. */
   readonly fd: number;
+  /** Guest memory. */
   readonly memory: MemorySlots;
+  /** Doorbells: a guest's write rings an eventfd. */
   readonly ioeventfds: IoEventFds;
+  /** Interrupts: an eventfd's ring interrupts the guest. */
   readonly irqfds: IrqFds;
   /** Where interrupts lead; begins as `createIrqchip` leaves it. */
   readonly routing: GsiRouting;

@@ -45,6 +45,7 @@ const magics: readonly Magic[] = [
 
 /** An image in another format than raw. */
 export class ImageFormatError extends Error {
+  /** Match on this: the message may change. */
   readonly code = 'BELFRY_IMAGE_FORMAT';
   /** `qcow2`, `gzip`, … */
   readonly format: string;

@@ -41,8 +41,11 @@ function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): E
 
 /** A store as a plain value: post it to another thread of this process, and `reopenStore` it there. */
 export interface StoreDescription {
+  /** Which code serves it. */
   readonly engine: keyof typeof engines;
+  /** As it was named: `disk.img`, `mem:1G`. */
   readonly name: string;
+  /** The open file; it belongs to the store that was opened first. */
   readonly fd: number;
   readonly readOnly: boolean;
   /**
@@ -52,7 +55,9 @@ export interface StoreDescription {
   readonly shared: SharedAllocationMap | undefined;
 }
 
+/** A store that `openStore` made: close it with `store.close`. */
 export interface OpenedStore {
+  /** For `new BlockDevice`, on this thread. */
   readonly store: BlockStore;
   /**
    * Valid until the store is closed; a store opened from it may outlive that. Asking for it makes the store one of several,

@@ -11,7 +11,7 @@ test('a size is a number with K, M, G or T, powers of 1024, in either case', () 
   assert.equal(parseSize('4T'), 4 * 1024 ** 4);
 });
 
-test('a size may have decimals, and iB behind its letter', () => {
+test('regression: a size may have decimals, and iB behind its letter', () => {
   assert.equal(parseSize('1.5G'), 1.5 * 1024 ** 3);
   assert.equal(parseSize('0.5k'), 512);
   assert.equal(parseSize('1GiB'), 1024 ** 3);
@@ -57,7 +57,7 @@ test('what is not the size of a disk is refused with a line that says why', () =
     assert.throws(() => parseSize(text), { name: 'RangeError', message: /is too large/ });
 });
 
-test('a size in GB, which is a power of 1000 elsewhere, is refused with a line that says what to write', () => {
+test('regression: a size in GB, which is a power of 1000 elsewhere, is refused with a line that says what to write', () => {
   assert.throws(() => parseSize('1GB'), {
     name: 'RangeError',
     message:

@@ -54,7 +54,7 @@ test('regression: :ro behind the name of an image is not a part of it', () => {
   refused(join(folder, 'here.img:ro'), /here\.img:ro does not exist, but .*here\.img does: open that read-only$/);
 });
 
-test('a disk in memory needs a size', () => {
+test('regression: a disk in memory needs a size', () => {
   assert.throws(() => openStore('mem:'), { name: 'RangeError', message: 'a disk in memory has a size: mem:1G' });
   assert.throws(() => openStore('mem:1GB'), { name: 'RangeError', message: /write 1GiB for 1073741824/ });
 });

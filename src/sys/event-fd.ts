@@ -4,7 +4,16 @@ import { check, checkOrAgain, clearErrno, errno, libc, SystemError } from './lib
 import { closeReceived, nameOfKind, type ReceivedKind, receivedKind } from './received-fd.ts';
 import { callScratch } from './scratch.ts';
 
+/**
+ * An eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero. Whoever made it disposes it.
+ *
+ * @example
+ * using bell = EventFd.create();
+ * bell.signal();
+ * bell.clear(); // true: it was rung
+ */
 export class EventFd implements Disposable {
+  /** The number of the descriptor. */
   readonly fd: number;
   readonly #kind: ReceivedKind;
 

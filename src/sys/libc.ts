@@ -89,7 +89,9 @@ errnoNames.set(os.errno.EAGAIN, 'EAGAIN'); // EWOULDBLOCK has the same number
 
 /** A system call failed. `code` is the name of the errno, as in Node's own errors; `syscall` is the call. */
 export class SystemError extends Error {
+  /** The name of the errno: `ENOENT`, `EADDRINUSE`, … */
   readonly code: string;
+  /** The system call, or the KVM ioctl, that failed. */
   readonly syscall: string;
 
   constructor(syscall: string, errnoName: string, advice?: string) {

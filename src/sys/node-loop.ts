@@ -63,10 +63,19 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
     uv.uv_poll_init(getCurrentEventLoop(), handle.address, loop.fd) ||
     uv.uv_poll_start(handle.address, UV_READABLE, onReadable);
   if (failed !== 0) throw new SystemError('uv_poll_init', `error ${failed}`, 'this thread has no usable Node loop');
+  // A thread that ends otherwise, by an uncaught exception or by process.exit, must not leave libuv with an open handle: Node aborts.
+  const atExit = (): void => {
+    riding = false;
+    // SAFETY: the memory is never given back, since nothing is called that could; without a callback no JavaScript runs.
+    uv.uv_poll_stop(handle.address);
+    uv.uv_close(handle.address, null);
+  };
+  process.once('exit', atExit);
   return {
     [Symbol.dispose]: () => {
       if (!riding) return;
       riding = false;
+      process.removeListener('exit', atExit);
       loop.onTask = undefined;
       // SAFETY: as above; the memory is given back in onClosed, not here.
       uv.uv_poll_stop(handle.address);

@@ -14,8 +14,11 @@ export interface Framing {
   readonly indirectFrom?: number;
 }
 
+/** A request that came back. */
 export interface BlockResult {
+  /** What `add` returned for it. */
   readonly head: number;
+  /** As it was given to `add`. */
   readonly request: BlockRequest;
   /** `STATUS_UNWRITTEN` when the device left it alone. */
   readonly status: number;
@@ -25,9 +28,19 @@ export interface BlockResult {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/** The status byte until the device writes it: no status of VIRTIO has this value. */
 export const STATUS_UNWRITTEN = 0xff;
 
+/**
+ * The driver of a block device on one queue: makes requests, cuts them into descriptors, decodes what comes back. `BlockLoopback` has one.
+ *
+ * @example
+ * driver.add(blockRequest.write(0, new Uint8Array(512)));
+ * driver.queue.publish();
+ * const [{ status }] = driver.harvest();
+ */
 export class BlockDriver {
+  /** The ring, where the driver publishes and looks. */
   readonly queue: DriverQueue;
   readonly #chains: ChainDriver;
   readonly #requests = new Map<number, BlockRequest>();

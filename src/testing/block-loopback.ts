@@ -12,6 +12,7 @@ import type { BlockRequest } from './block-request.ts';
 import { DriverMemory } from './driver-memory.ts';
 import { DriverQueue } from './driver-queue.ts';
 
+/** How the driver uses the disk. */
 export interface BlockLoopbackOptions {
   /** Of the queue; 128 unless said. */
   readonly size?: number;
@@ -19,7 +20,9 @@ export interface BlockLoopbackOptions {
   readonly start?: number;
   /** What the driver accepts; everything unless said. */
   readonly features?: bigint;
+  /** Bytes of guest memory, in which the ring and all requests in flight stand; 1 MiB unless said. */
   readonly memoryBytes?: number;
+  /** What the device is made with. */
   readonly device?: BlockDeviceOptions;
 }
 
@@ -31,15 +34,28 @@ const NO_CONTEXT: Omit<DeviceContext, 'log' | 'configChanged'> = {
 };
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 
+/**
+ * A disk over `store` and its driver, on one ring in this process: enough to test a store as a guest would use it. Throws as `new BlockDevice`.
+ *
+ * @example
+ * const disk = new BlockLoopback(myStore);
+ * const { status, data } = await disk.request(blockRequest.read(0, 512));
+ * assert.equal(status, 0);
+ * assert.deepEqual(data, new Uint8Array(512));
+ */
 export class BlockLoopback {
+  /** The device under test. */
   readonly device: BlockDevice;
+  /** The device's side of the ring. */
   readonly queue: RunnableQueue;
   /** What the device told its user. */
   readonly lines: string[] = [];
   /** Changes of the configuration space that it announced. */
   configChanges = 0;
   #isTurnOver = false;
+  /** The driver's side of the ring. */
   readonly driver: BlockDriver;
+  /** Guest memory. */
   readonly memory: DriverMemory;
   /** Notifications the device sent. */
   calls = 0;

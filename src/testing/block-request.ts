@@ -1,7 +1,9 @@
 // Upper floor: requests to a block device as a driver makes them, §5.2.6, before they are cut into descriptors.
 import * as blk from '../devices/blk/spec.ts';
 
+/** A request to a block device, §5.2.6: `blockRequest` makes them. */
 export interface BlockRequest {
+  /** VIRTIO_BLK_T_…: 0 reads, 1 writes, 4 flushes, 8 asks for the serial number, 11 discards, 13 writes zeroes. */
   readonly type: number;
   /** In units of 512 bytes. */
   readonly sector: number;
@@ -13,14 +15,24 @@ export interface BlockRequest {
 
 /** struct virtio_blk_discard_write_zeroes. */
 export interface SectorRange {
+  /** The first, in units of 512 bytes. */
   readonly sector: number;
+  /** How many. */
   readonly sectors: number;
+  /** Bit 0, of WRITE_ZEROES: may be unmapped. 0 unless said. */
   readonly flags?: number;
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** One maker for each type of request; what they make may be changed with a spread. */
+/**
+ * One maker for each type of request; what they make may be changed with a spread.
+ *
+ * @example
+ * blockRequest.write(8, new Uint8Array(4096));
+ * blockRequest.discard({ sector: 0, sectors: 64 });
+ * ({ ...blockRequest.flush(), type: 99 });
+ */
 export const blockRequest = {
   read: (sector: number, bytes: number): BlockRequest => ({
     type: blk.VIRTIO_BLK_T_IN,

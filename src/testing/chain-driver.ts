@@ -17,6 +17,7 @@ export interface ChainPieces {
 
 /** A chain that came back. */
 export interface UsedChain {
+  /** What `add` returned for it. */
   readonly head: number;
   /** The used length: how many bytes the device says it wrote. */
   readonly written: number;
@@ -24,7 +25,9 @@ export interface UsedChain {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** The driver of any device on one queue: puts bytes into chains of descriptors, and gathers what comes back. `LoopbackQueue` has one. */
 export class ChainDriver {
+  /** The ring, where the driver publishes and looks. */
   readonly queue: DriverQueue;
   readonly #memory: DriverMemory;
   readonly #placed = new Map<number, readonly DriverBuffer[]>();

@@ -28,6 +28,7 @@ export interface ConformingQueue<Device> {
   readonly provoke?: (device: Device) => unknown;
 }
 
+/** What the suite has to know of a device. */
 export interface DeviceConformanceOptions<Device extends VirtioDevice> {
   /** Makes a device; the suite closes it. Called for each test. */
   readonly open: () => MaybePromise<Device>;

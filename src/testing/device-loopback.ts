@@ -37,6 +37,7 @@ const INDIRECT_MAX = 32;
  * });
  */
 export class DeviceLoopback implements AsyncDisposable {
+  /** The device under test. */
   readonly device: VirtioDevice;
   /** Every queue of the device. */
   readonly queues: readonly LoopbackQueue[];

@@ -3,8 +3,18 @@ import type { MemoryRegion } from '../virtio/guest-memory.ts';
 
 const SMALLEST = 16;
 
+/**
+ * Guest memory as its driver sees it: one region, from which buffers are taken by guest address, and given back.
+ *
+ * @example
+ * const memory = new DriverMemory(new Uint8Array(1 << 20));
+ * const address = memory.allocate(512);
+ * memory.slice(address, 512).fill(7);
+ */
 export class DriverMemory implements MemoryRegion {
+  /** All of it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Where the guest sees its first byte. */
   readonly guestAddress: number;
   #next = 0;
   /** What was released, by its size. */

@@ -15,12 +15,15 @@ import type { DriverMemory } from './driver-memory.ts';
 
 /** One element of a buffer: what one descriptor names. */
 export interface DriverBuffer {
+  /** A guest address. */
   readonly address: number;
+  /** Bytes; 0 is allowed. */
   readonly length: number;
   /** Device-writable. */
   readonly writable: boolean;
 }
 
+/** How a driver sets up a split virtqueue. */
 export interface DriverQueueOptions {
   /** A power of two up to 32768. */
   readonly size: number;
@@ -41,8 +44,14 @@ const INDEX = 1; // of `idx` in either ring, in le16 words; `flags` is word 0
 const RING = 2;
 const WORDS = DESCRIPTOR_BYTES / 4;
 
+/**
+ * The driver's side of a split virtqueue, §2.7: places chains, publishes, harvests. Its raw words are there to misbehave with: `BlockDriver` and
+ * `ChainDriver` are what an honest driver is written with. Throws RangeError where the ring has no room in `memory`.
+ */
 export class DriverQueue {
+  /** Descriptors of the ring. */
   readonly size: number;
+  /** Where its three areas stand, as guest addresses. */
   readonly addresses: RingAreas;
   /** The same as the device side of this process takes it. */
   readonly layout: AreaBytes;

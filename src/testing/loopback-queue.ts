@@ -15,7 +15,9 @@ export interface LoopbackParts {
   readonly lines: readonly string[];
 }
 
+/** One queue of a DeviceLoopback: its ring, its notifications, and what came back. `DeviceLoopback` makes them. */
 export class LoopbackQueue implements Disposable {
+  /** Its number. */
   readonly index: number;
   /** Notifications that the device sent. */
   calls = 0;

@@ -26,8 +26,11 @@ const USER_OFFSET = 0x7000_0000_0000;
 
 /** Memory of a guest. What stands in it is allocated from `memory`. */
 export class RawGuest implements Disposable {
+  /** The file that holds the memory: what a front end sends. */
   readonly fd: number;
+  /** Where the driver allocates. */
   readonly memory: DriverMemory;
+  /** As SET_MEM_TABLE describes it. */
   readonly region: RawRegion;
   readonly #mapping: Mapping;
   readonly #rings: RawRing[] = [];

@@ -8,6 +8,7 @@ const OPTIONAL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes',
 const SECTOR = 512;
 const STEPS = 400;
 
+/** What the suite has to know of a store. */
 export interface StoreConformanceOptions {
   /** Gives a store of 64 KiB or more; the suite closes it. Called for each test. */
   readonly open: () => MaybePromise<BlockStore>;
@@ -15,6 +16,7 @@ export interface StoreConformanceOptions {
   readonly members: readonly (typeof OPTIONAL)[number][];
   /** What a store without `write` holds. Of one with `write` it is overwritten. */
   readonly content?: Uint8Array;
+  /** Of the random requests; 1 unless said. */
   readonly seed?: number;
   /** Defines each test; `test` of node:test unless said. */
   readonly test?: DefineTest;

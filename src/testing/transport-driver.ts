@@ -1,6 +1,7 @@
 // Upper floor: a driver's way to one device, whatever the transport, step by step, so that a test can do each step wrong.
 import type { RingAreas } from '../virtio/ring-format.ts';
 
+/** A driver's way to one device, whatever the transport, step by step as in §3.1.1, so that a test can do each step wrong. */
 export interface TransportDriver extends AsyncDisposable {
   /** Lines the device side said. */
   readonly lines: readonly string[];
@@ -20,7 +21,9 @@ export interface TransportDriver extends AsyncDisposable {
   tookUsedInterrupt(index: number): boolean;
   /** Whether a configuration change notification came since the last time. */
   tookConfigInterrupt(): boolean;
+  /** Reads a field of the configuration space, little-endian. */
   readConfig(offset: number, sizeBytes: 1 | 2 | 4): Promise<number>;
+  /** Writes a field of the configuration space, little-endian. */
   writeConfig(offset: number, sizeBytes: 1 | 2 | 4, value: number): Promise<void>;
   /** Whether the device said that something is wrong with this queue which only a reset will end. */
   isBroken(index: number): Promise<boolean>;

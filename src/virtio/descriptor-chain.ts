@@ -8,6 +8,17 @@ import { DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_
 export const CHAIN_MAX = 1024;
 const CHAIN_BYTES_MAX = 2 ** 32;
 
+/**
+ * One request, or one buffer to fill, as the driver made it: bytes to read, then room to write. A device gets it from `DeviceQueue.drain`
+ * or `take`, and gives it back with `markUsed`; afterwards the object is used again for another request.
+ *
+ * @example An answer of at most 8 bytes, whatever was asked:
+ * queue.drain((chain) => {
+ *   const answer = chain.writable.range(0, Math.min(8, chain.writable.totalBytes));
+ *   for (const piece of answer) crypto.getRandomValues(piece);
+ *   queue.markUsed(chain, answer.reduce((sum, { length }) => sum + length, 0));
+ * });
+ */
 export class DescriptorChain {
   /** Index of the first descriptor: the name under which the driver gets the request back. */
   head = 0;

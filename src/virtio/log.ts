@@ -39,10 +39,12 @@ export const EVENTS = {
   'device-failed': 'error',
 } as const satisfies { readonly [event: string]: Level };
 
+/** The stable name of what happened, as in `connected`, `store-failed`. */
 export type EventName = keyof typeof EVENTS;
 
 /** What a line is about, for programs. */
 export interface About {
+  /** What happened. */
   readonly event: EventName;
   /** Of the error, where there is one: ENOSPC, BELFRY_PROTOCOL, … */
   readonly code?: string;
@@ -57,8 +59,13 @@ export function levelOf(about: About | undefined): Level {
   return about === undefined ? 'warning' : EVENTS[about.event];
 }
 
-/** The code of an error, if it has one. */
+/** The code of an error, or of its cause (`fetch failed` has none of its own). What was thrown may be anything. */
 export function codeOf(error: unknown): { readonly code?: string } {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' ? { code } : {};
+  try {
+    const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
+    const found = typeof code === 'string' ? code : (cause as { code?: unknown } | undefined)?.code;
+    return typeof found === 'string' ? { code: found } : {};
+  } catch {
+    return {};
+  }
 }

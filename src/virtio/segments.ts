@@ -1,6 +1,10 @@
 // Cellar: one direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Its pieces never change.
 import type { GuestMemory, MemorySlot } from './guest-memory.ts';
 
+/**
+ * One direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Offsets are bytes from the start of the stream.
+ * What it returns is shared with the guest, which can change it at any time: read each byte once.
+ */
 export class Segments {
   /** Bytes in the stream. */
   totalBytes = 0;

@@ -113,7 +113,7 @@ function readCommand(path: string): string {
   }
 }
 
-test('bench blk --html writes a page of what it measured', async (t) => {
+test('regression: bench blk --html writes a page of what it measured', async (t) => {
   const html = join(mkdtempSync(join(tmpdir(), 'belfry-page-')), 'page.html');
   t.after(() => rmSync(dirname(html), { recursive: true }));
   const { code, err } = await start('--size', '16M', '--seconds', '0.2', '--warmup', '0.1', '--html', html).ended;

@@ -36,7 +36,7 @@ function placeWith(t: TestContext, sizeBytes: number): Place {
   };
 }
 
-test('demo STORE changes nothing without --yes, and says what it would do', async (t) => {
+test('regression: demo STORE changes nothing without --yes, and says what it would do', async (t) => {
   const { cwd, env, sum, assertClean } = placeWith(t, MIB);
   const before = sum();
   const { code, stdout, stderr } = await belfry(['demo', 'disk.img', '--guest', 'built-in'], { cwd, env });
@@ -168,7 +168,7 @@ for (const [answer, changes] of [
   });
 }
 
-test('demo --json tells of its progress on a terminal, beside the result', async (t) => {
+test('regression: demo --json tells of its progress on a terminal, beside the result', async (t) => {
   if (terminalProblem) return t.skip(terminalProblem);
   const cwd = testFolder(t);
   const line = belfryLine('demo --guest built-in --size 64M --json >result.json');

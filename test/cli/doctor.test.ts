@@ -38,7 +38,7 @@ test('doctor prints a symbol for each finding and no colours into a pipe, whatev
   assert.doesNotMatch(stdout, /\x1b/);
 });
 
-test('doctor ends with a verdict on every command, as JSON too', async () => {
+test('regression: doctor ends with a verdict on every command, as JSON too', async () => {
   const { stdout } = await belfry(['doctor', '--json']);
   const { verdict } = JSON.parse(stdout) as { verdict: Verdict[] };
   assert.deepEqual(
@@ -51,7 +51,7 @@ test('doctor ends with a verdict on every command, as JSON too', async () => {
 });
 
 for (const columns of [60, 80, 120]) {
-  test(`doctor fits ${columns} columns`, async () => {
+  test(`regression: doctor fits ${columns} columns`, async () => {
     const { stdout } = await belfry(['doctor'], { env: { COLUMNS: `${columns}` } });
     // A path or an address cannot be broken.
     for (const line of stdout.split('\n'))

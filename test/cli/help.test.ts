@@ -57,14 +57,14 @@ test('belfry alone shows its help on standard error, since nothing was done', as
   assert.match(stderr, /^Usage: belfry/);
 });
 
-test('the version is told by -v, -V and --version', async () => {
+test('regression: the version is told by -v, -V and --version', async () => {
   const said = await Promise.all(['-v', '-V', '--version'].map((flag) => belfry([flag])));
   for (const { code, stdout, stderr } of said)
     assert.deepEqual([code, stderr, /^\d+\.\d+\.\d+\n$/.test(stdout)], [0, '', true]);
 });
 
 for (const columns of [60, 80, 120]) {
-  test(`help fits ${columns} columns, but for lines that are to be pasted`, async () => {
+  test(`regression: help fits ${columns} columns, but for lines that are to be pasted`, async () => {
     for (const words of await everyCommand) {
       const { stdout } = await belfry([...words, '--help'], { env: { COLUMNS: `${columns}` } });
       const [help = '', examples = ''] = stdout.split(/\n(?:Examples?|First steps):\n/);

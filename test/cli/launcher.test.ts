@@ -34,7 +34,12 @@ test('regression: the first file is not stripped again at every start', (t) => {
   }
 });
 
-test('help and examples call the command as it was called', () => {
+test('regression: help and examples call the command as it was called', () => {
+  for (const words of [['serve'], ['serve', 'blk'], ['serve', 'rng'], ['shell'], ['demo'], ['run'], ['bench', 'blk']]) {
+    const { stdout } = spawnSync('./belfry', [...words, '--help'], { cwd: CHECKOUT, encoding: 'utf8' });
+    assert.match(stdout, /\n {2}\.\/belfry /);
+    assert.doesNotMatch(stdout, /\n {2}belfry /, `belfry ${words.join(' ')}`);
+  }
   const { stdout } = spawnSync('./belfry', ['serve', 'blk', '--help'], { cwd: CHECKOUT, encoding: 'utf8' });
   assert.match(stdout, /^Usage: \.\/belfry serve blk /);
   assert.match(stdout, /\nExamples:\n {2}\.\/belfry serve blk disk\.img /);

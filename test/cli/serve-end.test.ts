@@ -1,6 +1,6 @@
 // test/cli: how `serve` ends: in order, after a time of grace, at once; and what it tells of it.
 import assert from 'node:assert/strict';
-import { ftruncateSync, mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, ftruncateSync, mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -130,3 +130,22 @@ test('regression: memory that the front end takes back ends the process with a l
   assert.deepEqual([code, signal], [1, null]);
   ftruncateSync(file, 1 << 20);
 });
+
+/** It goes wrong by itself, some time after it was asked for something. */
+const BY_ITSELF = (how: string): string => `
+export default { sizeBytes: 65536, read() { console.log('asked'); setImmediate(() => { ${how} }); } };`;
+
+for (const [what, how, line] of [
+  ['throws where nobody catches it', "throw new Error('no luck');", /^belfry: no luck\n$/],
+  ['rejects where nobody catches it', "Promise.reject(new Error('no luck'));", /^belfry: no luck\n$/],
+  ['ends its thread', 'process.exit(0);', /^belfry: device-thread ended before it was told to\n$/],
+] as const)
+  test(`regression: a module that ${what} ends the process with one line, not by an abort of Node`, async (t) => {
+    await using serving = await serveModule(t, BY_ITSELF(how));
+    await withRead(serving, async () => {
+      const { code, signal, stderr } = await serving.process.ended;
+      assert.match(stderr, line);
+      assert.deepEqual([code, signal], [1, null]);
+      assert.equal(existsSync(join(serving.folder, 'sock')), false, 'the socket is left');
+    });
+  });

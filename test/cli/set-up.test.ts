@@ -20,7 +20,7 @@ function lockOf(folder: string): Lock {
   return JSON.parse(readFileSync(join(import.meta.dirname, '../..', folder, 'package-lock.json'), 'utf8'));
 }
 
-test('the first ./belfry fetches what runs, says so in one line, and the second fetches nothing', (t) => {
+test('regression: the first ./belfry fetches what runs, says so in one line, and the second fetches nothing', (t) => {
   const clone = new FreshClone(t);
   const first = clone.run({ args: ['--version'] });
   assert.deepEqual([first.status, first.stdout, first.stderr], [0, './belfry --version\n', FIRST]);
@@ -203,7 +203,7 @@ test('on a terminal npm shows that it works, and standard output stays clean', (
   assert.equal(readFileSync(clone.path('stdout'), 'utf8'), './belfry\n');
 });
 
-test('the lock files hold the hash of the same Node for both processors', () => {
+test('regression: the lock files hold the hash of the same Node for both processors', () => {
   const versions = Object.entries({ x86_64: 'x64', aarch64: 'arm64' }).map(([folder, name]) => {
     const entry = lockOf(`runtime/${folder}`).packages[`node_modules/node-linux-${name}`];
     assert.match(entry?.integrity ?? '', /^sha512-/);
@@ -213,7 +213,7 @@ test('the lock files hold the hash of the same Node for both processors', () => 
   assert.match(versions[0] ?? '', /^26\./);
 });
 
-test('no package in a lock file has a script to run at installation', () => {
+test('regression: no package in a lock file has a script to run at installation', () => {
   for (const folder of ['.', 'runtime/x86_64', 'runtime/aarch64'])
     for (const [name, { hasInstallScript }] of Object.entries(lockOf(folder).packages))
       assert.equal(hasInstallScript, undefined, name);

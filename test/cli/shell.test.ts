@@ -29,7 +29,7 @@ function withImage(t: TestContext, sizeBytes: number): { readonly cwd: string; r
 }
 
 for (const [guest, peer] of GUESTS) {
-  test(`shell runs commands from standard input in ${guest}: output, errors and exit code are theirs`, async (t) => {
+  test(`regression: shell runs commands from standard input in ${guest}: output, errors and exit code are theirs`, async (t) => {
     if (!(await isHere(t, peer))) return;
     const { env, assertClean } = ownTmp(t);
     const { cwd, sum } = withImage(t, 1 << 20);

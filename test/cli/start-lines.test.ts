@@ -39,7 +39,7 @@ for (const [vmm, peer] of [
   ['QEMU', 'qemu'],
   ['User-Mode Linux', 'user-mode-linux'],
 ] as const) {
-  test(`the line for ${vmm}, pasted into a shell, boots a Linux that finds the disk`, async (t) => {
+  test(`regression: the line for ${vmm}, pasted into a shell, boots a Linux that finds the disk`, async (t) => {
     if (!(await isHere(t, peer))) return;
     const guest = peer === 'qemu' ? 'qemu' : 'uml';
     if (shellFiles(peer) === undefined) await belfry(['shell', '--prepare', '--guest', guest]);
@@ -91,7 +91,7 @@ test('a device that no VMM here has a name for gets no line', () => {
   assert.deepEqual(startLines('/tmp/s', 42), []);
 });
 
-test('the first line is our own shell, and it runs as it stands', async (t) => {
+test('regression: the first line is our own shell, and it runs as it stands', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const cwd = testFolder(t);
   const served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'a disk.sock'], {

@@ -52,7 +52,7 @@ function whyNoKvm(): string | undefined {
 
 for (const name of readdirSync(join(CHECKOUT, 'examples')).filter((file) => file.endsWith('.ts'))) {
   const skip = name === 'ring-a-doorbell.ts' && whyNoKvm();
-  test(`examples/${name} runs as its first lines say`, { skip: skip || false }, async (t) => {
+  test(`regression: examples/${name} runs as its first lines say`, { skip: skip || false }, async (t) => {
     const folder = testFolder(t);
     writeFileSync(join(folder, 'disk.img'), '');
     truncateSync(join(folder, 'disk.img'), SIZE);

@@ -217,7 +217,7 @@ function findOldNode(): string | undefined {
   });
 }
 
-test('an older Node gets one line that says how to get a newer one, and exit code 2', (t) => {
+test('regression: an older Node gets one line that says how to get a newer one, and exit code 2', (t) => {
   const old = findOldNode();
   if (old === undefined) return t.skip('no Node older than 26 here');
   const PATH = `${dirname(old)}${delimiter}${process.env.PATH}`;

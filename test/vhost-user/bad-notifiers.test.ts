@@ -59,7 +59,7 @@ test('bad input: a front end that reads none of its calls costs a counter', asyn
 });
 
 for (const poll of ['off', 'auto', 1000] as const)
-  test(`bad input: kicks without end cost their queue its share, and nobody else (--poll ${poll})`, async (t) => {
+  test(`regression: bad input: kicks without end cost their queue its share, and nobody else (--poll ${poll})`, async (t) => {
     await using backEnd = await serveByThreads(1, { poll });
     using guest = new RawGuest();
     using front = backEnd.connect();

@@ -40,6 +40,12 @@ for (const [name, message] of [
   endsSession(`${name} of a region of no bytes`, new RegExp(`${name}: a region of no bytes`), {
     ...message(region({ sizeBytes: 0 })),
   });
+  for (const field of ['guestAddress', 'userAddress'] as const)
+    endsSession(
+      `regression: ${name} of a region whose ${field} is below 2^53 and its end is not`,
+      new RegExp(`${name}: a region that ends beyond 2\\^53`),
+      { ...message(region({ [field]: 2 ** 53 - 4096 })) },
+    );
   for (const field of ['guestAddress', 'sizeBytes', 'userAddress', 'mmapOffset'] as const)
     endsSession(`${name} with ${field} 2^53`, new RegExp(`${name}: 0x20000000000000 is no address`), {
       ...message(region({ [field]: 2 ** 53 })),

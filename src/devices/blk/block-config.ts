@@ -28,9 +28,11 @@ export const RANGE_SECTORS_MAX = 1 << 15;
 export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize }: BlockDeviceOptions): void {
   if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
     throw new RangeError(`queues is ${queues}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
+  if (serial !== undefined && typeof serial !== 'string') throw new RangeError(`serial is ${serial}; a text is wanted`);
   if (serial !== undefined && new TextEncoder().encode(serial).length > blk.ID_BYTES)
     throw new RangeError(`serial is "${serial}"; it has at most ${blk.ID_BYTES} bytes`);
-  const isPower = (bytes: number): boolean => bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes));
+  const isPower = (bytes: number): boolean =>
+    Number.isInteger(bytes) && bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes));
   if (blockSize !== undefined && !isPower(blockSize))
     throw new RangeError(`blockSize is ${blockSize}; a power of two from 512 to 65536 is wanted`);
   const bytes = logicalBlock(store, { ...(blockSize && { blockSize }) });

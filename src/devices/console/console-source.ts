@@ -16,11 +16,13 @@ export interface ConsoleStream extends AsyncIterable<Uint8Array | string> {
  * const input = { fd: 0, read: (into: Uint8Array) => readSync(0, into) };
  */
 export interface ConsoleDescriptor {
+  /** The number of the descriptor; it stays the caller's. */
   readonly fd: number;
   /** Called when `fd` can be read. Returns how many bytes of `into` it filled; 0 at the end. */
   read(into: Uint8Array): number;
 }
 
+/** Where a console reads what its guest is to be told: a stream of anybody's, or a descriptor that is watched. */
 export type ConsoleSource = ConsoleStream | ConsoleDescriptor;
 
 const READ_BYTES = 4096;

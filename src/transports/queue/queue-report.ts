@@ -2,14 +2,21 @@
 import type { QueueCounters } from '../../virtio/queue-counters.ts';
 import type { QueueState } from '../../virtio/ring-format.ts';
 
+/** One queue that runs, as it is now: for finding out why a guest hangs. */
 export interface QueueReport extends QueueState {
+  /** Its index. */
   readonly queue: number;
+  /** `broken`: stopped by a mistake of its driver. `stopping`: waits for requests in flight. */
   readonly runs: 'running' | 'broken' | 'stopping';
+  /** Requests given back to the driver since the queue first ran. */
   readonly requests: number;
+  /** Notifications received from the driver. */
   readonly kicks: number;
+  /** Notifications sent to the driver. */
   readonly calls: number;
   /** Milliseconds ago; undefined: never. */
   readonly lastKickAgoMs: number | undefined;
+  /** Milliseconds ago; undefined: never. */
   readonly lastCallAgoMs: number | undefined;
 }
 

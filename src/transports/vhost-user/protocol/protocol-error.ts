@@ -2,6 +2,7 @@
 
 /** The front end broke the protocol. Costs it the session: the connection is closed, the socket listens on. */
 export class ProtocolError extends Error {
+  /** Match on this: the message may change. */
   readonly code = 'BELFRY_PROTOCOL';
   /** The message it was in, as in `SET_MEM_TABLE`. */
   readonly messageName: string;

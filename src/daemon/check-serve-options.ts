@@ -1,0 +1,51 @@
+// Upper floor: whether options of `serve` are ones, said in one line before anything is made of them.
+import { QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { POLL_MAX_US } from './poll-mode.ts';
+
+/** What each option has to be. */
+const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boolean, what: string] } = {
+  vhostUser: [(value) => isPath(value) || isWhole(value, 0), 'the path of a socket to listen on, or a descriptor'],
+  once: [isBoolean, 'true or false'],
+  log: [(value) => typeof value === 'function', 'a function that takes a line'],
+  signal: [(value) => value instanceof AbortSignal, 'an AbortSignal'],
+  allowFileMemory: [isBoolean, 'true or false'],
+  threads: [(value) => isWhole(value, 1) && value <= QUEUES_MAX, `a whole number from 1 to ${QUEUES_MAX}`],
+  poll: [isPoll, `off, auto, or microseconds up to ${POLL_MAX_US}`],
+  cpus: [(value) => Array.isArray(value) && value.every((cpu) => isWhole(cpu, 0)), 'an array of processor numbers'],
+  readOnly: [isBoolean, 'true or false'],
+};
+
+/** Throws TypeError for an option that is missing, unknown, or not what it has to be. */
+export function checkServeOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError("serve: the second argument says where to listen: { vhostUser: '/tmp/disk.sock' }");
+  for (const [name, value] of Object.entries({ vhostUser: undefined, ...options })) {
+    const rule = Object.hasOwn(wanted, name) ? wanted[name] : undefined;
+    if (rule === undefined)
+      throw new TypeError(`serve: there is no option ${name}: ${Object.keys(wanted).join(', ')} are known`);
+    const [is, what] = rule;
+    if ((value !== undefined || name === 'vhostUser') && !is(value))
+      throw new TypeError(`serve: ${name} is ${shown(value)}; ${what} is wanted`);
+  }
+}
+
+function isPath(value: unknown): boolean {
+  return typeof value === 'string' && value !== '';
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === 'boolean';
+}
+
+function isWhole(value: unknown, least: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= least;
+}
+
+function isPoll(value: unknown): boolean {
+  return value === 'off' || value === 'auto' || (isWhole(value, 0) && value <= POLL_MAX_US);
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'missing';
+  return typeof value === 'string' ? JSON.stringify(value) : Array.isArray(value) ? `[${value}]` : String(value);
+}
