@@ -10,6 +10,13 @@ import type { SharedMemory } from '../threads/shared-queue.ts';
 export const DESIGNS = ['parse', 'wake', 'none'] as const;
 export type Design = (typeof DESIGNS)[number];
 
+/** Where each thread runs. */
+export interface HandoffCpus {
+  readonly worker: number;
+  readonly driver: number;
+  readonly dispatcher: number;
+}
+
 /** For dispatcher and worker alike. */
 export interface HandoffSetup {
   readonly memory: SharedMemory;

@@ -9,19 +9,13 @@ import type { DriverJob, DriverResult, DriverSetup } from '../threads/driver-job
 import { memoryBytesOf, planOnlyQueue } from '../threads/ring-memory.ts';
 import { SharedQueue } from '../threads/shared-queue.ts';
 import { HANDOFF_LOADS, type HandoffLoad } from './handoff-cases.ts';
-import type { Design, HandoffCounts, HandoffJob, HandoffSetup } from './handoff-job.ts';
+import type { Design, HandoffCounts, HandoffCpus, HandoffJob, HandoffSetup } from './handoff-job.ts';
 import { type HandoffMeasurement, handoffMeasurement } from './handoff-result.ts';
 import { RequestQueue } from './request-queue.ts';
 
 const DISPATCHER = moduleBeside('./dispatcher-thread', import.meta.url);
 const WORKER = moduleBeside('./worker-thread', import.meta.url);
 const DRIVER = moduleBeside('../threads/driver-thread', import.meta.url);
-
-export interface HandoffCpus {
-  readonly worker: number;
-  readonly driver: number;
-  readonly dispatcher: number;
-}
 
 /** A round ends with whichever comes first. */
 export interface RoundBounds {

@@ -9,7 +9,7 @@ import type { Machine } from '../vmm/machine.ts';
 import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
-import type { DiskFlags, DiskWord } from './disk-words.ts';
+import type { DiskFlags, DiskWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Gives the disk that can be handed over, if there is one. */
@@ -21,7 +21,7 @@ export async function addDisks(
 ): Promise<HandOver | undefined> {
   const lent = handOver === undefined ? undefined : lendable(words);
   let lending: HandOver | undefined;
-  const surroundings = { machine, slots: await virtioSlots(machine, transport), log };
+  const surroundings = { machine, slots: virtioSlots(machine, transport), log };
   for (const word of words) {
     if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
     else if (word === lent) lending = await addLent(word.spec, handOver as string, surroundings);

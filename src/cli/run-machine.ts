@@ -6,10 +6,9 @@ import { Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/machine-exit.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
 import { ConsoleKeys } from './console-keys.ts';
-import type { DiskFlags, DiskWord } from './disk-words.ts';
 import { softwareWarning, watchForIdleness } from './idle-guest.ts';
 import { millis } from './quantities.ts';
-import type { RunFlags } from './run.ts';
+import type { DiskFlags, DiskWord, RunFlags } from './run-flags.ts';
 
 /** Runs until the guest ends. `threads` are for its processors. */
 export async function runMachine(

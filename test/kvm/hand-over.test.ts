@@ -139,7 +139,7 @@ for (const [who, startServing, rounds] of [
       const prepare = async (machine: Parameters<typeof virtioSlots>[0]): Promise<void> => {
         const image = new LendableImage(() => openStore(file.path).store);
         const log = (line: string): void => void lines.push(line);
-        handOver = await addLendableDisk(image, socket, { machine, slots: await virtioSlots(machine, 'mmio'), log });
+        handOver = await addLendableDisk(image, socket, { machine, slots: virtioSlots(machine, 'mmio'), log });
         slots = layOut(machine.ram.low);
       };
       await withMachine(
