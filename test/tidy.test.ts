@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { stages } from '../scripts/stages.ts';
+import { CIRCLES, circlesIn } from './tidy/circles.ts';
 import { houseRules } from './tidy/house-rules.ts';
 import type { Rule, SourceFile } from './tidy/source-file.ts';
 import { ffiStaysInTheCellar, importsGoDown, packagesStayUp } from './tidy/stairs.ts';
@@ -45,6 +46,17 @@ for (const rule of rules) {
     });
   });
 }
+
+suite('there are no circles of imports, those of types included', () => {
+  test('the rule finds what breaks it, and only that', () => {
+    for (const tree of CIRCLES.bad) assert.equal(circlesIn(tree).length, 1, JSON.stringify(tree));
+    for (const tree of CIRCLES.good) assert.deepEqual(circlesIn(tree), [], JSON.stringify(tree));
+  });
+
+  test('the tree keeps it', () => {
+    assert.deepEqual(circlesIn(files), []);
+  });
+});
 
 test('every test file belongs to a stage of npm test', () => {
   const staged = new Set(stages.flatMap(({ files: globs = [] }) => globSync(globs, { cwd: root })));
