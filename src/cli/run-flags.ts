@@ -1,6 +1,6 @@
 // Upper floor: what `belfry run` is told: its flags, and its disks as they are typed, --disk and --vhost-user.
 import { InvalidArgumentError } from 'commander';
-import type { TransportName } from '../vmm/transport-name.ts';
+import type { TransportName } from '../vmm/address-map.ts';
 
 export type DiskWord =
   | { readonly kind: 'store'; readonly spec: string; readonly isReadOnly: boolean }

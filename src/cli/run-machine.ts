@@ -3,7 +3,7 @@ import { softwareKvm } from '../../doctor/kvm.ts';
 import { Kvm } from '../kvm/kvm.ts';
 import type { SpareThread } from '../kvm/spare-thread.ts';
 import { Machine } from '../vmm/machine.ts';
-import type { MachineExit } from '../vmm/machine-exit.ts';
+import type { MachineExit } from '../vmm/platform.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
 import { ConsoleKeys } from './console-keys.ts';
 import { softwareWarning, watchForIdleness } from './idle-guest.ts';

@@ -1,10 +1,10 @@
 // Upper floor: `belfry run`: boots a Linux kernel in a microVM on this terminal.
+
 import { totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { parseSize } from '../stores/size.ts';
-import { CPUS_MAX } from '../vmm/address-map.ts';
-import { processorThreads } from '../vmm/processor-threads.ts';
-import { TRANSPORTS } from '../vmm/transport-name.ts';
+import { CPUS_MAX, TRANSPORTS } from '../vmm/address-map.ts';
+import { processorThreads } from '../vmm/processor.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';

@@ -18,10 +18,8 @@ import type { ExitProgramResult } from './exit-words.ts';
 import { GuestRam } from './guest-ram.ts';
 import { loadKernel } from './load-kernel.ts';
 import { enterLongMode, writeTables } from './long-mode.ts';
-import type { MachineExit } from './machine-exit.ts';
-import { addPlatform, serialShortcuts } from './platform.ts';
-import { cpuidFor } from './processor.ts';
-import { processorThreads } from './processor-threads.ts';
+import { addPlatform, type MachineExit, serialShortcuts } from './platform.ts';
+import { cpuidFor, processorThreads } from './processor.ts';
 import type { SerialPort } from './serial-port.ts';
 
 const IA32_MISC_ENABLE = 0x1a0;

@@ -1,5 +1,4 @@
 // The microVM: where virtio devices are plugged in: a window of virtio-mmio each, or a place on the PCI bus.
-
 import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
 import type { PciMemory } from '../transports/bus/pci/bar-windows.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
@@ -7,10 +6,9 @@ import type { Registers } from '../transports/bus/registers.ts';
 import type { Transport, TransportOptions } from '../transports/bus/transport.ts';
 import type { DeviceHost } from '../transports/queue/queue-host.ts';
 import type { Log } from '../virtio/log.ts';
-import { GSIS, PCI_WINDOW, PORTS, VIRTIO_MMIO } from './address-map.ts';
+import { GSIS, PCI_WINDOW, PORTS, type TransportName, VIRTIO_MMIO } from './address-map.ts';
 import type { Machine } from './machine.ts';
 import { PCI_PORTS_BYTES, PciBus } from './pci-bus.ts';
-import type { TransportName } from './transport-name.ts';
 import { doorbellsOf, lineOf, MessageGsis } from './virtio-lines.ts';
 
 /** A device, and what runs its queues. */
