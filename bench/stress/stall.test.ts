@@ -81,7 +81,7 @@ test('a report holds the state of both sides: indices, flags, events, in flight,
   const report = describeStall('kick', lostKick);
   for (const says of [
     '2 requests wait',
-    'availableFlags 0, availableIndex 12, usedEvent 11, usedFlags 0, usedIndex 10, availEvent 10',
+    'avail_flags 0, avail_idx 12, used_event 11, used_flags 0, used_idx 10, avail_event 10',
     'popped up to 10',
     'kicks (last 1.100 s ago), 4 calls (last 1.000 s ago)',
     'driver: asleep, took up to 10, 2 in flight; sent 4 kicks (last 1000 ms ago)',
