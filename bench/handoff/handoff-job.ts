@@ -24,6 +24,8 @@ export interface HandoffSetup {
   readonly kickFd: number;
   readonly callFd: number;
   readonly stop: SharedArrayBuffer;
+  /** An eventfd, signalled with `stop`. */
+  readonly stopFd: number;
   /** A RequestQueue of `requestsMax`. */
   readonly requests: SharedArrayBuffer;
   readonly requestsMax: number;

@@ -56,6 +56,7 @@ export class HandoffStage implements AsyncDisposable {
       store: store.description,
       kickFd: queue.kick.fd,
       stop: queue.stop.shared,
+      stopFd: queue.stopEvent.fd,
       requests: shared,
       requestsMax,
     };
@@ -103,8 +104,9 @@ export class HandoffStage implements AsyncDisposable {
 }
 
 /** Whoever waits finds the stop word set: for the kick, or for the monitor. */
-function stopServing({ stop, kick }: SharedQueue, { monitor }: RequestQueue): void {
+function stopServing({ stop, stopEvent, kick }: SharedQueue, { monitor }: RequestQueue): void {
   stop.set(true);
+  stopEvent.signal();
   kick.signal();
   monitor.lock();
   monitor.signal();

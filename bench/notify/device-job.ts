@@ -11,6 +11,8 @@ export interface DeviceSetup {
   readonly kickFd: number;
   readonly callFd: number;
   readonly stop: SharedArrayBuffer;
+  /** An eventfd, signalled with `stop`. */
+  readonly stopFd: number;
 }
 
 export interface DeviceJob {

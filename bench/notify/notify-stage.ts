@@ -5,7 +5,7 @@ import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
 import type { BenchStore } from '../threads/bench-store.ts';
 import { BenchThread } from '../threads/bench-thread.ts';
-import { DOORBELLS, ringerOf } from '../threads/doorbell.ts';
+import { ringerOf } from '../threads/doorbell.ts';
 import type { DriverJob, DriverResult, DriverSetup } from '../threads/driver-job.ts';
 import { memoryBytesOf, planOnlyQueue } from '../threads/ring-memory.ts';
 import { SharedQueue } from '../threads/shared-queue.ts';
@@ -46,6 +46,7 @@ export class NotifyStage implements AsyncDisposable {
       store: store.description,
       kickFd: queue.kick.fd,
       stop: queue.stop.shared,
+      stopFd: queue.stopEvent.fd,
     };
     const device = resources.use(
       await BenchThread.start<DeviceJob, DeviceCounts>(DEVICE, setup, (thread) => stopDevice(queue, thread)),
@@ -90,8 +91,9 @@ export class NotifyStage implements AsyncDisposable {
   }
 }
 
-/** Whichever way it waits. What rings in vain is taken by the next round, as one wake-up for nothing. */
-function stopDevice({ stop, kick }: SharedQueue, thread: number): void {
+/** Whichever way it waits. A signal in vain is taken by the next round, as one wake-up for nothing. */
+function stopDevice({ stop, stopEvent, kick }: SharedQueue, thread: number): void {
   stop.set(true);
-  for (const kind of DOORBELLS) ringerOf({ kind, fd: kick.fd, thread }).signal();
+  stopEvent.signal();
+  ringerOf({ kind: 'signal', fd: kick.fd, thread }).signal();
 }

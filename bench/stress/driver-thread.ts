@@ -8,7 +8,7 @@ import { type DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.t
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { GUEST_BASE } from '../threads/ring-memory.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
-import { StopWord } from '../threads/stop-word.ts';
+import { StopWord } from '../threads/shared-queue.ts';
 import { SideWords } from './side-words.ts';
 import { StressDriver } from './stress-driver.ts';
 import type { StressJob, StressSetup } from './stress-job.ts';

@@ -3,7 +3,7 @@ import { Epoll } from '../../src/sys/epoll.ts';
 import type { EventFd } from '../../src/sys/event-fd.ts';
 import type { DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.ts';
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
-import type { StopWord } from '../threads/stop-word.ts';
+import type { StopWord } from '../threads/shared-queue.ts';
 import { Pauses } from './pauses.ts';
 import type { SideWords } from './side-words.ts';
 
