@@ -1,12 +1,11 @@
 // Upper floor: opens the disks of `belfry run` and puts them into its machine, in the order of the command line.
-
 import { isModule, loadStore } from '../daemon/load-module.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
 import type { Machine } from '../vmm/machine.ts';
-import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
+import { addStoreDisk, type DiskSurroundings } from '../vmm/store-disk.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './run-flags.ts';
@@ -34,7 +33,7 @@ async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
   surroundings: DiskSurroundings,
 ): Promise<void> {
-  const { addVhostUserDisk } = await import('../vmm/back-end-disk.ts');
+  const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {
     await addVhostUserDisk(where, surroundings);
   } catch (error) {
@@ -56,8 +55,8 @@ function lendable(words: readonly DiskWord[]): DiskWord {
 }
 
 async function addLent(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
-  const { LendableImage } = await import('../vmm/lendable-image.ts');
-  const { addLendableDisk } = await import('../vmm/lent-disk.ts');
+  const { LendableImage } = await import('../vmm/reopenable-image.ts');
+  const { addLendableDisk } = await import('../vmm/hand-over.ts');
   return await addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
 }
 

@@ -1,5 +1,4 @@
 // The microVM: hands a disk from our own device to a back end at a socket and back, while its guest goes on. The requests wait meanwhile.
-
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
@@ -10,8 +9,9 @@ import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
 import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
-import { brokenPromise } from './disk-promises.ts';
-import type { LendableImage } from './lendable-image.ts';
+import { brokenPromise } from './disk-compatibility.ts';
+import type { LendableImage } from './reopenable-image.ts';
+import { type DiskSurroundings, plugStore } from './store-disk.ts';
 
 export interface HandOverOptions {
   /** Where a back end listens, or will. */
@@ -192,4 +192,21 @@ export class HandOver implements Disposable {
   [Symbol.dispose](): void {
     this.#host?.[Symbol.dispose]();
   }
+}
+
+/** A disk that can go to a back end at `socket` and come back: `toggle` it. The image is closed when the machine ends. */
+export async function addLendableDisk(
+  image: LendableImage,
+  socket: string,
+  surroundings: DiskSurroundings,
+): Promise<HandOver> {
+  const { machine, log } = surroundings;
+  machine.closeAtEnd({ close: () => image.close() });
+  machine.closeAtEnd({ close: () => handOver[Symbol.dispose]() });
+  const { device, transport } = await plugStore(image.store, surroundings);
+  const { registers } = transport;
+  const memory = machine.ram.regions();
+  const handOver = new HandOver({ socket, device, image, registers, memory, loop: machine.loop, log });
+  machine.closeAtEnd(handOver);
+  return handOver;
 }

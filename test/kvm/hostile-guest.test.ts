@@ -5,7 +5,7 @@ import { openStore } from '../../src/stores/open-store.ts';
 import type { Payload } from '../../src/testing/payload.ts';
 import { type TransportName, VIRTIO_MMIO } from '../../src/vmm/address-map.ts';
 import type { Machine } from '../../src/vmm/machine.ts';
-import { addStoreDisk } from '../../src/vmm/machine-disks.ts';
+import { addStoreDisk } from '../../src/vmm/store-disk.ts';
 import { virtioSlots } from '../../src/vmm/virtio-slots.ts';
 import { kvmTest } from './kvm-case.ts';
 import { kernelCode, powerOff, withMachine } from './payload-machine.ts';

@@ -20,7 +20,7 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
-import { LendableImage } from '../../src/vmm/lendable-image.ts';
+import { LendableImage } from '../../src/vmm/reopenable-image.ts';
 import { problemsTo } from './back-end.ts';
 import { DrivenDisk, type Driving } from './driven-disk.ts';
 import { ScriptedBackEnd } from './scripted-back-end.ts';

@@ -1,4 +1,4 @@
-// The microVM: a disk served in the process. Those that others serve are in files of their own, loaded when one is asked for.
+// The microVM: a disk that a store of ours is behind, served in this process.
 
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';

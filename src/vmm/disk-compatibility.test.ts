@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { CONFIG, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_RO } from '../devices/blk/spec.ts';
-import { brokenPromise, type DiskPromises } from './disk-promises.ts';
+import { brokenPromise, type DiskPromises } from './disk-compatibility.ts';
 
 const store: BlockStore = { sizeBytes: 1 << 20, read() {}, write() {}, flush() {}, discard() {}, writeZeroes() {} };
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { openStore } from '../stores/open-store.ts';
-import { LendableImage } from './lendable-image.ts';
+import { LendableImage } from './reopenable-image.ts';
 
 function makeFile(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-lendable-'));
