@@ -18,15 +18,15 @@ export async function addDisks(
   machine: Machine,
   log: (line: string) => void,
 ): Promise<HandOver | undefined> {
-  const lent = handOver === undefined ? undefined : lendable(words);
-  let lending: HandOver | undefined;
+  const movable = handOver === undefined ? undefined : firstMovable(words);
+  let moving: HandOver | undefined;
   const surroundings = { machine, slots: virtioSlots(machine, transport), log };
   for (const word of words) {
     if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
-    else if (word === lent) lending = await addLent(word.spec, handOver as string, surroundings);
+    else if (word === movable) moving = await addMovable(word.spec, handOver as string, surroundings);
     else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
   }
-  return lending;
+  return moving;
 }
 
 async function addBackEnd(
@@ -43,7 +43,7 @@ async function addBackEnd(
   }
 }
 
-function lendable(words: readonly DiskWord[]): DiskWord {
+function firstMovable(words: readonly DiskWord[]): DiskWord {
   const first = words.find(({ kind }) => kind === 'store');
   if (first?.kind !== 'store') throw new UsageError('--hand-over is for a --disk, and there is none');
   const { spec, isReadOnly } = first;
@@ -54,10 +54,10 @@ function lendable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-async function addLent(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
-  const { LendableImage } = await import('../vmm/reopenable-image.ts');
-  const { addLendableDisk } = await import('../vmm/hand-over.ts');
-  return await addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
+async function addMovable(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
+  const { ReopenableImage } = await import('../vmm/reopenable-image.ts');
+  const { addHandOverDisk } = await import('../vmm/hand-over.ts');
+  return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, surroundings);
 }
 
 async function openDisk(spec: string, isReadOnly: boolean) {

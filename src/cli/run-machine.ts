@@ -46,8 +46,8 @@ export async function runMachine(
 /** Loads what it needs when it is needed: the threads of the processors start meanwhile. */
 async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
   const { addDisks } = await import('./run-disks.ts');
-  const lending = await addDisks(disks, flags, machine, say);
-  if (lending !== undefined) process.on('SIGUSR1', () => lending.toggle());
+  const movable = await addDisks(disks, flags, machine, say);
+  if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
 }
 
 function say(line: string): void {

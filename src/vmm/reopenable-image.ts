@@ -1,48 +1,55 @@
-// The microVM: a disk image that is closed, lock and all, while somebody else serves it, and opened again afterwards.
+// The microVM: a disk image that is closed, lock and all, while another process serves it, and opened again afterwards.
 import type { BlockStore } from '../devices/blk/block-store.ts';
+import { openStore } from '../stores/open-store.ts';
 
-export class LendableImage {
-  /** For a device: its members stay, what they lead to comes and goes. Nothing calls them while the image is lent. */
+/** Opens the image. Throws what says why it cannot. */
+export type OpenImage = () => BlockStore;
+
+export class ReopenableImage {
+  /** For a device: its members stay while the store behind them changes. Nothing calls them while the image is closed. */
   readonly store: BlockStore;
-  readonly #open: () => BlockStore;
+  readonly #open: OpenImage;
   #opened: BlockStore | undefined;
 
-  /** @param open opens the image; throws what says why it cannot. */
-  constructor(open: () => BlockStore) {
+  constructor(open: OpenImage) {
     this.#open = open;
     const first = open();
     this.#opened = first;
     this.store = {
-      name: first.name ?? 'image',
-      sizeBytes: first.sizeBytes,
+      ...{ name: first.name ?? 'image', sizeBytes: first.sizeBytes },
+      ...(first.alignment !== undefined && { alignment: first.alignment }),
+      ...(first.maxInFlight !== undefined && { maxInFlight: first.maxInFlight }),
       ...(first.physicalBlockBytes !== undefined && { physicalBlockBytes: first.physicalBlockBytes }),
-      read: (offset, into) => this.#here.read(offset, into),
-      ...(first.write && { write: (offset, from) => this.#here.write?.(offset, from) }),
-      ...(first.readv && { readv: (offset, into) => this.#here.readv?.(offset, into) }),
-      ...(first.writev && { writev: (offset, from) => this.#here.writev?.(offset, from) }),
-      ...(first.prefetch && { prefetch: (offsets, count) => this.#here.prefetch?.(offsets, count) }),
-      ...(first.flush && { flush: () => this.#here.flush?.() }),
-      ...(first.discard && { discard: (offset, length) => this.#here.discard?.(offset, length) }),
-      ...(first.writeZeroes && {
-        writeZeroes: (offset, length, mayUnmap) => this.#here.writeZeroes?.(offset, length, mayUnmap),
-      }),
+      read: (...request) => this.#now.read(...request),
+      ...(first.write && { write: (...request) => this.#now.write?.(...request) }),
+      ...(first.readv && { readv: (...request) => this.#now.readv?.(...request) }),
+      ...(first.writev && { writev: (...request) => this.#now.writev?.(...request) }),
+      ...(first.prefetch && { prefetch: (...request) => this.#now.prefetch?.(...request) }),
+      ...(first.flush && { flush: (...request) => this.#now.flush?.(...request) }),
+      ...(first.discard && { discard: (...request) => this.#now.discard?.(...request) }),
+      ...(first.writeZeroes && { writeZeroes: (...request) => this.#now.writeZeroes?.(...request) }),
     };
   }
 
-  get #here(): BlockStore {
-    if (this.#opened === undefined) throw new Error('the image is lent');
+  /** An image file or a block device, as `openStore` opens it. */
+  static ofFile(path: string): ReopenableImage {
+    return new ReopenableImage(() => openStore(path).store);
+  }
+
+  get #now(): BlockStore {
+    if (this.#opened === undefined) throw new Error('the image is closed: another process may have it');
     return this.#opened;
   }
 
   /** Makes what was written durable, and closes it. Throws what a flush throws; the image then stays open. */
   async release(): Promise<void> {
     // A write that Linux could not keep is reported here or never: the next to open the file would not hear of it.
-    await this.#here.flush?.();
+    await this.#now.flush?.();
     await this.close();
   }
 
-  /** Opens it again, and gives its size. Throws why it cannot, for instance because it is in use. */
-  reacquire(): number {
+  /** Opens it again, and returns its size. Throws why it cannot, for instance because it is in use. */
+  reopen(): number {
     this.#opened ??= this.#open();
     return this.#opened.sizeBytes;
   }

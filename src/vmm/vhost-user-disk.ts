@@ -87,7 +87,7 @@ export class VhostUserDisk implements Disposable {
     log(`${socket}: ${reason.message}; its disk's requests ${whenGone} until it returns`);
     const failing = whenGone === 'fail' ? await this.#failAll() : undefined;
     if (await this.#untilItReturns()) return;
-    await failing?.reclaim();
+    await failing?.moveBack();
     log(`${socket}: the back end is back`);
   }
 
@@ -119,7 +119,7 @@ export class VhostUserDisk implements Disposable {
       this.#failing = new LocalHost(failingDisk(this.#device), loop, { log });
       await this.#failing.setMemory(memory);
     }
-    await this.#registers?.lend(this.#failing);
+    await this.#registers?.moveTo(this.#failing);
     return this.#registers;
   }
 

@@ -38,7 +38,7 @@ export class DeviceRegisters implements DeviceEvents {
   readonly offeredFeatures: bigint;
   readonly queues: readonly QueueRegisters[];
   /** The host it was made with, and the one that has it now. */
-  readonly #home: DeviceHost;
+  readonly #own: DeviceHost;
   #host: DeviceHost;
   readonly #lines: DriverLines;
   readonly #errors: EventFd;
@@ -59,7 +59,7 @@ export class DeviceRegisters implements DeviceEvents {
     const { device } = host;
     this.device = device;
     this.#config = new ConfigView(device.config);
-    this.#home = this.#host = host;
+    this.#own = this.#host = host;
     this.#lines = lines;
     this.#accuse = sayOnce(lines.say);
     this.#paused = options.paused ?? false;
@@ -254,7 +254,7 @@ export class DeviceRegisters implements DeviceEvents {
   #reset(): Promise<void> {
     this.#resetting ??= this.#inTurn(async () => {
       await Promise.all(this.queues.map((queue) => queue.reset()));
-      for (const host of new Set([this.#home, this.#host])) await this.#resetHost(host);
+      for (const host of new Set([this.#own, this.#host])) await this.#resetHost(host);
       this.#errors.clear();
       this.#features = 0n;
       this.#unknownFeatures = false;
@@ -279,35 +279,35 @@ export class DeviceRegisters implements DeviceEvents {
    * Has `host` run the queues, at any moment of the driver's life; a queue that starts later starts there. The caller gives `host` the
    * memory. What the driver chose is repeated to it. Rejects when it cannot; then all is as the registers were made.
    */
-  lend(host: DeviceHost): Promise<void> {
+  moveTo(host: DeviceHost): Promise<void> {
     return this.#inTurn(async () => {
       try {
-        await this.#moveTo(host);
+        await this.#attach(host);
       } catch (problem) {
-        await this.#moveHome();
+        await this.#attachOwn();
         throw problem;
       }
     });
   }
 
   /** Has the host that it was made with run the queues again. */
-  reclaim(): Promise<void> {
-    return this.#inTurn(() => this.#moveHome());
+  moveBack(): Promise<void> {
+    return this.#inTurn(() => this.#attachOwn());
   }
 
-  async #moveHome(): Promise<void> {
+  async #attachOwn(): Promise<void> {
     try {
-      await this.#moveTo(this.#home);
+      await this.#attach(this.#own);
     } catch (problem) {
       this.#lines.say(`the queues do not start again: ${(problem as Error).message}`);
       this.needsReset();
     }
   }
 
-  async #moveTo(host: DeviceHost): Promise<void> {
+  async #attach(host: DeviceHost): Promise<void> {
     await this.#stopQueues();
     // Its own device may change while its queues run elsewhere.
-    if (this.#host !== this.#home) this.#host.events = undefined;
+    if (this.#host !== this.#own) this.#host.events = undefined;
     this.#host = host;
     host.events = this;
     if ((this.#status & FEATURES_OK) !== 0) {
@@ -329,7 +329,7 @@ export class DeviceRegisters implements DeviceEvents {
   /** Ends it as a reset does, and gives everything back. */
   async close(): Promise<void> {
     await this.#reset();
-    for (const host of [this.#home, this.#host]) host.events = undefined;
+    for (const host of [this.#own, this.#host]) host.events = undefined;
     this.#errorWatch[Symbol.dispose]();
     this.#errors[Symbol.dispose]();
   }
