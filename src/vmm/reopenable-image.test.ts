@@ -63,3 +63,13 @@ test('what the image cannot do the store does not offer', () => {
   const image = new ReopenableImage(() => ({ sizeBytes: 512, read() {} }));
   assert.deepEqual(Object.keys(image.store).sort(), ['name', 'read', 'sizeBytes']);
 });
+
+test('regression: an image is opened again whatever its guest wrote to its first bytes', async (t) => {
+  const path = makeFile(t);
+  const image = ReopenableImage.ofFile(path);
+  await image.store.write?.(0, Uint8Array.of(0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3, ...new Uint8Array(504)));
+  await image.release();
+  assert.throws(() => openStore(path), /qcow2/);
+  assert.equal(image.reopen(), 8192);
+  await image.close();
+});

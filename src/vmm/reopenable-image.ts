@@ -2,8 +2,8 @@
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { openStore } from '../stores/open-store.ts';
 
-/** Opens the image. Throws what says why it cannot. */
-export type OpenImage = () => BlockStore;
+/** Opens the image. `raw`: whatever its bytes look like. Throws what says why it cannot. */
+export type OpenImage = (format: 'raw' | undefined) => BlockStore;
 
 export class ReopenableImage {
   /** For a device: its members stay while the store behind them changes. Nothing calls them while the image is closed. */
@@ -13,7 +13,7 @@ export class ReopenableImage {
 
   constructor(open: OpenImage) {
     this.#open = open;
-    const first = open();
+    const first = open(undefined);
     this.#opened = first;
     this.store = {
       ...{ name: first.name ?? 'image', sizeBytes: first.sizeBytes },
@@ -33,7 +33,7 @@ export class ReopenableImage {
 
   /** An image file or a block device, as `openStore` opens it. */
   static ofFile(path: string): ReopenableImage {
-    return new ReopenableImage(() => openStore(path).store);
+    return new ReopenableImage((format) => openStore(path, { format }).store);
   }
 
   get #now(): BlockStore {
@@ -50,7 +50,8 @@ export class ReopenableImage {
 
   /** Opens it again, and returns its size. Throws why it cannot, for instance because it is in use. */
   reopen(): number {
-    this.#opened ??= this.#open();
+    // Its bytes are the guest's meanwhile: what looks like an image of another format is what the guest wrote.
+    this.#opened ??= this.#open('raw');
     return this.#opened.sizeBytes;
   }
 
