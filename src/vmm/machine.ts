@@ -13,8 +13,8 @@ import { ACPI_TABLES } from './address-map.ts';
 import { writeBootParams } from './boot-params.ts';
 import { Bus } from './bus.ts';
 import type { Console } from './console.ts';
-import { ExitDesk } from './exit-desk.ts';
-import type { ExitProgramResult } from './exit-words.ts';
+import { ExitHandler } from './exit-handler.ts';
+import type { ExitProgramResult } from './exit-protocol.ts';
 import { GuestRam } from './guest-ram.ts';
 import { loadKernel } from './load-kernel.ts';
 import { enterLongMode, writeTables } from './long-mode.ts';
@@ -56,7 +56,7 @@ export class Machine implements AsyncDisposable {
   /** Every device runs on it; it rides Node's own. */
   readonly loop = new EventLoop();
   readonly #options: MachineOptions;
-  readonly #desk: ExitDesk;
+  readonly #exits: ExitHandler;
   readonly #serial: SerialPort;
   readonly #vcpus: Vcpu[];
   readonly #threads: Promise<VcpuThread>[];
@@ -75,7 +75,7 @@ export class Machine implements AsyncDisposable {
     irqchip.createTimer();
     this.#vcpus = createVcpus(kvm, this.vm, options.cpus);
     const shortcuts = serialShortcuts();
-    this.#desk = new ExitDesk(options.cpus, {
+    this.#exits = new ExitHandler(options.cpus, {
       ports: this.ports,
       memory: this.memory,
       loop: this.loop,
@@ -86,7 +86,7 @@ export class Machine implements AsyncDisposable {
     const { status } = shortcuts;
     const setLine = (gsi: number, isHigh: boolean): void => irqchip.setLine(gsi, isHigh);
     this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
-    // They take longer to start than all that follows: they wait at the desk's gate.
+    // They take longer to start than all that follows: they wait to be released.
     const { threads = processorThreads(options.cpus) } = options;
     this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index, threads[index]!));
     // Awaited later, by `boot`.
@@ -100,13 +100,13 @@ export class Machine implements AsyncDisposable {
       return new GuestRam(this.vm.memory, this.#options.memoryBytes);
     } catch (error) {
       // Nobody can dispose of a machine that never was: its threads have to end by themselves.
-      this.#desk.closeGate();
+      this.#exits.cancelStart();
       throw error;
     }
   }
 
   async #startThread(vcpu: Vcpu, index: number, program: SpareThread): Promise<VcpuThread> {
-    const thread = await VcpuThread.start(vcpu, { program, data: this.#desk.programData(index) });
+    const thread = await VcpuThread.start(vcpu, { program, data: this.#exits.programData(index) });
     thread.ended.then(
       (result) => {
         // Of an end that was wanted somebody has told already, and only the first word counts.
@@ -152,7 +152,7 @@ export class Machine implements AsyncDisposable {
     enterLongMode(this.#vcpus[0]!.fd, loaded.entry);
     this.#options.console.start((bytes) => this.#serial.receive(bytes));
     this.#isBooted = true;
-    this.#desk.open();
+    this.#exits.releaseStart();
     await Promise.all(this.#threads);
   }
 
@@ -167,14 +167,14 @@ export class Machine implements AsyncDisposable {
 
   /** Exits that devices answered so far; a doorbell or an interrupt is none. */
   get exits(): number {
-    return this.#desk.exits;
+    return this.#exits.exits;
   }
 
   async #stopThreads(): Promise<void> {
-    this.#desk.closeGate();
+    this.#exits.cancelStart();
     const started = await Promise.allSettled(this.#threads);
     const stops = started.map((thread) => (thread.status === 'fulfilled' ? thread.value.stop() : undefined));
-    this.#desk.close();
+    this.#exits.close();
     await Promise.allSettled(stops);
   }
 
@@ -184,7 +184,7 @@ export class Machine implements AsyncDisposable {
     await this.#stopThreads();
     if (this.#isBooted) this.#options.console.stop();
     for (const closable of this.#closables.reverse()) await closable.close();
-    this.#desk[Symbol.dispose]();
+    this.#exits[Symbol.dispose]();
     this.#ride[Symbol.dispose]();
     for (const vcpu of this.#vcpus) vcpu[Symbol.dispose]();
     this.vm[Symbol.dispose]();

@@ -6,7 +6,7 @@ import type { Bus } from './bus.ts';
 import { bytewise } from './byte-registers.ts';
 import { CmosClock } from './cmos-clock.ts';
 import type { Console } from './console.ts';
-import { ASK_STATUS, type Shortcuts } from './exit-words.ts';
+import { ASK_STATUS, type Shortcuts } from './exit-protocol.ts';
 import { addPowerManagement } from './power-management.ts';
 import { LINE_STATUS, SERIAL_PORT_BYTES, SerialPort } from './serial-port.ts';
 
