@@ -9,7 +9,7 @@ import type { Transport, TransportOptions } from '../transport.ts';
 import { BarWindows, type PciMemory } from './bar-windows.ts';
 import { CommonRegisters } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
-import { type MessagePort, Msix } from './msix.ts';
+import { type MsiPort, Msix } from './msix.ts';
 import { PciDoorbells } from './pci-doorbells.ts';
 import * as pci from './spec.ts';
 import { addVirtioCapabilities } from './virtio-capabilities.ts';
@@ -17,7 +17,7 @@ import { addVirtioCapabilities } from './virtio-capabilities.ts';
 export interface VirtioPciOptions extends TransportOptions {
   /** Where its BARs appear. */
   readonly memory: PciMemory;
-  readonly messages: MessagePort;
+  readonly messages: MsiPort;
 }
 
 /** Mass storage, neither of the kinds that have a programming interface; for other devices "unassigned". */
