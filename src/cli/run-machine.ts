@@ -5,9 +5,11 @@ import type { SpareThread } from '../kvm/spare-thread.ts';
 import { Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/platform.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
+import { BoundedOutput } from './bounded-output.ts';
 import { ConsoleKeys } from './console-keys.ts';
 import { softwareWarning, watchForIdleness } from './idle-guest.ts';
 import { millis } from './quantities.ts';
+import { endOnSignals, neverBlock } from './run-end.ts';
 import type { DiskFlags, DiskWord, RunFlags } from './run-flags.ts';
 
 /** Runs until the guest ends. `threads` are for its processors. */
@@ -18,20 +20,14 @@ export async function runMachine(
 ): Promise<MachineExit> {
   const { kernel, initrd, append, cpus, memory, verbose } = flags;
   using kvm = Kvm.open();
-  const { stdin, stdout: output } = process;
+  const { stdin, stdout: output, stderr } = process;
+  for (const stream of [output, stderr]) neverBlock(stream);
   const software = softwareKvm();
   if (software !== undefined) say(softwareWarning(software));
   using keys = new ConsoleKeys(stdin, (text) => void output.write(text));
   const console = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
-  let isStopping = false;
-  const stop = (): void => {
-    // Devices are closed in order; whoever asks twice does not want to wait for them.
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    machine.stop();
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
+  const stop = endOnSignals(machine, console);
   if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
   if (stdin.isTTY) say('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
   await machine.boot({ kernel, initrd, commandLine: append });
@@ -50,7 +46,9 @@ async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: 
   if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
 }
 
+const notices = new BoundedOutput(process.stderr);
+
 function say(line: string): void {
   // A terminal is raw by now.
-  process.stderr.write(`belfry: ${line}${process.stdin.isTTY ? '\r' : ''}\n`);
+  notices.line(`belfry: ${line}${process.stdin.isTTY ? '\r' : ''}`);
 }
