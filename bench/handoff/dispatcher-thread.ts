@@ -1,6 +1,6 @@
 // bench/handoff: the dispatcher's thread. In the design without one it sleeps through the round.
 import { workerData } from 'node:worker_threads';
-import { reopenStore } from '../../src/stores/open-store.ts';
+import { reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { type Doorbell, openDoorbell } from '../threads/doorbell.ts';

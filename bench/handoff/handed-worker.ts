@@ -1,7 +1,7 @@
 // bench/handoff: another design on purpose: the old worker takes one request after the other from the locked queue, two locks each.
 
-import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
+import type { BlockStore } from '../../src/index.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { SplitNotification } from '../../src/virtio/split/split-notification.ts';
 import { SplitRing } from '../../src/virtio/split/split-ring.ts';

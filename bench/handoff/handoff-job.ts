@@ -1,5 +1,5 @@
 // bench/handoff: what dispatcher and worker are asked to do, and what they counted.
-import type { StoreDescription } from '../../src/stores/open-store.ts';
+import type { StoreDescription } from '../../src/index.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 

@@ -1,5 +1,5 @@
 // bench/handoff: another design on purpose: a worker owns the ring; a dispatcher has the kick, wakes it and never looks at the ring.
-import type { VirtioDevice } from '../../src/virtio/device.ts';
+import type { VirtioDevice } from '../../src/index.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import type { AreaBytes, QueueOptions, RunnableQueue } from '../../src/virtio/ring-format.ts';
 import { splitFormat } from '../../src/virtio/split/split-format.ts';

@@ -1,8 +1,6 @@
 // bench/handoff: the worker's thread, in each of the three designs: two others, and the product's own.
 import { workerData } from 'node:worker_threads';
-import { BlockDevice } from '../../src/devices/blk/block-device.ts';
-import type { BlockStore } from '../../src/devices/blk/block-store.ts';
-import { reopenStore } from '../../src/stores/open-store.ts';
+import { BlockDevice, type BlockStore, reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';

@@ -1,8 +1,7 @@
 // bench/notify: the device's thread: the product's loop, queue and block device, behind the doorbell it is told.
 import { workerData } from 'node:worker_threads';
 import { pollPolicy } from '../../src/daemon/poll-mode.ts';
-import { BlockDevice } from '../../src/devices/blk/block-device.ts';
-import { reopenStore } from '../../src/stores/open-store.ts';
+import { BlockDevice, reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';

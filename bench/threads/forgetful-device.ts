@@ -1,6 +1,5 @@
 // bench/threads: another design on purpose: the mistake of many drain loops, which ask for kicks again without a last look at the ring.
-import type { VirtioDevice } from '../../src/virtio/device.ts';
-import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
+import type { DeviceQueue, VirtioDevice } from '../../src/index.ts';
 import type { RunnableQueue } from '../../src/virtio/ring-format.ts';
 
 export class ForgetfulDevice implements VirtioDevice {

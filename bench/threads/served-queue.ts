@@ -1,10 +1,11 @@
 // bench/threads: one queue and its device on the product's own event loop, until a descriptor says stop.
+
+import type { VirtioDevice } from '../../src/index.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import type { EventLoop } from '../../src/sys/event-loop.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
 import type { PollPolicy } from '../../src/sys/pollable.ts';
 import { RunningQueue } from '../../src/transports/queue/running-queue.ts';
-import type { VirtioDevice } from '../../src/virtio/device.ts';
 import { InFlightLimit } from '../../src/virtio/in-flight-limit.ts';
 import { newQueueCounters, type QueueCounters } from '../../src/virtio/queue-counters.ts';
 import { splitFormat } from '../../src/virtio/split/split-format.ts';

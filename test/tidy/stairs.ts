@@ -31,8 +31,8 @@ const stairs: Readonly<Record<string, Room>> = {
   testing: { rooms: MIDDLE, ...onNode },
   index: { rooms: MIDDLE, ...onNode },
   bench: { rooms: [...MIDDLE, 'testing', 'index'], ...upper },
-  demo: { rooms: [...MIDDLE, 'guests', 'bench'], ...upper },
-  doctor: { rooms: [...MIDDLE, 'guests'], ...upper },
+  demo: { rooms: [...MIDDLE, 'index', 'guests', 'bench'], ...upper },
+  doctor: { rooms: [...MIDDLE, 'index', 'guests'], ...upper },
   cli: { rooms: [...MIDDLE, 'guests', 'testing', 'index', 'bench', 'demo', 'doctor'], ...upper },
 };
 
