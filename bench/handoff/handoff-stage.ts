@@ -1,5 +1,6 @@
 // bench/handoff: driver, dispatcher and worker on threads of their own, and all they share; one round of one design at a time.
 
+import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
@@ -72,7 +73,8 @@ export class HandoffStage implements AsyncDisposable {
   /** One measurement. Throws what a thread threw. */
   async round(load: HandoffLoad, design: Design, bounds: RoundBounds): Promise<HandoffMeasurement> {
     const { plans, queue, requests, worker, dispatcher, driver, cpus, diskBytes } = this.#parts;
-    const plan = plans.get(load) as QueuePlan;
+    const plan = plans.get(load);
+    assert(plan !== undefined, `no queue is planned for ${load.name}`);
     queue.renew(plan);
     requests.clear();
     const common = { plan, eventIdx: true };

@@ -1,5 +1,6 @@
 // bench/notify: driver and device on threads of their own, and all they share; one round of one variant at a time.
 
+import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
@@ -60,7 +61,8 @@ export class NotifyStage implements AsyncDisposable {
   async round(load: NotifyLoad, placement: Placement, variant: NotifyVariant, seconds: number): Promise<NotifyRound> {
     const { queue, device, driver, plans, diskBytes, fixedPollUs } = this.#parts;
     const { doorbell, forgetful } = variant;
-    const plan = plans.get(load) as QueuePlan;
+    const plan = plans.get(load);
+    assert(plan !== undefined, `no queue is planned for ${load.name}`);
     queue.renew(plan);
     const common = { plan, eventIdx: true };
     const poll = pollMode(variant.poll, fixedPollUs);

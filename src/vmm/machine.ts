@@ -1,4 +1,5 @@
 // The microVM: memory, processors, buses and devices put together; started, stopped, and its end told.
+import assert from 'node:assert/strict';
 import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
 import type { Kvm } from '../kvm/kvm.ts';
 import { getMsrs, setMsrs } from '../kvm/registers.ts';
@@ -88,6 +89,7 @@ export class Machine implements AsyncDisposable {
     this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
     // They take longer to start than all that follows: they wait to be released.
     const { threads = processorThreads(options.cpus) } = options;
+    assert(threads.length === options.cpus, `${threads.length} threads for ${options.cpus} processors`);
     this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index, threads[index]!));
     // Awaited later, by `boot`.
     for (const thread of this.#threads) thread.catch(() => {});

@@ -1,4 +1,5 @@
 // Ground floor: MSI-X (PCI 3.0 §6.8.2): a table of messages, one irqfd for each vector that may be sent, pending bits for the others.
+import assert from 'node:assert/strict';
 import { EventFd } from '../../../sys/event-fd.ts';
 import type { MsiMessage } from '../../../sys/msi-message.ts';
 import type { Registers } from '../registers.ts';
@@ -82,7 +83,8 @@ export class Msix implements Registers, Disposable {
   }
 
   #connect(index: number): void {
-    const vector = this.#vectors[index] as Vector;
+    const vector = this.#vectors[index];
+    assert(vector !== undefined, `no vector ${index}`);
     if (vector.sending !== undefined) return;
     if (vector.pending) vector.eventFd.signal();
     vector.pending = false;
@@ -93,9 +95,11 @@ export class Msix implements Registers, Disposable {
     }
   }
 
-  #disconnect(vector: number): void {
-    this.#vectors[vector]?.sending?.[Symbol.dispose]();
-    (this.#vectors[vector] as Vector).sending = undefined;
+  #disconnect(index: number): void {
+    const vector = this.#vectors[index];
+    assert(vector !== undefined, `no vector ${index}`);
+    vector.sending?.[Symbol.dispose]();
+    vector.sending = undefined;
   }
 
   #message(vector: number): MsiMessage {
