@@ -1,4 +1,5 @@
 // bench: a back end that is started to be measured, kept on its own processor, and always ended.
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
@@ -54,7 +55,9 @@ export class BackEndProcess implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.#child.pid as number;
+    const { pid } = this.#child;
+    assert(pid !== undefined, 'it did not start');
+    return pid;
   }
 
   /** Aborted when the process ends by itself; the reason says how. */

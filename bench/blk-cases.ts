@@ -1,5 +1,5 @@
 // bench: the loads that `bench blk --suite` runs one after the other, and how a load is called in a line.
-import { formatSize } from '../src/stores/size.ts';
+import { formatSize } from '../src/index.ts';
 import type { LoadSpec } from './load/load-spec.ts';
 
 export interface BlkCase {

@@ -14,10 +14,8 @@ import { join } from 'node:path';
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { DeviceDaemon } from '../src/daemon/device-daemon.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
-import { openStore } from '../src/stores/open-store.ts';
-import { formatSize } from '../src/stores/size.ts';
+import { formatSize, type Log, openStore } from '../src/index.ts';
 import { UnixListener } from '../src/sys/unix-socket.ts';
-import type { Log } from '../src/virtio/log.ts';
 
 export interface DemoDiskOptions {
   readonly sizeBytes: number;

@@ -1,11 +1,6 @@
-// demo: who can drive the demo's disk: a real Linux where there is one, else our own driver side.
+// demo: a guest that drives the demo's disk: what it is given, and what it tells.
 import type { GuestStep } from '../guests/console-parser.ts';
-import type { FetchOptions } from '../guests/debian-packages.ts';
-import type { GuestPeer } from '../guests/guest-peer.ts';
-import { findQemu } from '../guests/qemu.ts';
-import { type GuestReport, runGuest } from '../guests/run-guest.ts';
-import { findUserModeLinux } from '../guests/uml.ts';
-import { builtInGuest } from './built-in-guest.ts';
+import type { GuestReport } from '../guests/run-guest.ts';
 import type { DemoPlan, DiskTraits } from './demo-plan.ts';
 
 /** The best first. */
@@ -40,45 +35,3 @@ export interface DemoGuest {
   /** What goes wrong on the disk is in the result. Throws PeerMissingError, and the signal's reason. */
   play(stage: Stage): Promise<Performance>;
 }
-
-const MIB = 2 ** 20;
-const BASE_MEMORY_MIB = 192;
-const SILENCE_MS = 60_000;
-/** For each MiB that is written or read: far more than it takes. */
-const SILENCE_MS_PER_MIB = 1000;
-
-function linux(name: GuestName, peer: GuestPeer, dataMiB: number): DemoGuest {
-  return {
-    name,
-    description: peer.description,
-    dataMiB,
-    memoryBytes: ({ memoryMiB }) => (BASE_MEMORY_MIB + memoryMiB) * MIB,
-    play: async (stage) => await playLinux(peer, stage),
-  };
-}
-
-async function playLinux(peer: GuestPeer, { socket, plan, disk, onStep, note, signal }: Stage): Promise<Performance> {
-  const sizeMiB = Math.ceil(disk.sizeBytes / MIB);
-  const report = await runGuest(peer, {
-    ...{ onStep, note, signal },
-    sockets: [socket],
-    scenario: plan.scenario,
-    dataMiB: plan.dataMiB,
-    contentMemoryMiB: plan.memoryMiB,
-    silenceMs: SILENCE_MS + SILENCE_MS_PER_MIB * Math.min(sizeMiB, plan.dataMiB || sizeMiB),
-  });
-  const { ok, problem, kernel, bootMs, steps, consoleTail, disks } = report;
-  const unchecked: string[] = [];
-  if (disks[0]?.ext4 === '') unchecked.push('a file system: there is no ext4 on the disk');
-  if (ok && plan.steps === 'format' && !steps.some((step) => step.name === 'discard'))
-    unchecked.push('discarding: the disk does not take it');
-  return { ok, problem, kernel, bootMs, steps, consoleTail, unchecked };
-}
-
-/** Throws PeerMissingError, which says what to install. */
-export const findGuest: { readonly [name in GuestName]: (options: FetchOptions) => Promise<DemoGuest> } = {
-  uml: async (options) => linux('uml', await findUserModeLinux(options), 16),
-  // Every instruction is emulated: checksums of the same data take it four times as long.
-  qemu: async (options) => linux('qemu', await findQemu(options), 8),
-  'built-in': async () => builtInGuest,
-};

@@ -2,12 +2,13 @@
 import type { GuestStep } from '../guests/console-parser.ts';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
-import { formatSize } from '../src/stores/size.ts';
-import { type Log, levelOf } from '../src/virtio/log.ts';
+import { formatSize, type Log } from '../src/index.ts';
+import { levelOf } from '../src/virtio/log.ts';
 import { DemoDisk } from './demo-disk.ts';
-import { type DemoGuest, findGuest, GUEST_NAMES, type GuestName, type Performance } from './demo-guest.ts';
+import { type DemoGuest, GUEST_NAMES, type GuestName, type Performance } from './demo-guest.ts';
 import { type DemoPlan, type DiskTraits, planFor } from './demo-plan.ts';
 import type { StepList } from './demo-steps.ts';
+import { findGuest } from './find-guest.ts';
 import { ServedStore, type StoreFacts } from './served-store.ts';
 
 interface CommonOptions {

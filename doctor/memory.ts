@@ -1,7 +1,7 @@
 // doctor: memory that two processes can share: memfd, /dev/shm, huge pages.
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { createMemfd } from '../src/kvm/index.ts';
 import { closeFd } from '../src/sys/libc.ts';
-import { createMemfd } from '../src/sys/memfd.ts';
 import type { Finding } from './finding.ts';
 
 const SHM = '/dev/shm';

@@ -2,8 +2,8 @@
 import { constants } from 'node:fs';
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FetchOptions } from './debian-packages.ts';
 import { unpackedPackage } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import { PeerMissingError } from './guest-peer.ts';
 import type { KernelModule } from './kernel-modules.ts';
 import { kernelModules } from './kernel-modules.ts';

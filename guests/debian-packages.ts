@@ -3,22 +3,13 @@ import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { FetchOptions } from './fetch-options.ts';
 import { PeerMissingError } from './guest-peer.ts';
 import { guestCacheFolder } from './shell-files.ts';
 
 const run = promisify(execFile);
 const APT_TIMEOUT_MS = 180_000;
 const LISTS_KEPT_MS = 24 * 60 * 60 * 1000;
-
-export interface FetchOptions {
-  /** Where packages are unpacked; `${XDG_CACHE_HOME:-~/.cache}/belfry/guests` when absent. */
-  readonly cacheFolder?: string;
-  /** False never touches the network: what is neither installed nor cached is missing. Default true. */
-  readonly fetch?: boolean;
-  /** Told in one line whenever something is downloaded. */
-  readonly note?: (line: string) => void;
-  readonly signal?: AbortSignal;
-}
 
 /**
  * The folder that holds `name` and those of its dependencies `wanted` accepts, unpacked side by side.

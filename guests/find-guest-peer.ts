@@ -1,5 +1,5 @@
 // guests: the best peer this machine has for booting a Linux on a socket.
-import type { FetchOptions } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import type { GuestPeer } from './guest-peer.ts';
 import { PeerMissingError } from './guest-peer.ts';
 import { findQemu } from './qemu.ts';

@@ -1,5 +1,5 @@
 // guests: what a real Linux that drives our socket must offer, whichever program runs it.
-import type { FetchOptions } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import type { KernelModule } from './kernel-modules.ts';
 
 /** One boot: the sockets become disks vda, vdb, ... in their order. */

@@ -5,8 +5,8 @@ import { access, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { CpioEntry } from './cpio.ts';
-import type { FetchOptions } from './debian-packages.ts';
 import { unpackedPackage } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import { PeerMissingError } from './guest-peer.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 // guests: makes the files of shell-files.ts, which start a VMM by hand.
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { FetchOptions } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import type { GuestPeer } from './guest-peer.ts';
 import { shellInitramfs } from './run-shell.ts';
 import { guestCacheFolder, type ShellFiles, shellFiles, shellFilesIn, shellFolder } from './shell-files.ts';

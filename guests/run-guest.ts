@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GuestDisk, GuestStep } from './console-parser.ts';
 import { ConsoleParser } from './console-parser.ts';
-import type { FetchOptions } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import type { GuestPeer } from './guest-peer.ts';
 import type { GuestExit } from './guest-process.ts';
 import { runGuestProcess } from './guest-process.ts';

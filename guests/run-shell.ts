@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { FetchOptions } from './debian-packages.ts';
+import type { FetchOptions } from './fetch-options.ts';
 import type { GuestPeer } from './guest-peer.ts';
 import { SECOND_LINE_FD } from './guest-peer.ts';
 import { runInGroup } from './guest-process.ts';

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FetchOptions } from '../guests/debian-packages.ts';
+import type { FetchOptions } from '../guests/fetch-options.ts';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import { guestPrograms } from '../guests/guest-programs.ts';
 import { findQemu } from '../guests/qemu.ts';

@@ -1,7 +1,7 @@
 // The front door: everything public, nothing else.
 
 export { MemoryLostError } from './daemon/device-daemon.ts';
-export type { DeviceProfile } from './daemon/device-source.ts';
+export type { DeviceProfile } from './daemon/open-device.ts';
 export type { ServedDevice } from './daemon/served-device.ts';
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
 export { BlockDevice } from './devices/blk/block-device.ts';

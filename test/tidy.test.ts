@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { stages } from '../scripts/stages.ts';
+import { CIRCLES, circlesIn } from './tidy/circles.ts';
+import { frontDoors, unusedPassages } from './tidy/front-doors.ts';
 import { houseRules } from './tidy/house-rules.ts';
 import { exportsOf, hasHoverText } from './tidy/hover-text.ts';
 import type { Rule, SourceFile } from './tidy/source-file.ts';
@@ -24,7 +26,7 @@ const TREE = [
 const files: SourceFile[] = globSync(TREE, { cwd: root }).map((path) => ({ path, text: read(path) }));
 
 const dependencies = Object.keys(JSON.parse(read('package.json')).dependencies);
-const rules: Rule[] = [importsGoDown, packagesStayUp(dependencies), ffiStaysInTheCellar, ...houseRules];
+const rules: Rule[] = [importsGoDown, packagesStayUp(dependencies), ffiStaysInTheCellar, frontDoors, ...houseRules];
 
 for (const rule of rules) {
   suite(rule.name, () => {
@@ -46,6 +48,21 @@ for (const rule of rules) {
     });
   });
 }
+
+test('no passage beside the front doors is listed in vain', () => {
+  assert.deepEqual(unusedPassages(files), []);
+});
+
+suite('there are no circles of imports, those of types included', () => {
+  test('the rule finds what breaks it, and only that', () => {
+    for (const tree of CIRCLES.bad) assert.equal(circlesIn(tree).length, 1, JSON.stringify(tree));
+    for (const tree of CIRCLES.good) assert.deepEqual(circlesIn(tree), [], JSON.stringify(tree));
+  });
+
+  test('the tree keeps it', () => {
+    assert.deepEqual(circlesIn(files), []);
+  });
+});
 
 test('every test file belongs to a stage of npm test', () => {
   const staged = new Set(stages.flatMap(({ files: globs = [] }) => globSync(globs, { cwd: root })));

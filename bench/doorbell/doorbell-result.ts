@@ -1,4 +1,5 @@
 // bench/doorbell: what the doorbell benchmark found out. JSON as it stands.
+import assert from 'node:assert/strict';
 import type { Machine } from '../machine.ts';
 import { type Summary, summarize } from '../statistics.ts';
 import type { InterruptPath } from './interrupt-paths.ts';
@@ -134,7 +135,9 @@ export function yardstickRow({ key, name, rounds }: RingRow, cUsOfRounds: readon
 
 /** The row of a path with a listener; every result has all of them. */
 export function rowOf({ rings }: DoorbellResult, key: string, listener: ListenerKind): RingRow {
-  return rings.find((row) => row.key === key && row.listener === listener) as RingRow;
+  const found = rings.find((row) => row.key === key && row.listener === listener);
+  assert(found !== undefined, `no row of ${key} with ${listener}`);
+  return found;
 }
 
 /** How many times cheaper the ioeventfd is than leaving the guest, on one bus, with nobody listening. */

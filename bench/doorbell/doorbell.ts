@@ -1,6 +1,6 @@
 // bench/doorbell: what a ring costs on each way between guest and host, round by round in turn.
 import { readFileSync } from 'node:fs';
-import { Kvm } from '../../src/kvm/kvm.ts';
+import { Kvm } from '../../src/kvm/index.ts';
 import { thisMachine } from '../machine.ts';
 import { keepProcessOn } from '../placement.ts';
 import { disturbanceBetween, type ProcessorSample, sampleProcessors } from '../processor-use.ts';

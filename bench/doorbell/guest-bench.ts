@@ -1,5 +1,5 @@
 // bench/doorbell: one path of the benchmark with its guest: how often it rings in a round, and what each round gave.
-import type { Kvm } from '../../src/kvm/kvm.ts';
+import type { Kvm } from '../../src/kvm/index.ts';
 import { installHandlers } from '../../src/testing/interrupt-payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
 import type { RingRound } from './doorbell-result.ts';

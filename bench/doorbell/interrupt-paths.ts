@@ -1,6 +1,5 @@
 // bench/doorbell: the ways an eventfd interrupts a guest, and the circle from the guest to itself with no user space in it.
-import type { Vm } from '../../src/kvm/vm.ts';
-import type { EventFd } from '../../src/sys/event-fd.ts';
+import type { EventFd, Vm } from '../../src/kvm/index.ts';
 import { addHandlers, COUNTS, MESSAGE, PIC_GSI, setUpInterrupts } from '../../src/testing/interrupt-payload.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { PORTS } from './ring-paths.ts';

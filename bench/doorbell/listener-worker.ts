@@ -1,8 +1,8 @@
 // bench/doorbell: the thread that listens: asleep in epoll, or reading the eventfd over and over.
 import { workerData } from 'node:worker_threads';
 import { type LinkEnd, receiveOn } from '../../src/daemon/thread-link.ts';
+import { EventFd } from '../../src/kvm/index.ts';
 import { pinThread, threadCpuNs } from '../../src/sys/cpu.ts';
-import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 
 /** How a doorbell is listened to. */

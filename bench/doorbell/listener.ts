@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { LinkSender } from '../../src/daemon/thread-link.ts';
-import { EventFd } from '../../src/sys/event-fd.ts';
+import { EventFd } from '../../src/kvm/index.ts';
 import { moduleBeside, startThread } from '../../src/sys/thread.ts';
 import type { Heard, ListenerCall, ListenerKind, ListenerSetup } from './listener-worker.ts';
 

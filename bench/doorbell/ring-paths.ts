@@ -1,6 +1,5 @@
 // bench/doorbell: the ways a guest can ring, and what was measured of them in 2009.
-import type { Doorbell, IoEventFds } from '../../src/kvm/ioeventfd.ts';
-import type { EventFd } from '../../src/sys/event-fd.ts';
+import type { Doorbell, EventFd, IoEventFds } from '../../src/kvm/index.ts';
 import { Payload } from '../../src/testing/payload.ts';
 
 /** Ports that the guest tells with where it is; the handler does nothing else for them. */

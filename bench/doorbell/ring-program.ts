@@ -1,10 +1,7 @@
 // bench/doorbell: the exit loop: user space as it stands between a guest that rings and an eventfd. Runs on the vCPU's thread.
 import type { MessagePort } from 'node:worker_threads';
-import { KVM_EXIT_IO, KVM_EXIT_MMIO } from '../../src/kvm/constants.ts';
-import type { Vcpu } from '../../src/kvm/vcpu.ts';
-import type { VcpuHandler } from '../../src/kvm/vcpu-thread.ts';
+import { EventFd, KVM_EXIT_IO, KVM_EXIT_MMIO, type Vcpu, type VcpuHandler } from '../../src/kvm/index.ts';
 import { involuntarySwitches, threadCpuNs } from '../../src/sys/cpu.ts';
-import { EventFd } from '../../src/sys/event-fd.ts';
 import { PORTS } from './ring-paths.ts';
 
 export interface RingSetup {

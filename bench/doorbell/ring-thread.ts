@@ -1,8 +1,7 @@
 // bench/doorbell: one guest on a thread of its own, and its eventfd; asleep but for its turns.
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { VcpuThread } from '../../src/kvm/vcpu-thread.ts';
-import { EventFd } from '../../src/sys/event-fd.ts';
+import { EventFd, VcpuThread } from '../../src/kvm/index.ts';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import type { PayloadGuest } from '../../src/testing/payload-guest.ts';
 import type { RingRun, RingSetup } from './ring-program.ts';

@@ -6,7 +6,7 @@ import { Mapping } from '../../src/sys/mapping.ts';
 import { DriverRing } from '../load/driver-ring.ts';
 import { RequestSlots } from '../load/request-slots.ts';
 import { GUEST_BASE, memoryBytesOf, planOnlyQueue } from '../threads/ring-memory.ts';
-import { StopWord } from '../threads/stop-word.ts';
+import { StopWord } from '../threads/shared-queue.ts';
 import { HandedWorker } from './handed-worker.ts';
 import { ParsingDispatcher } from './parsing-dispatcher.ts';
 import { RequestQueue } from './request-queue.ts';

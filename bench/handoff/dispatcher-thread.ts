@@ -1,12 +1,11 @@
 // bench/handoff: the dispatcher's thread. In the design without one it sleeps through the round.
 import { workerData } from 'node:worker_threads';
-import { reopenStore } from '../../src/stores/open-store.ts';
+import { reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { type Doorbell, openDoorbell } from '../threads/doorbell.ts';
-import { serveJobs } from '../threads/serve-jobs.ts';
-import { StopWord } from '../threads/stop-word.ts';
-import { threadSeconds } from '../threads/thread-seconds.ts';
+import { serveJobs, threadSeconds } from '../threads/serve-jobs.ts';
+import { StopWord } from '../threads/shared-queue.ts';
 import type { HandoffCounts, HandoffJob, HandoffSetup } from './handoff-job.ts';
 import { ParsingDispatcher } from './parsing-dispatcher.ts';
 import { RequestQueue } from './request-queue.ts';

@@ -1,13 +1,13 @@
-// bench/handoff: the old design's worker: takes one request after the other from the locked queue, two lock pairs for each.
+// bench/handoff: another design on purpose: the old worker takes one request after the other from the locked queue, two locks each.
 
-import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
+import type { BlockStore } from '../../src/index.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { SplitNotification } from '../../src/virtio/split/split-notification.ts';
 import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { areasOf, ringFeatures } from '../threads/ring-memory.ts';
-import type { StopWord } from '../threads/stop-word.ts';
+import type { StopWord } from '../threads/shared-queue.ts';
 import type { ParsedRead, RequestQueue } from './request-queue.ts';
 
 export interface HandedWorkerParts {

@@ -1,5 +1,5 @@
 // bench/handoff: what dispatcher and worker are asked to do, and what they counted.
-import type { StoreDescription } from '../../src/stores/open-store.ts';
+import type { StoreDescription } from '../../src/index.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
@@ -10,6 +10,13 @@ import type { SharedMemory } from '../threads/shared-queue.ts';
 export const DESIGNS = ['parse', 'wake', 'none'] as const;
 export type Design = (typeof DESIGNS)[number];
 
+/** Where each thread runs. */
+export interface HandoffCpus {
+  readonly worker: number;
+  readonly driver: number;
+  readonly dispatcher: number;
+}
+
 /** For dispatcher and worker alike. */
 export interface HandoffSetup {
   readonly memory: SharedMemory;
@@ -17,6 +24,8 @@ export interface HandoffSetup {
   readonly kickFd: number;
   readonly callFd: number;
   readonly stop: SharedArrayBuffer;
+  /** An eventfd, signalled with `stop`. */
+  readonly stopFd: number;
   /** A RequestQueue of `requestsMax`. */
   readonly requests: SharedArrayBuffer;
   readonly requestsMax: number;

@@ -6,8 +6,7 @@ import { type Disturbance, type Foreign, foreignOver } from '../processor-use.ts
 import { type Summary, summarize } from '../statistics.ts';
 import type { DriverResult } from '../threads/driver-job.ts';
 import type { HandoffLoad, PublishedHandoff } from './handoff-cases.ts';
-import type { Design, HandoffCounts } from './handoff-job.ts';
-import type { HandoffCpus } from './handoff-stage.ts';
+import type { Design, HandoffCounts, HandoffCpus } from './handoff-job.ts';
 
 export interface HandoffRound {
   readonly requests: number;

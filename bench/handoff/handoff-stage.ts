@@ -1,5 +1,6 @@
 // bench/handoff: driver, dispatcher and worker on threads of their own, and all they share; one round of one design at a time.
 
+import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
@@ -9,19 +10,13 @@ import type { DriverJob, DriverResult, DriverSetup } from '../threads/driver-job
 import { memoryBytesOf, planOnlyQueue } from '../threads/ring-memory.ts';
 import { SharedQueue } from '../threads/shared-queue.ts';
 import { HANDOFF_LOADS, type HandoffLoad } from './handoff-cases.ts';
-import type { Design, HandoffCounts, HandoffJob, HandoffSetup } from './handoff-job.ts';
+import type { Design, HandoffCounts, HandoffCpus, HandoffJob, HandoffSetup } from './handoff-job.ts';
 import { type HandoffMeasurement, handoffMeasurement } from './handoff-result.ts';
 import { RequestQueue } from './request-queue.ts';
 
 const DISPATCHER = moduleBeside('./dispatcher-thread', import.meta.url);
 const WORKER = moduleBeside('./worker-thread', import.meta.url);
 const DRIVER = moduleBeside('../threads/driver-thread', import.meta.url);
-
-export interface HandoffCpus {
-  readonly worker: number;
-  readonly driver: number;
-  readonly dispatcher: number;
-}
 
 /** A round ends with whichever comes first. */
 export interface RoundBounds {
@@ -62,6 +57,7 @@ export class HandoffStage implements AsyncDisposable {
       store: store.description,
       kickFd: queue.kick.fd,
       stop: queue.stop.shared,
+      stopFd: queue.stopEvent.fd,
       requests: shared,
       requestsMax,
     };
@@ -77,7 +73,8 @@ export class HandoffStage implements AsyncDisposable {
   /** One measurement. Throws what a thread threw. */
   async round(load: HandoffLoad, design: Design, bounds: RoundBounds): Promise<HandoffMeasurement> {
     const { plans, queue, requests, worker, dispatcher, driver, cpus, diskBytes } = this.#parts;
-    const plan = plans.get(load) as QueuePlan;
+    const plan = plans.get(load);
+    assert(plan !== undefined, `no queue is planned for ${load.name}`);
     queue.renew(plan);
     requests.clear();
     const common = { plan, eventIdx: true };
@@ -109,8 +106,9 @@ export class HandoffStage implements AsyncDisposable {
 }
 
 /** Whoever waits finds the stop word set: for the kick, or for the monitor. */
-function stopServing({ stop, kick }: SharedQueue, { monitor }: RequestQueue): void {
+function stopServing({ stop, stopEvent, kick }: SharedQueue, { monitor }: RequestQueue): void {
   stop.set(true);
+  stopEvent.signal();
   kick.signal();
   monitor.lock();
   monitor.signal();

@@ -3,9 +3,9 @@ import { inTurns } from '../in-turns.ts';
 import { thisMachine } from '../machine.ts';
 import { BenchStore } from '../threads/bench-store.ts';
 import { DESIGN_NAMES, HANDOFF_LOADS, type HandoffLoad } from './handoff-cases.ts';
-import { DESIGNS, type Design } from './handoff-job.ts';
+import { DESIGNS, type Design, type HandoffCpus } from './handoff-job.ts';
 import { designResult, type HandoffMeasurement, type HandoffResult } from './handoff-result.ts';
-import { type HandoffCpus, HandoffStage, type RoundBounds } from './handoff-stage.ts';
+import { HandoffStage, type RoundBounds } from './handoff-stage.ts';
 
 export interface HandoffOptions {
   readonly rounds: number;

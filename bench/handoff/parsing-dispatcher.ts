@@ -1,4 +1,4 @@
-// bench/handoff: the old design's dispatcher: follows every chain itself and hands plain requests over, a batch under one lock.
+// bench/handoff: another design on purpose: the old dispatcher follows every chain, and hands plain requests over in batches.
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES, VIRTIO_BLK_T_IN } from '../../src/devices/blk/spec.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
@@ -8,7 +8,7 @@ import { SplitRing } from '../../src/virtio/split/split-ring.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
 import { areasOf, guestMemoryOf, ringFeatures } from '../threads/ring-memory.ts';
-import type { StopWord } from '../threads/stop-word.ts';
+import type { StopWord } from '../threads/shared-queue.ts';
 import type { ParsedRead, RequestQueue } from './request-queue.ts';
 
 export interface ParsingDispatcherParts {

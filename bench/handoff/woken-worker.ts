@@ -1,8 +1,38 @@
-// bench/handoff: a worker that owns the ring, and is woken by a dispatcher that has the kick and never looks at the ring.
+// bench/handoff: another design on purpose: a worker owns the ring; a dispatcher has the kick, wakes it and never looks at the ring.
+import type { VirtioDevice } from '../../src/index.ts';
+import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
+import type { AreaBytes, QueueOptions, RunnableQueue } from '../../src/virtio/ring-format.ts';
+import { splitFormat } from '../../src/virtio/split/split-format.ts';
 import type { Doorbell } from '../threads/doorbell.ts';
-import type { OwnedQueue } from '../threads/owned-queue.ts';
-import type { StopWord } from '../threads/stop-word.ts';
+import type { StopWord } from '../threads/shared-queue.ts';
 import type { Monitor } from './monitor.ts';
+
+/** A queue and its device on a thread that has nothing else to do: driven until nothing is left. */
+export class OwnedQueue {
+  readonly queue: RunnableQueue;
+  readonly #device: VirtioDevice;
+  #isTurnOver = false;
+
+  constructor(
+    device: VirtioDevice,
+    { size, areas, memory }: { readonly size: number; readonly areas: AreaBytes; readonly memory: GuestMemory },
+    options: Omit<QueueOptions, 'again'>,
+  ) {
+    const again = (): void => {
+      this.#isTurnOver = true;
+    };
+    this.#device = device;
+    this.queue = splitFormat.open(size, areas, memory, { ...options, again });
+  }
+
+  /** Serves until the ring is empty and asks for kicks. */
+  serve(): void {
+    do {
+      this.#isTurnOver = false;
+      this.#device.process(0, this.queue);
+    } while (this.#isTurnOver);
+  }
+}
 
 /** The dispatcher: passes each kick on. Gives how often it woke up. */
 export function passKicksOn(doorbell: Doorbell, monitor: Monitor, stop: StopWord): number {

@@ -1,22 +1,18 @@
-// bench/handoff: the worker's thread, in each of the three designs.
+// bench/handoff: the worker's thread, in each of the three designs: two others, and the product's own.
 import { workerData } from 'node:worker_threads';
-import { BlockDevice } from '../../src/devices/blk/block-device.ts';
-import type { BlockStore } from '../../src/devices/blk/block-store.ts';
-import { reopenStore } from '../../src/stores/open-store.ts';
+import { BlockDevice, type BlockStore, reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
+import { EventLoop } from '../../src/sys/event-loop.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
-import { DeviceLoop } from '../threads/device-loop.ts';
-import { openDoorbell } from '../threads/doorbell.ts';
-import { OwnedQueue } from '../threads/owned-queue.ts';
 import { areasOf, guestMemoryOf, ringFeatures } from '../threads/ring-memory.ts';
-import { serveJobs } from '../threads/serve-jobs.ts';
-import { StopWord } from '../threads/stop-word.ts';
-import { threadSeconds } from '../threads/thread-seconds.ts';
+import { serveJobs, threadSeconds } from '../threads/serve-jobs.ts';
+import { runUntilStopped, SleepCounter, startQueue } from '../threads/served-queue.ts';
+import { StopWord } from '../threads/shared-queue.ts';
 import { HandedWorker } from './handed-worker.ts';
-import type { HandoffCounts, HandoffJob, HandoffSetup } from './handoff-job.ts';
+import type { Design, HandoffCounts, HandoffJob, HandoffSetup } from './handoff-job.ts';
 import { RequestQueue } from './request-queue.ts';
-import { serveWhenWoken } from './woken-worker.ts';
+import { OwnedQueue, serveWhenWoken } from './woken-worker.ts';
 
 const setup = workerData as HandoffSetup;
 const memory = Mapping.ofFile(setup.memory.fd, setup.memory.sizeBytes);
@@ -28,11 +24,11 @@ const disk = reopenStore(setup.store);
 const store: BlockStore = { sizeBytes: disk.sizeBytes, read: (offset, into) => disk.read(offset, into) };
 const device = new BlockDevice(store);
 
-serveJobs<HandoffJob>((job, ready): HandoffCounts => {
+serveJobs<HandoffJob>(async (job, ready): Promise<HandoffCounts> => {
   pinThread(0, job.cpu);
   const startSeconds = threadSeconds();
   const switches = involuntarySwitches();
-  const counts = job.design === 'parse' ? serveHanded(job, ready) : serveOwned(job, ready);
+  const counts = await serveAs[job.design](job, ready);
   return {
     ...counts,
     cpuSeconds: threadSeconds() - startSeconds,
@@ -41,27 +37,29 @@ serveJobs<HandoffJob>((job, ready): HandoffCounts => {
 });
 
 type Served = Pick<HandoffCounts, 'requests' | 'wakeUps'>;
+type Serve = (job: HandoffJob, ready: () => void) => Served | Promise<Served>;
 
-function serveHanded({ plan, eventIdx }: HandoffJob, ready: () => void): Served {
-  const worker = new HandedWorker({ memory, plan, eventIdx, requests, store, call: () => call.signal() });
-  ready();
-  worker.run(stop);
-  return { requests: worker.requests, wakeUps: worker.wakeUps };
-}
-
-function serveOwned({ design, plan, eventIdx }: HandoffJob, ready: () => void): Served {
-  const ring = { size: plan.size, areas: areasOf(memory, plan), memory: guestMemoryOf(memory) };
-  const options = { features: ringFeatures(eventIdx), notify: () => call.signal() };
-  const owned = new OwnedQueue(device, ring, options);
-  const { counters } = owned.queue;
-  if (design === 'wake') {
+const serveAs: { readonly [design in Design]: Serve } = {
+  parse({ plan, eventIdx }, ready) {
+    const worker = new HandedWorker({ memory, plan, eventIdx, requests, store, call: () => call.signal() });
+    ready();
+    worker.run(stop);
+    return { requests: worker.requests, wakeUps: worker.wakeUps };
+  },
+  wake({ plan, eventIdx }, ready) {
+    const ring = { size: plan.size, areas: areasOf(memory, plan), memory: guestMemoryOf(memory) };
+    const owned = new OwnedQueue(device, ring, { features: ringFeatures(eventIdx), notify: () => call.signal() });
     ready();
     const wakeUps = serveWhenWoken(owned, requests.monitor, stop);
-    return { requests: counters.requests, wakeUps };
-  }
-  using doorbell = openDoorbell('eventfd', setup.kickFd);
-  const loop = new DeviceLoop({ owned, doorbell, policy: undefined, stop, forgetful: false });
-  ready();
-  loop.run();
-  return { requests: counters.requests, wakeUps: loop.wakeUps };
-}
+    return { requests: owned.queue.counters.requests, wakeUps };
+  },
+  async none({ plan, eventIdx }, ready) {
+    const sleeps = new SleepCounter(undefined);
+    using loop = new EventLoop(sleeps);
+    const { kickFd, stopFd } = setup;
+    const counters = startQueue(loop, { device, memory, plan, eventIdx, kickFd, call: () => call.signal() });
+    ready();
+    await runUntilStopped(loop, stopFd);
+    return { requests: counters.requests, wakeUps: sleeps.wakeUps };
+  },
+};

@@ -5,7 +5,6 @@ import { EventFd } from '../../src/sys/event-fd.ts';
 import { TimerFd } from '../../src/sys/timer-fd.ts';
 import type { DriverRing } from './driver-ring.ts';
 import type { Wait } from './load-spec.ts';
-import type { PacedCompletions } from './paced-loop.ts';
 
 const STALL_MS = 5000;
 const LOOKS_BEFORE_CLOCK = 4096;
@@ -24,6 +23,12 @@ export interface Completions {
   /** Notifications by the device since `resetCalls`. Asleep, those that came together count as one. */
   readonly calls: number;
   resetCalls(): void;
+}
+
+/** Completions that may be waited for no longer than to a certain moment. */
+export interface PacedCompletions extends Completions {
+  /** As `next`; 0 when `performance.now()` says `untilMs` before anything was used. */
+  nextBefore(untilMs: number): number;
 }
 
 export class CompletionWait implements PacedCompletions, Disposable {

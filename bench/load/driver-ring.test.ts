@@ -16,6 +16,8 @@ function queuePair(eventIdx: boolean): {
   ring: DriverRing;
   slots: RequestSlots;
   device: RunnableQueue;
+  /** Serves all that is available. */
+  serve: () => void;
   calls: () => number;
 } {
   const plan = planQueue(0, { depth: 4, blockBytes: 512, segmentBytesMax: 512 });
@@ -28,13 +30,23 @@ function queuePair(eventIdx: boolean): {
     deviceArea: part(plan.deviceArea, 6 + 8 * size),
   };
   let calls = 0;
+  let isTurnOver = false;
   const device = splitFormat.open(size, areas, new GuestMemory([{ guestAddress: GUEST_BASE, bytes }]), {
     features: VIRTIO_F_VERSION_1 | (eventIdx ? VIRTIO_F_EVENT_IDX : 0n),
     notify: () => calls++,
-    again: () => {},
+    again: () => {
+      isTurnOver = true;
+    },
   });
+  // A drain ends early where the machine is busy.
+  const serve = (): void => {
+    do {
+      isTurnOver = false;
+      device.drain((chain, queue) => queue.markUsed(chain, chain.writable.totalBytes));
+    } while (isTurnOver);
+  };
   const ring = new DriverRing(bytes, plan, eventIdx);
-  return { ring, slots: new RequestSlots(bytes, plan, GUEST_BASE), device, calls: () => calls };
+  return { ring, slots: new RequestSlots(bytes, plan, GUEST_BASE), device, serve, calls: () => calls };
 }
 
 test('§2.7.7.2 an event is passed exactly when it lies in the step, also where the index wraps', () => {
@@ -57,14 +69,14 @@ for (const eventIdx of [true, false]) {
   const how = eventIdx ? 'with' : 'without';
 
   test(`${how} EVENT_IDX every request comes back once, over two rounds of the 16-bit index`, () => {
-    const { ring, slots, device, calls } = queuePair(eventIdx);
+    const { ring, slots, serve, calls } = queuePair(eventIdx);
     const idle = [0, 1, 2, 3];
     ring.suppress();
     for (let done = 0; done < 2 * 65536 + 10; ) {
       const batch = 1 + (done % 4);
       for (let i = 0; i < batch; i++) ring.push(slots.heads[idle.shift() as number] as number);
       ring.publish();
-      device.drain((chain, queue) => queue.markUsed(chain, chain.writable.totalBytes));
+      serve();
       assert.equal(ring.completed(), batch);
       for (let i = 0; i < batch; i++) {
         idle.push(slots.slotOf[ring.usedId(i)] as number);
@@ -80,34 +92,34 @@ for (const eventIdx of [true, false]) {
   });
 
   test(`${how} EVENT_IDX the device is notified only while it asks for it`, () => {
-    const { ring, slots, device } = queuePair(eventIdx);
+    const { ring, slots, device, serve } = queuePair(eventIdx);
     ring.push(slots.heads[0] as number);
     assert.ok(ring.publish());
     assert.ok(!ring.publish(), 'nothing new was made available');
     device.suppress();
-    device.drain((chain, queue) => queue.markUsed(chain, 513));
+    serve();
     ring.push(slots.heads[1] as number);
     assert.ok(!ring.publish());
     assert.ok(device.rearm(), 'the device is told of what came while it did not ask');
-    device.drain((chain, queue) => queue.markUsed(chain, 513));
+    serve();
     ring.push(slots.heads[2] as number);
     assert.ok(ring.publish());
   });
 
   test(`${how} EVENT_IDX rearming tells of what was used meanwhile, and asks for the next`, () => {
-    const { ring, slots, device, calls } = queuePair(eventIdx);
-    const serve = (head: number): void => {
+    const { ring, slots, serve, calls } = queuePair(eventIdx);
+    const use = (head: number): void => {
       ring.push(slots.heads[head] as number);
       ring.publish();
-      device.drain((chain, queue) => queue.markUsed(chain, 513));
+      serve();
     };
     ring.suppress();
-    serve(0);
+    use(0);
     const before = calls();
     assert.equal(ring.rearm(), 1);
     ring.take(1);
     assert.equal(ring.rearm(), 0);
-    serve(1);
+    use(1);
     assert.equal(calls(), before + 1);
   });
 }

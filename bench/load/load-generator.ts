@@ -16,8 +16,7 @@ import { createMemfd } from '../../src/sys/memfd.ts';
 import { moduleBeside, startThread } from '../../src/sys/thread.ts';
 import { VhostUserFrontEnd } from '../../src/transports/vhost-user/front-end/blocking.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts';
-import type { LoadJob, LoadMessage } from './load-job.ts';
-import type { LoadSpec, QueueResult } from './load-spec.ts';
+import type { LoadJob, LoadMessage, LoadSpec, QueueResult } from './load-spec.ts';
 import { planQueue, type QueuePlan } from './queue-plan.ts';
 
 export interface LoadTarget {

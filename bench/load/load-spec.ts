@@ -1,5 +1,6 @@
 // bench/load: what a load is, and what running it gives.
 import type { RecordableHistogram } from 'node:perf_hooks';
+import type { QueuePlan } from './queue-plan.ts';
 
 export const OPERATIONS = ['randread', 'read', 'randwrite', 'write', 'mixed', 'verify'] as const;
 export type Operation = (typeof OPERATIONS)[number];
@@ -75,3 +76,21 @@ export function newErrors(): LoadErrors {
 export function countErrors(errors: LoadErrors): number {
   return errors.status + errors.id + errors.length + errors.data + errors.stall;
 }
+
+/** Everything a queue's thread needs. The descriptors are of this process and outlive the thread. */
+export interface LoadJob {
+  readonly spec: LoadSpec;
+  readonly plan: QueuePlan;
+  readonly queue: number;
+  readonly capacityBytes: number;
+  readonly memoryFd: number;
+  readonly memoryBytes: number;
+  readonly guestBase: number;
+  readonly kickFd: number;
+  readonly callFd: number;
+  readonly eventIdx: boolean;
+  readonly cpu: number | undefined;
+}
+
+/** `measuring` when the warm-up is over; then `done`, or an `error` event of the worker. */
+export type LoadMessage = { readonly kind: 'measuring' } | { readonly kind: 'done'; readonly result: QueueResult };

@@ -1,16 +1,10 @@
 // bench/load: makes requests when they are due, so many a second, and sleeps in between, as a guest with little to do would.
 import { createHistogram } from 'node:perf_hooks';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
-import type { Completions } from './completion-wait.ts';
+import type { PacedCompletions } from './completion-wait.ts';
 import type { LoadParts } from './load-loop.ts';
 import { type LoadErrors, newErrors } from './load-spec.ts';
 import { NO_SLOT } from './request-slots.ts';
-
-/** Completions that may be waited for no longer than to a certain moment. */
-export interface PacedCompletions extends Completions {
-  /** As `next`; 0 when `performance.now()` says `untilMs` before anything was used. */
-  nextBefore(untilMs: number): number;
-}
 
 export interface PacedParts extends LoadParts {
   readonly wait: PacedCompletions;

@@ -1,6 +1,6 @@
 // bench/notify: what the device thread is asked to do, and what it counted.
 import type { PollMode } from '../../src/daemon/poll-mode.ts';
-import type { StoreDescription } from '../../src/stores/open-store.ts';
+import type { StoreDescription } from '../../src/index.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { DoorbellKind } from '../threads/doorbell.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
@@ -11,6 +11,8 @@ export interface DeviceSetup {
   readonly kickFd: number;
   readonly callFd: number;
   readonly stop: SharedArrayBuffer;
+  /** An eventfd, signalled with `stop`. */
+  readonly stopFd: number;
 }
 
 export interface DeviceJob {

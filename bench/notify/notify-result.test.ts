@@ -6,8 +6,9 @@ import { stripVTControlCharacters } from 'node:util';
 import { newErrors } from '../load/load-spec.ts';
 import type { DriverResult } from '../threads/driver-job.ts';
 import { LOADS, type NotifyLoad, type NotifyVariant, VARIANTS } from './notify-cases.ts';
+import { compare } from './notify-comparison.ts';
 import { notifyPage } from './notify-page.ts';
-import { compare, type NotifyResult, type NotifyRound, notifyRound, variantResult } from './notify-result.ts';
+import { type NotifyResult, type NotifyRound, notifyRound, variantResult } from './notify-result.ts';
 import { formatNotifyBench } from './notify-table.ts';
 
 const [IOPS, , LATENCY] = LOADS as [NotifyLoad, NotifyLoad, NotifyLoad];

@@ -5,8 +5,7 @@ import { type Disturbance, type Foreign, foreignOver } from '../processor-use.ts
 import { type Summary, summarize } from '../statistics.ts';
 import type { DriverResult } from '../threads/driver-job.ts';
 import type { DeviceCounts } from './device-job.ts';
-import { gain, type Metric, type NotifyLoad, type NotifyVariant, POLLS, type Poll, PUBLISHED } from './notify-cases.ts';
-import { remarkOn } from './notify-remarks.ts';
+import { type Metric, type NotifyLoad, type NotifyVariant, type Poll, PUBLISHED } from './notify-cases.ts';
 
 export interface NotifyRound {
   readonly requests: number;
@@ -127,23 +126,4 @@ export function variantResult(load: NotifyLoad, variant: NotifyVariant, rounds: 
     lostKicks: rounds.reduce((sum, { lostKicks }) => sum + lostKicks, 0),
     errors: rounds.reduce((sum, { errors }) => sum + countErrors(errors), 0),
   };
-}
-
-/** Rounds were run in turns: each is compared with its neighbour in time, not with the mean of all. */
-export function compare(load: NotifyLoad, variants: readonly VariantResult[]): Comparison[] {
-  const { metric } = load;
-  const honest = variants.filter(({ forgetful }) => !forgetful);
-  return POLLS.flatMap((poll) => {
-    const [signal, eventfd] = (['signal', 'eventfd'] as const).map((doorbell) =>
-      honest.find((variant) => variant.poll === poll && variant.doorbell === doorbell),
-    );
-    if (signal === undefined || eventfd === undefined) return [];
-    const gains = signal.rounds.map((round, i) =>
-      gain(metric, judgedValue(metric, round), judgedValue(metric, eventfd.rounds[i] as NotifyRound)),
-    );
-    const published = PUBLISHED[metric][poll];
-    const publishedGain = published && gain(metric, published.signal, published.eventfd);
-    const row = { poll, gain: summarize(gains), publishedGain };
-    return { ...row, remark: remarkOn({ ...row, load, signal, eventfd }) };
-  });
 }

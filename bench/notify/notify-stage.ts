@@ -1,11 +1,12 @@
 // bench/notify: driver and device on threads of their own, and all they share; one round of one variant at a time.
 
+import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import { disturbanceBetween, sampleProcessors } from '../processor-use.ts';
 import type { BenchStore } from '../threads/bench-store.ts';
 import { BenchThread } from '../threads/bench-thread.ts';
-import { DOORBELLS, ringerOf } from '../threads/doorbell.ts';
+import { ringerOf } from '../threads/doorbell.ts';
 import type { DriverJob, DriverResult, DriverSetup } from '../threads/driver-job.ts';
 import { memoryBytesOf, planOnlyQueue } from '../threads/ring-memory.ts';
 import { SharedQueue } from '../threads/shared-queue.ts';
@@ -46,6 +47,7 @@ export class NotifyStage implements AsyncDisposable {
       store: store.description,
       kickFd: queue.kick.fd,
       stop: queue.stop.shared,
+      stopFd: queue.stopEvent.fd,
     };
     const device = resources.use(
       await BenchThread.start<DeviceJob, DeviceCounts>(DEVICE, setup, (thread) => stopDevice(queue, thread)),
@@ -59,7 +61,8 @@ export class NotifyStage implements AsyncDisposable {
   async round(load: NotifyLoad, placement: Placement, variant: NotifyVariant, seconds: number): Promise<NotifyRound> {
     const { queue, device, driver, plans, diskBytes, fixedPollUs } = this.#parts;
     const { doorbell, forgetful } = variant;
-    const plan = plans.get(load) as QueuePlan;
+    const plan = plans.get(load);
+    assert(plan !== undefined, `no queue is planned for ${load.name}`);
     queue.renew(plan);
     const common = { plan, eventIdx: true };
     const poll = pollMode(variant.poll, fixedPollUs);
@@ -90,8 +93,9 @@ export class NotifyStage implements AsyncDisposable {
   }
 }
 
-/** Whichever way it waits. What rings in vain is taken by the next round, as one wake-up for nothing. */
-function stopDevice({ stop, kick }: SharedQueue, thread: number): void {
+/** Whichever way it waits. A signal in vain is taken by the next round, as one wake-up for nothing. */
+function stopDevice({ stop, stopEvent, kick }: SharedQueue, thread: number): void {
   stop.set(true);
-  for (const kind of DOORBELLS) ringerOf({ kind, fd: kick.fd, thread }).signal();
+  stopEvent.signal();
+  ringerOf({ kind: 'signal', fd: kick.fd, thread }).signal();
 }

@@ -3,7 +3,8 @@ import { inTurns } from '../in-turns.ts';
 import { thisMachine } from '../machine.ts';
 import { BenchStore } from '../threads/bench-store.ts';
 import { LOADS, type NotifyLoad, type NotifyVariant, POLL_NAMES, VARIANTS } from './notify-cases.ts';
-import { compare, type NotifyResult, type NotifyRound, type Placement, variantResult } from './notify-result.ts';
+import { compare } from './notify-comparison.ts';
+import { type NotifyResult, type NotifyRound, type Placement, variantResult } from './notify-result.ts';
 import { NotifyStage } from './notify-stage.ts';
 
 export interface NotifyOptions {

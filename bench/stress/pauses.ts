@@ -1,5 +1,5 @@
 // bench/stress: the pauses that make two threads meet at every point: mostly none, often a few turns, now and then a real sleep.
-import type { SeededRandom } from '../../src/testing/seeded-random.ts';
+import type { SeededRandom } from '../../src/testing/index.ts';
 
 const SPIN_TURNS_MAX = 400;
 const SLEEP_MS_MAX = 0.3;

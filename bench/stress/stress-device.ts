@@ -1,10 +1,9 @@
 // bench/stress: a device that serves at once or later, a few or all, and pauses where it likes: every path by which a queue publishes.
+
+import type { DescriptorChain, DeviceQueue, VirtioDevice } from '../../src/index.ts';
 import type { EventLoop } from '../../src/sys/event-loop.ts';
 import type { PollPolicy } from '../../src/sys/pollable.ts';
-import type { SeededRandom } from '../../src/testing/seeded-random.ts';
-import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
-import type { VirtioDevice } from '../../src/virtio/device.ts';
-import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
+import type { SeededRandom } from '../../src/testing/index.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import type { QueueOptions, RunnableQueue } from '../../src/virtio/ring-format.ts';
 import { SplitQueue } from '../../src/virtio/split/split-queue.ts';

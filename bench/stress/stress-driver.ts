@@ -1,9 +1,8 @@
 // bench/stress: a driver that fills, looks, sleeps, asks to be called and asks not to, in an order that chance decides.
 import { Epoll } from '../../src/sys/epoll.ts';
 import type { EventFd } from '../../src/sys/event-fd.ts';
-import type { DriverBuffer, DriverQueue } from '../../src/testing/driver-queue.ts';
-import type { SeededRandom } from '../../src/testing/seeded-random.ts';
-import type { StopWord } from '../threads/stop-word.ts';
+import type { DriverBuffer, DriverQueue, SeededRandom } from '../../src/testing/index.ts';
+import type { StopWord } from '../threads/shared-queue.ts';
 import { Pauses } from './pauses.ts';
 import type { SideWords } from './side-words.ts';
 

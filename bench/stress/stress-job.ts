@@ -1,5 +1,5 @@
 // bench/stress: what both threads are told.
-import type { RingAreas } from '../../src/virtio/ring-format.ts';
+import type { RingAreas } from '../../src/testing/index.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
 /** A side that is made to forget what it must do: the detector has to find it out. */

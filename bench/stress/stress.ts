@@ -1,5 +1,5 @@
 // bench/stress: drives the real ring between two threads, in many ways, and sees to it that no notification is ever lost.
-import { SeededRandom } from '../../src/testing/seeded-random.ts';
+import { SeededRandom } from '../../src/testing/index.ts';
 import { chooseProcessors } from '../placement.ts';
 import type { Mutation } from './stress-job.ts';
 import { type EpisodeCounts, type Stall, StressedQueue } from './stressed-queue.ts';

@@ -1,6 +1,5 @@
 // bench/threads: the disk behind a measurement in this process: in memory, every block of it written; each thread opens it again.
-import type { BlockStore } from '../../src/devices/blk/block-store.ts';
-import { openStore, type StoreDescription } from '../../src/stores/open-store.ts';
+import { type BlockStore, openStore, type StoreDescription } from '../../src/index.ts';
 import { BenchDisk } from '../bench-disk.ts';
 
 export class BenchStore implements Disposable {

@@ -12,8 +12,7 @@ import { ringerOf } from './doorbell.ts';
 import type { DriverJob, DriverResult, DriverSetup } from './driver-job.ts';
 import { NudgingWait } from './nudging-wait.ts';
 import { GUEST_BASE } from './ring-memory.ts';
-import { serveJobs } from './serve-jobs.ts';
-import { threadSeconds } from './thread-seconds.ts';
+import { serveJobs, threadSeconds } from './serve-jobs.ts';
 
 const { memory: shared, callFd } = workerData as DriverSetup;
 const memory = Mapping.ofFile(shared.fd, shared.sizeBytes);

@@ -1,4 +1,4 @@
-// bench/threads: the life of a thread that does one job after the other.
+// bench/threads: the life of a thread that does one job after the other, and its processor time.
 import { parentPort } from 'node:worker_threads';
 import { threadId } from '../../src/sys/thread-signal.ts';
 import type { FromBenchThread } from './bench-thread.ts';
@@ -10,4 +10,10 @@ export function serveJobs<Job>(work: (job: Job, ready: () => void) => unknown): 
     tell({ type: 'done', result: await work(job, () => tell({ type: 'ready' })) });
   });
   tell({ type: 'up', thread: threadId() });
+}
+
+/** Processor time of the thread that asks. Exact, unlike the ticks of /proc. getrusage(2), RUSAGE_THREAD. */
+export function threadSeconds(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1e6;
 }

@@ -4,12 +4,31 @@ import { closeFd } from '../../src/sys/libc.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
-import { StopWord } from './stop-word.ts';
 
 /** What each thread maps for itself. */
 export interface SharedMemory {
   readonly fd: number;
   readonly sizeBytes: number;
+}
+
+/** A shared word that tells a thread to end its job; whatever sets it wakes the thread by other means. */
+export class StopWord {
+  /** What another thread passes to the constructor to share the word. */
+  readonly shared: SharedArrayBuffer;
+  readonly #word: Int32Array;
+
+  constructor(shared = new SharedArrayBuffer(4)) {
+    this.shared = shared;
+    this.#word = new Int32Array(shared);
+  }
+
+  get isSet(): boolean {
+    return Atomics.load(this.#word, 0) !== 0;
+  }
+
+  set(stop: boolean): void {
+    Atomics.store(this.#word, 0, stop ? 1 : 0);
+  }
 }
 
 export class SharedQueue implements Disposable {
@@ -18,6 +37,8 @@ export class SharedQueue implements Disposable {
   readonly kick: EventFd;
   readonly call: EventFd;
   readonly stop = new StopWord();
+  /** Signalled with `stop`, for a thread that sleeps in an event loop. */
+  readonly stopEvent: EventFd;
   readonly #resources: DisposableStack;
 
   /** Throws SystemError. */
@@ -28,6 +49,7 @@ export class SharedQueue implements Disposable {
     this.mapping = resources.use(Mapping.ofFile(this.memory.fd, sizeBytes));
     this.kick = resources.use(EventFd.create());
     this.call = resources.use(EventFd.create());
+    this.stopEvent = resources.use(EventFd.create());
     this.#resources = resources.move();
   }
 
@@ -35,6 +57,7 @@ export class SharedQueue implements Disposable {
   renew(plan: QueuePlan): void {
     this.mapping.bytes.fill(0, 0, plan.data);
     this.stop.set(false);
+    this.stopEvent.clear();
   }
 
   [Symbol.dispose](): void {

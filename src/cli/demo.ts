@@ -1,4 +1,5 @@
 // Upper floor: `belfry demo`: the main job on whatever this machine has, in seconds; on a disk of its own or on yours.
+
 import { createInterface } from 'node:readline/promises';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';

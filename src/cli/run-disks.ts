@@ -1,15 +1,14 @@
 // Upper floor: opens the disks of `belfry run` and puts them into its machine, in the order of the command line.
-
 import { isModule, loadStore } from '../daemon/load-module.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
 import type { Machine } from '../vmm/machine.ts';
-import { addStoreDisk, type DiskSurroundings } from '../vmm/machine-disks.ts';
+import { addStoreDisk, type DiskSurroundings } from '../vmm/store-disk.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
-import type { DiskFlags, DiskWord } from './disk-words.ts';
+import type { DiskFlags, DiskWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Gives the disk that can be handed over, if there is one. */
@@ -19,22 +18,22 @@ export async function addDisks(
   machine: Machine,
   log: (line: string) => void,
 ): Promise<HandOver | undefined> {
-  const lent = handOver === undefined ? undefined : lendable(words);
-  let lending: HandOver | undefined;
-  const surroundings = { machine, slots: await virtioSlots(machine, transport), log };
+  const movable = handOver === undefined ? undefined : firstMovable(words);
+  let moving: HandOver | undefined;
+  const surroundings = { machine, slots: virtioSlots(machine, transport), log };
   for (const word of words) {
     if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
-    else if (word === lent) lending = await addLent(word.spec, handOver as string, surroundings);
+    else if (word === movable) moving = await addMovable(word.spec, handOver as string, surroundings);
     else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
   }
-  return lending;
+  return moving;
 }
 
 async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
   surroundings: DiskSurroundings,
 ): Promise<void> {
-  const { addVhostUserDisk } = await import('../vmm/back-end-disk.ts');
+  const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {
     await addVhostUserDisk(where, surroundings);
   } catch (error) {
@@ -44,7 +43,7 @@ async function addBackEnd(
   }
 }
 
-function lendable(words: readonly DiskWord[]): DiskWord {
+function firstMovable(words: readonly DiskWord[]): DiskWord {
   const first = words.find(({ kind }) => kind === 'store');
   if (first?.kind !== 'store') throw new UsageError('--hand-over is for a --disk, and there is none');
   const { spec, isReadOnly } = first;
@@ -55,10 +54,10 @@ function lendable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-async function addLent(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
-  const { LendableImage } = await import('../vmm/lendable-image.ts');
-  const { addLendableDisk } = await import('../vmm/lent-disk.ts');
-  return await addLendableDisk(new LendableImage(() => openStore(spec).store), socket, surroundings);
+async function addMovable(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
+  const { ReopenableImage } = await import('../vmm/reopenable-image.ts');
+  const { addHandOverDisk } = await import('../vmm/hand-over.ts');
+  return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, surroundings);
 }
 
 async function openDisk(spec: string, isReadOnly: boolean) {

@@ -1,25 +1,15 @@
 // Upper floor: `belfry run`: boots a Linux kernel in a microVM on this terminal.
+
 import { totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { parseSize } from '../stores/size.ts';
-import { CPUS_MAX } from '../vmm/address-map.ts';
-import { processorThreads } from '../vmm/processor-threads.ts';
-import { TRANSPORTS, type TransportName } from '../vmm/transport-name.ts';
+import { CPUS_MAX, TRANSPORTS } from '../vmm/address-map.ts';
+import { processorThreads } from '../vmm/processor.ts';
 import { commandName } from './command-name.ts';
-import { type DiskFlags, type DiskWord, storeWord, vhostUserWord } from './disk-words.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
+import { type DiskWord, type RunFlags, storeWord, vhostUserWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
-
-export interface RunFlags extends DiskFlags {
-  readonly kernel: string;
-  readonly initrd?: string;
-  readonly append: string;
-  readonly cpus: number;
-  readonly memory: number;
-  readonly transport: TransportName;
-  readonly verbose?: boolean;
-}
 
 const MEMORY_MIN = 16 * 2 ** 20;
 

@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { UnixSocket } from '../sys/unix-socket.ts';
-import type { ConsoleFlags } from './serve.ts';
 import { ConsoleClients } from './serve-console-clients.ts';
 import type { ConsoleEnd } from './serve-console-end.ts';
 import { ConsoleStreams } from './serve-console-streams.ts';
+import type { ConsoleFlags } from './serve-flags.ts';
 import { runService } from './serve-run.ts';
 
 export async function serveConsole(flags: ConsoleFlags): Promise<void> {

@@ -5,7 +5,7 @@ import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import { openStore } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
-import type { BlkFlags, ServeFlags, ThreadFlags } from './serve.ts';
+import type { BlkFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { runService, type Service } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 

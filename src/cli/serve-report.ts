@@ -1,7 +1,7 @@
 // Upper floor: what `serve` prints while it serves, for people or as JSON lines: on the terminal, or into a log.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
-import type { DeviceProfile } from '../daemon/device-source.ts';
+import type { DeviceProfile } from '../daemon/open-device.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { formatSize } from '../stores/size.ts';
 import { serviceManager } from '../sys/service-manager.ts';

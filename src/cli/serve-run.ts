@@ -7,8 +7,8 @@ import { serviceManager } from '../sys/service-manager.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
 import type { Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
-import type { ServeFlags } from './serve.ts';
 import { ServiceEnd } from './serve-end.ts';
+import type { ServeFlags } from './serve-flags.ts';
 import { ServeReport } from './serve-report.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 

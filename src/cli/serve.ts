@@ -1,43 +1,12 @@
 // Upper floor: `belfry serve`: one device, one socket, until SIGTERM.
 import { Command, Option } from 'commander';
-import type { PollMode } from '../daemon/poll-mode.ts';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
 import { serveConsole } from './serve-console.ts';
+import type { BlkFlags, ConsoleFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
-
-/** What every kind of device takes. */
-export interface ServeFlags {
-  readonly socket?: string;
-  readonly fd?: number;
-  readonly once: boolean;
-  readonly stopTimeout: number;
-  readonly allowFileMemory: boolean;
-  readonly json: boolean;
-  readonly quiet: boolean;
-  readonly log?: string;
-}
-
-/** What a device served by threads of its own takes. */
-export interface ThreadFlags extends ServeFlags {
-  readonly poll?: PollMode;
-  readonly cpus?: readonly number[];
-}
-
-export interface BlkFlags extends ThreadFlags {
-  readonly threads: number;
-  readonly readOnly: boolean;
-  readonly format?: 'raw' | undefined;
-  readonly queues: number;
-  readonly serial: string;
-  readonly blockSize?: number;
-}
-
-export interface ConsoleFlags extends ServeFlags {
-  readonly listen?: string;
-}
 
 const belfry = commandName();
 const SIGNALS = `

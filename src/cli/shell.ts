@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { ServedStore, StoreError } from '../../demo/served-store.ts';
-import type { FetchOptions } from '../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../guests/fetch-options.ts';
 import { findGuestPeer } from '../../guests/find-guest-peer.ts';
 import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
 import { prepareShellFiles } from '../../guests/prepare-shell.ts';

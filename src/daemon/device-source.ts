@@ -9,6 +9,7 @@ import type { VirtioDevice } from '../virtio/device.ts';
 import type { Log } from '../virtio/log.ts';
 import { loadModule, loadStore } from './load-module.ts';
 import { type ConsolePort, openConsole } from './open-console.ts';
+import type { OpenDevice } from './open-device.ts';
 
 /** A disk or a device that somebody wrote. */
 export interface ModuleSource {
@@ -28,32 +29,6 @@ export type DeviceSource =
   | { readonly kind: 'rng' }
   | ConsolePort
   | ModuleSource;
-
-/** What a person is told of a device. */
-export interface DeviceProfile {
-  /** What it is called in the log: the name of a disk, the path of a module. */
-  readonly name: string;
-  /** VIRTIO_ID_BLOCK, … */
-  readonly type: number;
-  /** Queues offered. */
-  readonly queues: number;
-  /** Of a disk. */
-  readonly sizeBytes?: number;
-  /** Of a disk: its driver may not write. */
-  readonly readOnly?: boolean;
-}
-
-/** A device on the thread that made it, with what stands behind it. */
-export interface OpenDevice {
-  readonly device: VirtioDevice;
-  readonly profile: DeviceProfile;
-  /** Bytes moved so far. */
-  bytes(): { readonly read: number; readonly written: number };
-  /** Looks again at what can change outside (the size of a store); the driver is told. Returns the new size, if it changed. */
-  refresh(): number | undefined;
-  /** Makes what the guest was told is written durable, and gives everything back. */
-  close(): Promise<void>;
-}
 
 /** Whether it waits for Node: for a timer, a stream, a fetch. */
 export function needsNode({ kind }: DeviceSource): boolean {

@@ -9,7 +9,7 @@ import type { VirtioDevice } from '../virtio/device.ts';
 import type { Log } from '../virtio/log.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import type { DeviceProfile } from './device-source.ts';
+import type { DeviceProfile } from './open-device.ts';
 import type { ServedDevice } from './served-device.ts';
 
 export interface LoopServerOptions {

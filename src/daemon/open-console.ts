@@ -2,7 +2,7 @@
 import { Socket } from 'node:net';
 import { ConsoleDevice, type ConsoleSize } from '../devices/console/console-device.ts';
 import { duplicateFd } from '../sys/libc.ts';
-import type { OpenDevice } from './device-source.ts';
+import type { OpenDevice } from './open-device.ts';
 
 /** A console as a plain value. */
 export interface ConsolePort {

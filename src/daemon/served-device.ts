@@ -2,7 +2,7 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import type { DeviceProfile } from './device-source.ts';
+import type { DeviceProfile } from './open-device.ts';
 
 /** A device being served. */
 export interface ServedDevice extends AsyncDisposable {

@@ -12,7 +12,8 @@ import type { QueueReport } from '../transports/queue/queue-report.ts';
 import { type About, codeOf, type Log } from '../virtio/log.ts';
 import { totalOf } from '../virtio/queue-counters.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import { type DeviceProfile, type DeviceSource, needsNode, type OpenDevice, openDevice } from './device-source.ts';
+import { type DeviceSource, needsNode, openDevice } from './device-source.ts';
+import type { DeviceProfile, OpenDevice } from './open-device.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
 import { type LinkEnd, receiveOn } from './thread-link.ts';
 

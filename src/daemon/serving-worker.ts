@@ -5,7 +5,7 @@ import { EventFd } from '../sys/event-fd.ts';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { Log } from '../virtio/log.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
-import type { DeviceProfile } from './device-source.ts';
+import type { DeviceProfile } from './open-device.ts';
 import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
 import { LinkSender } from './thread-link.ts';
 

@@ -1,4 +1,5 @@
 // Ground floor: where a GSI leads: to pins of the interrupt controllers, or to a message (MSI) straight into a local APIC.
+import type { MsiMessage } from '../sys/msi-message.ts';
 import { Scratch } from '../sys/scratch.ts';
 import {
   KVM_IRQ_ROUTING_ENTRY as ENTRY,
@@ -10,14 +11,6 @@ import {
   KVM_MSI,
 } from './constants.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
-
-/** A message as a device would write it: PCI's address and data. */
-export interface MsiMessage {
-  /** 0xfee…: which processor. Up to 64 bits. */
-  readonly address: number;
-  /** Which vector, and how. */
-  readonly data: number;
-}
 
 /** Where a GSI leads: a pin of a controller (`pic1`, `pic2`: 0 to 7; `ioapic`: 0 to 23), or a message. */
 export type Route = { readonly chip: IrqchipName; readonly pin: number } | { readonly msi: MsiMessage };

@@ -2,6 +2,7 @@
 
 export { EventFd } from '../sys/event-fd.ts';
 export { createMemfd } from '../sys/memfd.ts';
+export type { MsiMessage } from '../sys/msi-message.ts';
 export {
   KVM_EXIT_FAIL_ENTRY,
   KVM_EXIT_HLT,
@@ -14,7 +15,7 @@ export {
 } from './constants.ts';
 export { type CpuidEntry, setCpuid, supportedCpuid } from './cpuid.ts';
 export type { Exits, MemoryAccess, PortAccess } from './exits.ts';
-export type { GsiRouting, MsiMessage, Route } from './gsi-routing.ts';
+export type { GsiRouting, Route } from './gsi-routing.ts';
 export { collides, type Doorbell, describeDoorbell, type IoEventFd, type IoEventFds } from './ioeventfd.ts';
 export type { Irqchip, Redirection } from './irqchip.ts';
 export type { IrqFd, IrqFdOptions, IrqFds } from './irqfd.ts';

@@ -1,8 +1,9 @@
 // Upper floor: a machine without KVM for transports in this process: buses, doorbells and interrupts as the kernel would have them.
 import type { EventFd } from '../sys/event-fd.ts';
 import { EventLoop } from '../sys/event-loop.ts';
+import type { MsiMessage } from '../sys/msi-message.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
-import type { MessagePort, MsiMessage } from '../transports/bus/pci/msix.ts';
+import type { MsiPort } from '../transports/bus/pci/msix.ts';
 import type {
   DoorbellPlace,
   DoorbellPort,
@@ -84,7 +85,7 @@ export class StandInMachine {
     return this.#line?.clear() ?? false;
   }
 
-  readonly messages: MessagePort = {
+  readonly messages: MsiPort = {
     assign: (_vector, message, eventFd) => {
       const send = (): void => {
         if (eventFd.clear()) this.#messages.push(message);

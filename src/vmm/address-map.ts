@@ -1,4 +1,4 @@
-// The microVM: where everything stands that a guest can address: memory, devices, ports, interrupt lines.
+// The microVM: where everything stands that a guest can address: memory, devices, ports, interrupt lines; and the buses of virtio devices.
 
 /**
  * ```
@@ -55,3 +55,7 @@ export const GSIS = {
 
 /** APIC ids have 8 bits: 255 is everybody, and the IOAPIC has one as well. */
 export const CPUS_MAX = 254;
+
+/** The buses that a virtio device can be found on. */
+export const TRANSPORTS = ['mmio', 'pci'] as const;
+export type TransportName = (typeof TRANSPORTS)[number];

@@ -8,7 +8,7 @@ import {
   LOW_MEMORY_END,
 } from './address-map.ts';
 import { SETUP_HEADER } from './bzimage.ts';
-import { KernelError } from './kernel-error.ts';
+import { KernelError } from './kernel-file.ts';
 import type { LoadedKernel } from './load-kernel.ts';
 
 /** Offsets in struct boot_params (Documentation/arch/x86/zero-page.rst). */

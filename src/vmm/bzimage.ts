@@ -1,5 +1,5 @@
 // The microVM: a kernel as distributions ship it: bzImage, by the 64-bit boot protocol (Documentation/arch/x86/boot.rst).
-import { KernelError } from './kernel-error.ts';
+import { KernelError } from './kernel-file.ts';
 
 /** Where the setup header stands, in the file and in boot_params alike. */
 export const SETUP_HEADER = 0x1f1;

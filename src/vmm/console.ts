@@ -6,6 +6,6 @@ export interface Console {
   /** Begins to deliver input: `receive` gives how many bytes it took, and `onRoom` is called when it takes more. */
   start(receive: (bytes: Uint8Array) => number): void;
   onRoom(): void;
-  /** Nothing comes from the guest any more, and nothing goes to it: what was lent by the terminal is given back. */
+  /** Nothing comes from the guest any more, and nothing goes to it: the terminal is as it was. */
   stop(): void;
 }

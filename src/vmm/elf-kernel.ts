@@ -1,5 +1,5 @@
 // The microVM: a kernel as it comes out of the linker: vmlinux, an ELF file of 64 bits. Its segments go where they want to stand.
-import { KernelError } from './kernel-error.ts';
+import { KernelError } from './kernel-file.ts';
 
 /** e_ident, and the header behind it (elf(5)). */
 const HEADER = {

@@ -1,4 +1,4 @@
-// The microVM: a vCPU's side of the desk, with a thread of the test's in the main thread's place.
+// The microVM: a vCPU's side of an exit, with a thread of the test's in the main thread's place.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -6,7 +6,7 @@ import { KVM_EXIT_IO } from '../kvm/constants.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { EventFd } from '../sys/event-fd.ts';
 import { vcpuProgram } from './exit-program.ts';
-import { ANSWERED, ASKED, GATE_OPEN, STATE, VALUE, WORDS_PER_VCPU } from './exit-words.ts';
+import { ANSWERED, ASKED, START_RELEASED, STATE, VALUE, WORDS_PER_VCPU } from './exit-protocol.ts';
 import { newPostedWords } from './posted-writes.ts';
 
 const shared = (words: number) => new Int32Array(new SharedArrayBuffer(4 * words));
@@ -15,7 +15,7 @@ const shared = (words: number) => new Int32Array(new SharedArrayBuffer(4 * words
 const PORT_READ = { isOut: false, port: 0x40, sizeBytes: 1, count: 1, offset: 8 };
 
 // Answers the first question with 42, but wakes the vCPU's thread a few times before that.
-const DESK = `
+const ANSWERING = `
   const { workerData: words } = require('node:worker_threads');
   while (Atomics.load(words, ${STATE}) !== ${ASKED});
   for (let woken = 0; woken < 5; ) woken += Atomics.notify(words, ${STATE});
@@ -26,14 +26,14 @@ const DESK = `
 
 test('regression: a notice that comes late, of an answer seen long ago, does not end the guest', async (t) => {
   using eventFd = EventFd.create();
-  const [words, gate, status] = [shared(WORDS_PER_VCPU), shared(1), shared(1)];
-  gate[0] = GATE_OPEN;
+  const [words, start, status] = [shared(WORDS_PER_VCPU), shared(1), shared(1)];
+  start[0] = START_RELEASED;
   const bytes = new Uint8Array(16);
   const shortcuts = { start: 0, end: 0, statusPort: 0, status };
-  const data = { words, eventFd: eventFd.fd, gate, posted: newPostedWords(), shortcuts };
+  const data = { words, eventFd: eventFd.fd, start, posted: newPostedWords(), shortcuts };
   const handler = vcpuProgram({ exits: { io: PORT_READ, bytes } } as unknown as Vcpu, data);
-  const desk = new Worker(DESK, { eval: true, workerData: words });
-  t.after(() => desk.terminate());
+  const answering = new Worker(ANSWERING, { eval: true, workerData: words });
+  t.after(() => answering.terminate());
   assert.equal(handler.onExit(KVM_EXIT_IO), true);
   assert.equal(bytes[PORT_READ.offset], 42);
 });

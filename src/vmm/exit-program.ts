@@ -12,27 +12,27 @@ import {
   ASKED,
   type ExitProgramData,
   type ExitProgramResult,
-  GATE_CLOSED,
-  GATE_SHUT,
   IDLE,
   KIND,
   MEMORY,
   type Shortcuts,
   SIZE_BYTES,
+  START_CANCELLED,
+  START_HELD,
   STATE,
   VALUE,
   WRITE,
-} from './exit-words.ts';
+} from './exit-protocol.ts';
 import { PostedWrites } from './posted-writes.ts';
 
 /** For `VcpuThread`. */
 export function vcpuProgram(vcpu: Vcpu, data: ExitProgramData): VcpuHandler {
   const { exits } = vcpu;
-  const { gate } = data;
+  const { start } = data;
   const asking = new Asking(data, exits);
   let failure: ExitProgramResult;
-  Atomics.wait(gate, 0, GATE_SHUT);
-  if (Atomics.load(gate, 0) === GATE_CLOSED) throw new Error('the machine was closed before it ran');
+  Atomics.wait(start, 0, START_HELD);
+  if (Atomics.load(start, 0) === START_CANCELLED) throw new Error('the machine was closed before it ran');
   return {
     onExit(reason) {
       if (reason === KVM_EXIT_IO) return asking.ports();

@@ -1,5 +1,4 @@
 // The microVM: hands a disk from our own device to a back end at a socket and back, while its guest goes on. The requests wait meanwhile.
-
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
@@ -10,14 +9,15 @@ import { reconnect } from '../transports/vhost-user/front-end/reconnect.ts';
 import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-end.ts';
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
-import { brokenPromise } from './disk-promises.ts';
-import type { LendableImage } from './lendable-image.ts';
+import { incompatibility } from './disk-compatibility.ts';
+import type { ReopenableImage } from './reopenable-image.ts';
+import { type DiskSurroundings, plugStore } from './store-disk.ts';
 
 export interface HandOverOptions {
   /** Where a back end listens, or will. */
   readonly socket: string;
   readonly device: BlockDevice;
-  readonly image: LendableImage;
+  readonly image: ReopenableImage;
   /** What the driver sees of the device, made with an in-process host. */
   readonly registers: DeviceRegisters;
   /** The guest's memory. */
@@ -28,7 +28,7 @@ export interface HandOverOptions {
 }
 
 /** `here` our device; `there` the back end; `waiting` for a back end to come; `moving` between them. */
-export type Whereabouts = 'here' | 'moving' | 'waiting' | 'there';
+export type DiskPlace = 'here' | 'moving' | 'waiting' | 'there';
 
 const RETRY_MS = 50;
 const TELLING_TRY = 6;
@@ -37,7 +37,7 @@ export class HandOver implements Disposable {
   readonly #options: HandOverOptions;
   /** While the disk is not here; each time a new one, that knows nothing of what was before. */
   #host: RemoteHost | undefined;
-  #where: Whereabouts = 'here';
+  #where: DiskPlace = 'here';
   #leaving = new AbortController();
   #backEnd: RemoteBackEnd | undefined;
   #closed = false;
@@ -51,7 +51,7 @@ export class HandOver implements Disposable {
     return this.#options.image.store.name ?? 'the disk';
   }
 
-  get where(): Whereabouts {
+  get where(): DiskPlace {
     return this.#where;
   }
 
@@ -82,7 +82,7 @@ export class HandOver implements Disposable {
     }
     try {
       this.#host = await this.#makeHost();
-      await registers.lend(this.#host);
+      await registers.moveTo(this.#host);
       await image.release();
     } catch (error) {
       early?.[Symbol.dispose]();
@@ -129,7 +129,7 @@ export class HandOver implements Disposable {
     const { registers, device } = this.#options;
     const { offeredFeatures: features, queues } = registers;
     const promised = { features, queues: queues.length, config: device.config.bytes };
-    return brokenPromise(promised, { features: requests.offeredFeatures, queues: requests.queueCount ?? 1, config });
+    return incompatibility(promised, { features: requests.offeredFeatures, queues: requests.queueCount ?? 1, config });
   }
 
   async #attach(backEnd: RemoteBackEnd): Promise<void> {
@@ -154,7 +154,7 @@ export class HandOver implements Disposable {
     await this.#host?.detach();
     this.#backEnd?.[Symbol.dispose]();
     this.#backEnd = undefined;
-    await this.#reacquire();
+    await this.#reopen();
     if (this.#closed) return;
     await this.#settle();
     this.#where = 'here';
@@ -163,17 +163,17 @@ export class HandOver implements Disposable {
 
   /** Our own device has the queues again. */
   async #settle(): Promise<void> {
-    await this.#options.registers.reclaim();
+    await this.#options.registers.moveBack();
     this.#host?.[Symbol.dispose]();
     this.#host = undefined;
   }
 
   /** The back end may not have let go of the image yet. If that lasts, it is said. */
-  async #reacquire(): Promise<void> {
+  async #reopen(): Promise<void> {
     const { image, device, log } = this.#options;
     for (let tries = 1; !this.#closed; tries++) {
       try {
-        return device.resize(image.reacquire());
+        return device.resize(image.reopen());
       } catch (error) {
         if (tries === TELLING_TRY) log(`${this.#name} waits: ${(error as Error).message}`);
       }
@@ -192,4 +192,21 @@ export class HandOver implements Disposable {
   [Symbol.dispose](): void {
     this.#host?.[Symbol.dispose]();
   }
+}
+
+/** A disk that can go to a back end at `socket` and come back: `toggle` it. The image is closed when the machine ends. */
+export async function addHandOverDisk(
+  image: ReopenableImage,
+  socket: string,
+  surroundings: DiskSurroundings,
+): Promise<HandOver> {
+  const { machine, log } = surroundings;
+  machine.closeAtEnd({ close: () => image.close() });
+  machine.closeAtEnd({ close: () => handOver[Symbol.dispose]() });
+  const { device, transport } = await plugStore(image.store, surroundings);
+  const { registers } = transport;
+  const memory = machine.ram.regions();
+  const handOver = new HandOver({ socket, device, image, registers, memory, loop: machine.loop, log });
+  machine.closeAtEnd(handOver);
+  return handOver;
 }

@@ -1,4 +1,4 @@
-// The microVM: a kernel or an initrd, copied from its file into the one that is the guest's memory.
+// The microVM: the file of a kernel or an initrd, copied into the one that is the guest's memory, or refused.
 import { closeSync, fstatSync, constants as open, openSync, readSync, writeSync } from 'node:fs';
 import { SystemError } from '../sys/libc.ts';
 
@@ -10,6 +10,16 @@ const ADVICE: { readonly [code: string]: string } = {
   EACCES: 'permission denied: may you read it?',
   EISDIR: 'is a directory: name the file',
 };
+
+/** This kernel cannot be booted, or not in this memory: one line that says why and what to do. */
+export class KernelError extends Error {
+  readonly code = 'BELFRY_KERNEL';
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'KernelError';
+  }
+}
 
 export class KernelFile implements Disposable {
   readonly path: string;

@@ -10,7 +10,7 @@ import { Mapping } from '../sys/mapping.ts';
 import { createMemfd } from '../sys/memfd.ts';
 import { Payload } from '../testing/payload.ts';
 import { bzImageKernel, elfKernel, KERNEL_ORIGIN } from '../testing/payload-kernel.ts';
-import { KernelError } from './kernel-error.ts';
+import { KernelError } from './kernel-file.ts';
 import { type LowMemory, loadKernel } from './load-kernel.ts';
 
 const MIB = 2 ** 20;

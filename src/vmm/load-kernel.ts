@@ -2,8 +2,7 @@
 import { ACPI_TABLES, COMMAND_LINE_MAX, LEGACY_AREA, LOW_MEMORY_END } from './address-map.ts';
 import { type BzImage, isBzImage, parseBzImage } from './bzimage.ts';
 import { ELF_HEAD_BYTES, type ElfSegment, isElf, parseElfKernel } from './elf-kernel.ts';
-import { KernelError, mib } from './kernel-error.ts';
-import { KernelFile } from './kernel-file.ts';
+import { KernelError, KernelFile } from './kernel-file.ts';
 
 const PAGE_BYTES = 4096;
 /** What a vmlinux does not say about itself: boot.rst's default for initrd_addr_max, and Linux's COMMAND_LINE_SIZE. */
@@ -89,4 +88,9 @@ function placeInitrd({ end, initrdMax }: Plan, { path, sizeBytes }: KernelFile, 
 
 function pageUp(bytes: number): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}
+
+/** Bytes as a person compares them with --memory, rounded up. */
+function mib(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

@@ -1,4 +1,5 @@
 // The microVM: memory, processors, buses and devices put together; started, stopped, and its end told.
+import assert from 'node:assert/strict';
 import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
 import type { Kvm } from '../kvm/kvm.ts';
 import { getMsrs, setMsrs } from '../kvm/registers.ts';
@@ -13,15 +14,13 @@ import { ACPI_TABLES } from './address-map.ts';
 import { writeBootParams } from './boot-params.ts';
 import { Bus } from './bus.ts';
 import type { Console } from './console.ts';
-import { ExitDesk } from './exit-desk.ts';
-import type { ExitProgramResult } from './exit-words.ts';
+import { ExitHandler } from './exit-handler.ts';
+import type { ExitProgramResult } from './exit-protocol.ts';
 import { GuestRam } from './guest-ram.ts';
 import { loadKernel } from './load-kernel.ts';
 import { enterLongMode, writeTables } from './long-mode.ts';
-import type { MachineExit } from './machine-exit.ts';
-import { addPlatform, serialShortcuts } from './platform.ts';
-import { cpuidFor } from './processor.ts';
-import { processorThreads } from './processor-threads.ts';
+import { addPlatform, type MachineExit, serialShortcuts } from './platform.ts';
+import { cpuidFor, processorThreads } from './processor.ts';
 import type { SerialPort } from './serial-port.ts';
 
 const IA32_MISC_ENABLE = 0x1a0;
@@ -58,7 +57,7 @@ export class Machine implements AsyncDisposable {
   /** Every device runs on it; it rides Node's own. */
   readonly loop = new EventLoop();
   readonly #options: MachineOptions;
-  readonly #desk: ExitDesk;
+  readonly #exits: ExitHandler;
   readonly #serial: SerialPort;
   readonly #vcpus: Vcpu[];
   readonly #threads: Promise<VcpuThread>[];
@@ -77,7 +76,7 @@ export class Machine implements AsyncDisposable {
     irqchip.createTimer();
     this.#vcpus = createVcpus(kvm, this.vm, options.cpus);
     const shortcuts = serialShortcuts();
-    this.#desk = new ExitDesk(options.cpus, {
+    this.#exits = new ExitHandler(options.cpus, {
       ports: this.ports,
       memory: this.memory,
       loop: this.loop,
@@ -88,8 +87,9 @@ export class Machine implements AsyncDisposable {
     const { status } = shortcuts;
     const setLine = (gsi: number, isHigh: boolean): void => irqchip.setLine(gsi, isHigh);
     this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
-    // They take longer to start than all that follows: they wait at the desk's gate.
+    // They take longer to start than all that follows: they wait to be released.
     const { threads = processorThreads(options.cpus) } = options;
+    assert(threads.length === options.cpus, `${threads.length} threads for ${options.cpus} processors`);
     this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index, threads[index]!));
     // Awaited later, by `boot`.
     for (const thread of this.#threads) thread.catch(() => {});
@@ -102,13 +102,13 @@ export class Machine implements AsyncDisposable {
       return new GuestRam(this.vm.memory, this.#options.memoryBytes);
     } catch (error) {
       // Nobody can dispose of a machine that never was: its threads have to end by themselves.
-      this.#desk.closeGate();
+      this.#exits.cancelStart();
       throw error;
     }
   }
 
   async #startThread(vcpu: Vcpu, index: number, program: SpareThread): Promise<VcpuThread> {
-    const thread = await VcpuThread.start(vcpu, { program, data: this.#desk.programData(index) });
+    const thread = await VcpuThread.start(vcpu, { program, data: this.#exits.programData(index) });
     thread.ended.then(
       (result) => {
         // Of an end that was wanted somebody has told already, and only the first word counts.
@@ -154,7 +154,7 @@ export class Machine implements AsyncDisposable {
     enterLongMode(this.#vcpus[0]!.fd, loaded.entry);
     this.#options.console.start((bytes) => this.#serial.receive(bytes));
     this.#isBooted = true;
-    this.#desk.open();
+    this.#exits.releaseStart();
     await Promise.all(this.#threads);
   }
 
@@ -169,14 +169,14 @@ export class Machine implements AsyncDisposable {
 
   /** Exits that devices answered so far; a doorbell or an interrupt is none. */
   get exits(): number {
-    return this.#desk.exits;
+    return this.#exits.exits;
   }
 
   async #stopThreads(): Promise<void> {
-    this.#desk.closeGate();
+    this.#exits.cancelStart();
     const started = await Promise.allSettled(this.#threads);
     const stops = started.map((thread) => (thread.status === 'fulfilled' ? thread.value.stop() : undefined));
-    this.#desk.close();
+    this.#exits.close();
     await Promise.allSettled(stops);
   }
 
@@ -186,7 +186,7 @@ export class Machine implements AsyncDisposable {
     await this.#stopThreads();
     if (this.#isBooted) this.#options.console.stop();
     for (const closable of this.#closables.reverse()) await closable.close();
-    this.#desk[Symbol.dispose]();
+    this.#exits[Symbol.dispose]();
     this.#ride[Symbol.dispose]();
     for (const vcpu of this.#vcpus) vcpu[Symbol.dispose]();
     this.vm[Symbol.dispose]();

@@ -4,8 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { PORTS } from './address-map.ts';
 import { allOnes, Bus } from './bus.ts';
-import type { MachineExit } from './machine-exit.ts';
-import { addPlatform, serialShortcuts } from './platform.ts';
+import { addPlatform, type MachineExit, serialShortcuts } from './platform.ts';
 
 function platform() {
   const ports = new Bus();

@@ -1,5 +1,9 @@
-// The microVM: what a vCPU tells the guest about itself: all that KVM and this machine can do, and an APIC id of its own. Pure.
+// The microVM: its processors: the thread that each runs on, and what it tells the guest about itself.
 import type { CpuidEntry } from '../kvm/cpuid.ts';
+import { SpareThread } from '../kvm/spare-thread.ts';
+import { moduleBeside } from '../sys/thread.ts';
+
+const PROGRAM = moduleBeside('./exit-program', import.meta.url);
 
 const LEAF = { features: 1, cache: 4, topology: 0xb, topology2: 0x1f, amdSizes: 0x8000_0008, amdTopology: 0x8000_001e };
 
@@ -16,6 +20,11 @@ export interface ProcessorOptions {
   readonly cpus: number;
   /** KVM_CAP_TSC_DEADLINE_TIMER: KVM_GET_SUPPORTED_CPUID never says so, since it depends on the irqchip (api.rst 4.46). */
   readonly hasTscDeadline: boolean;
+}
+
+/** A thread for each processor, to be given to `new Machine`. They take longer to start than all the rest: begin with them. */
+export function processorThreads(cpus: number): SpareThread[] {
+  return Array.from({ length: cpus }, () => new SpareThread(PROGRAM));
 }
 
 /** The entries for one vCPU: all in one package, each a core of its own. `supported` is left alone. */

@@ -1,5 +1,4 @@
 // The microVM: a disk that is anybody's back end, which may go and return; meanwhile its requests wait, or fail, as the user chose.
-
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -14,6 +13,7 @@ import { RemoteDevice } from '../transports/vhost-user/front-end/remote-device.t
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
+import type { DiskSurroundings } from './store-disk.ts';
 
 export interface VhostUserDiskOptions {
   readonly socket: string;
@@ -87,7 +87,7 @@ export class VhostUserDisk implements Disposable {
     log(`${socket}: ${reason.message}; its disk's requests ${whenGone} until it returns`);
     const failing = whenGone === 'fail' ? await this.#failAll() : undefined;
     if (await this.#untilItReturns()) return;
-    await failing?.reclaim();
+    await failing?.moveBack();
     log(`${socket}: the back end is back`);
   }
 
@@ -119,7 +119,7 @@ export class VhostUserDisk implements Disposable {
       this.#failing = new LocalHost(failingDisk(this.#device), loop, { log });
       await this.#failing.setMemory(memory);
     }
-    await this.#registers?.lend(this.#failing);
+    await this.#registers?.moveTo(this.#failing);
     return this.#registers;
   }
 
@@ -151,4 +151,17 @@ function failingDisk({ config: { bytes }, queueSizes }: RemoteDevice): BlockDevi
     writeZeroes: fail,
   };
   return new BlockDevice(store, { queues: queueSizes.length });
+}
+
+/** Rejects with SystemError (nobody listens there), or BackEndError (what listens will not do). */
+export async function addVhostUserDisk(
+  { socket, whenGone }: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
+  { machine, slots, log }: DiskSurroundings,
+): Promise<void> {
+  const memory = machine.ram.regions();
+  const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });
+  machine.closeAtEnd({ close: () => disk[Symbol.dispose]() });
+  const { registers } = slots.plug({ host: disk.host, log: (line) => log(`${socket}: ${line}`) });
+  disk.serve(registers);
+  machine.closeAtEnd(disk);
 }

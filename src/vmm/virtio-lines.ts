@@ -2,7 +2,8 @@
 import type { GsiRouting } from '../kvm/gsi-routing.ts';
 import type { IrqFds } from '../kvm/irqfd.ts';
 import type { Vm } from '../kvm/vm.ts';
-import type { MessagePort, MsiMessage } from '../transports/bus/pci/msix.ts';
+import type { MsiMessage } from '../sys/msi-message.ts';
+import type { MsiPort } from '../transports/bus/pci/msix.ts';
 import type { DoorbellPort, InterruptPort } from '../transports/bus/transport.ts';
 import { GSIS } from './address-map.ts';
 
@@ -36,7 +37,7 @@ export class MessageGsis {
   }
 
   /** The messages of one function. */
-  port(): MessagePort {
+  port(): MsiPort {
     const vectors = new Map<number, { readonly gsi: number; message: MsiMessage | undefined }>();
     return {
       assign: (index, message, eventFd) => {

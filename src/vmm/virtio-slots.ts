@@ -1,11 +1,15 @@
 // The microVM: where virtio devices are plugged in: a window of virtio-mmio each, or a place on the PCI bus.
-
+import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
+import type { PciMemory } from '../transports/bus/pci/bar-windows.ts';
+import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
+import type { Registers } from '../transports/bus/registers.ts';
 import type { Transport, TransportOptions } from '../transports/bus/transport.ts';
 import type { DeviceHost } from '../transports/queue/queue-host.ts';
 import type { Log } from '../virtio/log.ts';
+import { GSIS, PCI_WINDOW, PORTS, type TransportName, VIRTIO_MMIO } from './address-map.ts';
 import type { Machine } from './machine.ts';
-import type { TransportName } from './transport-name.ts';
-import { doorbellsOf } from './virtio-lines.ts';
+import { PCI_PORTS_BYTES, PciBus } from './pci-bus.ts';
+import { doorbellsOf, lineOf, MessageGsis } from './virtio-lines.ts';
 
 /** A device, and what runs its queues. */
 export interface Plugged {
@@ -19,14 +23,13 @@ export interface VirtioSlots {
   plug(plugged: Plugged): Transport;
 }
 
-/** Loads the transport that was asked for, and not the other. */
-export async function virtioSlots(machine: Machine, transport: TransportName): Promise<VirtioSlots> {
-  if (transport === 'mmio') return new (await import('./mmio-slots.ts')).MmioSlots(machine);
-  return new (await import('./pci-slots.ts')).PciSlots(machine);
+/** The slots of `machine` on the bus that was asked for. */
+export function virtioSlots(machine: Machine, transport: TransportName): VirtioSlots {
+  return transport === 'mmio' ? new MmioSlots(machine) : new PciSlots(machine);
 }
 
 /** Closes a transport when the machine ends, having taken it off its bus. */
-export function closeAtEnd(machine: Machine, transport: Transport, onBus?: Disposable): Transport {
+function closeAtEnd(machine: Machine, transport: Transport, onBus?: Disposable): Transport {
   machine.closeAtEnd({
     close: () => {
       onBus?.[Symbol.dispose]();
@@ -37,6 +40,55 @@ export function closeAtEnd(machine: Machine, transport: Transport, onBus?: Dispo
 }
 
 /** What every transport of this machine is made with. */
-export function optionsFor(machine: Machine, plugged: Plugged): TransportOptions {
+function optionsFor(machine: Machine, plugged: Plugged): TransportOptions {
   return { ...plugged, loop: machine.loop, doorbells: doorbellsOf(machine.vm) };
+}
+
+/** A window and a line of the IOAPIC for each device. */
+class MmioSlots implements VirtioSlots {
+  readonly #machine: Machine;
+  #used = 0;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  plug(plugged: Plugged): Transport {
+    const machine = this.#machine;
+    const slot = this.#used++;
+    const gsi = GSIS.virtioMmio[slot];
+    if (gsi === undefined) throw new RangeError(`virtio-mmio takes ${GSIS.virtioMmio.length} devices: PCI takes more`);
+    const address = VIRTIO_MMIO.start + slot * VIRTIO_MMIO.sizeBytes;
+    const transport = new VirtioMmio({ ...optionsFor(machine, plugged), address, interrupt: lineOf(machine.vm, gsi) });
+    machine.describeMmio(slot);
+    return closeAtEnd(machine, transport, machine.memory.add(address, VIRTIO_MMIO.sizeBytes, transport));
+  }
+}
+
+/** A bus whose functions the guest finds by itself, and messages for interrupts. */
+class PciSlots implements VirtioSlots {
+  readonly #machine: Machine;
+  readonly #bus = new PciBus();
+  readonly #messages: MessageGsis;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#messages = new MessageGsis(machine.vm);
+    machine.ports.add(PORTS.pciConfig, PCI_PORTS_BYTES, this.#bus);
+    machine.describePci();
+  }
+
+  plug(plugged: Plugged): Transport {
+    const memory: PciMemory = { add: (start, sizeBytes, registers) => this.#show(start, sizeBytes, registers) };
+    const messages = this.#messages.port();
+    const transport = new VirtioPci({ ...optionsFor(this.#machine, plugged), memory, messages });
+    this.#bus.add(transport.config);
+    return closeAtEnd(this.#machine, transport);
+  }
+
+  #show(start: number, sizeBytes: number, registers: Registers): Disposable {
+    if (start < PCI_WINDOW.start || start + sizeBytes > PCI_WINDOW.end)
+      throw new RangeError(`0x${start.toString(16)} is outside the window of PCI devices`);
+    return this.#machine.memory.add(start, sizeBytes, registers);
+  }
 }

@@ -242,13 +242,13 @@ for (const [name, args, code, what] of kernels) {
   });
 }
 
-const lends: readonly [string, args: readonly string[], RegExp][] = [
+const handOvers: readonly [string, args: readonly string[], RegExp][] = [
   ['nothing', [], /--hand-over is for a --disk, and there is none/],
   ['a disk of memory', ['--disk', 'mem:1M'], /mem:1M cannot be handed over/],
   ['a disk that refuses writes', ['--disk', 'image:ro'], /image cannot be handed over/],
 ];
 
-for (const [name, args, what] of lends) {
+for (const [name, args, what] of handOvers) {
   test(`run refuses to hand over ${name}`, onKvm, async (t) => {
     const cwd = folderWith(t, poweringOff(saying('')));
     assertRefused(await belfry(['run', '--kernel', 'kernel', '--hand-over', 'sock', ...args], { cwd }), USAGE, what);

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
 import type { GuestStep } from '../../guests/console-parser.ts';
-import type { FetchOptions } from '../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../guests/fetch-options.ts';
 import type { GuestPeer } from '../../guests/guest-peer.ts';
 import { PeerMissingError } from '../../guests/guest-peer.ts';
 import { findExecutable } from '../../guests/guest-programs.ts';

@@ -16,9 +16,8 @@ import type { Payload } from '../../src/testing/payload.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { MmioRegister as Reg } from '../../src/transports/bus/mmio/spec.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
-import type { HandOver } from '../../src/vmm/hand-over.ts';
-import { LendableImage } from '../../src/vmm/lendable-image.ts';
-import { addLendableDisk } from '../../src/vmm/lent-disk.ts';
+import { addHandOverDisk, type HandOver } from '../../src/vmm/hand-over.ts';
+import { ReopenableImage } from '../../src/vmm/reopenable-image.ts';
 import { virtioSlots } from '../../src/vmm/virtio-slots.ts';
 import { kvmTest } from './kvm-case.ts';
 import { kernelCode, powerOff, withMachine } from './payload-machine.ts';
@@ -137,9 +136,9 @@ for (const [who, startServing, rounds] of [
       let handOver: HandOver | undefined;
       let slots: RequestSlots | undefined;
       const prepare = async (machine: Parameters<typeof virtioSlots>[0]): Promise<void> => {
-        const image = new LendableImage(() => openStore(file.path).store);
+        const image = ReopenableImage.ofFile(file.path);
         const log = (line: string): void => void lines.push(line);
-        handOver = await addLendableDisk(image, socket, { machine, slots: await virtioSlots(machine, 'mmio'), log });
+        handOver = await addHandOverDisk(image, socket, { machine, slots: virtioSlots(machine, 'mmio'), log });
         slots = layOut(machine.ram.low);
       };
       await withMachine(

@@ -3,10 +3,9 @@ import assert from 'node:assert/strict';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { openStore } from '../../src/stores/open-store.ts';
 import type { Payload } from '../../src/testing/payload.ts';
-import { VIRTIO_MMIO } from '../../src/vmm/address-map.ts';
+import { type TransportName, VIRTIO_MMIO } from '../../src/vmm/address-map.ts';
 import type { Machine } from '../../src/vmm/machine.ts';
-import { addStoreDisk } from '../../src/vmm/machine-disks.ts';
-import type { TransportName } from '../../src/vmm/transport-name.ts';
+import { addStoreDisk } from '../../src/vmm/store-disk.ts';
 import { virtioSlots } from '../../src/vmm/virtio-slots.ts';
 import { kvmTest } from './kvm-case.ts';
 import { kernelCode, powerOff, withMachine } from './payload-machine.ts';
@@ -62,7 +61,7 @@ for (const [transport, attack] of attacks) {
       const lines: string[] = [];
       const log = (line: string): void => void lines.push(line);
       const prepare = async (machine: Machine): Promise<void> =>
-        addStoreDisk(openStore('mem:1M').store, { machine, slots: await virtioSlots(machine, transport), log });
+        addStoreDisk(openStore('mem:1M').store, { machine, slots: virtioSlots(machine, transport), log });
       const exit = await withMachine(kvm, t, powerOff(payload), (machine) => machine.ended, { prepare });
       assert.deepEqual(exit, { how: 'power-off' });
       assert.ok(lines.length < 20, lines.join('\n'));
@@ -75,7 +74,7 @@ kvmTest('a guest that rings a queue that is not ready, or does not exist, is not
   for (const queue of [0, 1, 0xffff, 0xffff_ffff]) payload.set('eax', queue).raw(0x89, 0x43, 0x50); // QueueNotify
   const process = t.mock.method(BlockDevice.prototype, 'process', () => 0);
   const prepare = async (machine: Machine): Promise<void> =>
-    addStoreDisk(openStore('mem:1M').store, { machine, slots: await virtioSlots(machine, 'mmio'), log: assert.fail });
+    addStoreDisk(openStore('mem:1M').store, { machine, slots: virtioSlots(machine, 'mmio'), log: assert.fail });
   const exit = await withMachine(kvm, t, powerOff(payload), (machine) => machine.ended, { prepare });
   assert.deepEqual(exit, { how: 'power-off' });
   assert.equal(process.mock.callCount(), 0);

@@ -179,7 +179,7 @@ kvmTest(
   },
 );
 
-kvmTest('virtio-mmio: queues lent to another host under a guest that rings: each request is served', async (kvm) => {
+kvmTest('virtio-mmio: queues moved to another host under a guest that rings: each request is served', async (kvm) => {
   using memory = new RawGuest();
   const { guest, blocks, transport } = await mmioGuest(kvm, memory);
   await using _ = guest;
@@ -188,9 +188,9 @@ kvmTest('virtio-mmio: queues lent to another host under a guest that rings: each
   const other = new LocalHost(makeDisk(), guest.options.loop, { log: () => {}, guest: shared });
   for (let i = 0; i < 3; i++) {
     await servesOnce(guest, blocks, 0);
-    await transport.registers.lend(other);
+    await transport.registers.moveTo(other);
     await servesOnce(guest, blocks, 0);
-    await transport.registers.reclaim();
+    await transport.registers.moveBack();
   }
   assert.equal(other.counters[0]?.requests, 3);
   assert.equal(notifies(guest), 0);

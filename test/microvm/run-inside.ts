@@ -3,7 +3,7 @@ import { globSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { FetchOptions } from '../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../guests/fetch-options.ts';
 import { runGuestProcess } from '../../guests/guest-process.ts';
 import { Kvm } from '../../src/kvm/kvm.ts';
 import { SLOWNESS_VARIABLE, slowness } from '../../src/testing/patience.ts';

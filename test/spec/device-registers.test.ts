@@ -233,16 +233,16 @@ test('§2.1.2 a ring outside of memory costs a reset, and is said', async () => 
 for (const refusesDoorbells of [false, true]) {
   const kernel = refusesDoorbells ? ', without doorbells' : '';
 
-  test(`lend and reclaim: requests go where the queues are, and none is lost${kernel}`, async () => {
+  test(`moveTo and moveBack: requests go where the queues are, and none is lost${kernel}`, async () => {
     await using world = new World({ refusesDoorbells });
     await world.run();
     for (let round = 0; round < 5; round++) {
       for (const index of [0, 1]) await world.read(index, round);
-      await world.registers.lend(world.host);
+      await world.registers.moveTo(world.host);
       const { home } = world.served;
       for (const index of [0, 1]) await world.read(index, round);
       assert.deepEqual(world.served, { home, other: 2 * (round + 1) });
-      await world.registers.reclaim();
+      await world.registers.moveBack();
     }
     assert.deepEqual(world.served, { home: 10, other: 10 });
   });
@@ -260,7 +260,7 @@ for (const refusesDoorbells of [false, true]) {
       return count;
     })();
     for (let round = 0; round < 20; round++) {
-      await (round % 2 === 0 ? world.registers.lend(world.host) : world.registers.reclaim());
+      await (round % 2 === 0 ? world.registers.moveTo(world.host) : world.registers.moveBack());
       for (let i = 0; i < 10; i++) await pause();
     }
     done = true;
@@ -277,16 +277,16 @@ test('a request in flight holds the hand-over up, and a kick meanwhile is not lo
   world.gate = Promise.withResolvers();
   world.submit(0, 1);
   await eventually('the read', () => world.waiting === 1);
-  let lent = false;
-  const lend = world.registers.lend(world.host).then(() => {
-    lent = true;
+  let moved = false;
+  const moving = world.registers.moveTo(world.host).then(() => {
+    moved = true;
   });
   for (let i = 0; i < 10; i++) await pause();
-  assert.equal(lent, false);
+  assert.equal(moved, false);
   world.submit(0, 2);
   world.gate.resolve();
   world.gate = undefined;
-  await lend;
+  await moving;
   assert.equal((await world.results(0)).length, 2);
   assert.deepEqual(world.served, { home: 1, other: 1 });
 });
@@ -296,11 +296,11 @@ test('the interrupt status shows used buffers while a queue is on its way', asyn
   await world.run();
   const starts: (() => void)[] = [];
   const start = (): Promise<void> => new Promise((resolve) => void starts.push(resolve));
-  const lend = world.registers.lend({ ...idleHost(world.other), start });
+  const moving = world.registers.moveTo({ ...idleHost(world.other), start });
   await eventually('the start', () => starts.length === QUEUES);
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
   for (const done of starts) done();
-  await lend;
+  await moving;
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
 });
 
@@ -314,7 +314,7 @@ test('an interrupt that moves while a host starts the queue is told to it after'
   await driver.start();
   const starts: (() => void)[] = [];
   const calls: (CallTarget | undefined)[] = [];
-  const lend = driver.transport.registers.lend({
+  const moving = driver.transport.registers.moveTo({
     ...idleHost(device),
     start(_index, { call }) {
       calls.push(call);
@@ -328,33 +328,33 @@ test('an interrupt that moves while a host starts the queue is told to it after'
   driver.write(CommonConfig.queue_msix_vector, 0, 2);
   assert.equal(calls.length, 1, 'not before it has started');
   starts[0]?.();
-  await lend;
+  await moving;
   assert.equal(calls.length, 2);
   assert.notDeepEqual(calls[1], calls[0]);
 });
 
-test('queues lent before the driver comes begin with the other host', async () => {
+test('queues moved before the driver comes begin with the other host', async () => {
   await using world = new World();
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   await world.run();
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 1 });
-  await world.registers.reclaim();
+  await world.registers.moveBack();
   await world.read(1);
   assert.deepEqual(world.served, { home: 1, other: 1 });
 });
 
-test('a reset while lent: both hosts are reset, and the driver begins anew with the same host', async () => {
+test('a reset while moved: both hosts are reset, and the driver begins anew with the same host', async () => {
   await using world = new World();
   await world.run();
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   await world.read(0);
   await world.run();
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 2 });
 });
 
-test('a reset while lent resets both devices, and what was written before it is not told to the next host', async () => {
+test('a reset while moved resets both devices, and what was written before it is not told to the next host', async () => {
   await using world = new World();
   const resets: string[] = [];
   const home = world.registers.device as BlockDevice;
@@ -367,12 +367,12 @@ test('a reset while lent resets both devices, and what was written before it is 
   }
   await world.run();
   await world.driver.writeConfig(CONFIG.writeback, 1, 0);
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   resets.splice(0);
   await world.run();
   assert.deepEqual(resets, ['home', 'other']);
-  await world.registers.reclaim();
-  await world.registers.lend(world.host);
+  await world.registers.moveBack();
+  await world.registers.moveTo(world.host);
   assert.equal(world.other.config.bytes[CONFIG.writeback], 1);
 });
 
@@ -411,7 +411,7 @@ test('§2.1.2 a queue that broke is not given to the next host; the others are',
   await using world = new World();
   await world.run();
   await breakQueue(world);
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   assert.deepEqual(
     world.host.report().map(({ queue }) => queue),
     [1],
@@ -425,7 +425,7 @@ test('§2.1.2 DEVICE_NEEDS_RESET is told once, and what a host had to say before
   await using world = new World();
   await world.run();
   const errFds: number[] = [];
-  await world.registers.lend({
+  await world.registers.moveTo({
     ...idleHost(world.other),
     async start(_index, { errFd }) {
       errFds.push(errFd as number);
@@ -463,24 +463,24 @@ test('a reset asked for during a hand-over waits for it', async () => {
   await using world = new World();
   await world.run();
   const steps: string[] = [];
-  const lend = world.registers.lend(world.host).then(() => steps.push('lent'));
+  const moving = world.registers.moveTo(world.host).then(() => steps.push('moved'));
   const reset = world.driver.reset().then(() => steps.push('reset'));
-  await Promise.all([lend, reset]);
-  assert.deepEqual(steps, ['lent', 'reset']);
+  await Promise.all([moving, reset]);
+  assert.deepEqual(steps, ['moved', 'reset']);
   await world.run();
   await world.read(0);
 });
 
-test('lend while lent goes from one host to the next', async () => {
+test('moveTo while moved goes from one host to the next', async () => {
   await using world = new World();
   await world.run();
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   const third = world.newHost(world.other);
-  await world.registers.lend(third);
+  await world.registers.moveTo(third);
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 0 });
   assert.equal(third.counters[0]?.requests, 1);
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   await world.read(0);
   assert.deepEqual(world.served, { home: 0, other: 1 });
 });
@@ -494,7 +494,7 @@ test('a host that cannot start a queue gets none, and says why', async () => {
       if (index === 1) throw new Error('no room for two');
     },
   };
-  await assert.rejects(world.registers.lend(refusing), /no room for two/);
+  await assert.rejects(world.registers.moveTo(refusing), /no room for two/);
   for (const index of [0, 1]) await world.read(index);
   assert.deepEqual(world.served, { home: 2, other: 0 });
 });
@@ -504,7 +504,7 @@ test('what the driver wrote to the configuration space is told to the next host'
   await world.run();
   await world.driver.writeConfig(CONFIG.writeback, 1, 0);
   assert.equal(world.other.config.bytes[CONFIG.writeback], 1);
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   assert.equal(world.other.config.bytes[CONFIG.writeback], 0);
 });
 
@@ -515,7 +515,7 @@ test('pause keeps the device off memory until resume, and what came meanwhile is
   world.submit(0, 0);
   for (let i = 0; i < 10; i++) await pause();
   assert.deepEqual(world.queues[0]?.harvest(), []);
-  await world.registers.lend(world.host);
+  await world.registers.moveTo(world.host);
   await world.registers.resume();
   assert.equal((await world.results(0)).length, 1);
   assert.deepEqual(world.served, { home: 0, other: 1 });
@@ -525,12 +525,12 @@ test('a session leaves no descriptor behind', async () => {
   const life = async (): Promise<void> => {
     await using world = new World();
     await world.run();
-    await world.registers.lend(world.host);
+    await world.registers.moveTo(world.host);
     await world.read(0);
     await world.run();
-    await world.registers.reclaim();
+    await world.registers.moveBack();
     await world.read(1);
-    await world.registers.lend(world.host);
+    await world.registers.moveTo(world.host);
   };
   await life();
   for (let i = 0; i < 5; i++) await pause();

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { type MessagePort, Msix } from '../../src/transports/bus/pci/msix.ts';
+import { type MsiPort, Msix } from '../../src/transports/bus/pci/msix.ts';
 import * as pci from '../../src/transports/bus/pci/spec.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 
@@ -130,7 +130,7 @@ test('an entry that is masked stays so under the function mask', async () => {
 test('a vector that the kernel refuses stays pending, says so, and is tried again', () => {
   let refuses = true;
   const lines: string[] = [];
-  const port: MessagePort = {
+  const port: MsiPort = {
     assign() {
       if (refuses) throw new Error('no routes left');
       return { [Symbol.dispose]() {} };

@@ -105,10 +105,10 @@ async function exam(open: (device: BlockDevice, guest: RawGuest) => Driver, seed
   const moves: Promise<void>[] = [];
   let queues = await run(driver, guest);
   for (let step = 0; step < STEPS; step++) {
-    const what = random.of(['submit', 'submit', 'submit', 'lend', 'reclaim', 'pause', 'resume', 'wait', 'run']);
+    const what = random.of(['submit', 'submit', 'submit', 'move', 'move back', 'pause', 'resume', 'wait', 'run']);
     if (what === 'submit') submit(driver, queues, random);
-    else if (what === 'lend') moves.push(registers.lend(random.of(targets)));
-    else if (what === 'reclaim') moves.push(registers.reclaim());
+    else if (what === 'move') moves.push(registers.moveTo(random.of(targets)));
+    else if (what === 'move back') moves.push(registers.moveBack());
     else if (what === 'pause') moves.push(registers.pause());
     else if (what === 'resume') moves.push(registers.resume());
     else if (what === 'wait') await new Promise((resolve) => setImmediate(resolve));
@@ -121,7 +121,7 @@ async function exam(open: (device: BlockDevice, guest: RawGuest) => Driver, seed
     harvest(queues, disk, `seed ${seed}, at the end`);
     return queues.every(({ inFlight }) => inFlight === 0);
   });
-  await registers.reclaim();
+  await registers.moveBack();
   assert.deepEqual(
     hosts.flatMap((host) => host.report()),
     [],
@@ -138,7 +138,7 @@ for (const refusesDoorbells of [false, true]) {
     ['virtio-mmio', (device, guest) => new MmioDriver(device, guest, { refusesDoorbells })],
     ['virtio-pci', (device, guest) => new PciDriver(device, guest, { refusesDoorbells })],
   ] as const satisfies readonly (readonly [string, (device: BlockDevice, guest: RawGuest) => Driver])[]) {
-    test(`${name}${kernel}: queues lent, reclaimed, paused and reset at random lose nothing`, async () => {
+    test(`${name}${kernel}: queues moved, moved back, paused and reset at random lose nothing`, async () => {
       for (let seed = 1; seed <= SEEDS; seed++) await exam(open, seed);
     });
   }

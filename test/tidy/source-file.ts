@@ -27,3 +27,17 @@ export function roomOf(path: string): string | undefined {
 export function withoutProse(text: string): string {
   return text.replaceAll(/\/\/.*|\/\*[\s\S]*?\*\/|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"/g, '');
 }
+
+export interface Import {
+  readonly specifier: string;
+  readonly isType: boolean;
+}
+
+/** What `text` imports or exports from elsewhere, types and `import()` included. */
+export function importsOf(text: string): Import[] {
+  const statements = text.matchAll(/^(?:import|export)\s(?:[^'";]*?\sfrom\s)?'([^']+)'|\bimport\('([^']+)'\)/gm);
+  return [...statements].map(([statement, named, called]) => ({
+    specifier: named ?? called ?? '',
+    isType: /^(?:import|export) type /.test(statement),
+  }));
+}

@@ -1,6 +1,6 @@
 // Who may import whom: the floors of the house as a table, and the rules that hold it up.
 import { posix } from 'node:path';
-import { isCode, isTest, type Rule, roomOf, type SourceFile } from './source-file.ts';
+import { importsOf, isCode, isTest, type Rule, roomOf, type SourceFile } from './source-file.ts';
 
 interface Room {
   readonly rooms: readonly string[];
@@ -31,23 +31,10 @@ const stairs: Readonly<Record<string, Room>> = {
   testing: { rooms: MIDDLE, ...onNode },
   index: { rooms: MIDDLE, ...onNode },
   bench: { rooms: [...MIDDLE, 'testing', 'index'], ...upper },
-  demo: { rooms: [...MIDDLE, 'guests', 'bench'], ...upper },
-  doctor: { rooms: [...MIDDLE, 'guests'], ...upper },
+  demo: { rooms: [...MIDDLE, 'index', 'guests', 'bench'], ...upper },
+  doctor: { rooms: [...MIDDLE, 'index', 'guests'], ...upper },
   cli: { rooms: [...MIDDLE, 'guests', 'testing', 'index', 'bench', 'demo', 'doctor'], ...upper },
 };
-
-interface Import {
-  readonly specifier: string;
-  readonly isType: boolean;
-}
-
-function importsOf(text: string): Import[] {
-  const statements = text.matchAll(/^(?:import|export)\s(?:[^'";]*?\sfrom\s)?'([^']+)'|\bimport\('([^']+)'\)/gm);
-  return [...statements].map(([statement, named, called]) => ({
-    specifier: named ?? called ?? '',
-    isType: /^(?:import|export) type /.test(statement),
-  }));
-}
 
 /** Why a file of `room` may not import `target`; `undefined` if it may. */
 function objection(path: string, room: Room, target: string, isType: boolean): string | undefined {

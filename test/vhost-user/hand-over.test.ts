@@ -20,7 +20,7 @@ import { eventually } from '../../src/testing/raw-front-end.ts';
 import { LocalHost } from '../../src/transports/queue/local-host.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { HandOver } from '../../src/vmm/hand-over.ts';
-import { LendableImage } from '../../src/vmm/lendable-image.ts';
+import { ReopenableImage } from '../../src/vmm/reopenable-image.ts';
 import { problemsTo } from './back-end.ts';
 import { DrivenDisk, type Driving } from './driven-disk.ts';
 import { ScriptedBackEnd } from './scripted-back-end.ts';
@@ -35,7 +35,7 @@ const QUEUES = 2;
 class Exam extends DrivenDisk {
   readonly file = new BenchDisk(DISK_BYTES);
   readonly socket = join(this.file.folder, 'hand-over.sock');
-  readonly image = new LendableImage(() => openStore(this.file.path).store);
+  readonly image = ReopenableImage.ofFile(this.file.path);
   readonly handOver: HandOver;
 
   constructor(socket?: string) {

@@ -4,12 +4,12 @@
 // A hand-over is a stop on one host and a start on another: requests in flight end, the doorbell moves, the driver notices nothing.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
+import { LimitedLog } from '../../sys/limited-log.ts';
 import { unofferedFeatures } from '../../virtio/device.ts';
 import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
 import { ConfigView } from '../queue/config-view.ts';
 import type { DeviceEvents, DeviceHost, DeviceTraits } from '../queue/queue-host.ts';
 import { type QueueLines, QueueRegisters } from './queue-registers.ts';
-import { sayOnce } from './say-once.ts';
 
 /** What the transport does for it. */
 export interface DriverLines extends QueueLines {
@@ -38,7 +38,7 @@ export class DeviceRegisters implements DeviceEvents {
   readonly offeredFeatures: bigint;
   readonly queues: readonly QueueRegisters[];
   /** The host it was made with, and the one that has it now. */
-  readonly #home: DeviceHost;
+  readonly #own: DeviceHost;
   #host: DeviceHost;
   readonly #lines: DriverLines;
   readonly #errors: EventFd;
@@ -52,16 +52,16 @@ export class DeviceRegisters implements DeviceEvents {
   #generation = 0;
   #turn: Promise<void> = Promise.resolve();
   #resetting: Promise<void> | undefined;
-  /** Tells what the driver did wrong. */
-  readonly #accuse: (line: string) => void;
+  /** Tells the user one line. What a driver does again and again must not fill a log. */
+  readonly #say: (line: string) => void;
 
   constructor(host: DeviceHost, loop: EventLoop, lines: DriverLines, options: DeviceRegistersOptions = {}) {
     const { device } = host;
     this.device = device;
     this.#config = new ConfigView(device.config);
-    this.#home = this.#host = host;
+    this.#own = this.#host = host;
     this.#lines = lines;
-    this.#accuse = sayOnce(lines.say);
+    this.#say = new LimitedLog((line) => lines.say(line), { burst: 1 }).log;
     this.#paused = options.paused ?? false;
     this.offeredFeatures = device.features | (options.ringFeatures ?? RING_FEATURES);
     this.#errors = EventFd.create();
@@ -97,7 +97,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await this.#host.activate(this.#features);
     } catch (problem) {
-      this.#lines.say(`the device failed to start: ${(problem as Error).message}`);
+      this.#say(`the device failed to start: ${(problem as Error).message}`);
       return this.needsReset();
     }
     await this.#startQueues();
@@ -107,11 +107,11 @@ export class DeviceRegisters implements DeviceEvents {
   #acceptFeatures(): boolean {
     const extra = unofferedFeatures(this.#features, this.offeredFeatures);
     if (extra !== 0n || this.#unknownFeatures) {
-      this.#accuse('the driver accepted features that were not offered: refused');
+      this.#say('the driver accepted features that were not offered: refused');
       return false;
     }
     if ((this.#features & VIRTIO_F_VERSION_1) === 0n) {
-      this.#accuse('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
+      this.#say('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
       return false;
     }
     return true;
@@ -152,7 +152,7 @@ export class DeviceRegisters implements DeviceEvents {
     if (queue === undefined || this.#resetting !== undefined || queue.ready === ready) return;
     if (!ready) return this.#inTurn(() => queue.reset());
     const problem = queue.makeReady(this.#features);
-    if (problem !== undefined) this.#accuse(`queue ${index} is not made ready: ${problem}`);
+    if (problem !== undefined) this.#say(`queue ${index} is not made ready: ${problem}`);
     else return this.#inTurn(() => this.#startQueue(queue));
   }
 
@@ -165,7 +165,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await queue.start(this.#features, this.#host);
     } catch (problem) {
-      this.#accuse(`queue ${queue.index} does not start: ${(problem as Error).message}`);
+      this.#say(`queue ${queue.index} does not start: ${(problem as Error).message}`);
       this.needsReset();
     }
   }
@@ -254,7 +254,7 @@ export class DeviceRegisters implements DeviceEvents {
   #reset(): Promise<void> {
     this.#resetting ??= this.#inTurn(async () => {
       await Promise.all(this.queues.map((queue) => queue.reset()));
-      for (const host of new Set([this.#home, this.#host])) await this.#resetHost(host);
+      for (const host of new Set([this.#own, this.#host])) await this.#resetHost(host);
       this.#errors.clear();
       this.#features = 0n;
       this.#unknownFeatures = false;
@@ -271,7 +271,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await host.reset();
     } catch (problem) {
-      this.#lines.say(`the device failed to reset: ${(problem as Error).message}`);
+      this.#say(`the device failed to reset: ${(problem as Error).message}`);
     }
   }
 
@@ -279,35 +279,35 @@ export class DeviceRegisters implements DeviceEvents {
    * Has `host` run the queues, at any moment of the driver's life; a queue that starts later starts there. The caller gives `host` the
    * memory. What the driver chose is repeated to it. Rejects when it cannot; then all is as the registers were made.
    */
-  lend(host: DeviceHost): Promise<void> {
+  moveTo(host: DeviceHost): Promise<void> {
     return this.#inTurn(async () => {
       try {
-        await this.#moveTo(host);
+        await this.#attach(host);
       } catch (problem) {
-        await this.#moveHome();
+        await this.#attachOwn();
         throw problem;
       }
     });
   }
 
   /** Has the host that it was made with run the queues again. */
-  reclaim(): Promise<void> {
-    return this.#inTurn(() => this.#moveHome());
+  moveBack(): Promise<void> {
+    return this.#inTurn(() => this.#attachOwn());
   }
 
-  async #moveHome(): Promise<void> {
+  async #attachOwn(): Promise<void> {
     try {
-      await this.#moveTo(this.#home);
+      await this.#attach(this.#own);
     } catch (problem) {
-      this.#lines.say(`the queues do not start again: ${(problem as Error).message}`);
+      this.#say(`the queues do not start again: ${(problem as Error).message}`);
       this.needsReset();
     }
   }
 
-  async #moveTo(host: DeviceHost): Promise<void> {
+  async #attach(host: DeviceHost): Promise<void> {
     await this.#stopQueues();
     // Its own device may change while its queues run elsewhere.
-    if (this.#host !== this.#home) this.#host.events = undefined;
+    if (this.#host !== this.#own) this.#host.events = undefined;
     this.#host = host;
     host.events = this;
     if ((this.#status & FEATURES_OK) !== 0) {
@@ -329,7 +329,7 @@ export class DeviceRegisters implements DeviceEvents {
   /** Ends it as a reset does, and gives everything back. */
   async close(): Promise<void> {
     await this.#reset();
-    for (const host of [this.#home, this.#host]) host.events = undefined;
+    for (const host of [this.#own, this.#host]) host.events = undefined;
     this.#errorWatch[Symbol.dispose]();
     this.#errors[Symbol.dispose]();
   }

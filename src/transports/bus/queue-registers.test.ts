@@ -102,7 +102,7 @@ class Host implements DeviceHost {
 
 /** A step that the registers were asked for. */
 interface Move {
-  readonly what: 'drive' | 'reset' | 'pause' | 'resume' | 'lend' | 'reclaim';
+  readonly what: 'drive' | 'reset' | 'pause' | 'resume' | 'move' | 'move back';
   readonly done: Promise<void>;
 }
 
@@ -116,13 +116,13 @@ class World implements ExploredWorld {
   readonly #choose: Chooser;
   readonly #loop = new EventLoop();
   readonly #registers: DeviceRegisters;
-  readonly #home = new Host(this);
+  readonly #own = new Host(this);
   readonly #other = new Host(this);
   readonly #said: string[] = [];
   readonly #moves: Move[] = [];
   /** What the moves that are done come to. */
   #isPaused = false;
-  #isLent = false;
+  #isMoved = false;
   /** Where the queue has to go on: 0 after a reset, 1 after it was stopped. */
   #base = 0;
   #failures: string[] = [];
@@ -143,11 +143,11 @@ class World implements ExploredWorld {
       },
       say: (line) => void this.#said.push(line),
     };
-    this.#registers = new implementation(this.#home, this.#loop, lines);
+    this.#registers = new implementation(this.#own, this.#loop, lines);
   }
 
   get #hosts(): readonly Host[] {
-    return [this.#home, this.#other];
+    return [this.#own, this.#other];
   }
 
   /** The host that has the queue, or is about to. */
@@ -180,12 +180,12 @@ class World implements ExploredWorld {
     const end = (isDone: boolean): void => {
       this.#moves.splice(this.#moves.indexOf(move), 1);
       if (what === 'pause' || what === 'resume') this.#isPaused = what === 'pause';
-      if (what === 'lend' || what === 'reclaim') this.#isLent = what === 'lend' && isDone;
+      if (what === 'move' || what === 'move back') this.#isMoved = what === 'move' && isDone;
     };
     done.then(
       () => end(true),
       (problem: Error) => {
-        if (what !== 'lend' || problem.message !== 'no room') this.#failures.push(`${what}: ${problem.message}`);
+        if (what !== 'move' || problem.message !== 'no room') this.#failures.push(`${what}: ${problem.message}`);
         end(false);
       },
     );
@@ -205,8 +205,8 @@ class World implements ExploredWorld {
   get #possibleMoves(): (() => void)[] {
     const registers = this.#registers;
     const moves = [
-      () => this.#move('lend', () => registers.lend(this.#other)),
-      () => this.#move('reclaim', () => registers.reclaim()),
+      () => this.#move('move', () => registers.moveTo(this.#other)),
+      () => this.#move('move back', () => registers.moveBack()),
       () => this.#move('pause', () => registers.pause()),
       () => this.#move('resume', () => registers.resume()),
     ];
@@ -276,7 +276,7 @@ class World implements ExploredWorld {
     const { status, queues } = this.#registers;
     const needsReset = (status & DEVICE_NEEDS_RESET) !== 0;
     const mayRun = (status & DRIVER_OK) !== 0 && queues[0]?.ready === true && !this.#isPaused;
-    const [runs, rests] = this.#isLent ? [this.#other, this.#home] : [this.#home, this.#other];
+    const [runs, rests] = this.#isMoved ? [this.#other, this.#own] : [this.#own, this.#other];
     assert.equal(rests.bell, undefined, 'the wrong host runs the queue');
     if (!needsReset) assert.equal(runs.bell !== undefined, mayRun, `the queue ${mayRun ? 'rests' : 'runs'}`);
     const problems = this.kernel.problems.map((line) => `queue 0: ${line}`);
@@ -285,7 +285,7 @@ class World implements ExploredWorld {
 
   get situation(): string {
     const { status, queues } = this.#registers;
-    const registers = [status, queues[0]?.ready, this.#isPaused, this.#isLent, this.#base];
+    const registers = [status, queues[0]?.ready, this.#isPaused, this.#isMoved, this.#base];
     const moves = this.#moves.map(({ what }) => what);
     return JSON.stringify([registers, moves, this.#hosts.map((host) => host.situation), this.kernel.situation]);
   }
@@ -314,7 +314,7 @@ class World implements ExploredWorld {
     if ((registers.status & DEVICE_NEEDS_RESET) !== 0) this.#move('reset', () => registers.writeStatus(0));
     await this.#rest();
     this.#move('resume', () => registers.resume());
-    this.#move('reclaim', () => registers.reclaim());
+    this.#move('move back', () => registers.moveBack());
     await this.#rest();
     if (registers.status === 0) this.#move('drive', () => this.#drive());
     for (const _ of [1, 2]) {
@@ -400,11 +400,11 @@ const inQueue: readonly Mistake[] = [
 const inDevice: readonly Mistake[] = [
   ['a hand-over that stops nothing', '    await this.#stopQueues();\n    // Its own', '    // Its own', WRONG_HOST],
   ['steps that do not wait for one another', 'this.#turn.then(step)', 'step()', /./],
-  ['a failed hand-over that does not go home', '        await this.#moveHome();\n', '', WRONG_HOST],
+  ['a failed hand-over that does not go back', '        await this.#attachOwn();\n', '', WRONG_HOST],
   [
     'a hand-over to the host that had the queue',
     'start(this.#features, host)',
-    'start(this.#features, this.#home)',
+    'start(this.#features, this.#own)',
     WRONG_HOST,
   ],
   ['a pause that a start does not heed', 'queue.ready && !this.#paused', 'queue.ready', WRONG_HOST],

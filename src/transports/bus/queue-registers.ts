@@ -1,12 +1,12 @@
 // Ground floor: one queue as a driver sets it up through registers: its size and areas, its doorbell, and what runs it.
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
+import { LimitedLog } from '../../sys/limited-log.ts';
 import { ringFormatOf } from '../../virtio/negotiated-format.ts';
 import type { RingAreas } from '../../virtio/ring-format.ts';
 import { QUEUE_SIZE_MAX } from '../../virtio/spec.ts';
 import type { CallTarget, QueueHost, QueueSetup } from '../queue/queue-host.ts';
 import { Doorbell } from './doorbell.ts';
-import { sayOnce } from './say-once.ts';
 
 /** What a queue needs of its transport. */
 export interface QueueLines {
@@ -53,7 +53,8 @@ export class QueueRegisters {
     this.index = options.index;
     this.sizeMax = 2 ** Math.floor(Math.log2(Math.min(options.sizeMax, QUEUE_SIZE_MAX)));
     this.#size = this.sizeMax;
-    this.#say = sayOnce((line) => options.lines.say(`queue ${options.index}: ${line}`));
+    // A driver can start it again and again.
+    this.#say = new LimitedLog((line) => options.lines.say(`queue ${options.index}: ${line}`), { burst: 1 }).log;
   }
 
   /** What the driver chose, `sizeMax` before it does; 0 after it chose what is no size. */

@@ -2,7 +2,7 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findDebianKernel } from '../../../guests/debian-kernel.ts';
-import type { FetchOptions } from '../../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../../guests/fetch-options.ts';
 import { guestPrograms } from '../../../guests/guest-programs.ts';
 import { guestInitramfs } from '../../../guests/initramfs.ts';
 import { guestScripts } from './guest-scripts.ts';

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { compileYardstick } from '../../../bench/doorbell/yardstick.ts';
 import type { CpioEntry } from '../../../guests/cpio.ts';
-import type { FetchOptions } from '../../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../../guests/fetch-options.ts';
 import { PeerMissingError } from '../../../guests/guest-peer.ts';
 import type { GuestProgram } from '../../../guests/guest-programs.ts';
 import { findExecutable, programsWithLibraries, staticBusybox } from '../../../guests/guest-programs.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DebianKernel } from '../../../guests/debian-kernel.ts';
 import { findDebianKernel } from '../../../guests/debian-kernel.ts';
-import type { FetchOptions } from '../../../guests/debian-packages.ts';
+import type { FetchOptions } from '../../../guests/fetch-options.ts';
 import type { GuestCommand } from '../../../guests/guest-peer.ts';
 import { PeerMissingError } from '../../../guests/guest-peer.ts';
 import { runGuestProcess } from '../../../guests/guest-process.ts';

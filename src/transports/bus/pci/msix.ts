@@ -1,16 +1,12 @@
 // Ground floor: MSI-X (PCI 3.0 §6.8.2): a table of messages, one irqfd for each vector that may be sent, pending bits for the others.
+import assert from 'node:assert/strict';
 import { EventFd } from '../../../sys/event-fd.ts';
+import type { MsiMessage } from '../../../sys/msi-message.ts';
 import type { Registers } from '../registers.ts';
 import { Bar1, MSIX_ENTRY_BYTES, MSIX_ENTRY_MASKED, MsixEntry } from './spec.ts';
 
-/** What a vector writes, and where. */
-export interface MsiMessage {
-  readonly address: number;
-  readonly data: number;
-}
-
 /** The message interrupts of one function, in the kernel. */
-export interface MessagePort {
+export interface MsiPort {
   /**
    * Has a ring of the eventfd send the message, until disposed, which leaves it empty; what is counted already sends it once. The same
    * vector comes again and again with the same message: whoever keeps a route keeps it. Throws SystemError.
@@ -29,7 +25,7 @@ interface Vector {
 /** The registers of the BAR that table and pending bits are in. */
 export class Msix implements Registers, Disposable {
   readonly count: number;
-  readonly #port: MessagePort;
+  readonly #port: MsiPort;
   readonly #say: (line: string) => void;
   readonly #vectors: readonly Vector[];
   readonly #table: DataView<ArrayBuffer>;
@@ -37,7 +33,7 @@ export class Msix implements Registers, Disposable {
   #masked = false;
 
   /** `count` vectors, up to 2048. Throws SystemError when there are no eventfds left. */
-  constructor(count: number, port: MessagePort, say: (line: string) => void) {
+  constructor(count: number, port: MsiPort, say: (line: string) => void) {
     this.count = count;
     this.#port = port;
     this.#say = say;
@@ -87,7 +83,8 @@ export class Msix implements Registers, Disposable {
   }
 
   #connect(index: number): void {
-    const vector = this.#vectors[index] as Vector;
+    const vector = this.#vectors[index];
+    assert(vector !== undefined, `no vector ${index}`);
     if (vector.sending !== undefined) return;
     if (vector.pending) vector.eventFd.signal();
     vector.pending = false;
@@ -98,9 +95,11 @@ export class Msix implements Registers, Disposable {
     }
   }
 
-  #disconnect(vector: number): void {
-    this.#vectors[vector]?.sending?.[Symbol.dispose]();
-    (this.#vectors[vector] as Vector).sending = undefined;
+  #disconnect(index: number): void {
+    const vector = this.#vectors[index];
+    assert(vector !== undefined, `no vector ${index}`);
+    vector.sending?.[Symbol.dispose]();
+    vector.sending = undefined;
   }
 
   #message(vector: number): MsiMessage {

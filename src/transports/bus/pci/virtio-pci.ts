@@ -1,15 +1,15 @@
 // Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, message interrupts and no line.
 import { EventFd } from '../../../sys/event-fd.ts';
+import { LimitedLog } from '../../../sys/limited-log.ts';
 import { VIRTIO_ID_BLOCK } from '../../../virtio/spec.ts';
 import type { CallTarget } from '../../queue/queue-host.ts';
 import { DeviceRegisters } from '../device-registers.ts';
 import type { Registers } from '../registers.ts';
-import { sayOnce } from '../say-once.ts';
 import type { Transport, TransportOptions } from '../transport.ts';
 import { BarWindows, type PciMemory } from './bar-windows.ts';
 import { CommonRegisters } from './common-config.ts';
 import { ConfigSpace } from './config-space.ts';
-import { type MessagePort, Msix } from './msix.ts';
+import { type MsiPort, Msix } from './msix.ts';
 import { PciDoorbells } from './pci-doorbells.ts';
 import * as pci from './spec.ts';
 import { addVirtioCapabilities } from './virtio-capabilities.ts';
@@ -17,7 +17,7 @@ import { addVirtioCapabilities } from './virtio-capabilities.ts';
 export interface VirtioPciOptions extends TransportOptions {
   /** Where its BARs appear. */
   readonly memory: PciMemory;
-  readonly messages: MessagePort;
+  readonly messages: MsiPort;
 }
 
 /** Mass storage, neither of the kinds that have a programming interface; for other devices "unassigned". */
@@ -43,7 +43,7 @@ export class VirtioPci implements Transport {
   constructor(options: VirtioPciOptions) {
     const { host, loop, log, doorbells, memory, messages } = options;
     const vectors = Math.min(host.device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
-    const say = sayOnce(log);
+    const { log: say } = new LimitedLog((line) => log(line), { burst: 1 });
     this.#msix = new Msix(vectors, messages, say);
     this.#doorbells = new PciDoorbells(doorbells, say);
     const lines = {

@@ -1,8 +1,8 @@
-// The microVM: a disk served in the process. Those that others serve are in files of their own, loaded when one is asked for.
+// The microVM: a disk that a store of ours is behind, served in this process.
 
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
-import { sayOnce } from '../transports/bus/say-once.ts';
+import { LimitedLog } from '../sys/limited-log.ts';
 import type { Transport } from '../transports/bus/transport.ts';
 import { LocalHost } from '../transports/queue/local-host.ts';
 import type { DeviceHost } from '../transports/queue/queue-host.ts';
@@ -30,11 +30,12 @@ export async function addStoreDisk(store: BlockStore, surroundings: DiskSurround
 
 /** Puts it into a slot; closing it is the caller's. */
 export async function plugStore(store: BlockStore, { machine, slots, log }: DiskSurroundings): Promise<InProcess> {
-  const say = sayOnce((line) => log(`${store.name ?? 'disk'}: ${line}`));
+  const lines = new LimitedLog((line) => log(`${store.name ?? 'disk'}: ${line}`));
+  machine.closeAtEnd({ close: () => lines.flush() });
   const device = new BlockDevice(store, { queues: machine.cpus });
-  const host = new LocalHost(device, machine.loop, { log: say });
+  const host = new LocalHost(device, machine.loop, { log: lines.log });
   await giveMemory(host, machine);
-  return { device, transport: slots.plug({ host, log: say }) };
+  return { device, transport: slots.plug({ host, log: lines.log }) };
 }
 
 async function giveMemory(host: DeviceHost, machine: Machine): Promise<void> {

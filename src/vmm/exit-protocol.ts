@@ -20,10 +20,10 @@ export const CLOSED = 3;
 export const WRITE = 1;
 export const MEMORY = 2;
 
-/** The gate: a thread waits until the guest may run, or never will. */
-export const GATE_SHUT = 0;
-export const GATE_OPEN = 1;
-export const GATE_CLOSED = 2;
+/** The start: a thread is held until the guest may run, or never will. */
+export const START_HELD = 0;
+export const START_RELEASED = 1;
+export const START_CANCELLED = 2;
 
 /** What the vCPU's program is given. */
 export interface ExitProgramData {
@@ -31,8 +31,8 @@ export interface ExitProgramData {
   readonly words: Int32Array<SharedArrayBuffer>;
   /** Rung when they ask for something. */
   readonly eventFd: number;
-  /** GATE_SHUT until the kernel is in memory and the guest may run. */
-  readonly gate: Int32Array<SharedArrayBuffer>;
+  /** START_HELD until the kernel is in memory and the guest may run. */
+  readonly start: Int32Array<SharedArrayBuffer>;
   /** This vCPU's ring of writes that it does not wait for. */
   readonly posted: PostedWords;
   readonly shortcuts: Shortcuts;

@@ -1,8 +1,8 @@
-// The microVM: whether a back end can keep what a disk promised its driver, who read it once and goes on from that. §5.2.3, §5.2.4.
+// The microVM: whether a back end's disk can stand in for one that a driver already uses: features, queues, configuration. §5.2.3, §5.2.4.
 import { CONFIG, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_WRITE_ZEROES } from '../devices/blk/spec.ts';
 
-/** What a driver was, or would be, promised. */
-export interface DiskPromises {
+/** What a driver reads of a disk, once, and relies on from then on. */
+export interface DiskTraits {
   /** The ring's included. */
   readonly features: bigint;
   readonly queues: number;
@@ -20,13 +20,13 @@ const LIMITS = [
   { name: 'max_write_zeroes_seg', feature: VIRTIO_BLK_F_WRITE_ZEROES },
 ] as const;
 
-/** Which promise `offer` does not keep; undefined: it keeps them all. */
-export function brokenPromise(promised: DiskPromises, offer: DiskPromises): string | undefined {
-  const missing = promised.features & ~offer.features;
+/** Why `offer` cannot stand in for `disk`, which a driver uses already; undefined: it can. */
+export function incompatibility(disk: DiskTraits, offer: DiskTraits): string | undefined {
+  const missing = disk.features & ~offer.features;
   if (missing !== 0n) return `it does not offer the feature bits 0x${missing.toString(16)}`;
-  if ((offer.features & ~promised.features & VIRTIO_BLK_F_RO) !== 0n) return 'its disk is read-only';
-  if (offer.queues < promised.queues) return `it has ${count(offer.queues)}, the disk has ${promised.queues}`;
-  const [ours, theirs] = [viewOf(promised.config), viewOf(offer.config)];
+  if ((offer.features & ~disk.features & VIRTIO_BLK_F_RO) !== 0n) return 'its disk is read-only';
+  if (offer.queues < disk.queues) return `it has ${count(offer.queues)}, the disk has ${disk.queues}`;
+  const [ours, theirs] = [viewOf(disk.config), viewOf(offer.config)];
   const capacity = theirs.getBigUint64(CONFIG.capacity, true);
   if (capacity !== ours.getBigUint64(CONFIG.capacity, true))
     return `its disk has ${capacity} sectors, the machine's has ${ours.getBigUint64(CONFIG.capacity, true)}`;
@@ -34,9 +34,9 @@ export function brokenPromise(promised: DiskPromises, offer: DiskPromises): stri
   if (blockSize !== ours.getUint32(CONFIG.blk_size, true)) return `its blocks have ${blockSize} bytes`;
   for (const { name, feature, ...limit } of LIMITS) {
     const [least, most] = [ours, theirs].map((view) => view.getUint32(CONFIG[name], true)) as [number, number];
-    const isPromised = feature === 0n || (promised.features & feature) !== 0n;
+    const isLimited = feature === 0n || (disk.features & feature) !== 0n;
     const isUnlimited = 'unlimited' in limit && most === limit.unlimited;
-    if (isPromised && most < least && !isUnlimited) return `its ${name} is ${most}, the driver was told ${least}`;
+    if (isLimited && most < least && !isUnlimited) return `its ${name} is ${most}, the driver was told ${least}`;
   }
   return undefined;
 }

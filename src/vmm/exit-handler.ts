@@ -9,21 +9,21 @@ import {
   ASKED,
   CLOSED,
   type ExitProgramData,
-  GATE_CLOSED,
-  GATE_OPEN,
-  GATE_SHUT,
   KIND,
   MEMORY,
   type Shortcuts,
   SIZE_BYTES,
+  START_CANCELLED,
+  START_HELD,
+  START_RELEASED,
   STATE,
   VALUE,
   WORDS_PER_VCPU,
   WRITE,
-} from './exit-words.ts';
+} from './exit-protocol.ts';
 import { newPostedWords, POSTED_MAX, type PostedWords, PostedWrites } from './posted-writes.ts';
 
-export interface ExitDeskOptions {
+export interface ExitHandlerOptions {
   readonly ports: Bus;
   readonly memory: Bus;
   readonly loop: EventLoop;
@@ -32,13 +32,13 @@ export interface ExitDeskOptions {
   readonly onFailure: (problem: Error) => void;
 }
 
-export class ExitDesk implements Disposable {
+export class ExitHandler implements Disposable {
   /** Exits answered so far. */
   exits = 0;
-  readonly #options: ExitDeskOptions;
+  readonly #options: ExitHandlerOptions;
   readonly #eventFd = EventFd.create();
   readonly #watch: Disposable;
-  readonly #gate = new Int32Array(new SharedArrayBuffer(4));
+  readonly #start = new Int32Array(new SharedArrayBuffer(4));
   readonly #vcpus: Int32Array<SharedArrayBuffer>[];
   readonly #posted: { readonly words: PostedWords; readonly writes: PostedWrites }[];
   /** Those that wait for a device's promise. */
@@ -46,7 +46,7 @@ export class ExitDesk implements Disposable {
   /** A posted write waits for its device, and everything else for that. */
   #isHeldUp = false;
 
-  constructor(cpus: number, options: ExitDeskOptions) {
+  constructor(cpus: number, options: ExitHandlerOptions) {
     this.#options = options;
     this.#vcpus = Array.from({ length: cpus }, () => new Int32Array(new SharedArrayBuffer(4 * WORDS_PER_VCPU)));
     this.#posted = this.#vcpus.map(() => {
@@ -60,22 +60,22 @@ export class ExitDesk implements Disposable {
   programData(index: number): ExitProgramData {
     const { words: posted } = this.#posted[index]!;
     const { shortcuts } = this.#options;
-    return { words: this.#vcpus[index]!, eventFd: this.#eventFd.fd, gate: this.#gate, posted, shortcuts };
+    return { words: this.#vcpus[index]!, eventFd: this.#eventFd.fd, start: this.#start, posted, shortcuts };
   }
 
   /** Lets the vCPUs run their first instruction. */
-  open(): void {
-    this.#moveGate(GATE_OPEN);
+  releaseStart(): void {
+    this.#decideStart(START_RELEASED);
   }
 
-  #moveGate(to: number): void {
-    Atomics.compareExchange(this.#gate, 0, GATE_SHUT, to);
-    Atomics.notify(this.#gate, 0);
+  #decideStart(to: number): void {
+    Atomics.compareExchange(this.#start, 0, START_HELD, to);
+    Atomics.notify(this.#start, 0);
   }
 
-  /** Threads that still wait for `open` fail. */
-  closeGate(): void {
-    this.#moveGate(GATE_CLOSED);
+  /** Threads that still wait to start fail. */
+  cancelStart(): void {
+    this.#decideStart(START_CANCELLED);
   }
 
   /** No exit is answered any more, and who waits for an answer goes. Each thread has been told to stop. What was posted is done. */

@@ -1,6 +1,6 @@
-// Upper floor: the disks of `belfry run` as they are typed: --disk and --vhost-user.
+// Upper floor: what `belfry run` is told: its flags, and its disks as they are typed, --disk and --vhost-user.
 import { InvalidArgumentError } from 'commander';
-import type { TransportName } from '../vmm/transport-name.ts';
+import type { TransportName } from '../vmm/address-map.ts';
 
 export type DiskWord =
   | { readonly kind: 'store'; readonly spec: string; readonly isReadOnly: boolean }
@@ -29,4 +29,13 @@ export interface DiskFlags {
   readonly handOver?: string;
   /** What becomes of requests while a back end is gone. */
   readonly whenGone: 'wait' | 'fail';
+}
+
+export interface RunFlags extends DiskFlags {
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly append: string;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly verbose?: boolean;
 }

@@ -1,17 +1,36 @@
-// bench/notify: what a row says beside its figures: whether eventfd and signal differ here, where #78 differs, and why. Pure.
+// bench/notify: eventfd against signal: by how much they differ, what #78 has, and a remark that says why. Pure.
 import { formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
-import { decided } from '../statistics.ts';
-import { type Metric, type NotifyLoad, type Poll, PUBLISHED } from './notify-cases.ts';
-import type { Comparison, VariantResult } from './notify-result.ts';
+import { decided, summarize } from '../statistics.ts';
+import { gain, type Metric, type NotifyLoad, POLLS, type Poll, PUBLISHED } from './notify-cases.ts';
+import { type Comparison, judgedValue, type NotifyRound, type VariantResult } from './notify-result.ts';
 
-export interface ComparedRow extends Omit<Comparison, 'remark'> {
+interface ComparedRow extends Omit<Comparison, 'remark'> {
   readonly load: NotifyLoad;
   readonly signal: VariantResult;
   readonly eventfd: VariantResult;
 }
 
+/** Rounds were run in turns: each is compared with its neighbour in time, not with the mean of all. */
+export function compare(load: NotifyLoad, variants: readonly VariantResult[]): Comparison[] {
+  const { metric } = load;
+  const honest = variants.filter(({ forgetful }) => !forgetful);
+  return POLLS.flatMap((poll) => {
+    const [signal, eventfd] = (['signal', 'eventfd'] as const).map((doorbell) =>
+      honest.find((variant) => variant.poll === poll && variant.doorbell === doorbell),
+    );
+    if (signal === undefined || eventfd === undefined) return [];
+    const gains = signal.rounds.map((round, i) =>
+      gain(metric, judgedValue(metric, round), judgedValue(metric, eventfd.rounds[i] as NotifyRound)),
+    );
+    const published = PUBLISHED[metric][poll];
+    const publishedGain = published && gain(metric, published.signal, published.eventfd);
+    const row = { poll, gain: summarize(gains), publishedGain };
+    return { ...row, remark: remarkOn({ ...row, load, signal, eventfd }) };
+  });
+}
+
 /** A sentence or two, or nothing where there is nothing to explain. */
-export function remarkOn(row: ComparedRow): string | undefined {
+function remarkOn(row: ComparedRow): string | undefined {
   const { publishedGain, gain, signal, eventfd } = row;
   const disturbed = [signal, eventfd].filter(({ foreign }) => foreign.isTooMuch);
   const differs = publishedGain !== undefined && (publishedGain < gain.min || publishedGain > gain.max);

@@ -1,0 +1,49 @@
+// bench/threads: another design on purpose: the product's event loop, but asleep in sigwaitinfo and woken by a signal, as before #78.
+import { EventLoop, type Watch } from '../../src/sys/event-loop.ts';
+import type { Pollable } from '../../src/sys/pollable.ts';
+import type { Doorbell } from './doorbell.ts';
+import type { SleepCounter } from './served-queue.ts';
+import type { StopWord } from './shared-queue.ts';
+
+/** For one queue. All else is as in the product, so that a measurement compares the doorbells and nothing beside. */
+export class SignalLoop extends EventLoop {
+  readonly #doorbell: Doorbell;
+  readonly #stop: StopWord;
+  readonly #sleeps: SleepCounter;
+  #queue: Pollable | undefined;
+  #hasTasks = false;
+
+  /** Runs until `stop` is set and the doorbell rung. */
+  constructor(doorbell: Doorbell, stop: StopWord, sleeps: SleepCounter) {
+    super(sleeps);
+    this.#doorbell = doorbell;
+    this.#stop = stop;
+    this.#sleeps = sleeps;
+  }
+
+  /** A queue's kick is the signal: nothing rings its descriptor. */
+  override watch(fd: number, watch: Watch): Disposable {
+    if (watch.pollable === undefined) return super.watch(fd, watch);
+    this.#queue = watch.pollable;
+    return this.poll(watch.pollable);
+  }
+
+  override soon(task: () => void): void {
+    this.#hasTasks = true;
+    super.soon(task);
+  }
+
+  override turn(timeoutMs: number): boolean {
+    if (timeoutMs === 0 || this.#hasTasks) {
+      this.#hasTasks = false;
+      this.#hasTasks = super.turn(0) || this.#hasTasks;
+      return this.#hasTasks;
+    }
+    this.#doorbell.wait();
+    this.#sleeps.slept();
+    if (this.#stop.isSet) this.stop();
+    // The disk is in memory: no request is left whose promise would have to settle.
+    else this.#queue?.poll();
+    return this.#hasTasks;
+  }
+}

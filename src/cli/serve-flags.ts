@@ -1,0 +1,33 @@
+// Upper floor: the flags of `belfry serve`, by kind of device.
+import type { PollMode } from '../daemon/poll-mode.ts';
+
+/** What every kind of device takes. */
+export interface ServeFlags {
+  readonly socket?: string;
+  readonly fd?: number;
+  readonly once: boolean;
+  readonly stopTimeout: number;
+  readonly allowFileMemory: boolean;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly log?: string;
+}
+
+/** What a device served by threads of its own takes. */
+export interface ThreadFlags extends ServeFlags {
+  readonly poll?: PollMode;
+  readonly cpus?: readonly number[];
+}
+
+export interface BlkFlags extends ThreadFlags {
+  readonly threads: number;
+  readonly readOnly: boolean;
+  readonly format?: 'raw' | undefined;
+  readonly queues: number;
+  readonly serial: string;
+  readonly blockSize?: number;
+}
+
+export interface ConsoleFlags extends ServeFlags {
+  readonly listen?: string;
+}
