@@ -63,7 +63,7 @@ export class Machine implements AsyncDisposable {
   readonly #threads: Promise<VcpuThread>[];
   readonly #ended = Promise.withResolvers<MachineExit>();
   readonly #ride: Disposable;
-  readonly #closables: Closable[] = [];
+  readonly #closables = new AsyncDisposableStack();
   readonly #mmioSlots: number[] = [];
   #hasPci = false;
   #isBooted = false;
@@ -138,7 +138,7 @@ export class Machine implements AsyncDisposable {
 
   /** Has `closable` closed when no processor runs any more, the latest first. */
   closeAtEnd(closable: Closable): void {
-    this.#closables.push(closable);
+    this.#closables.defer(async () => await closable.close());
   }
 
   /** Loads the kernel and lets the processors go. Throws KernelError or SystemError; the machine can then only be disposed of. */
@@ -180,18 +180,17 @@ export class Machine implements AsyncDisposable {
     await Promise.allSettled(stops);
   }
 
-  /** Stops the processors, then closes the devices, then gives the memory back. */
+  /**
+   * Stops the processors, closes the devices, and gives the memory back. What fails to close keeps nothing else from being
+   * closed; rejects with its error at the end.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end({ how: 'stopped' });
     await this.#stopThreads();
-    if (this.#isBooted) this.#options.console.stop();
-    for (const closable of this.#closables.reverse()) await closable.close();
-    this.#exits[Symbol.dispose]();
-    this.#ride[Symbol.dispose]();
-    for (const vcpu of this.#vcpus) vcpu[Symbol.dispose]();
-    this.vm[Symbol.dispose]();
-    this.ram[Symbol.dispose]();
-    this.loop[Symbol.dispose]();
+    await using owned = new AsyncDisposableStack();
+    for (const one of [this.loop, this.ram, this.vm, ...this.#vcpus, this.#ride, this.#exits]) owned.use(one);
+    owned.use(this.#closables);
+    if (this.#isBooted) owned.defer(() => this.#options.console.stop());
   }
 }
 

@@ -312,6 +312,18 @@ kvmTest('a machine that is given up before it boots, or cannot boot, leaves noth
   await eventually('every descriptor is closed', () => readdirSync('/proc/self/fd').length === before);
 });
 
+kvmTest('regression: a device that fails to close keeps nothing else from being closed', async (kvm) => {
+  const before = readdirSync('/proc/self/fd').length;
+  const closed: string[] = [];
+  const machine = newMachine(kvm);
+  machine.closeAtEnd({ close: () => void closed.push('first') });
+  machine.closeAtEnd({ close: () => Promise.reject(new Error('its socket is gone')) });
+  machine.closeAtEnd({ close: () => void closed.push('last') });
+  await assert.rejects(machine[Symbol.asyncDispose](), /its socket is gone/);
+  assert.deepEqual(closed, ['last', 'first']);
+  await eventually('every descriptor is closed', () => readdirSync('/proc/self/fd').length === before);
+});
+
 kvmTest('memory that cannot be had is refused at once, and no thread is left waiting', async (kvm) => {
   const options = { cpus: 1, memoryBytes: 2 ** 51, console: new CollectingConsole() };
   assert.throws(() => new Machine(kvm, options), /ENOMEM|EINVAL|EFBIG/);
