@@ -107,7 +107,9 @@ export class ServeReport {
     this.#say(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
     // How to start a VM is for whoever types, not for a log.
     if (socket === undefined || this.#file !== undefined) return;
-    for (const { vmm, line } of startLines(socket, profile.type)) this.#say(`  ${dim(vmm.padEnd(16))} ${line}`);
+    const lines = startLines(socket, profile.type);
+    const width = Math.max(...lines.map(({ vmm }) => vmm.length));
+    for (const { vmm, line } of lines) this.#say(`  ${dim(vmm.padEnd(width))} ${line}`);
   }
 
   /** One line a minute while there is something to say. */

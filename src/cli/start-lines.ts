@@ -44,12 +44,18 @@ export function startLines(socket: string, type = VIRTIO_ID_BLOCK): readonly Sta
 function diskLines(path: string): readonly StartLine[] {
   // The guests that are found or fetched are Debian's, for x86-64.
   if (process.arch !== 'x64') return [{ vmm: 'QEMU', line: qemuLine(path, 'KERNEL', 'INITRD') }];
-  return [
+  return grouped([
     { vmm: 'shell', line: `${commandName()} shell --socket ${shellWord(path)}` },
     { vmm: 'QEMU', line: qemu(path) },
     { vmm: 'cloud-hypervisor', line: cloudHypervisor(path) },
     ...(umlCanOpen(path) ? [{ vmm: 'User-Mode Linux', line: userModeLinux(path) }] : []),
-  ];
+  ]);
+}
+
+/** Without a kernel the lines of all VMMs are the same. */
+function grouped(lines: readonly StartLine[]): StartLine[] {
+  const byLine = Map.groupBy(lines, ({ line }) => line);
+  return [...byLine].map(([line, same]) => ({ vmm: same.map(({ vmm }) => vmm).join(', '), line }));
 }
 
 function qemu(socket: string, type = VIRTIO_ID_BLOCK): string {
@@ -96,7 +102,7 @@ function userModeLinux(socket: string, type = VIRTIO_ID_BLOCK): string {
 }
 
 function prepareLine(): string {
-  return `${commandName()} shell --prepare  # gets a Linux for it, once: then this line is the VMM's`;
+  return `${commandName()} shell --prepare  # gets a Linux, once: then the line of the VMM is here`;
 }
 
 function isOnPath(program: string): boolean {
