@@ -5,7 +5,7 @@ import { BlockDevice, log, memory, serve } from '../src/index.ts'; // in a proje
 const socket = process.argv[2] ?? '/tmp/belfry.sock';
 const logged = log({ line: (text) => console.log(text) });
 const server = serve(new BlockDevice(logged(memory(64 * 1024 * 1024))), { vhostUser: socket });
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => server.close());
 console.log(`listening on ${socket}`);
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => server.close());
 await server.closed;

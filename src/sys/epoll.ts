@@ -9,7 +9,7 @@ const DATA_OFFSET = process.arch === 'x64' ? 4 : 8;
 const EVENT_BYTES = DATA_OFFSET + 8;
 
 export class Epoll implements Disposable {
-  readonly fd = check(libc.epoll_create1(O_CLOEXEC), 'epoll_create1', 'raise the limit of open files (ulimit -n)');
+  readonly fd = check(libc.epoll_create1(O_CLOEXEC), 'epoll_create1');
   readonly #events = new Scratch(MAX_EVENTS * EVENT_BYTES);
 
   /**

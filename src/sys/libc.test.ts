@@ -30,6 +30,10 @@ test('a SystemError has the call, the name of the error and the advice', () => {
   assert.equal(new SystemError('mmap', 'ENOMEM').message, 'mmap: ENOMEM');
 });
 
+test('where a descriptor is missing every call says what to do', () => {
+  assert.equal(new SystemError('socket', 'EMFILE').message, 'socket: EMFILE: raise the limit of open files (ulimit -n)');
+});
+
 test('check passes a result through, and throws what errno says', () => {
   assert.equal(check(0, 'close'), 0);
   assert.equal(check(17, 'close'), 17);

@@ -87,6 +87,12 @@ const errnoWord = new Int32Array(toArrayBuffer(libc.__errno_location(), 4, false
 const errnoNames = new Map(Object.entries(os.errno).map(([name, number]) => [number, name]));
 errnoNames.set(os.errno.EAGAIN, 'EAGAIN'); // EWOULDBLOCK has the same number
 
+/** What to do about an error, whatever the call. */
+const ADVICE: { readonly [errnoName: string]: string } = {
+  EMFILE: 'raise the limit of open files (ulimit -n)',
+  ENFILE: 'the whole system has no more open files (fs.file-max)',
+};
+
 /** A system call failed. `code` is the name of the errno, as in Node's own errors; `syscall` is the call. */
 export class SystemError extends Error {
   /** The name of the errno: `ENOENT`, `EADDRINUSE`, … */
@@ -94,7 +100,7 @@ export class SystemError extends Error {
   /** The system call, or the KVM ioctl, that failed. */
   readonly syscall: string;
 
-  constructor(syscall: string, errnoName: string, advice?: string) {
+  constructor(syscall: string, errnoName: string, advice = ADVICE[errnoName]) {
     super(`${syscall}: ${errnoName}${advice === undefined ? '' : `: ${advice}`}`);
     this.name = 'SystemError';
     this.code = errnoName;

@@ -80,7 +80,7 @@ function kindByName(fd: number): ReceivedKind | undefined {
  * EINVAL.
  */
 function kindByInode(fd: number): ReceivedKind {
-  const ours = check(libc.eventfd(0, O_CLOEXEC), 'eventfd', 'raise the limit of open files (ulimit -n)');
+  const ours = check(libc.eventfd(0, O_CLOEXEC), 'eventfd');
   const anonymous = inode(ours);
   closeFd(ours);
   const received = inode(fd);

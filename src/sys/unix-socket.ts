@@ -197,7 +197,7 @@ export class UnixListener implements Disposable {
    */
   accept(): UnixSocket | undefined {
     const result = libc.accept4(this.fd, 0n, 0n, O_CLOEXEC | O_NONBLOCK);
-    const fd = checkOrAgain(result, 'accept4', 'raise the limit of open files (ulimit -n)');
+    const fd = checkOrAgain(result, 'accept4');
     return fd === undefined ? undefined : new UnixSocket(fd);
   }
 
