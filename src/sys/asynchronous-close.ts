@@ -1,27 +1,27 @@
-// Cellar: close(2) on a thread of its own, for a descriptor whose close may wait for its sender. pthread_create(3).
+// Cellar: close(2) on a thread of its own, for a descriptor whose close may block. pthread_create(3).
 import { constants as os } from 'node:os';
 import { SIG_BLOCK, SIG_SETMASK } from './constants.ts';
 import { libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
-/** The limit of closes under way at once, for each thread that asks for them. A stuck one costs a sleeping thread. */
+/** The limit of closes under way at once, for each calling thread. A close that blocks occupies a thread. */
 export const CLOSES_MAX = 256;
 
 const SIGSET_BYTES = 128;
 const OLD_SET = SIGSET_BYTES;
 const THREAD = 2 * SIGSET_BYTES;
 
-/** The pthread_t of each close that was not seen to end yet. */
+/** The pthread_t of each close that was still under way at the last check. */
 let closing: readonly bigint[] = [];
 let leaked = 0;
 let report: (line: string) => void = () => {};
 
 /**
  * Closes `fd` without blocking this thread, however long close(2) takes. node:fs is not used for this: four such closes
- * would occupy libuv's whole pool, and a thread that never returns to libuv's loop would not learn that they ended.
+ * would occupy libuv's whole pool, and a thread that never returns to libuv's loop would not see them complete.
  *
- * Past `CLOSES_MAX` the descriptor stays open on purpose and is counted: a close in this thread could block it for as
- * long as the sender of the descriptor chooses, and one entry of the descriptor table is the lesser loss.
+ * Past `CLOSES_MAX` the descriptor stays open on purpose and is counted. A close in this thread could block it for as
+ * long as the sender of the descriptor chooses; a leaked descriptor costs less.
  */
 export function closeAsynchronously(fd: number): void {
   if (closesPending() < CLOSES_MAX && startThread(fd)) return;
@@ -33,7 +33,7 @@ export function closeAsynchronously(fd: number): void {
 
 /** Returns how many closes of this thread are still under way. */
 export function closesPending(): number {
-  // SAFETY: each thread is joined once, since a joined one is dropped; a null address means its result is not wanted.
+  // SAFETY: each thread is joined once, since a joined one is dropped; a null address discards its result.
   closing = closing.filter((thread) => libc.pthread_tryjoin_np(thread, 0n) === os.errno.EBUSY);
   return closing.length;
 }
@@ -53,7 +53,7 @@ function startThread(fd: number): boolean {
   // The thread must take no signal meant for the process: it could not handle it while it waits in close(2).
   bytes.fill(0xff, 0, SIGSET_BYTES);
   // SAFETY: two sigset_t and a pthread_t in this thread's scratch. The thread runs close(2) and nothing else: an int
-  // travels in the register of a pointer on x86-64 and arm64, and nobody reads the thread's result.
+  // travels in the register of a pointer on x86-64 and arm64, and the thread's result is not read.
   libc.pthread_sigmask(SIG_BLOCK, address, address + BigInt(OLD_SET));
   const error = libc.pthread_create(address + BigInt(THREAD), 0n, libc.close.pointer, BigInt(fd));
   libc.pthread_sigmask(SIG_SETMASK, address + BigInt(OLD_SET), 0n);

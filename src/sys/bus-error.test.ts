@@ -1,11 +1,11 @@
-// Memory that its owner truncated: which thread sleeps, who sees it, and what still ends the process. In child processes.
+// SIGBUS: which thread is parked, how another one detects it, and what still ends the process. In child processes.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 
 const module = (name: string): string => JSON.stringify(new URL(name, import.meta.url).href);
 
-/** A worker that posts its thread id and touches the second page of a memfd when it is told to. */
+/** A worker that posts its thread id, and touches the second page of a memfd when it gets a message. */
 const WORKER = `
   const { parentPort, workerData } = await import('node:worker_threads');
   const { Mapping } = await import(${module('mapping.ts')});
@@ -98,9 +98,9 @@ test('a signal to the sleeping thread does not wake it for long: it sleeps again
     ftruncateSync(fd, 4096);
     worker.postMessage('touch');
     await parked(thread);
-    const heard = once(process, 'SIGUSR2');
+    const received = once(process, 'SIGUSR2');
     signalThread(thread, 12);
-    await heard;
+    await received;
     await parked(thread);
     console.log('parked again');
     ftruncateSync(fd, 8192);
@@ -110,7 +110,7 @@ test('a signal to the sleeping thread does not wake it for long: it sleeps again
   assert.deepEqual(run(program), { end: 0, stdout: 'parked again\nfalse\n', stderr: '' });
 });
 
-test('the main thread dies of its own access, as without all this', () => {
+test('an access of the main thread ends the process, as by default', () => {
   const program = `
     await start(true);
     ftruncateSync(fd, 4096);

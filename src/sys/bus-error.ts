@@ -1,4 +1,4 @@
-// Cellar: SIGBUS, when memory that was mapped is not there any more: a thread that sleeps instead of a dead process.
+// Cellar: SIGBUS, raised by an access to a truncated mapping: parks the thread instead of ending the process.
 import { readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { SIG_BLOCK, SIG_ERR, SIG_UNBLOCK } from './constants.ts';
@@ -9,12 +9,12 @@ const { SIGBUS, SIGSEGV } = os.signals;
 const SIGSET_BYTES = 128;
 
 /**
- * Makes the calling thread sleep for ever where it touches memory that its owner truncated. The process lives, and
- * another thread can see it (`isParked`), say why, and end the process with `exitNow`: nothing else wakes or ends the
- * thread.
+ * Makes the calling thread sleep for ever where it touches mapped memory whose file was truncated. The process goes on:
+ * another thread can detect this (`isParked`), log it, and end the process with `exitNow`. Nothing else wakes or ends
+ * the thread.
  *
- * The handler is the whole process's. A thread whose own sleep would go unnoticed, the main thread above all, has to
- * call `dieOnBusError` first; the threads that it starts afterwards inherit this until they call `parkOnBusError`.
+ * The handler is installed for the whole process. A thread that no other thread watches, the main thread above all, has
+ * to call `dieOnBusError` first. The threads that it starts afterwards inherit that until they call `parkOnBusError`.
  */
 export function parkOnBusError(): void {
   // Another signal ends pause and with it the handler: the thread then touches the same memory and sleeps again.
@@ -24,16 +24,17 @@ export function parkOnBusError(): void {
 }
 
 /**
- * Keeps the default for the calling thread: SIGBUS ends the process. The kernel does so where the signal is blocked.
+ * Keeps the default for the calling thread: SIGBUS ends the process. It blocks the signal, and the kernel ends a
+ * process whose thread raises a blocked SIGBUS.
  */
 export function dieOnBusError(): void {
   maskBusError(SIG_BLOCK);
 }
 
 /**
- * Whether a thread of this process that called `parkOnBusError` sleeps in its handler: only there is SIGBUS blocked in
- * it, and not every signal, as for a moment in a thread that starts another one. `thread` is its `threadId`. False for
- * a thread that has ended, and where /proc is not mounted. proc_pid_status(5).
+ * Whether a thread of this process that called `parkOnBusError` sleeps in its handler. Such a thread has SIGBUS blocked
+ * only there. A thread that is starting another one has all signals blocked for a moment, so SIGSEGV is checked too.
+ * `thread` is its `threadId`. False for a thread that has exited, and where /proc is not mounted. proc_pid_status(5).
  */
 export function isParked(thread: number): boolean {
   let status: string;

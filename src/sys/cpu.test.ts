@@ -1,4 +1,4 @@
-// What a thread used of its processor, asked by itself or by another.
+// The processor time of a thread, read by itself and by another thread.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { threadCpuNs } from './cpu.ts';
 import { threadId } from './thread-signal.ts';
 
-test("a thread's processor time is the same whoever asks", () => {
+test('a thread reads the same processor time with and without its id', () => {
   const before = threadCpuNs();
   const named = threadCpuNs(threadId());
   const after = threadCpuNs();
@@ -35,7 +35,7 @@ test('another thread’s grows while that works, and does not while it sleeps', 
   const asleep = once(worker, 'message');
   Atomics.store(word, 1, 1);
   await asleep;
-  // Falling asleep takes a little.
+  // The thread takes a moment to fall asleep.
   let before = 0;
   for (let now = threadCpuNs(thread); now !== before; now = threadCpuNs(thread)) {
     before = now;

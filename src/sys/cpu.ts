@@ -1,11 +1,11 @@
-// Cellar: which processor a thread runs on, and what it was made to wait for. sched_setaffinity(2), getrusage(2), clock_gettime(2).
+// Cellar: processor affinity, preemptions and processor time. sched_setaffinity(2), getrusage(2), clock_gettime(2).
 import { CLOCK_THREAD_CPUTIME_ID, RUSAGE_THREAD, THREAD_CPU_CLOCK } from './constants.ts';
 import { check, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 const MASK_BYTES = 128;
 
-/** Keeps a thread (0: this one) on one processor. */
+/** Pins a thread (0: this one) to one processor. Throws SystemError EINVAL when there is no such processor. */
 export function pinThread(thread: number, cpu: number): void {
   callScratch.bytes.fill(0, 0, MASK_BYTES);
   callScratch.bytes[cpu >> 3] = 1 << (cpu & 7);
@@ -17,7 +17,7 @@ export function pinThread(thread: number, cpu: number): void {
   );
 }
 
-/** How often this thread lost its processor to another while it had work: struct rusage, ru_nivcsw. */
+/** How often this thread was preempted while it had work: struct rusage, ru_nivcsw. */
 export function involuntarySwitches(): number {
   // SAFETY: a struct rusage of 144 bytes in this thread's scratch.
   check(libc.getrusage(RUSAGE_THREAD, callScratch.address), 'getrusage');
@@ -25,11 +25,12 @@ export function involuntarySwitches(): number {
 }
 
 /**
- * Processor time so far of a thread of this process (0: this one), in ns; a guest's that it runs is its own. Exact, where getrusage
- * counts clock ticks. Throws SystemError EINVAL when there is no such thread.
+ * Returns the processor time so far of a thread of this process (0: this one), in ns. It includes the time of a guest
+ * that the thread runs. It is exact, while getrusage(2) counts clock ticks. Throws SystemError EINVAL when there is no
+ * such thread.
  */
 export function threadCpuNs(thread = 0): number {
-  // pthread_getcpuclockid(3): a thread's clock is made of its id, complemented, and of what is counted.
+  // pthread_getcpuclockid(3): the clock id is the complement of the thread id, and below it the kind of clock.
   const clock = thread === 0 ? CLOCK_THREAD_CPUTIME_ID : (~thread << 3) | THREAD_CPU_CLOCK;
   // SAFETY: a struct timespec of 16 bytes in this thread's scratch.
   check(libc.clock_gettime(clock, callScratch.address), 'clock_gettime');

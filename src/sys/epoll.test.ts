@@ -1,4 +1,4 @@
-// An epoll set: what is readable is told again until it no longer is.
+// An epoll set: a descriptor is reported for as long as it is readable.
 import assert from 'node:assert/strict';
 import { openSync } from 'node:fs';
 import { test } from 'node:test';
@@ -6,13 +6,13 @@ import { Epoll } from './epoll.ts';
 import { EventFd } from './event-fd.ts';
 import { closeFd } from './libc.ts';
 
-/** The tokens of what is readable now. */
+/** The tokens of the descriptors that are readable now. */
 function readable(epoll: Epoll): number[] {
   const count = epoll.wait(0);
   return Array.from({ length: count }, (_, i) => epoll.token(i)).sort((a, b) => a - b);
 }
 
-test('what is readable is told with its token, again and again', () => {
+test('a readable descriptor is reported with its token, again and again', () => {
   using epoll = new Epoll();
   using first = EventFd.create();
   using second = EventFd.create();
@@ -29,32 +29,32 @@ test('what is readable is told with its token, again and again', () => {
   assert.deepEqual(readable(epoll), []);
 });
 
-test('of many that are readable nobody is forgotten', () => {
+test('of many readable descriptors each is reported', () => {
   using epoll = new Epoll();
-  const bells = Array.from({ length: 200 }, () => EventFd.create());
-  for (const [i, bell] of bells.entries()) {
-    epoll.add(bell.fd, i);
-    bell.signal();
+  const eventFds = Array.from({ length: 200 }, () => EventFd.create());
+  for (const [i, eventFd] of eventFds.entries()) {
+    epoll.add(eventFd.fd, i);
+    eventFd.signal();
   }
-  const told = new Set<number>();
-  for (let tries = 0; told.size < bells.length && tries < 50; tries++) {
+  const reported = new Set<number>();
+  for (let tries = 0; reported.size < eventFds.length && tries < 50; tries++) {
     for (const token of readable(epoll)) {
-      told.add(token);
-      bells[token]?.clear();
+      reported.add(token);
+      eventFds[token]?.clear();
     }
   }
-  assert.equal(told.size, bells.length);
-  for (const bell of bells) bell[Symbol.dispose]();
+  assert.equal(reported.size, eventFds.length);
+  for (const eventFd of eventFds) eventFd[Symbol.dispose]();
 });
 
-test('a descriptor that was closed forgets itself, and removing it harms nobody', () => {
+test('a closed descriptor is removed already, and removing it again is no error', () => {
   using epoll = new Epoll();
-  const bell = EventFd.create();
-  bell.signal();
-  epoll.add(bell.fd, 1);
-  bell[Symbol.dispose]();
+  const eventFd = EventFd.create();
+  eventFd.signal();
+  epoll.add(eventFd.fd, 1);
+  eventFd[Symbol.dispose]();
   assert.deepEqual(readable(epoll), []);
-  epoll.remove(bell.fd);
+  epoll.remove(eventFd.fd);
 });
 
 test('waiting ends when its time is up', () => {
@@ -66,9 +66,9 @@ test('waiting ends when its time is up', () => {
 
 test('what cannot be watched is refused by number', () => {
   using epoll = new Epoll();
-  using bell = EventFd.create();
-  epoll.add(bell.fd, 1);
-  assert.throws(() => epoll.add(bell.fd, 2), { code: 'EEXIST' });
+  using eventFd = EventFd.create();
+  epoll.add(eventFd.fd, 1);
+  assert.throws(() => epoll.add(eventFd.fd, 2), { code: 'EEXIST' });
   const file = openSync(import.meta.filename, 'r');
   const refusal = { code: 'EPERM', message: `epoll_ctl: EPERM: descriptor ${file} cannot be watched` };
   assert.throws(() => epoll.add(file, 3), refusal);

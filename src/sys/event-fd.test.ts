@@ -1,4 +1,4 @@
-// Doorbells: counting, ringing one that is full, and what others send instead of an eventfd.
+// EventFd: counting, signalling a full one, and pipes and sockets in place of an eventfd.
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { createMemfd } from './memfd.ts';
 import { callScratch } from './scratch.ts';
 import { UnixListener, UnixSocket } from './unix-socket.ts';
 
-test('rings are counted into one, and clearing tells whether there was any', () => {
+test('signals add up, and clear returns whether there was any', () => {
   using eventFd = EventFd.create();
   assert.equal(eventFd.clear(), false);
   for (let i = 0; i < 3; i++) eventFd.signal();
@@ -17,7 +17,7 @@ test('rings are counted into one, and clearing tells whether there was any', () 
   assert.equal(eventFd.clear(), false);
 });
 
-test('a counter at its maximum is rung without blocking, and is still rung', () => {
+test('signalling a counter at its maximum does not block, and it stays signalled', () => {
   using eventFd = EventFd.create();
   callScratch.view.setBigUint64(0, 0xffff_ffff_ffff_fffen, true);
   // SAFETY: 8 bytes of this thread's scratch.
@@ -27,13 +27,13 @@ test('a counter at its maximum is rung without blocking, and is still rung', () 
   assert.equal(eventFd.clear(), false);
 });
 
-test('a borrowed descriptor rings the same bell', () => {
+test('a borrowed descriptor is the same counter', () => {
   using eventFd = EventFd.create();
   EventFd.borrow(eventFd.fd).signal();
   assert.ok(eventFd.clear());
 });
 
-test('an eventfd that somebody sent is taken over and made non-blocking', () => {
+test('a received eventfd is taken over and made non-blocking', () => {
   using ours = EventFd.create();
   using theirs = EventFd.adopt(duplicateFd(ours.fd));
   theirs.signal();
@@ -44,14 +44,14 @@ test('an eventfd that somebody sent is taken over and made non-blocking', () => 
   assert.equal(adopted.clear(), false);
 });
 
-test("what cannot be a doorbell is refused, and stays its owner's", () => {
+test("what cannot be an eventfd is refused, and stays the caller's", () => {
   for (const path of ['/dev/null', '/dev/zero', '/tmp', import.meta.filename]) {
     const fd = openSync(path, 'r');
     const message = 'eventfd: EINVAL: the descriptor is a file or a device: send an eventfd';
     assert.throws(() => EventFd.adopt(fd), { code: 'EINVAL', message });
     closeSync(fd);
   }
-  const memfd = createMemfd('no bell', 4096);
+  const memfd = createMemfd('no eventfd', 4096);
   assert.throws(() => EventFd.adopt(memfd), { code: 'EINVAL', message: /the descriptor is a memfd/ });
   closeFd(memfd);
   assert.throws(() => EventFd.adopt(memfd), {
@@ -61,7 +61,7 @@ test("what cannot be a doorbell is refused, and stays its owner's", () => {
   assert.throws(() => EventFd.adopt(-1), { code: 'EBADF' });
 });
 
-test('a pipe is a doorbell: each end does its half', async () => {
+test('a pipe works as an eventfd: one end signals, the other clears', async () => {
   const pipe = await makePipe();
   assert.match(readlinkSync(`/proc/self/fd/${pipe.readFd}`), /^pipe:/);
   using reader = EventFd.adopt(pipe.readFd);
@@ -72,12 +72,12 @@ test('a pipe is a doorbell: each end does its half', async () => {
   assert.equal(reader.clear(), true);
   assert.equal(reader.clear(), true);
   assert.equal(reader.clear(), false);
-  // A full pipe has its reader awake.
+  // A full pipe is readable, so the signal is not lost.
   for (let i = 0; i < 10_000; i++) writer.signal();
   assert.equal(reader.clear(), true);
 });
 
-test('a socket is a doorbell in both directions', () => {
+test('a socket works as an eventfd in both directions', () => {
   const path = `/tmp/belfry-event-fd-${process.pid}.sock`;
   using listener = UnixListener.listen(path);
   using near = EventFd.adopt(UnixSocket.connect(path).fd);
@@ -88,7 +88,7 @@ test('a socket is a doorbell in both directions', () => {
   assert.ok(!near.clear() && !far.clear());
 });
 
-test('ringing a pipe that nobody reads harms nobody', async () => {
+test('signalling a pipe without a reader is ignored', async () => {
   const { readFd, writeFd } = await makePipe();
   using writer = EventFd.adopt(writeFd);
   closeFd(readFd);
@@ -111,7 +111,7 @@ test('the end of a pipe that cannot be read throws', async () => {
   assert.throws(() => writer.clear(), { code: 'EBADF' });
 });
 
-test('regression: a ring of fewer than 8 bytes is a ring, and the queue goes on', async () => {
+test('regression: a signal of fewer than 8 bytes is a signal, and the queue goes on', async () => {
   const { readFd, writeFd } = await makePipe();
   using reader = EventFd.adopt(readFd);
   using writer = EventFd.adopt(writeFd);
@@ -127,7 +127,7 @@ test('regression: a ring of fewer than 8 bytes is a ring, and the queue goes on'
   }
 });
 
-test('regression: a last ring before the end is not lost to the end', async () => {
+test('regression: a last signal before the end is not lost', async () => {
   const [ours, theirs] = UnixSocket.pair();
   using reader = EventFd.adopt(ours.fd);
   theirs.send(Uint8Array.of(1, 2, 3));
@@ -136,7 +136,7 @@ test('regression: a last ring before the end is not lost to the end', async () =
   assert.throws(() => reader.clear(), { code: 'EPIPE', message: 'eventfd_read: EPIPE: the other end is gone' });
 });
 
-test('who adopts may allow eventfds alone, since a pipe or socket can block its reader', async () => {
+test('adopt can accept eventfds alone, since a pipe or socket can block its reader', async () => {
   const { readFd, writeFd } = await makePipe();
   const [ours, theirs] = UnixSocket.pair();
   for (const fd of [readFd, writeFd, ours.fd, theirs.fd])
@@ -146,7 +146,7 @@ test('who adopts may allow eventfds alone, since a pipe or socket can block its 
   for (const fd of [readFd, writeFd, theirs.fd]) closeFd(fd);
 });
 
-test('regression: a socket that would send into a network is no doorbell', () => {
+test('regression: a socket that would send into a network is refused', () => {
   const AF_INET = 2;
   const SOCK_DGRAM = 2;
   const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);

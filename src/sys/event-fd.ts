@@ -1,16 +1,17 @@
-// Cellar: eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero.
+// Cellar: eventfd(2), a 64-bit counter: one side adds to it to notify, the other side reads it back to zero.
 import { F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
 import { check, checkOrAgain, clearErrno, errno, libc, SystemError } from './libc.ts';
 import { closeReceived, nameOfKind, type ReceivedKind, receivedKind } from './received-fd.ts';
 import { callScratch } from './scratch.ts';
 
 /**
- * An eventfd(2), the doorbell: a 64-bit counter that one side adds to and the other reads to zero. Whoever made it disposes it.
+ * An eventfd(2), a 64-bit counter: one side adds to it to notify, the other side reads it back to zero. Its creator
+ * disposes it.
  *
  * @example
- * using bell = EventFd.create();
- * bell.signal();
- * bell.clear(); // true: it was rung
+ * using kick = EventFd.create();
+ * kick.signal();
+ * kick.clear(); // true: it was signalled
  */
 export class EventFd implements Disposable {
   /** The number of the descriptor. */
@@ -22,21 +23,22 @@ export class EventFd implements Disposable {
     this.#kind = kind;
   }
 
-  /** Makes a new one: non-blocking, closed on exec, count 0. Throws SystemError EMFILE. */
+  /** Creates one: non-blocking, closed on exec, count 0. Throws SystemError EMFILE. */
   static create(): EventFd {
     return new EventFd(check(libc.eventfd(0, O_CLOEXEC | O_NONBLOCK), 'eventfd', 'try ulimit -n 65536'));
   }
 
-  /** Uses a descriptor that belongs to somebody else. Never dispose the result. */
+  /** Wraps a descriptor that the caller keeps. Never dispose the result. */
   static borrow(fd: number): EventFd {
     return new EventFd(fd);
   }
 
   /**
    * Takes over a descriptor that was received. Some front ends send a pipe or, User-Mode Linux, an end of a socket
-   * pair. A hostile one can block the thread that reads a socket, or that reads or writes a pipe (see `ReceivedKind`):
-   * pass `['eventfd']` for a kick, which is read, and `['eventfd', 'socket']` for a call, which is written. Throws
-   * SystemError EBADF, or EINVAL for a kind that is not in `accepted`; the descriptor is the caller's then.
+   * pair. A hostile front end can block the thread that reads a socket, or that reads or writes a pipe (see
+   * `ReceivedKind`): pass `['eventfd']` for a kick, which is read, and `['eventfd', 'socket']` for a call, which is
+   * written. Throws SystemError EBADF, or EINVAL for a kind that is not in `accepted`. If it throws, the descriptor
+   * stays the caller's.
    */
   static adopt(fd: number, accepted: readonly ReceivedKind[] = ['eventfd', 'socket', 'pipe']): EventFd {
     const kind = receivedKind(fd);
@@ -47,24 +49,25 @@ export class EventFd implements Disposable {
     return new EventFd(fd, kind);
   }
 
-  /** Adds 1. Ignores EAGAIN, since the reader of a full counter or pipe is awake, and EPIPE, since nobody reads. */
+  /** Adds 1. Ignores EAGAIN, since a full counter or pipe is readable already, and EPIPE, since it has no reader. */
   signal(): void {
     libc.eventfd_write(this.fd, 1);
   }
 
   /**
-   * Reads the count to zero and returns whether it was more. Throws SystemError: EPIPE at the end of a pipe or socket.
+   * Reads the counter back to zero. Returns whether it was greater. Throws SystemError: EPIPE at the end of a pipe or
+   * socket.
    */
   clear(): boolean {
     clearErrno();
     // SAFETY: 8 bytes of this thread's scratch, not used after the call.
     const result = libc.eventfd_read(this.fd, callScratch.address);
-    // It fails without an errno when it reads less than 8 bytes.
+    // eventfd_read(3) fails without an errno when it reads fewer than 8 bytes.
     if (result < 0 && errno() === 0) return this.#clearPart();
     return checkOrAgain(result, 'eventfd_read') !== undefined;
   }
 
-  /** A pipe or socket had 1 to 7 bytes, which count as a ring, or none because its other end is closed. */
+  /** A pipe or socket had 1 to 7 bytes, which count as a signal, or none because its other end is closed. */
   #clearPart(): boolean {
     // SAFETY: as in clear. At the end read(2) returns 0 every time, so a descriptor there would stay readable for ever.
     if (libc.read(this.fd, callScratch.address, 8n) === 0)

@@ -1,4 +1,4 @@
-// The loop of a device's thread: everybody gets a turn, and nothing is lost between polling and sleeping.
+// The event loop: every source of work is served, and nothing is lost between polling and sleeping.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from './event-fd.ts';
@@ -7,7 +7,7 @@ import type { Pollable, PollPolicy } from './pollable.ts';
 import { TimerFd } from './timer-fd.ts';
 import { UnixSocket } from './unix-socket.ts';
 
-/** A loop whose `run` ends by itself after two seconds: what would hang fails. */
+/** A loop whose `run` ends by itself after two seconds, so that a hang is a failure. */
 class BoundedLoop extends EventLoop {
   readonly #timer = new TimerFd();
   timedOut = false;
@@ -34,7 +34,7 @@ class BoundedLoop extends EventLoop {
   }
 }
 
-/** Polls for so long, and remembers what it was told. */
+/** A policy that polls for so long, and records what is reported to it. */
 class FixedPoll implements PollPolicy {
   readonly #pollNs: number;
   readonly waits: { ns: number; foundByPolling: boolean }[] = [];
@@ -54,10 +54,10 @@ class FixedPoll implements PollPolicy {
   }
 }
 
-/** So many pieces of work to be polled for, and a log of what the loop did. */
+/** A pollable with so many pieces of work, and a log of what the loop called. */
 class FakePollable implements Pollable {
   work = 0;
-  /** Comes between the last look and `rearm`. */
+  /** Work that arrives between the last poll and `rearm`. */
   late = 0;
   served = 0;
   onServed: () => void = () => {};
@@ -88,12 +88,12 @@ class FakePollable implements Pollable {
 
 test('a watch is called while its descriptor is readable, until it is disposed', () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let calls = 0;
-  const watch = loop.watch(bell.fd, { readable: () => calls++ });
+  const watch = loop.watch(eventFd.fd, { readable: () => calls++ });
   loop.turn(0);
   assert.equal(calls, 0);
-  bell.signal();
+  eventFd.signal();
   for (let i = 1; i <= 3; i++) {
     loop.turn(0);
     assert.equal(calls, i);
@@ -104,13 +104,13 @@ test('a watch is called while its descriptor is readable, until it is disposed',
   assert.equal(calls, 3);
 });
 
-test('a watch that is disposed while its event is at hand is not called any more', () => {
+test('a watch that is disposed while its event is pending is not called any more', () => {
   using loop = new EventLoop();
   using first = EventFd.create();
   using second = EventFd.create();
   let calls = 0;
-  const watches = [first, second].map((bell) =>
-    loop.watch(bell.fd, {
+  const watches = [first, second].map((eventFd) =>
+    loop.watch(eventFd.fd, {
       readable: () => {
         calls++;
         for (const watch of watches) watch[Symbol.dispose]();
@@ -140,17 +140,17 @@ test('a descriptor number that comes back is a new watch', () => {
   assert.deepEqual(calls, ['after']);
 });
 
-test('tasks run after the events at hand and before the loop sleeps', async () => {
+test('tasks run after the current events and before the loop sleeps', async () => {
   using loop = new BoundedLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const order: string[] = [];
-  loop.watch(bell.fd, {
+  loop.watch(eventFd.fd, {
     readable: () => {
-      bell.clear();
+      eventFd.clear();
       order.push('event');
       loop.soon(() => {
         order.push('task');
-        // There is no event to come: a loop that slept now would sleep for ever.
+        // No event will come: a loop that slept now would sleep for ever.
         loop.soon(() => {
           order.push('next task');
           loop.stop();
@@ -158,26 +158,26 @@ test('tasks run after the events at hand and before the loop sleeps', async () =
       });
     },
   });
-  bell.signal();
+  eventFd.signal();
   await loop.run();
   assert.deepEqual(order, ['event', 'task', 'next task']);
 });
 
 test('a task that renews itself lets every event pass', async () => {
   using loop = new BoundedLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let rounds = 0;
   const task = (): void => {
-    if (++rounds === 10) bell.signal();
+    if (++rounds === 10) eventFd.signal();
     loop.soon(task);
   };
   loop.soon(task);
-  loop.watch(bell.fd, { readable: () => loop.stop() });
+  loop.watch(eventFd.fd, { readable: () => loop.stop() });
   await loop.run();
   assert.ok(rounds < 20, `${rounds} rounds until the event was seen`);
 });
 
-test('a turn tells whether tasks are left', () => {
+test('a turn returns whether tasks are left', () => {
   using loop = new EventLoop();
   assert.equal(loop.turn(0), false);
   loop.soon(() => {});
@@ -209,32 +209,32 @@ test('a descriptor that is always readable starves neither another nor a task', 
 
 test('run ends with stop, and can be run again', async () => {
   using loop = new BoundedLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let rounds = 0;
-  loop.watch(bell.fd, {
+  loop.watch(eventFd.fd, {
     readable: () => {
-      bell.clear();
+      eventFd.clear();
       rounds++;
       loop.stop();
     },
   });
   for (let i = 1; i <= 3; i++) {
-    bell.signal();
+    eventFd.signal();
     await loop.run();
     assert.equal(rounds, i);
   }
 });
 
-test('what a watch throws reaches who runs the loop, which can go on', async () => {
+test('run rejects with what a watch throws, and the loop can be run again', async () => {
   using loop = new BoundedLoop();
-  using bell = EventFd.create();
-  loop.watch(bell.fd, {
+  using eventFd = EventFd.create();
+  loop.watch(eventFd.fd, {
     readable: () => {
-      bell.clear();
+      eventFd.clear();
       throw new Error('a mistake');
     },
   });
-  bell.signal();
+  eventFd.signal();
   await assert.rejects(loop.run(), /a mistake/);
   loop.soon(() => loop.stop());
   await loop.run();
@@ -263,17 +263,17 @@ test('regression: a task that throws keeps none of the others from being run', (
 test('the descriptor of a loop is readable when a turn has something to do', async () => {
   using inner = new EventLoop();
   using outer = new BoundedLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let calls = 0;
-  inner.watch(bell.fd, {
+  inner.watch(eventFd.fd, {
     readable: () => {
-      bell.clear();
+      eventFd.clear();
       calls++;
       outer.stop();
     },
   });
   outer.watch(inner.fd, { readable: () => inner.turn(0) });
-  bell.signal();
+  eventFd.signal();
   await outer.run();
   assert.equal(calls, 1);
 });
@@ -281,15 +281,15 @@ test('the descriptor of a loop is readable when a turn has something to do', asy
 test('polling: suppress, serve what comes, rearm, and serve what came meanwhile before sleeping', async () => {
   const policy = new FixedPoll(200_000);
   using loop = new BoundedLoop(policy);
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = 2;
   pollable.late = 1;
   pollable.onServed = () => {
-    // What came at the last moment: without another look it would wait for a ring that nobody will give.
-    if (pollable.served === 3) bell.signal();
+    // This work arrived just before rearm: without another poll it would wait for a notification that never comes.
+    if (pollable.served === 3) eventFd.signal();
   };
-  loop.watch(bell.fd, { readable: () => loop.stop(), pollable });
+  loop.watch(eventFd.fd, { readable: () => loop.stop(), pollable });
   await loop.run();
   assert.deepEqual(pollable.log, ['suppress', 'served', 'served', 'rearm', 'served']);
 });
@@ -297,15 +297,15 @@ test('polling: suppress, serve what comes, rearm, and serve what came meanwhile 
 test('polling goes on while there is work, and for its time after the last', async () => {
   const policy = new FixedPoll(1_000_000);
   using loop = new BoundedLoop(policy);
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = 1;
   let left = 50;
   pollable.onServed = () => {
     if (left-- > 0) pollable.work = 1;
-    else bell.signal();
+    else eventFd.signal();
   };
-  loop.watch(bell.fd, { readable: () => loop.stop(), pollable });
+  loop.watch(eventFd.fd, { readable: () => loop.stop(), pollable });
   await loop.run();
   assert.equal(pollable.log.filter((what) => what === 'suppress').length, 1);
   assert.equal(pollable.served, 51);
@@ -313,16 +313,16 @@ test('polling goes on while there is work, and for its time after the last', asy
 
 test('two pollables with work without end are served in turn, and neither keeps an event waiting', async () => {
   using loop = new BoundedLoop(new FixedPoll(10_000_000));
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   using silent = EventFd.create();
   const pollables = [new FakePollable(), new FakePollable()] as const;
   for (const pollable of pollables) {
     pollable.work = Number.POSITIVE_INFINITY;
     pollable.onServed = () => {
-      if (pollable.served === 100) bell.signal();
+      if (pollable.served === 100) eventFd.signal();
     };
   }
-  loop.watch(bell.fd, { readable: () => loop.stop(), pollable: pollables[0] });
+  loop.watch(eventFd.fd, { readable: () => loop.stop(), pollable: pollables[0] });
   loop.watch(silent.fd, { readable: () => {}, pollable: pollables[1] });
   await loop.run();
   const [first, second] = pollables.map(({ served }) => served) as [number, number];
@@ -332,29 +332,29 @@ test('two pollables with work without end are served in turn, and neither keeps 
 
 test('an event that comes while there is nothing to poll for is seen before the polling ends', async () => {
   using loop = new BoundedLoop(new FixedPoll(60_000_000_000));
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   using timer = new TimerFd();
   timer.set(5);
   loop.watch(timer.fd, { readable: () => loop.stop() });
-  loop.watch(bell.fd, { readable: () => {}, pollable: new FakePollable() });
+  loop.watch(eventFd.fd, { readable: () => {}, pollable: new FakePollable() });
   await loop.run();
 });
 
 test('tasks of a pollable are run while it is polled, and after it', async () => {
   using loop = new BoundedLoop(new FixedPoll(100_000));
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = 40;
   let tasks = 0;
   pollable.onServed = () => loop.soon(() => ++tasks === 40 && loop.stop());
-  loop.watch(bell.fd, { readable: () => {}, pollable });
+  loop.watch(eventFd.fd, { readable: () => {}, pollable });
   await loop.run();
   assert.equal(tasks, 40);
 });
 
 test('a pollable whose watch was disposed by an event is not looked at again', async () => {
   using loop = new BoundedLoop(new FixedPoll(50_000_000));
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   using end = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = Number.POSITIVE_INFINITY;
@@ -362,7 +362,7 @@ test('a pollable whose watch was disposed by an event is not looked at again', a
     assert.notEqual(pollable.log.at(-2), 'disposed');
     end.signal();
   };
-  const watch = loop.watch(bell.fd, { readable: () => {}, pollable });
+  const watch = loop.watch(eventFd.fd, { readable: () => {}, pollable });
   loop.watch(end.fd, {
     readable: () => {
       end.clear();
@@ -392,14 +392,14 @@ test('a loop without anything to poll for does not ask for how long, and sleeps'
 test('regression: what was served before the loop slept is no part of the wait that its policy learns from', async () => {
   const policy = new FixedPoll(1_000_000);
   using loop = new BoundedLoop(policy);
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = 200;
   let lastServedMs = 0;
   pollable.onServed = () => {
     lastServedMs = performance.now();
   };
-  loop.watch(bell.fd, { pollable });
+  loop.watch(eventFd.fd, { pollable });
   let wokenMs = 0;
   loop.timer(50, () => {
     wokenMs = performance.now();
@@ -414,8 +414,8 @@ test('regression: what was served before the loop slept is no part of the wait t
 test('regression: a loop that had tasks left, and so could not sleep, reports no wait', async () => {
   const policy = new FixedPoll(1_000_000);
   using loop = new BoundedLoop(policy);
-  using bell = EventFd.create();
-  loop.watch(bell.fd, { pollable: new FakePollable() });
+  using eventFd = EventFd.create();
+  loop.watch(eventFd.fd, { pollable: new FakePollable() });
   let rounds = 0;
   const task = (): void => (++rounds < 100 ? loop.soon(task) : loop.stop());
   loop.soon(task);
@@ -426,13 +426,13 @@ test('regression: a loop that had tasks left, and so could not sleep, reports no
 test('polling that found work reports how long it had to look for it', async () => {
   const policy = new FixedPoll(50_000_000);
   using loop = new BoundedLoop(policy);
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
-  // Work that comes with the hundredth look.
+  // Work that the hundredth poll finds.
   let looks = 0;
   Object.defineProperty(pollable, 'work', { get: () => (++looks === 100 ? 1 : 0), set: () => {} });
   pollable.onServed = () => loop.stop();
-  loop.watch(bell.fd, { pollable });
+  loop.watch(eventFd.fd, { pollable });
   await loop.run();
   assert.equal(policy.waits.length, 1);
   assert.ok(policy.waits[0]?.foundByPolling && policy.waits[0].ns > 0);
@@ -447,7 +447,7 @@ test('regression: a task that is asked for many times in a turn is run once', ()
   for (let i = 0; i < 1000; i++) loop.soon(task);
   assert.equal(loop.turn(0), false);
   assert.equal(runs, 1);
-  // One that renews itself and is asked for by others as well does not multiply.
+  // A task that adds itself again and is also added by others runs once a turn.
   const renewed = (): void => {
     runs++;
     loop.soon(renewed);
@@ -463,28 +463,28 @@ test('regression: a task that is asked for many times in a turn is run once', ()
 test('a chain of promises that a handler began has come to its end before the loop sleeps', async () => {
   for (const policy of [undefined, new FixedPoll(100_000)]) {
     using loop = new BoundedLoop(policy);
-    using bell = EventFd.create();
+    using eventFd = EventFd.create();
     using other = EventFd.create();
     if (policy !== undefined) loop.watch(other.fd, { pollable: new FakePollable() });
     const chain = async (): Promise<void> => {
       for (let i = 0; i < 1000; i++) await undefined;
-      // Nobody else rings: a loop that slept now would sleep for ever.
+      // No other event comes: a loop that slept now would sleep for ever.
       loop.stop();
     };
-    loop.watch(bell.fd, {
+    loop.watch(eventFd.fd, {
       readable: () => {
-        bell.clear();
+        eventFd.clear();
         void chain();
       },
     });
-    bell.signal();
+    eventFd.signal();
     await loop.run();
   }
 });
 
 test('promises go on while a pollable has work without end', async () => {
   using loop = new BoundedLoop(new FixedPoll(10_000_000));
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const pollable = new FakePollable();
   pollable.work = Number.POSITIVE_INFINITY;
   pollable.isSettled = false;
@@ -497,7 +497,7 @@ test('promises go on while a pollable has work without end', async () => {
     if (!isBegun) void chain();
     isBegun = true;
   };
-  loop.watch(bell.fd, { pollable });
+  loop.watch(eventFd.fd, { pollable });
   await loop.run();
 });
 
@@ -571,7 +571,7 @@ test('a descriptor is watched for output too, and for one alone', async () => {
   for (const socket of [ours, theirs]) socket[Symbol.dispose]();
 });
 
-test('what is watched for output alone hears that the other end is gone', async () => {
+test('a watch for output alone is called when the other end is closed', async () => {
   using loop = new BoundedLoop();
   const [ours, theirs] = UnixSocket.pair();
   theirs[Symbol.dispose]();

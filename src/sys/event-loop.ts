@@ -1,24 +1,29 @@
-// Cellar: one epoll set for all a device waits for. Polls before it sleeps, runs timers and tasks, lets promises settle.
+// Cellar: one epoll set a thread: descriptors, timers, tasks, and polling before it sleeps. Lets promises settle.
 import { EPOLLIN, EPOLLOUT } from './constants.ts';
 import { Epoll } from './epoll.ts';
 import type { Pollable, PollPolicy } from './pollable.ts';
 import { TimerList } from './timer-list.ts';
 
-/** While work keeps coming, descriptors and promises get their turn once in so many rounds, and once in so many empty looks. */
+/** While polling finds work, descriptors and promises are served once in so many rounds. */
 const BUSY_ROUNDS = 16;
+/** While polling finds no work, descriptors are served once in so many looks, and the clock is read once in so many. */
 const IDLE_LOOKS = 512;
 const CLOCK_LOOKS = 16;
 
-/** What to call for a descriptor, and what to poll in its place. */
+/** The handlers of a descriptor, and what to poll before the loop sleeps on it. */
 export interface Watch {
-  /** Called while the descriptor can be read, has hung up or failed. */
+  /** Called while the descriptor is readable, has hung up or failed. */
   readonly readable?: () => void;
-  /** Called while the descriptor takes output. */
+  /** Called while the descriptor is writable. */
   readonly writable?: () => void;
   /** Polled before the loop sleeps. */
   readonly pollable?: Pollable;
 }
 
+/**
+ * The event loop of one thread: watches descriptors, fires timers, runs tasks, and polls before it sleeps if `policy`
+ * says so. An exception of a handler or task ends `run` or `turn`; the loop can be run again.
+ */
 export class EventLoop implements Disposable {
   readonly #epoll = new Epoll();
   /** The epoll set's own descriptor, readable when `turn` has something to do: another loop can watch it. */
@@ -30,13 +35,16 @@ export class EventLoop implements Disposable {
   #due = new Set<() => void>();
   #nextToken = 1;
   #stopping = false;
-  /** Whether something ran that may have left promises to settle: a handler, a timer, a task. Queues say it of themselves. */
+  /**
+   * Whether a handler, a timer or a task ran, which may have left promises to settle. Pollables report this in
+   * `isSettled`.
+   */
   #unsettled = false;
   #idleSinceMs = 0;
-  /** Counts what was busy, to know whose turn it is. */
+  /** Rounds that found work. Every BUSY_ROUNDS of them the loop serves descriptors and promises. */
   #rounds = 0;
   readonly #policy: PollPolicy | undefined;
-  /** Called for a task that is given while no `run` is going on: it needs a turn. */
+  /** Called when a task is added, so that an outer loop can schedule a `turn`. */
   onTask: (() => void) | undefined;
 
   constructor(policy?: PollPolicy) {
@@ -44,7 +52,7 @@ export class EventLoop implements Disposable {
     this.#timers = new TimerList((fd, expired) => this.watch(fd, { readable: expired }));
   }
 
-  /** Watches `fd` until disposed. One watch a descriptor. Throws SystemError where it cannot be watched. */
+  /** Watches `fd` until disposed. A descriptor can have one watch. Throws SystemError where it cannot be watched. */
   watch(fd: number, watch: Watch): Disposable {
     const token = this.#nextToken++;
     this.#epoll.add(fd, token, (watch.readable ? EPOLLIN : 0) | (watch.writable ? EPOLLOUT : 0));
@@ -59,7 +67,7 @@ export class EventLoop implements Disposable {
     };
   }
 
-  /** Polls before it sleeps, until disposed: a source of work that has no descriptor. */
+  /** Polls `pollable` before the loop sleeps, until disposed: for a source of work that has no descriptor. */
   poll(pollable: Pollable): Disposable {
     this.#pollables = [...this.#pollables, pollable];
     return {
@@ -74,30 +82,39 @@ export class EventLoop implements Disposable {
     return this.#timers.add(delayMs, task);
   }
 
-  /** Runs `task` after the events at hand and before the loop sleeps. One that is waiting already is not added again. */
+  /**
+   * Runs `task` after the current events and before the loop sleeps. A task that is already pending is not added again.
+   */
   soon(task: () => void): void {
     this.#tasks.add(task);
     this.onTask?.();
   }
 
-  /** Serves on this thread until `stop`. Promises settle in it; what needs Node's own loop does not go on. */
+  /**
+   * Runs the loop on this thread until `stop`. Promises settle meanwhile; Node's own loop (its timers and streams) does
+   * not run.
+   */
   async run(): Promise<void> {
     this.#stopping = false;
     while (!this.#stopping) {
       this.#idleSinceMs = performance.now();
       const pollNs = this.#tasks.size > 0 || this.#pollables.length === 0 ? 0 : (this.#policy?.pollNs() ?? 0);
       if (pollNs > 0) await this.#poll(pollNs / 1e6);
-      // Before it sleeps, whatever a promise leads to has to have happened: nobody would wake the loop for it.
+      // All promises have to settle before the loop sleeps: a promise does not wake it.
       if (this.#unsettled) await this.#settle(this.#tasks.size === 0 || ++this.#rounds % BUSY_ROUNDS === 0);
       if (!this.#stopping) this.turn(-1);
     }
   }
 
+  /** Makes `run` return after the current turn. */
   stop(): void {
     this.#stopping = true;
   }
 
-  /** Handles what is there, waiting up to `timeoutMs` for it unless tasks are left; returns whether tasks are left afterwards. */
+  /**
+   * Handles the events that are ready and runs the pending tasks. Without tasks it waits up to `timeoutMs` (-1: for
+   * ever) for an event. Returns whether tasks are left afterwards.
+   */
   turn(timeoutMs: number): boolean {
     const mayWait = timeoutMs !== 0 && this.#tasks.size === 0;
     const count = this.#epoll.wait(mayWait ? timeoutMs : 0);
@@ -109,14 +126,14 @@ export class EventLoop implements Disposable {
 
   #dispatch(event: number): void {
     const watch = this.#watches.get(this.#epoll.token(event));
-    if (watch === undefined) return; // disposed of by a handler before it
+    if (watch === undefined) return; // disposed by an earlier handler
     if (watch.writable !== undefined && this.#epoll.isWritable(event)) watch.writable();
-    // An error is told to whichever handler there is.
+    // An error or a hang-up is reported to `writable` where there is no `readable`.
     if (watch.writable === undefined || this.#epoll.isReadable(event)) (watch.readable ?? watch.writable)?.();
     if (watch.pollable?.isSettled !== true) this.#unsettled = true;
   }
 
-  /** What they add is for the next turn. Of a task that throws, the others do not suffer: they stay. */
+  /** Tasks that are added meanwhile run in the next turn. If one throws, the remaining ones stay pending. */
   #runTasks(): void {
     const due = this.#tasks;
     this.#tasks = this.#due;
@@ -133,10 +150,13 @@ export class EventLoop implements Disposable {
     }
   }
 
-  /** Polls until there was no work for `patienceMs`, or tasks are left. What arrives while rearming is served before it returns. */
-  async #poll(patienceMs: number): Promise<void> {
+  /**
+   * Polls until there was no work for `idleLimitMs`, or tasks are left. Work that arrives while rearming is served
+   * before it returns.
+   */
+  async #poll(idleLimitMs: number): Promise<void> {
     for (const pollable of this.#pollables) pollable.suppress();
-    while (this.#look(patienceMs) && this.#tasks.size === 0) {
+    while (this.#pollUntilIdle(idleLimitMs) && this.#tasks.size === 0) {
       if (++this.#rounds % BUSY_ROUNDS === 0) this.turn(0);
       await this.#settle(this.#rounds % BUSY_ROUNDS === 0);
     }
@@ -145,8 +165,11 @@ export class EventLoop implements Disposable {
     if (this.#pollables.some(({ isSettled }) => !isSettled)) this.#unsettled = true;
   }
 
-  /** Looks at every pollable. Returns true when tasks or promises want their turn, false when there was no work for `patienceMs`. */
-  #look(patienceMs: number): boolean {
+  /**
+   * Polls every pollable in turn. Returns true when tasks or promises have to run, false when there was no work for
+   * `idleLimitMs`.
+   */
+  #pollUntilIdle(idleLimitMs: number): boolean {
     for (let looks = 1; !this.#stopping; ) {
       if (this.#pollAll()) {
         const nowMs = performance.now();
@@ -156,7 +179,7 @@ export class EventLoop implements Disposable {
         if (++this.#rounds % BUSY_ROUNDS === 0) this.turn(0);
         if (this.#unsettled || this.#tasks.size > 0) return true;
       } else if (++looks % CLOCK_LOOKS === 0) {
-        if (performance.now() - this.#idleSinceMs > patienceMs) return false;
+        if (performance.now() - this.#idleSinceMs > idleLimitMs) return false;
         if (looks % IDLE_LOOKS === 0) this.turn(0);
         if (this.#unsettled || this.#tasks.size > 0) return true;
       }
@@ -174,9 +197,9 @@ export class EventLoop implements Disposable {
     return hasProgressed;
   }
 
-  /** Gives promises a step, or, `completely`, runs all that there is to run, which costs some microseconds. */
+  /** Runs one step of the pending promises or, `completely`, all of their steps, which costs some microseconds. */
   async #settle(completely: boolean): Promise<void> {
-    // Node runs every microtask, and those they lead to, before it comes to an immediate.
+    // Node runs every microtask, and those that they add, before it runs an immediate.
     if (completely) await new Promise<void>((resolve) => setImmediate(resolve));
     if (completely) this.#unsettled = false;
   }

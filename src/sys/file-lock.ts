@@ -1,4 +1,4 @@
-// Cellar: locks that keep two writers off one image, the same as QEMU's (block/file-posix.c), which therefore respects them.
+// Cellar: locks against a second writer of an image, the same as QEMU's (block/file-posix.c), so QEMU respects them.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK } from './constants.ts';
@@ -6,9 +6,9 @@ import { errno, SystemError, systemError } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
 /**
- * QEMU's protocol. A process that uses an image in way N holds a read lock on byte 100 + N. One that allows no other process
- * to use it in way N holds a read lock on byte 200 + N. After taking its locks, a process checks that no other one holds a
- * lock that conflicts with them.
+ * QEMU's protocol. A process that uses an image in way N holds a read lock on byte 100 + N. One that allows no other
+ * process to use it in way N holds a read lock on byte 200 + N. After taking its locks, a process checks that no other
+ * one holds a lock that conflicts with them.
  */
 const USES = 100;
 const FORBIDS = 200;
@@ -29,7 +29,7 @@ function lock(fd: number, command: number, type: number, byte: number): number {
   callScratch.view.setInt16(0, type, true);
   callScratch.view.setBigInt64(8, BigInt(byte), true);
   callScratch.view.setBigInt64(16, 1n, true);
-  // SAFETY: 32 bytes of this thread's scratch, into which F_OFD_GETLK writes its answer.
+  // SAFETY: 32 bytes of this thread's scratch, into which F_OFD_GETLK writes its result.
   return fcntl(fd, command, callScratch.address);
 }
 

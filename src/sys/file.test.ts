@@ -1,4 +1,4 @@
-// Images: what is refused and with which line, who may share one, and bytes at offsets.
+// ImageFile: what it refuses and with which message, locks, and reads and writes at offsets.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { toArrayBuffer } from 'node:ffi';
@@ -92,7 +92,7 @@ const errnoWord = new Int32Array(toArrayBuffer(libc.__errno_location(), 4, false
 
 type Interruptible = 'open' | 'fstatfs' | 'fdatasync' | 'fallocate' | 'pread' | 'pwrite';
 
-/** Has the next call of a C function interrupted by a signal `times` times, before it does what it does. */
+/** Makes the next `times` calls of a C function fail with EINTR; later ones reach the function. */
 function interrupt(context: TestContext, name: Interruptible, times: number): () => number {
   const call = libc[name] as (...args: unknown[]) => number;
   let interrupted = 0;
@@ -194,7 +194,7 @@ function qemuIo(...args: string[]): { status: number | null; output: string } {
   return { status, output: `${stdout}${stderr}` };
 }
 
-test('QEMU heeds our lock, and shares what we only read', (context) => {
+test('QEMU respects our lock, and shares an image that is open read-only', (context) => {
   if (qemuIo('--version').status !== 0) return context.skip('qemu-io (qemu-utils) is not installed');
   const path = image('with-qemu.img');
   const writer = ImageFile.open(path);
@@ -207,7 +207,7 @@ test('QEMU heeds our lock, and shares what we only read', (context) => {
   assert.match(qemuIo('-f', 'raw', '-c', 'write 0 512', path).output, /wrote 512\/512 bytes at offset 0/);
 });
 
-/** Tries until `attempt` gives a result, for as long as a slow machine may need to start a program. */
+/** Repeats `attempt` until it returns a result, for as long as a slow machine may need to start a program. */
 async function eventually<T>(attempt: () => T | undefined): Promise<T> {
   for (let tries = 0; tries < 400; tries++, await setTimeout(patience(25))) {
     const result = attempt();
@@ -216,7 +216,7 @@ async function eventually<T>(attempt: () => T | undefined): Promise<T> {
   throw new Error('it never happened');
 }
 
-test('we heed the lock of QEMU', async (context: TestContext) => {
+test('the lock of QEMU is respected', async (context: TestContext) => {
   if (qemuIo('--version').status !== 0) return context.skip('qemu-io (qemu-utils) is not installed');
   const path = image('of-qemu.img');
   const qemu = spawn('qemu-io', ['-f', 'raw', '-c', 'sleep 60000', path], { stdio: 'ignore' });

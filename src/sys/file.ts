@@ -1,4 +1,4 @@
-// Cellar: a disk image, which is a regular file, a memfd or a block device: read and written at offsets, with its holes.
+// Cellar: a disk image (a regular file, a memfd or a block device): reads and writes at offsets, holes, size.
 import { fstatSync, constants as open } from 'node:fs';
 import { constants as os } from 'node:os';
 import {
@@ -26,30 +26,32 @@ import { check, closeFd, errno, libc, SystemError, systemError } from './libc.ts
 import { callScratch } from './scratch.ts';
 
 const SECTOR_BYTES = 512;
-/** A page: of a smaller write to a regular file the kernel first reads the rest of the page. */
+/** A page: for a smaller write to a regular file the kernel first reads the rest of the page. */
 const PAGE_BYTES = 4096;
 const ZEROES_BYTES = 256 * 1024;
 
+/** The file system of an image, as far as a store has to know it. */
 export interface FileSystem {
   readonly kind: 'tmpfs' | 'hugetlbfs' | 'other';
-  /** On hugetlbfs the size of a huge page. */
+  /** Its block size in bytes: on hugetlbfs the size of a huge page. */
   readonly blockBytes: number;
 }
 
-/** A stretch of a file: [start, end). */
+/** A byte range of a file: [start, end). */
 export interface Extent {
   readonly start: number;
   readonly end: number;
 }
 
+/** An open disk image. Offsets and lengths are bytes. All calls are synchronous. */
 export class ImageFile implements Disposable {
-  /** The path, or what else it is called in messages. */
+  /** The path, or another name for messages. */
   readonly name: string;
   readonly readOnly: boolean;
   readonly isBlockDevice: boolean;
-  /** The unit of a block device; 512 for a file. */
+  /** The logical block size of a block device, in bytes; 512 for a file. */
   readonly blockBytes: number;
-  /** Smaller writes than this cost more. */
+  /** The physical block size, in bytes: smaller writes cost more. */
   readonly physicalBlockBytes: number;
   #fd: number;
 
@@ -58,25 +60,25 @@ export class ImageFile implements Disposable {
     this.name = name;
     this.readOnly = readOnly;
     this.isBlockDevice = fstatSync(fd).isBlockDevice();
-    this.blockBytes = this.isBlockDevice ? this.#ask(BLKSSZGET) : SECTOR_BYTES;
-    this.physicalBlockBytes = this.isBlockDevice ? this.#ask(BLKPBSZGET) : PAGE_BYTES;
+    this.blockBytes = this.isBlockDevice ? this.#ioctlInt(BLKSSZGET) : SECTOR_BYTES;
+    this.physicalBlockBytes = this.isBlockDevice ? this.#ioctlInt(BLKPBSZGET) : PAGE_BYTES;
   }
 
   /**
-   * Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. Any size is
-   * taken, see `checkSize`.
+   * Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. It
+   * accepts any size, see `checkSize`.
    */
   static open(path: string, { readOnly = false }: { readOnly?: boolean } = {}): ImageFile {
-    // O_NONBLOCK: the open of a FIFO waits for its other end, and is to be refused instead.
+    // O_NONBLOCK: without it the open of a FIFO would wait for its other end. `checkKind` refuses a FIFO.
     const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-    // SAFETY: the path lies in this thread's scratch until the call returns.
+    // SAFETY: the path is in this thread's scratch until the call returns.
     const fd = uninterrupted(() => libc.open(callScratch.cString(0, path), flags, 0));
     if (fd < 0) throw systemError('open', openAdvice(path));
     try {
       checkKind(fd, path);
       makeBlocking(fd);
       const file = new ImageFile(fd, path, readOnly);
-      if (!readOnly && file.isBlockDevice && file.#ask(BLKROGET) !== 0)
+      if (!readOnly && file.isBlockDevice && file.#ioctlInt(BLKROGET) !== 0)
         throw new SystemError('open', 'EROFS', `${path} is a read-only device: open it read-only`);
       lockImage(fd, path, readOnly);
       return file;
@@ -86,22 +88,24 @@ export class ImageFile implements Disposable {
     }
   }
 
-  /** Takes over a descriptor of a regular file or block device. */
+  /** Takes over a descriptor of a regular file or block device. Takes no lock. */
   static adopt(fd: number, name: string, readOnly = false): ImageFile {
     return new ImageFile(fd, name, readOnly);
   }
 
-  /** The same open file under a descriptor of its own, for another thread. The lock lasts until both are closed. */
+  /**
+   * Returns the same open file with a descriptor of its own, for another thread. The lock lasts until both are closed.
+   */
   static duplicate(fd: number, name: string, readOnly: boolean): ImageFile {
     return new ImageFile(check(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', name), name, readOnly);
   }
 
-  /** -1 once it is closed, since another file may have the same number then. */
+  /** The descriptor; -1 once it is closed, since another file may then have the same number. */
   get fd(): number {
     return this.#fd;
   }
 
-  /** The size now, in whole sectors. */
+  /** The current size in bytes, rounded down to whole sectors. */
   currentSize(): number {
     const sizeBytes = this.#exactSize();
     return sizeBytes - (sizeBytes % SECTOR_BYTES);
@@ -118,7 +122,7 @@ export class ImageFile implements Disposable {
       throw refused(`has ${sizeBytes} bytes, not a multiple of ${SECTOR_BYTES}: ${advice}`);
   }
 
-  /** The first and the last `length` bytes; all of them, twice, where there are fewer. Throws SystemError. */
+  /** The first and the last `length` bytes; where the file is shorter, both are the whole file. Throws SystemError. */
   ends(length: number): { head: Uint8Array; tail: Uint8Array } {
     const sizeBytes = this.#exactSize();
     const head = new Uint8Array(Math.min(length, sizeBytes));
@@ -128,7 +132,7 @@ export class ImageFile implements Disposable {
     return { head, tail };
   }
 
-  /** What the file occupies, in bytes: less than its size where it has holes. */
+  /** The bytes that the file occupies: fewer than its size where it has holes. */
   allocatedBytes(): number {
     return fstatSync(this.#fd).blocks * SECTOR_BYTES;
   }
@@ -150,7 +154,7 @@ export class ImageFile implements Disposable {
   readInto(offset: number, into: Uint8Array): void {
     for (let done = 0; done < into.length; ) {
       const rest = done === 0 ? into : into.subarray(done);
-      // SAFETY: an argument of the call stays in place until it returns; the kernel writes at most its length.
+      // SAFETY: the argument does not move until the call returns; the kernel writes at most its length.
       done += moved('pread', libc.pread(this.#fd, rest, BigInt(rest.length), BigInt(offset + done)));
     }
   }
@@ -164,7 +168,7 @@ export class ImageFile implements Disposable {
     }
   }
 
-  /** As `readInto`, for many pieces: one call for up to 1024 of them. */
+  /** As `readInto`, for many pieces: one system call for up to 1024 of them. */
   readv(offset: number, into: readonly Uint8Array[]): void {
     this.#vectored('preadv', offset, into, (at, rest) => this.readInto(at, rest));
   }
@@ -184,7 +188,7 @@ export class ImageFile implements Disposable {
     for (let first = 0; first < pieces.length; first += IOV_MAX) {
       const batch = pieces.length <= IOV_MAX ? pieces : pieces.slice(first, first + IOV_MAX);
       writeIovecs(callScratch, batch);
-      // SAFETY: `batch` keeps the pieces alive; the vector lies in this thread's scratch until the call returns.
+      // SAFETY: `batch` keeps the pieces alive; the vector is in this thread's scratch until the call returns.
       let left = moved(syscall, libc[syscall](this.#fd, callScratch.address, batch.length, BigInt(at)));
       for (const piece of batch) {
         const done = Math.min(left, piece.length);
@@ -195,7 +199,7 @@ export class ImageFile implements Disposable {
     }
   }
 
-  /** Makes every completed write durable. fdatasync(2). Throws SystemError; not for a signal, after which it starts again. */
+  /** Makes every completed write durable. fdatasync(2), repeated if a signal interrupts it. Throws SystemError. */
   sync(): void {
     check(
       uninterrupted(() => libc.fdatasync(this.#fd)),
@@ -210,7 +214,9 @@ export class ImageFile implements Disposable {
       throw new SystemError('fallocate', 'EOPNOTSUPP', `the file system of ${this.name} cannot reserve room`);
   }
 
-  /** Makes a hole of [offset, offset + length), which reads as zeroes then. False where that is not supported. */
+  /**
+   * Punches a hole at [offset, offset + length), which then reads as zeroes. Returns false where that is not supported.
+   */
   punchHole(offset: number, length: number): boolean {
     return this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length);
   }
@@ -224,7 +230,7 @@ export class ImageFile implements Disposable {
       this.writeFrom(at, zeroes.subarray(0, Math.min(zeroes.length, end - at)));
   }
 
-  /** Says that [offset, offset + length) is not needed any more. Does nothing where that is not supported. Throws SystemError. */
+  /** Discards [offset, offset + length). Does nothing where that is not supported. Throws SystemError. */
   discard(offset: number, length: number): void {
     if (!this.isBlockDevice) {
       this.punchHole(offset, length);
@@ -240,7 +246,9 @@ export class ImageFile implements Disposable {
     if (result < 0 && errno() !== os.errno.EOPNOTSUPP) throw systemError('ioctl', `BLKDISCARD on ${this.name}`);
   }
 
-  /** Where the file has data, in order; the rest reads as zeroes. The whole file where its file system does not say. */
+  /**
+   * The extents with data, in order; the rest reads as zeroes. One extent where the file system does not report holes.
+   */
   *dataExtents(): Generator<Extent> {
     const sizeBytes = this.#exactSize();
     for (let end = 0; end < sizeBytes; ) {
@@ -271,8 +279,8 @@ export class ImageFile implements Disposable {
     return Number(callScratch.view.getBigUint64(0, true));
   }
 
-  /** An ioctl that answers with an int. */
-  #ask(request: bigint): number {
+  /** Returns the int that an ioctl writes. Throws SystemError. */
+  #ioctlInt(request: bigint): number {
     // SAFETY: 4 bytes of this thread's scratch.
     check(libc.ioctl(this.#fd, request, callScratch.address), 'ioctl', this.name);
     return callScratch.view.getInt32(0, true);
@@ -284,7 +292,7 @@ export class ImageFile implements Disposable {
   }
 }
 
-/** Makes a system call, again if a signal interrupts it. */
+/** Makes a system call, and makes it again if a signal interrupts it. */
 function uninterrupted(call: () => number): number {
   for (;;) {
     const result = call();
@@ -292,13 +300,13 @@ function uninterrupted(call: () => number): number {
   }
 }
 
-/** O_NONBLOCK was for the open alone: an engine that finds it later may be told EAGAIN where it should wait. */
+/** O_NONBLOCK is for the open only: a later call could otherwise fail with EAGAIN where it should block. */
 function makeBlocking(fd: number): void {
   const flags = check(libc.fcntl(fd, F_GETFL, 0), 'fcntl');
   check(libc.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), 'fcntl');
 }
 
-/** Bytes a transfer moved, 0 if a signal came first. */
+/** Returns the number of bytes a transfer moved, 0 if a signal interrupted it. */
 function moved(syscall: string, result: number): number {
   if (result > 0) return result;
   if (result === 0) throw new SystemError(syscall, 'EIO', 'the file became shorter');

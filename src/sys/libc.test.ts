@@ -1,4 +1,4 @@
-// What Linux says when it says no, and that many calls are made right whatever the collector does meanwhile.
+// libc: errors of system calls, and calls that stay correct while the garbage collector runs.
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
@@ -31,7 +31,10 @@ test('a SystemError has the call, the name of the error and the advice', () => {
 });
 
 test('where a descriptor is missing every call says what to do', () => {
-  assert.equal(new SystemError('socket', 'EMFILE').message, 'socket: EMFILE: raise the limit of open files (ulimit -n)');
+  assert.equal(
+    new SystemError('socket', 'EMFILE').message,
+    'socket: EMFILE: raise the limit of open files (ulimit -n)',
+  );
 });
 
 test('check passes a result through, and throws what errno says', () => {
@@ -43,17 +46,17 @@ test('check passes a result through, and throws what errno says', () => {
 });
 
 test('checkOrAgain gives undefined where a call has to be tried again, and throws otherwise', () => {
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   assert.equal(checkOrAgain(3, 'read'), 3);
   // SAFETY: 8 bytes of this thread's scratch, here and below.
-  assert.equal(checkOrAgain(libc.read(bell.fd, callScratch.address, 8n), 'read'), undefined);
+  assert.equal(checkOrAgain(libc.read(eventFd.fd, callScratch.address, 8n), 'read'), undefined);
   assert.throws(() => checkOrAgain(libc.read(-1, callScratch.address, 8n), 'read'), { code: 'EBADF' });
-  assert.throws(() => checkOrAgain(libc.read(bell.fd, callScratch.address, 4n), 'read'), { code: 'EINVAL' });
+  assert.throws(() => checkOrAgain(libc.read(eventFd.fd, callScratch.address, 4n), 'read'), { code: 'EINVAL' });
 });
 
 test('regression: EAGAIN is called EAGAIN, not by its other name', () => {
-  using bell = EventFd.create();
-  libc.read(bell.fd, callScratch.address, 8n);
+  using eventFd = EventFd.create();
+  libc.read(eventFd.fd, callScratch.address, 8n);
   assert.equal(systemError('read').code, 'EAGAIN');
 });
 
@@ -68,11 +71,11 @@ test('errno is that of the last call that failed, until it is cleared', () => {
 });
 
 test('a duplicate is the same file under another number', () => {
-  using bell = EventFd.create();
-  const fd = duplicateFd(bell.fd);
-  assert.notEqual(fd, bell.fd);
+  using eventFd = EventFd.create();
+  const fd = duplicateFd(eventFd.fd);
+  assert.notEqual(fd, eventFd.fd);
   EventFd.borrow(fd).signal();
-  assert.ok(bell.clear());
+  assert.ok(eventFd.clear());
   closeFd(fd);
   assert.throws(() => duplicateFd(fd), { code: 'EBADF', message: `fcntl: EBADF: descriptor ${fd}` });
 });
@@ -85,14 +88,14 @@ test('thousands of calls stay right while the collector runs', () => {
   using near = UnixSocket.connect(path);
   using far = listener.accept() as UnixSocket;
   using timer = new TimerFd();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const openFds = readdirSync('/proc/self/fd').length;
   const rubbish: Uint8Array[] = [];
   for (let i = 0; i < 6000; i++) {
     rubbish[i % 64] = new Uint8Array(i % 60).fill(i);
     if (i % 20 === 0) collect({ type: i % 400 === 0 ? 'major' : 'minor' });
     const sent = Uint8Array.of(i, i >> 8, 3, 4, 5, 6);
-    near.send(sent, i % 7 === 0 ? [bell.fd] : []);
+    near.send(sent, i % 7 === 0 ? [eventFd.fd] : []);
     const received = new Uint8Array(6);
     const fds: number[] = [];
     assert.equal(far.receive(received, fds), 6);
@@ -101,7 +104,7 @@ test('thousands of calls stay right while the collector runs', () => {
       EventFd.borrow(fd).signal();
       closeFd(fd);
     }
-    assert.equal(bell.clear(), fds.length === 1);
+    assert.equal(eventFd.clear(), fds.length === 1);
     timer.set(60_000);
     assert.equal(timer.expirations(), 0);
     assert.equal(

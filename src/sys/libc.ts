@@ -1,4 +1,4 @@
-// Cellar: the one table of C functions Belfry calls; -1 becomes a SystemError that names the call and advises.
+// Cellar: the one table of C functions Belfry calls; -1 becomes a SystemError with the name of the call and advice.
 
 import { DynamicLibrary, dlopen, toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';
@@ -129,7 +129,7 @@ export function check(result: number, syscall: string, advice?: string): number 
   return result;
 }
 
-/** As `check`, but returns `undefined` where the call has to be tried again: EAGAIN, EINTR. */
+/** As `check`, but returns `undefined` where the call has to be repeated: EAGAIN, EINTR. */
 export function checkOrAgain(result: number, syscall: string, advice?: string): number | undefined {
   if (result >= 0) return result;
   const number = errno();
@@ -144,7 +144,7 @@ export function duplicateFd(fd: number): number {
 
 /**
  * Closes a descriptor that this process opened. close(2) must not be retried, and no caller can act on its error.
- * It may block for a descriptor that somebody sent: use `closeReceived` there.
+ * It may block for a descriptor that another process sent: use `closeReceived` for that.
  */
 export function closeFd(fd: number): void {
   libc.close(fd);

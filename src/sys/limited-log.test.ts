@@ -1,9 +1,9 @@
-// A line a person should know: how often it is written, what is counted, and what a line may contain.
+// The rate-limited log: how often a line is written, what is counted, and what a line may contain.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CAUSES_MAX, LINE_CHARS_MAX, LimitedLog, printable } from './limited-log.ts';
 
-/** A log with a clock that only the test moves, and what it wrote. */
+/** A log with a clock that only the test advances, and the lines it wrote. */
 function makeLog(): { log: LimitedLog; lines: string[]; wait: (ms: number) => void } {
   const lines: string[] = [];
   let nowMs = 1e6;
@@ -49,7 +49,7 @@ test('the interval doubles up to a minute while lines keep coming', () => {
   assert.deepEqual(seconds, [1, 3, 7, 15, 31, 63, 123, 183, 243]);
 });
 
-test('a cause begins anew after a minute without a line, and still tells what was left out', () => {
+test('a cause is reset after a minute without a line, and still writes what was suppressed', () => {
   const { log, lines, wait } = makeLog();
   for (let i = 0; i < 8; i++) log.log('again');
   wait(60_000);
@@ -68,7 +68,7 @@ test('lines that differ in numbers alone, decimal or hex, have one cause; others
   assert.equal(lines.length, 11, 'words of the letters a to f are no numbers');
 });
 
-test('flush tells what was left out, once', () => {
+test('flush writes what was suppressed, once', () => {
   const { log, lines } = makeLog();
   for (let i = 1; i <= 9; i++) log.log(`line ${i}`);
   for (let i = 1; i <= 6; i++) log.log(`other ${i}`);
@@ -78,7 +78,7 @@ test('flush tells what was left out, once', () => {
   assert.deepEqual(lines, ['line 9 (and 3 more like it)', 'other 6']);
 });
 
-test('what was flushed is not told again', () => {
+test('what was flushed is not written again', () => {
   const { log, lines, wait } = makeLog();
   for (let i = 0; i < 9; i++) log.log('again');
   log.flush();
@@ -112,7 +112,7 @@ test('regression: a million causes cost a bounded number of lines and of bytes',
   assert.match(lines.at(-1) as string, / \(and [\d,]+ other lines\)$/);
 });
 
-test('a cause that was quiet for a minute makes room for a new one, and tells what it left out', () => {
+test('a cause without a line for a minute makes room for a new one, and its suppressed line is written', () => {
   const { log, lines, wait } = makeLog();
   const name = (i: number): string => 'x'.repeat(i + 1);
   for (let i = 0; i < CAUSES_MAX; i++) for (let j = 0; j < 7; j++) log.log(name(i));

@@ -1,23 +1,23 @@
-// Cellar: a line a person should know, never more than a few a minute for one cause.
+// Cellar: a rate-limited log: a few lines a minute for one cause.
 
 export interface LimitedLogOptions {
-  /** Lines of one cause that are written at once. Default 5. */
+  /** Lines of one cause that are written before the limit applies. Default 5. */
   readonly burst?: number;
-  /** The clock: ms that never go back. Default `performance.now`. */
+  /** A monotonic clock, in ms. Default `performance.now`. */
   readonly now?: () => number;
 }
 
-/** Causes that are told apart. The lines of all others share one limit. */
+/** Causes that have a limit of their own. All others share one limit. */
 export const CAUSES_MAX = 64;
 export const LINE_CHARS_MAX = 2000;
 
 const FIRST_INTERVAL_MS = 1000;
 const LAST_INTERVAL_MS = 60_000;
-/** A cause without a line for so long begins anew. */
+/** A cause without a line for so long is reset: its burst starts again. */
 const QUIET_MS = 60_000;
 
 interface Cause<About> {
-  /** Lines that may still be written at once. */
+  /** Lines that may still be written before the limit applies. */
   burst: number;
   intervalMs: number;
   /** When the next line may be written after the burst. */
@@ -31,10 +31,10 @@ interface Cause<About> {
 
 /**
  * Writes lines and counts those that repeat. Two lines have the same cause if they differ only in numbers, decimal or
- * hex. Of each cause the first lines are written at once (`burst`), then one a second, which says how many were left
- * out; the second doubles up to a minute while lines keep coming. After a minute without a line the cause begins anew.
+ * hex. The first lines of a cause (`burst`) are all written, then one a second, with the number of suppressed lines.
+ * This interval doubles up to a minute while lines keep coming. After a minute without a line the cause is reset.
  *
- * What was left out is told with the next line of the cause, or by `flush`: it has no timer of its own.
+ * The number of suppressed lines is written with the next line of the cause, or by `flush`. There is no timer.
  * @example
  * const log = new LimitedLog((line) => process.stderr.write(`${line}\n`));
  * log.log('write of sector 17 failed: ENOSPC');
@@ -43,7 +43,7 @@ export class LimitedLog<About = unknown> {
   readonly #write: (line: string, about?: About) => void;
   readonly #burst: number;
   readonly #now: () => number;
-  /** The cause whose last line is oldest comes first. */
+  /** Ordered by last line, the oldest first. */
   readonly #causes = new Map<string, Cause<About>>();
   readonly #others: Cause<About>;
 
@@ -57,7 +57,9 @@ export class LimitedLog<About = unknown> {
     this.#others = this.#newCause(now());
   }
 
-  /** Writes `line` or counts it. Control characters are escaped (`printable`), and what is too long is cut. */
+  /**
+   * Writes `line`, or suppresses and counts it. Control characters are escaped and a long line is cut (`printable`).
+   */
   readonly log = (line: string, about?: About): void => {
     const text = printable(line);
     const nowMs = this.#now();
@@ -79,12 +81,12 @@ export class LimitedLog<About = unknown> {
     this.#writeWith(text, about, cause);
   };
 
-  /** Writes, for each cause, the last line that was left out and how many more there were. */
+  /** Writes, for each cause, the last suppressed line and how many more there were. */
   flush(): void {
-    for (const cause of [...this.#causes.values(), this.#others]) this.#tell(cause);
+    for (const cause of [...this.#causes.values(), this.#others]) this.#writeSuppressed(cause);
   }
 
-  #tell(cause: Cause<About>): void {
+  #writeSuppressed(cause: Cause<About>): void {
     if (cause.suppressed === 0) return;
     cause.suppressed--;
     this.#writeWith(cause.line, cause.about, cause);
@@ -107,12 +109,12 @@ export class LimitedLog<About = unknown> {
     return cause;
   }
 
-  /** Forgets the oldest cause if it had its quiet minute and there is no room without. */
+  /** Returns whether there is room for another cause. Removes the oldest one if that had no line for QUIET_MS. */
   #hasRoom(nowMs: number): boolean {
     if (this.#causes.size < CAUSES_MAX) return true;
     const [key, oldest] = this.#causes.entries().next().value as [string, Cause<About>];
     if (nowMs - oldest.lastMs < QUIET_MS) return false;
-    this.#tell(oldest);
+    this.#writeSuppressed(oldest);
     return this.#causes.delete(key);
   }
 
@@ -130,8 +132,8 @@ function withoutNumbers(text: string): string {
 const CONTROLS = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
- * Returns a text as one line of at most 2,000 characters in which nothing moves the cursor, so that a file's name
- * cannot look like a line of its own: a line feed becomes `\n`, another control character `\x1b` or `\u{202e}`.
+ * Returns a text as one line of at most 2,000 characters without control characters, so that a file's name cannot forge
+ * a line of the log: a line feed becomes `\n`, another control character `\x1b` or `\u{202e}`.
  */
 export function printable(text: string): string {
   const escaped = beginning(text).replace(CONTROLS, (control) => {
@@ -143,7 +145,7 @@ export function printable(text: string): string {
 }
 
 /**
- * As much of a text as a line shows, and a little more. A slice would keep the whole text in memory: this is a copy.
+ * Returns the first LINE_CHARS_MAX + 1 characters, copied: a slice would keep the whole text in memory.
  */
 function beginning(text: string): string {
   if (text.length <= LINE_CHARS_MAX) return text;

@@ -1,4 +1,4 @@
-// Mapped memory: shared, bounded, and dead when it is given back.
+// Mapped memory: shared, bounded, and not accessible once it is disposed.
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -74,7 +74,7 @@ test('the blocks of a range may be larger than a page, as on hugetlbfs', () => {
   closeFd(fd);
 });
 
-test('every view of a range is dead when it is disposed', () => {
+test('no view of a range is accessible once it is disposed', () => {
   const fd = createMemfd('stale range', 2 * PAGE);
   const range = Mapping.ofFileRange(fd, PAGE + 16, 32, PAGE);
   closeFd(fd);
@@ -134,7 +134,7 @@ test('what cannot be mapped is refused with its size', () => {
   closeFd(fd);
 });
 
-test('every view of a mapping is dead when it is disposed: it throws or is empty, and touches no memory', () => {
+test('every view of a disposed mapping throws or is empty, and touches no memory', () => {
   const fd = createMemfd('stale', PAGE);
   const mapping = Mapping.ofFile(fd, PAGE);
   closeFd(fd);

@@ -1,4 +1,4 @@
-// Cellar: mmap as one ArrayBuffer. It is detached before munmap, so that a stale view throws instead of crashing.
+// Cellar: mmap(2) as one ArrayBuffer. It is detached before munmap(2), so a stale view cannot touch unmapped memory.
 import { toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';
 import {
@@ -15,14 +15,14 @@ import { errno, libc, systemError } from './libc.ts';
 
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** Which of the mapped bytes were asked for. */
+/** The requested part of the mapped bytes. */
 interface Part {
   readonly start: number;
   readonly sizeBytes: number;
 }
 
 export interface MappingOptions {
-  /** Where in the file the mapping starts, in bytes; a multiple of the page size. Default 0. */
+  /** Offset in the file, in bytes; a multiple of the page size. Default 0. */
   offset?: number;
   /** Whether stores are allowed. Default true. */
   writable?: boolean;
@@ -30,7 +30,7 @@ export interface MappingOptions {
 
 /** A range of memory that this object owns until it is disposed. mmap(2), munmap(2). */
 export class Mapping implements Disposable {
-  /** The bytes asked for. Begins anywhere in its `buffer` where `ofFileRange` made it. Empty once disposed. */
+  /** The requested bytes. With `ofFileRange` they may begin anywhere in their `buffer`. Empty once disposed. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #address: bigint;
   readonly #buffer: ArrayBuffer;
@@ -42,14 +42,14 @@ export class Mapping implements Disposable {
     this.bytes = new Uint8Array(this.#buffer, start, sizeBytes);
   }
 
-  /** Maps `sizeBytes` of a file, memfd or device, shared with everybody else who maps it. Throws SystemError. */
+  /** Maps `sizeBytes` of a file, memfd or device, shared with all other mappings of it. Throws SystemError. */
   static ofFile(fd: number, sizeBytes: number, options: MappingOptions = {}): Mapping {
     const protection = PROT_READ | (options.writable === false ? 0 : PROT_WRITE);
     return Mapping.#map(fd, options.offset ?? 0, sizeBytes, protection, MAP_SHARED | MAP_NORESERVE);
   }
 
   /**
-   * As `ofFile`, for a range that begins and ends anywhere: maps the blocks around it. `blockBytes` is the size of a
+   * As `ofFile`, for a range that need not be aligned: maps the blocks around it. `blockBytes` is the size of a
    * page, on hugetlbfs that of a huge page: st_blksize of fstat(2). Throws SystemError, EINVAL for another
    * `blockBytes`.
    */
@@ -85,7 +85,7 @@ export class Mapping implements Disposable {
     }
   }
 
-  /** Where `bytes` begins, for syscall arguments. Valid until disposed. */
+  /** The address of `bytes`, for syscall arguments. Valid until disposed. */
   get address(): bigint {
     return this.#address + BigInt(this.bytes.byteOffset);
   }
@@ -93,7 +93,7 @@ export class Mapping implements Disposable {
   /** Keeps the range out of core dumps and of forked children, since guest memory may hold secrets. madvise(2). */
   keepPrivate(): void {
     const mappedBytes = BigInt(this.#buffer.byteLength);
-    // SAFETY: the range is mapped; both advices leave its content alone, and a refusal costs nothing.
+    // SAFETY: the range is mapped; both advices keep its content, and an error may be ignored.
     libc.madvise(this.#address, mappedBytes, MADV_DONTDUMP);
     libc.madvise(this.#address, mappedBytes, MADV_DONTFORK);
   }

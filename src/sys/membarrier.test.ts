@@ -1,4 +1,4 @@
-// membarrier(2): the call works, first and later. What it is worth is tested in src/stores/copy-guard.test.ts, with two threads.
+// membarrier(2): the first and later calls succeed. Its ordering is tested in src/stores/copy-guard.test.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { barrierOnAllThreads } from './membarrier.ts';

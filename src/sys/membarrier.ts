@@ -1,9 +1,9 @@
-// Cellar: membarrier(2): a full memory barrier on every thread of this process, paid for by the thread that asks for it.
+// Cellar: membarrier(2): a full memory barrier on every thread of this process; only the calling thread pays for it.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { errno } from './libc.ts';
 
-/** libc has no function of that name. The numbers are of asm/unistd_64.h, and of asm-generic/unistd.h. */
+/** libc has no wrapper for it. The numbers are from asm/unistd_64.h and asm-generic/unistd.h. */
 const SYS_membarrier = { x64: 324, arm64: 283 }[process.arch as string];
 const MEMBARRIER_CMD_PRIVATE_EXPEDITED = 1 << 3;
 const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED = 1 << 4;
@@ -15,10 +15,11 @@ const syscall = new DynamicLibrary(null).getFunction('syscall', {
 });
 
 /**
- * When it returns true, each thread of this process has been at a point before which all its stores are visible to this
- * thread, and behind which its loads see what this thread stored before the call. So where one of two threads has to store,
- * then load what the other one stores, and must not miss it, only the one that calls this needs a barrier. Takes some 10 µs,
- * the first call in a process more. False where the kernel does not have it (Linux 4.14 has) or a filter forbids it.
+ * When it returns true, each thread of this process has executed a full barrier during the call: this thread sees all
+ * stores that the other thread made before that barrier, and the other thread's later loads see what this thread stored
+ * before the call. Where two threads each store and then load what the other one stores, only the thread that calls
+ * this needs a barrier. Takes some 10 µs, the first call in a process more. Returns false where the kernel does not
+ * have it (before Linux 4.14) or a seccomp filter forbids it.
  */
 export function barrierOnAllThreads(): boolean {
   if (SYS_membarrier === undefined) return false;

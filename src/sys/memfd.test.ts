@@ -1,4 +1,4 @@
-// A file that lives in memory.
+// memfds: name, size and seals.
 import assert from 'node:assert/strict';
 import { fstatSync, ftruncateSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
@@ -15,7 +15,7 @@ test('it has the name and the size it was given, and takes no memory yet', () =>
   closeFd(fd);
 });
 
-test('it can grow and never shrink: who maps it can rely on its pages', () => {
+test('it can grow and never shrink: a mapping of it keeps its pages', () => {
   const fd = createMemfd('sealed', 8192);
   assert.throws(() => ftruncateSync(fd, 4096), { code: 'EPERM' });
   ftruncateSync(fd, 16384);
@@ -29,9 +29,9 @@ test('a size that cannot be is refused', () => {
   assert.equal(readdirSync('/proc/self/fd').length, before);
 });
 
-/** A memfd as another program makes it. */
+/** A memfd as another program creates it. */
 function received(flags: number): number {
-  // SAFETY: the name lies in this thread's scratch until the call returns.
+  // SAFETY: the name is in this thread's scratch until the call returns.
   const fd = libc.memfd_create(callScratch.cString(0, 'received'), flags);
   ftruncateSync(fd, 8192);
   return fd;
@@ -47,7 +47,7 @@ test('regression: memory that was received is sealed, and then its sender cannot
   closeFd(fd);
 });
 
-test('whether memory is sealed is told where it cannot be sealed any more', () => {
+test('sealShrink returns whether memory is sealed where it cannot be sealed any more', () => {
   const F_SEAL_SEAL = 1;
   const unsealable = received(0);
   assert.deepEqual([sealShrink(unsealable), sealsOf(unsealable)], [false, F_SEAL_SEAL]);

@@ -1,11 +1,11 @@
-// Cellar: memfd_create(2): a file that lives in memory and has no name, for memory shared by descriptor. Its seals.
+// Cellar: memfd_create(2): an anonymous file in memory, shared by its descriptor; and file seals.
 import { F_ADD_SEALS, F_GET_SEALS, F_SEAL_SHRINK, MFD_ALLOW_SEALING, MFD_CLOEXEC } from './constants.ts';
 import { check, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
-/** Makes a memfd of `sizeBytes`, sealed against shrinking, so that no access to a mapping of it can fault. */
+/** Creates a memfd of `sizeBytes`, sealed against shrinking, so that no access to a mapping of it can raise SIGBUS. */
 export function createMemfd(name: string, sizeBytes: number): number {
-  // SAFETY: the name lies in this thread's scratch until the call returns.
+  // SAFETY: the name is in this thread's scratch until the call returns.
   const fd = check(libc.memfd_create(callScratch.cString(0, name), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create');
   try {
     check(libc.ftruncate(fd, BigInt(sizeBytes)), 'ftruncate', `${sizeBytes} bytes of memory`);
@@ -24,9 +24,9 @@ export function sealsOf(fd: number): number | undefined {
 }
 
 /**
- * Seals memory that was received against shrinking, if its maker allowed that (MFD_ALLOW_SEALING), and returns whether
- * it is sealed now. **It may block** for as long as another process writes to the file: the seal waits for the lock of
- * the inode, and a writer whose buffer is on FUSE can hold that for ever. `sealsOf` never blocks.
+ * Seals received memory against shrinking, if its creator allowed that (MFD_ALLOW_SEALING). Returns whether it is
+ * sealed now. **It may block** for as long as another process writes to the file: sealing takes the lock of the inode,
+ * and a writer whose buffer is on FUSE can hold that lock for ever. `sealsOf` never blocks.
  */
 export function sealShrink(fd: number): boolean {
   const isSealed = (): boolean => ((sealsOf(fd) ?? 0) & F_SEAL_SHRINK) !== 0;

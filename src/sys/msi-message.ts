@@ -1,9 +1,9 @@
-// Cellar: an interrupt as a message (MSI), as a device writes it: what PCI's table holds and KVM's routes take.
+// Cellar: a message-signalled interrupt (MSI): what an entry of PCI's MSI-X table holds and a route of KVM takes.
 
-/** PCI's address and data. */
+/** The address and the data of the write, as PCI defines them. */
 export interface MsiMessage {
-  /** 0xfee…: which processor. Up to 64 bits. */
+  /** Selects the processor: 0xfee… on x86. Up to 64 bits. */
   readonly address: number;
-  /** Which vector, and how. */
+  /** The vector, and how it is delivered. */
   readonly data: number;
 }

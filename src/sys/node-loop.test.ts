@@ -10,13 +10,13 @@ import { rideNodeLoop } from './node-loop.ts';
 
 test('an event is handled while Node goes on with its own', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   const order: string[] = [];
-  const rung = new Promise<void>((resolve) => {
-    loop.watch(bell.fd, {
+  const signalled = new Promise<void>((resolve) => {
+    loop.watch(eventFd.fd, {
       readable: () => {
-        bell.clear();
-        order.push('bell');
+        eventFd.clear();
+        order.push('event');
         resolve();
       },
     });
@@ -24,21 +24,21 @@ test('an event is handled while Node goes on with its own', async () => {
   using _ride = rideNodeLoop(loop);
   setTimeout(() => {
     order.push('timer');
-    bell.signal();
+    eventFd.signal();
   }, 5);
-  await rung;
-  assert.deepEqual(order, ['timer', 'bell']);
+  await signalled;
+  assert.deepEqual(order, ['timer', 'event']);
 });
 
-test('an event that was there before the ride began is handled', async () => {
+test('an event from before the loop was attached is handled', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
-  bell.signal();
+  using eventFd = EventFd.create();
+  eventFd.signal();
   using _ride = rideNodeLoop(loop);
   await new Promise<void>((resolve) => {
-    loop.watch(bell.fd, {
+    loop.watch(eventFd.fd, {
       readable: () => {
-        bell.clear();
+        eventFd.clear();
         resolve();
       },
     });
@@ -47,11 +47,11 @@ test('an event that was there before the ride began is handled', async () => {
 
 test('a promise that an event settles goes on at once, not with the next thing that happens', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let settle = (): void => {};
-  loop.watch(bell.fd, {
+  loop.watch(eventFd.fd, {
     readable: () => {
-      bell.clear();
+      eventFd.clear();
       settle();
     },
   });
@@ -64,7 +64,7 @@ test('a promise that an event settles goes on at once, not with the next thing t
     const late = new Promise<string>((resolve) => {
       timer = setTimeout(resolve, patience(2000), 'late');
     });
-    bell.signal();
+    eventFd.signal();
     assert.equal(await Promise.race([settled.then((first) => first), late]), 'settled');
     clearTimeout(timer);
   }
@@ -72,7 +72,7 @@ test('a promise that an event settles goes on at once, not with the next thing t
 
 test('tasks that are left over are run without a further event', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   using _ride = rideNodeLoop(loop);
   let rounds = 0;
   await new Promise<void>((resolve) => {
@@ -80,13 +80,13 @@ test('tasks that are left over are run without a further event', async () => {
       if (++rounds < 100) loop.soon(task);
       else resolve();
     };
-    loop.watch(bell.fd, {
+    loop.watch(eventFd.fd, {
       readable: () => {
-        bell.clear();
+        eventFd.clear();
         loop.soon(task);
       },
     });
-    bell.signal();
+    eventFd.signal();
   });
   assert.equal(rounds, 100);
 });
@@ -110,54 +110,54 @@ test('regression: a task that is given outside of any event is run', async () =>
 
 test('timers go on beside a descriptor that is always readable', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let calls = 0;
-  loop.watch(bell.fd, { readable: () => calls++ });
-  bell.signal();
+  loop.watch(eventFd.fd, { readable: () => calls++ });
+  eventFd.signal();
   using _ride = rideNodeLoop(loop);
   await eventually('it is readable again and again', () => calls > 1);
   // Time: a timer of Node's is what is tested.
   await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
-test('when the ride is over nothing is handled any more, even from within a handler', async () => {
+test('once disposed nothing is handled any more, even when disposed within a handler', async () => {
   using loop = new EventLoop();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   let calls = 0;
   const ride = rideNodeLoop(loop);
-  loop.watch(bell.fd, {
+  loop.watch(eventFd.fd, {
     readable: () => {
       calls++;
       ride[Symbol.dispose]();
       ride[Symbol.dispose]();
     },
   });
-  bell.signal();
+  eventFd.signal();
   await eventually('the handler', () => calls > 0);
-  // Time: silence is listened to.
+  // Time: that nothing happens can only be observed for a while.
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(calls, 1);
 });
 
-test('many rides leave neither descriptors nor memory behind', async () => {
+test('attaching many times leaves neither descriptors nor memory behind', async () => {
   const holdings = (): number[] => [
     readdirSync('/proc/self/fd').length,
     readFileSync('/proc/self/maps', 'utf8').split('\n').length,
   ];
   const ride = async (): Promise<void> => {
     using loop = new EventLoop();
-    using bell = EventFd.create();
+    using eventFd = EventFd.create();
     using _ride = rideNodeLoop(loop);
-    const rung = new Promise<void>((resolve) => {
-      loop.watch(bell.fd, {
+    const signalled = new Promise<void>((resolve) => {
+      loop.watch(eventFd.fd, {
         readable: () => {
-          bell.clear();
+          eventFd.clear();
           resolve();
         },
       });
     });
-    bell.signal();
-    await rung;
+    eventFd.signal();
+    await signalled;
   };
   for (let i = 0; i < 20; i++) await ride();
   // Time: handles close some turns later.
@@ -166,7 +166,7 @@ test('many rides leave neither descriptors nor memory behind', async () => {
   for (let i = 0; i < 200; i++) await ride();
   await eventually('the handles are closed', () => holdings()[0] === fds);
   const [, mapsAfter] = holdings() as [number, number];
-  // The collector maps and unmaps as it likes; a ride that leaked would show two hundredfold.
+  // The collector maps and unmaps memory too; a leak would show two hundredfold.
   assert.ok(mapsAfter < maps + 100, `${maps} mappings before, ${mapsAfter} after`);
 });
 
@@ -177,33 +177,33 @@ function run(body: string): { status: number | null; signal: string | null; stdo
     import { EventLoop } from './event-loop.ts';
     import { rideNodeLoop } from './node-loop.ts';
     const loop = new EventLoop();
-    const bell = EventFd.create();
+    const eventFd = EventFd.create();
     const ride = rideNodeLoop(loop);
     ${body}`.replaceAll("'./", `'${new URL('.', import.meta.url).href}`);
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
   return spawnSync(process.execPath, args, { encoding: 'utf8', timeout: patience(10_000) });
 }
 
-test('a ride keeps its process alive, and lets it end when it is over', () => {
+test('an attached loop keeps its process alive until it is disposed', () => {
   const { status, signal, stdout } = run(`
-    loop.watch(bell.fd, { readable: () => {
-      bell.clear();
-      console.log('rung');
+    loop.watch(eventFd.fd, { readable: () => {
+      eventFd.clear();
+      console.log('signalled');
       ride[Symbol.dispose]();
     } });
-    // Time: this timer alone would not keep the process, however late it is.
-    setTimeout(() => bell.signal(), 50).unref();
+    // Time: this timer alone would not keep the process alive, however late it fires.
+    setTimeout(() => eventFd.signal(), 50).unref();
   `);
-  assert.deepEqual({ status, signal, stdout }, { status: 0, signal: null, stdout: 'rung\n' });
+  assert.deepEqual({ status, signal, stdout }, { status: 0, signal: null, stdout: 'signalled\n' });
 });
 
 test('regression: what a handler throws is an uncaught exception like any other, and not an abort', () => {
   const { status, signal, stderr } = run(`
-    loop.watch(bell.fd, { readable: () => {
-      bell.clear();
+    loop.watch(eventFd.fd, { readable: () => {
+      eventFd.clear();
       throw new Error('a mistake of a handler');
     } });
-    bell.signal();
+    eventFd.signal();
   `);
   assert.match(stderr, /a mistake of a handler/);
   assert.deepEqual({ status, signal }, { status: 1, signal: null });

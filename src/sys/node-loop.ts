@@ -1,4 +1,4 @@
-// Cellar: rides Node's own loop: an EventLoop's epoll set becomes one more descriptor of libuv, so promises and timers go on beside it.
+// Cellar: runs an EventLoop inside Node's own loop: libuv watches the descriptor of its epoll set.
 import { DynamicLibrary, getCurrentEventLoop } from 'node:ffi';
 import type { EventLoop } from './event-loop.ts';
 import { SystemError } from './libc.ts';
@@ -7,7 +7,7 @@ import { Scratch } from './scratch.ts';
 const UV_POLL = 8;
 const UV_READABLE = 1;
 
-// SAFETY: libuv's symbols belong to the node executable, which outlives us; the signatures are those of uv.h.
+// SAFETY: libuv's symbols belong to the node executable, which is never unloaded; the signatures are those of uv.h.
 const uvLibrary = new DynamicLibrary(null);
 const uv = uvLibrary.getFunctions({
   uv_handle_size: { return: 'uint64', arguments: ['int32'] },
@@ -17,39 +17,42 @@ const uv = uvLibrary.getFunctions({
   uv_close: { return: 'void', arguments: ['pointer', 'pointer'] },
 });
 
-/** Lets `loop` take its turns inside this thread's Node loop until disposed. Keeps the process alive, like a listening socket. */
+/**
+ * Runs the turns of `loop` inside this thread's Node loop until disposed. Keeps the process alive, as a listening
+ * socket does. Throws SystemError.
+ */
 export function rideNodeLoop(loop: EventLoop): Disposable {
   const handle = new Scratch(Number(uv.uv_handle_size(UV_POLL)));
-  let riding = true;
+  let isActive = true;
   const turn = (): void => {
-    if (!riding) return;
+    if (!isActive) return;
     try {
       loop.turn(0);
     } catch (error) {
-      // Node aborts when a native callback throws; thrown in its next turn, this is an uncaught exception like any other.
+      // Node aborts when a native callback throws. Thrown from an immediate, this is an ordinary uncaught exception.
       setImmediate(() => {
         throw error;
       });
     }
-    // Promises settled by native callbacks only run in Node's next turn.
-    askForTurn();
+    // Promises that a native callback settles go on only in Node's next turn.
+    scheduleTurn();
   };
-  let isAskedFor = false;
-  const askForTurn = (): void => {
-    if (!isAskedFor) setImmediate(again);
-    isAskedFor = true;
+  let isScheduled = false;
+  const scheduleTurn = (): void => {
+    if (!isScheduled) setImmediate(again);
+    isScheduled = true;
   };
   const again = (): void => {
-    isAskedFor = false;
-    if (!riding) return;
-    let isMoreLeft = true;
+    isScheduled = false;
+    if (!isActive) return;
+    let hasTasks = true;
     try {
-      isMoreLeft = loop.turn(0);
+      hasTasks = loop.turn(0);
     } finally {
-      if (isMoreLeft) askForTurn();
+      if (hasTasks) scheduleTurn();
     }
   };
-  loop.onTask = askForTurn;
+  loop.onTask = scheduleTurn;
   const onReadable = uvLibrary.registerCallback({ arguments: ['pointer', 'int32', 'int32'], return: 'void' }, turn);
   const onClosed = uvLibrary.registerCallback({ arguments: ['pointer'], return: 'void' }, () => {
     setImmediate(() => {
@@ -63,21 +66,21 @@ export function rideNodeLoop(loop: EventLoop): Disposable {
     uv.uv_poll_init(getCurrentEventLoop(), handle.address, loop.fd) ||
     uv.uv_poll_start(handle.address, UV_READABLE, onReadable);
   if (failed !== 0) throw new SystemError('uv_poll_init', `error ${failed}`, 'this thread has no usable Node loop');
-  // A thread that ends otherwise, by an uncaught exception or by process.exit, must not leave libuv with an open handle: Node aborts.
+  // A thread that ends by an uncaught exception or by process.exit must close its handle: Node aborts otherwise.
   const atExit = (): void => {
-    riding = false;
-    // SAFETY: the memory is never given back, since nothing is called that could; without a callback no JavaScript runs.
+    isActive = false;
+    // SAFETY: the memory is never unmapped, since `onClosed` is not called; without a callback no JavaScript runs.
     uv.uv_poll_stop(handle.address);
     uv.uv_close(handle.address, null);
   };
   process.once('exit', atExit);
   return {
     [Symbol.dispose]: () => {
-      if (!riding) return;
-      riding = false;
+      if (!isActive) return;
+      isActive = false;
       process.removeListener('exit', atExit);
       loop.onTask = undefined;
-      // SAFETY: as above; the memory is given back in onClosed, not here.
+      // SAFETY: as above; the memory is unmapped in onClosed, not here.
       uv.uv_poll_stop(handle.address);
       uv.uv_close(handle.address, onClosed);
     },

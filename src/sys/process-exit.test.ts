@@ -1,4 +1,4 @@
-// The end of a process whose threads do not help: each in a child process.
+// Ending a process whose threads do not return. Each test uses a child process.
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -16,7 +16,7 @@ function run(program: string): SpawnSyncReturns<string> {
   return spawnSync(process.execPath, [...NODE, IMPORTS + program], { encoding: 'utf8' });
 }
 
-/** A worker whose thread sleeps in C for good: process.exit waits for it. */
+/** A worker whose thread sleeps in C for ever: process.exit waits for it. */
 const STUCK = `
   const { parentPort } = await import('node:worker_threads');
   const { libc } = await import(${module('libc.ts')});

@@ -1,12 +1,12 @@
-// Cellar: the end of this process, whatever its threads do. _exit(2), alarm(2), signal(2).
+// Cellar: ends this process, whatever its threads do. _exit(2), alarm(2), signal(2).
 import { constants as os } from 'node:os';
 import { SIG_DFL } from './constants.ts';
 import { libc } from './libc.ts';
 
 /**
- * Ends the process at once: no exit handler runs, no output is flushed, no thread is waited for (`process.exit` waits
- * for worker threads). A thread in an uninterruptible wait of the kernel (state D) still delays it until that wait is
- * over.
+ * Ends the process at once: no exit handler runs, no output is flushed, and it waits for no thread (`process.exit`
+ * waits for worker threads). A thread in an uninterruptible sleep (state D) still delays the exit until that sleep
+ * ends.
  */
 export function exitNow(code: number): never {
   // SAFETY: takes a number and does not return.
@@ -17,7 +17,7 @@ export function exitNow(code: number): never {
 /**
  * Has the kernel end the process in `seconds` (a whole number), whatever its threads do: by SIGALRM, or with exit code
  * 14 in the first process of a container. 0 cancels it. It replaces any listener for SIGALRM. A thread in state D
- * delays the end, as in `exitNow`.
+ * delays the exit, as in `exitNow`.
  */
 export function killAfter(seconds: number): void {
   // The kernel does not kill the first process of a PID namespace by a default action: there _exit is the handler.

@@ -1,4 +1,4 @@
-// Signals sent to the process, heard by one thread however busy the others are.
+// Signals sent to the process, read by one thread however busy the others are.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -11,44 +11,44 @@ import { ProcessSignals } from './process-signals.ts';
 const { SIGUSR2, SIGTERM, SIGHUP } = constants.signals;
 
 /** Waits for so many signals. */
-async function hear(signals: ProcessSignals, count: number): Promise<number[]> {
+async function receive(signals: ProcessSignals, count: number): Promise<number[]> {
   using loop = new EventLoop();
-  const heard: number[] = [];
+  const received: number[] = [];
   loop.watch(signals.fd, {
     readable: () => {
-      for (let next = signals.read(); next !== undefined; next = signals.read()) heard.push(next);
-      if (heard.length >= count) loop.stop();
+      for (let next = signals.read(); next !== undefined; next = signals.read()) received.push(next);
+      if (received.length >= count) loop.stop();
     },
   });
   await loop.run();
-  return heard;
+  return received;
 }
 
 test('a signal sent to the process is an event of a loop, read once, and does nothing else', async () => {
   using signals = new ProcessSignals([SIGUSR2, SIGTERM]);
   assert.equal(signals.read(), undefined);
-  // Unheard, either would end the process.
+  // By default either would end the process.
   process.kill(process.pid, SIGTERM);
-  assert.deepEqual(await hear(signals, 1), [SIGTERM]);
+  assert.deepEqual(await receive(signals, 1), [SIGTERM]);
   process.kill(process.pid, SIGUSR2);
   process.kill(process.pid, SIGTERM);
-  assert.deepEqual(new Set(await hear(signals, 2)), new Set([SIGUSR2, SIGTERM]));
+  assert.deepEqual(new Set(await receive(signals, 2)), new Set([SIGUSR2, SIGTERM]));
   assert.equal(signals.read(), undefined);
 });
 
-test("Node's own listener is told as well", async () => {
+test("Node's own listener is called too", async () => {
   using signals = new ProcessSignals([SIGHUP]);
-  const told = new Promise<string>((resolve) => process.once('SIGHUP', resolve));
+  const called = new Promise<string>((resolve) => process.once('SIGHUP', resolve));
   process.kill(process.pid, SIGHUP);
-  assert.deepEqual(await hear(signals, 1), [SIGHUP]);
-  assert.equal(await told, 'SIGHUP');
+  assert.deepEqual(await receive(signals, 1), [SIGHUP]);
+  assert.equal(await called, 'SIGHUP');
 });
 
-test('of several who listen, each is told', async () => {
+test('of several that listen, each gets the signal', async () => {
   using one = new ProcessSignals([SIGUSR2]);
   using other = new ProcessSignals([SIGUSR2, SIGHUP]);
   process.kill(process.pid, SIGUSR2);
-  assert.deepEqual([await hear(one, 1), await hear(other, 1)], [[SIGUSR2], [SIGUSR2]]);
+  assert.deepEqual([await receive(one, 1), await receive(other, 1)], [[SIGUSR2], [SIGUSR2]]);
 });
 
 test('listening and ending leaves no descriptor and no mapping behind', () => {
@@ -69,35 +69,35 @@ test('a signal that cannot be caught is refused', async () => {
   assert.throws(() => new ProcessSignals([constants.signals.SIGKILL]), { name: 'SystemError', code: 'EINVAL' });
 });
 
-/** A process whose main thread never comes to rest while another thread listens; it ends by itself after ten signals. */
+/** A process whose main thread is always busy while another thread reads signals; it exits after ten of them. */
 const BUSY = `
 import { Worker } from 'node:worker_threads';
-const told = new Int32Array(new SharedArrayBuffer(4));
+const count = new Int32Array(new SharedArrayBuffer(4));
 const worker = new Worker(\`
   import { workerData } from 'node:worker_threads';
-  const { folder, told } = workerData;
+  const { folder, count } = workerData;
   const { EventLoop } = await import(folder + 'event-loop.ts');
   const { ProcessSignals } = await import(folder + 'process-signals.ts');
   const loop = new EventLoop();
   const signals = new ProcessSignals([${SIGTERM}]);
   loop.watch(signals.fd, { readable: () => {
-    while (signals.read() !== undefined) if (Atomics.add(told, 0, 1) === 10) loop.stop();
+    while (signals.read() !== undefined) if (Atomics.add(count, 0, 1) === 10) loop.stop();
   } });
-  Atomics.store(told, 0, 1);
+  Atomics.store(count, 0, 1);
   await loop.run();
   signals[Symbol.dispose]();
-\`, { eval: true, workerData: { folder: FOLDER, told } });
-while (Atomics.load(told, 0) === 0) await new Promise((resolve) => setImmediate(resolve));
+\`, { eval: true, workerData: { folder: FOLDER, count } });
+while (Atomics.load(count, 0) === 0) await new Promise((resolve) => setImmediate(resolve));
 for (let sent = 1; sent <= 10; sent++) {
   process.kill(process.pid, 'SIGTERM');
-  while (Atomics.load(told, 0) === sent);
+  while (Atomics.load(count, 0) === sent);
 }
-console.log('heard ' + (Atomics.load(told, 0) - 1));
+console.log('received ' + (Atomics.load(count, 0) - 1));
 `;
 
-test('regression: a thread hears signals while the main thread is busy', () => {
+test('regression: a thread receives signals while the main thread is busy', () => {
   const source = BUSY.replace('FOLDER', JSON.stringify(new URL('.', import.meta.url).href));
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', source];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: patience(60_000) });
-  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'heard 10\n', stderr: '' });
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'received 10\n', stderr: '' });
 });

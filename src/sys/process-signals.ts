@@ -1,4 +1,4 @@
-// Cellar: signals sent to the process, as a descriptor of one thread's epoll set, whatever the other threads are busy with. uv_signal_t.
+// Cellar: signals sent to the process, as a descriptor for one thread's epoll set. uv_signal_t.
 import { DynamicLibrary } from 'node:ffi';
 import { getSystemErrorName } from 'node:util';
 import { SystemError } from './libc.ts';
@@ -8,7 +8,7 @@ const UV_SIGNAL = 16;
 const UV_RUN_DEFAULT = 0;
 const UV_RUN_NOWAIT = 2;
 
-// SAFETY: libuv's symbols belong to the node executable, which outlives us; the signatures are those of uv.h.
+// SAFETY: libuv's symbols belong to the node executable, which is never unloaded; the signatures are those of uv.h.
 const uvLibrary = new DynamicLibrary(null);
 const uv = uvLibrary.getFunctions({
   uv_backend_fd: { return: 'int32', arguments: ['pointer'] },
@@ -23,12 +23,14 @@ const uv = uvLibrary.getFunctions({
 });
 
 /**
- * The kernel gives such a signal to any thread that does not block it, and Node's helpers block none, so a signalfd of ours would miss
- * it. libuv's handler runs in whichever thread it hits, and writes to the pipe of every loop that asked: this one is ours alone. While it
- * listens, the signal's default action (death) is off. Node's own listeners are told too.
+ * Signals sent to the process, read from a descriptor, however busy the other threads are. The kernel delivers such a
+ * signal to any thread that does not block it, and Node's helper threads block none, so a signalfd(2) would miss it.
+ * libuv's handler runs in the thread that gets the signal, and writes to a pipe of every loop that watches it: this
+ * class has a libuv loop of its own. Until it is disposed the signal's default action, the end of the process, does not
+ * happen. Node's own listeners are called too.
  */
 export class ProcessSignals implements Disposable {
-  /** Readable when there is something to read. */
+  /** Readable when `read` has a signal to return. */
   readonly fd: number;
   readonly #loop = new Scratch(Number(uv.uv_loop_size()));
   readonly #handles: Scratch[] = [];
@@ -49,7 +51,7 @@ export class ProcessSignals implements Disposable {
       this[Symbol.dispose]();
       throw error;
     }
-    // libuv puts its pipe into its epoll set on its first turn.
+    // libuv adds its pipe to its epoll set on its first turn.
     uv.uv_run(this.#loop.address, UV_RUN_NOWAIT);
   }
 
@@ -61,7 +63,7 @@ export class ProcessSignals implements Disposable {
     succeed(uv.uv_signal_start(handle.address, this.#onSignal, signal), 'uv_signal_start');
   }
 
-  /** The next signal's number, or undefined. */
+  /** Returns the number of the next signal, or undefined when there is none. */
   read(): number | undefined {
     // SAFETY: as above. The callback runs within this call, on this thread.
     if (this.#arrived.length === 0) uv.uv_run(this.#loop.address, UV_RUN_NOWAIT);
@@ -79,7 +81,7 @@ export class ProcessSignals implements Disposable {
   }
 }
 
-/** libuv gives 0, or a negative errno. */
+/** libuv returns 0, or a negative errno. */
 function succeed(result: number, call: string): void {
   if (result !== 0) throw new SystemError(call, getSystemErrorName(result), 'signals cannot be listened to');
 }

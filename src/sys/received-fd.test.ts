@@ -1,4 +1,4 @@
-// What a descriptor that somebody sent is, and how it is closed, however hostile its sender.
+// Received descriptors: their kind, and closing them, however hostile the sender.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ const openFds = (): number => readdirSync('/proc/self/fd').length;
 const newSocket = (family: number, type: number): number => check(libc.socket(family, type, 0), 'socket');
 const noFuse = SilentFileSystem.whyNot() ?? false;
 
-/** Turns of Node's loop until every close is over: it is a matter of the kernel's threads, for which there is no event. */
+/** Waits, turn by turn of Node's loop, until every close has ended: other threads do that, without an event. */
 async function allClosed(): Promise<void> {
   while (closesPending() > 0) await new Promise(setImmediate);
 }
@@ -159,7 +159,7 @@ test('everything else is closed too, and what is not open is no error', async ()
   assert.equal(closesPending(), 0);
 });
 
-// In each of these, `closeFd` in place of what is tested keeps the test for an hour.
+// In each of these tests, `closeFd` in place of the tested function would block for an hour.
 
 test('regression: a TCP socket that lingers for an hour does not keep this thread', async () => {
   const { fd, peer } = await lingeringTcp();
@@ -169,7 +169,7 @@ test('regression: a TCP socket that lingers for an hour does not keep this threa
   await allClosed();
 });
 
-test('regression: neither does one in a message that nobody read', async () => {
+test('regression: neither does one in an unread message', async () => {
   const { fd, peer } = await lingeringTcp();
   const [ours, theirs] = UnixSocket.pair();
   theirs.send(Uint8Array.of(1), [fd]);
@@ -201,7 +201,7 @@ test('a thread that closes takes no signal of the process, and this one goes on 
   await allClosed();
 });
 
-test('a file is told apart and closed without a question to its server', { skip: noFuse }, async () => {
+test('a file is recognized and closed without a request to its server', { skip: noFuse }, async () => {
   await using files = await SilentFileSystem.mount();
   const fd = files.open();
   assert.equal(receivedKind(fd), 'other');

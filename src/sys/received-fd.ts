@@ -1,4 +1,4 @@
-// Cellar: a descriptor that somebody sent: what it is, and how to close it, without a question that its sender answers.
+// Cellar: a descriptor that another process sent: what kind it is, and how to close it without blocking on the sender.
 import { readlinkSync } from 'node:fs';
 import { closeAsynchronously } from './asynchronous-close.ts';
 import {
@@ -21,14 +21,13 @@ import { socketOption } from './socket-options.ts';
 
 /**
  * - `eventfd`: neither reading nor writing blocks while O_NONBLOCK is set.
- * - `socket`: a stream socket of the UNIX domain. Writing does not block. Reading may, in spite of O_NONBLOCK:
- *   recvmsg(2) takes a lock, and another reader holds it for as long as a page fault of its buffer lasts, which may be
- *   for ever.
+ * - `socket`: a stream socket of the UNIX domain. Writing does not block. Reading may block, in spite of O_NONBLOCK:
+ *   recvmsg(2) takes a lock, and another reader may hold it during a page fault of its buffer, which may last for ever.
  * - `foreign-socket`: any other socket. Almost every call may block on its lock; writing sends into a network.
  * - `pipe`: reading and writing may block, for the same reason as reading a socket.
  * - `memory`: a file of shmem or hugetlbfs (memfd, tmpfs). A page fault in it does not depend on its sender.
  * - `anon-inode`: another object of the kernel: timerfd, epoll, pidfd, …
- * - `other`: a file, a folder, a device. Its file system may be the sender's own (FUSE) and never answer.
+ * - `other`: a file, a folder, a device. Its file system may be served by the sender (FUSE) and never reply.
  */
 export type ReceivedKind = keyof typeof NAMES;
 
@@ -42,12 +41,12 @@ const NAMES = {
   other: 'a file or a device',
 } as const;
 
-/** Returns how a message names a kind. It never quotes the name of a file, which its sender chose. */
+/** Returns the name of a kind, for messages. It never contains the name of a file, which the sender chose. */
 export function nameOfKind(kind: ReceivedKind): string {
   return NAMES[kind];
 }
 
-/** Returns what a descriptor is. It asks no file system and takes no lock. Throws SystemError EBADF. */
+/** Returns the kind of a descriptor. It calls no file system and takes no lock. Throws SystemError EBADF. */
 export function receivedKind(fd: number): ReceivedKind {
   const flags = check(libc.fcntl(fd, F_GETFL, 0), 'fcntl', `descriptor ${fd} is not open`);
   if ((flags & O_PATH) !== 0) return 'other';
@@ -59,8 +58,8 @@ export function receivedKind(fd: number): ReceivedKind {
 }
 
 /**
- * Tells the kind by the name in /proc, which the kernel composes for an object without a path. F_GETPIPE_SZ would tell
- * a pipe as well, but it waits for the pipe's lock. `undefined` where /proc is not mounted. proc_pid_fd(5).
+ * Returns the kind by the name in /proc, which the kernel composes for an object without a path. F_GETPIPE_SZ would
+ * identify a pipe as well, but it takes the pipe's lock. `undefined` where /proc is not mounted. proc_pid_fd(5).
  */
 function kindByName(fd: number): ReceivedKind | undefined {
   let name: string;
@@ -75,8 +74,8 @@ function kindByName(fd: number): ReceivedKind | undefined {
 }
 
 /**
- * Tells the kind by the inode. Anonymous inodes are on one device, the device of an eventfd made here. The inode does
- * not tell which of them are eventfds. All count as eventfds, so that kicks work; reading another one fails with
+ * Returns the kind by the inode. All anonymous inodes are on one device, found with an eventfd made here. The inode
+ * does not show which of them are eventfds. All count as eventfds, so that kicks work; reading another kind fails with
  * EINVAL.
  */
 function kindByInode(fd: number): ReceivedKind {
@@ -90,7 +89,7 @@ function kindByInode(fd: number): ReceivedKind {
 
 function inode(fd: number): { device: bigint; isPipe: boolean } {
   const { view } = callScratch;
-  // The mask is 0: FUSE asks its server for a field that it does not have, in spite of AT_STATX_DONT_SYNC.
+  // The mask is 0: for a field that it has not cached FUSE would call its server, in spite of AT_STATX_DONT_SYNC.
   const path = callScratch.cString(256, '');
   // SAFETY: struct statx { …, u16 stx_mode @28, …, u32 stx_dev_major @136, minor @140, … } of 256 bytes in this
   // scratch.
@@ -99,15 +98,15 @@ function inode(fd: number): { device: bigint; isPipe: boolean } {
 }
 
 /**
- * Closes a descriptor that somebody sent, whatever it is, without blocking this thread. `kind` is its `receivedKind` if
- * that is known. A descriptor that is not open is no error. `eventfd` and `memory` are closed when this returns, the
- * others soon afterwards, by `closeAsynchronously`.
+ * Closes a descriptor that another process sent, of any kind, without blocking this thread. `kind` is its
+ * `receivedKind` if that is known. A descriptor that is not open is no error. `eventfd` and `memory` are closed when
+ * this returns, the others soon afterwards, by `closeAsynchronously`.
  */
 export function closeReceived(fd: number, kind: ReceivedKind | undefined = kindIfOpen(fd)): void {
   if (kind === undefined) return;
   if (kind === 'eventfd' || kind === 'memory') closeFd(fd);
-  // close(2) may wait: FUSE asks its server (FLUSH), a TCP socket lingers, a pipe waits for its lock, and a UNIX socket
-  // closes the descriptors in messages that nobody received. SO_LINGER does not help: setting it waits for a lock too.
+  // close(2) may block: FUSE calls its server (FLUSH), a TCP socket lingers, a pipe takes its lock, and a UNIX socket
+  // closes the descriptors in messages that were not received. SO_LINGER does not help: setting it takes a lock too.
   else closeAsynchronously(fd);
 }
 

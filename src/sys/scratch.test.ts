@@ -1,4 +1,4 @@
-// Memory for system calls' arguments: it stays where it is.
+// Scratch memory for the arguments of system calls: it does not move.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callScratch, Scratch } from './scratch.ts';
@@ -24,7 +24,7 @@ test('a string ends with NUL where it was put, over whatever was there', () => {
   assert.deepEqual([...scratch.bytes.subarray(9, 18)], [0xff, ...new TextEncoder().encode('schön'), 0, 0xff]);
 });
 
-test('a scratch is dead when it is disposed', () => {
+test('a scratch is not accessible once it is disposed', () => {
   const scratch = new Scratch(1);
   scratch[Symbol.dispose]();
   assert.throws(() => scratch.view.getUint8(0), TypeError);

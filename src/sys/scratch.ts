@@ -1,4 +1,4 @@
-// Cellar: off-heap memory for syscall arguments. The collector moves small typed arrays; these bytes stay where they are.
+// Cellar: off-heap memory for syscall arguments. The collector moves small typed arrays; this memory does not move.
 import { Mapping } from './mapping.ts';
 
 const PAGE_BYTES = 4096;
@@ -17,7 +17,7 @@ export class Scratch implements Disposable {
     this.view = new DataView(this.bytes.buffer);
   }
 
-  /** Writes a NUL-terminated string at an offset and gives its address. */
+  /** Writes a NUL-terminated string at an offset and returns its address. */
   cString(offset: number, text: string): bigint {
     const { written } = new TextEncoder().encodeInto(text, this.bytes.subarray(offset));
     this.bytes[offset + written] = 0;
@@ -29,5 +29,8 @@ export class Scratch implements Disposable {
   }
 }
 
-/** This thread's scratch for arguments that the kernel is done with when the call returns: fill, call, read, forget. */
+/**
+ * This thread's scratch, for arguments that the kernel does not use after the call has returned. The next call
+ * overwrites it.
+ */
 export const callScratch = new Scratch(64 * 1024);

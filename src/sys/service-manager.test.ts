@@ -1,4 +1,4 @@
-// sys: what a service manager is told, and that one that is not there costs nothing.
+// What is sent to a service manager, and that an absent one is no error.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// Cellar: a thread waits for signals sent to it.
+// A thread waits for signals that are sent to it.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';

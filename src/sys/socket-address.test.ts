@@ -33,7 +33,7 @@ test('a path may have 107 bytes, not 108', () => {
   assert.equal(openFds(), before);
 });
 
-test('a listener knows its address, also one that was inherited: the other end of a connection to it is told apart', () => {
+test('a listener knows its address, also an inherited one, and the other end of a connection to it is recognized', () => {
   const path = freshPath();
   using listener = UnixListener.listen(path);
   using inherited = UnixListener.adopt(duplicateFd(listener.fd));

@@ -9,7 +9,7 @@ export const SOCKET_PATH_MAX = 107;
 
 const PATH = 2;
 const ADDRESS_BYTES = 110;
-/** Where the length of an address stands, in and out. Behind any address. */
+/** Offset in the scratch of the length of an address, behind any address. */
 const LENGTH = 112;
 
 /** Writes the address of `path` at the start of this thread's scratch and returns its length. Throws ENAMETOOLONG. */
@@ -38,7 +38,7 @@ export function localAddress(fd: number): Uint8Array<ArrayBuffer> {
 
 /** Whether a socket is the other end of a connection to the listener whose `localAddress` is given. getpeername(2). */
 export function isPeerOf(fd: number, listenerAddress: Uint8Array): boolean {
-  // Asked first: getpeername(2) of a TCP socket waits for its lock, which another holder may keep.
+  // The domain is checked first: getpeername(2) of a TCP socket takes its lock, which another process may hold.
   if (listenerAddress.length === 0 || socketOption(fd, SO_DOMAIN) !== AF_UNIX) return false;
   try {
     const peer = readAddress('getpeername', fd);

@@ -1,4 +1,4 @@
-// The file of a listening socket: its mode, who may replace it, and who removes it.
+// The file of a listening socket: its mode, when it is replaced, and when it is removed.
 import assert from 'node:assert/strict';
 import {
   existsSync,
@@ -27,7 +27,7 @@ let made = 0;
 const freshPath = (): string => join(folder, `${++made}.sock`);
 const openFds = (): number => readdirSync('/proc/self/fd').length;
 
-test('the socket file has mode 0600 whatever the umask, and goes with the listener', () => {
+test('the socket file has mode 0600 whatever the umask, and is removed with the listener', () => {
   const before = process.umask(0);
   const path = freshPath();
   {
@@ -96,10 +96,10 @@ test('regression: where it cannot listen, neither the descriptor nor the file st
   assert.ok(!existsSync(path));
 });
 
-/** A socket file that nobody listens on any more, as a killed process leaves it. */
+/** A stale socket file, as a killed process leaves it. */
 function leaveStale(path: string): void {
   const listener = UnixListener.listen(path);
-  // The file outlives a listener that did not make it.
+  // A listener that did not create the file does not remove it.
   closeFd(listener.fd);
 }
 
@@ -121,7 +121,7 @@ test('a live socket is refused, and goes on', () => {
   assert.ok(listener.accept());
 });
 
-test('regression: looking whether a socket is alive is no client to it, and works when its backlog is full', () => {
+test('regression: checking whether a socket is bound adds no client, and works when its backlog is full', () => {
   const path = freshPath();
   using listener = UnixListener.listen(path);
   for (let i = 0; i < 20; i++) assert.throws(() => UnixListener.listen(path), { code: 'EADDRINUSE' });

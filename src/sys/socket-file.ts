@@ -1,4 +1,4 @@
-// Cellar: the file of a listening socket: made by bind(2), replaced if it is stale, removed if it is still the same.
+// Cellar: the file of a listening socket: created by bind(2), replaced if it is stale, removed unless it was replaced.
 import { lstatSync, unlinkSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { dirname } from 'node:path';
@@ -10,7 +10,7 @@ import { writeAddress } from './socket-address.ts';
 /** A file that `bindFile` made. Plain data, so that another thread of the process can remove it. */
 export interface SocketFile {
   readonly path: string;
-  /** Its device and inode. The bound socket keeps the inode, so that no other file gets its number. */
+  /** Its device and inode number. The bound socket keeps the inode, so that no other file can get its number. */
   readonly identity: string | undefined;
 }
 
@@ -22,18 +22,18 @@ export function newSocket(type = SOCK_STREAM): number {
 /** Binds a socket to a new file at `path`. Throws SystemError: ENOENT, EACCES, EADDRINUSE, ENAMETOOLONG. */
 export function bindFile(fd: number, path: string): SocketFile {
   const length = writeAddress(path);
-  // SAFETY: the address lies in this thread's scratch until the call returns.
+  // SAFETY: the address is in this thread's scratch until the call returns.
   if (libc.bind(fd, callScratch.address, length) < 0)
     throw systemError('bind', `${path}: does the folder ${dirname(path)} exist, and may you write in it?`);
   return { path, identity: identityOf(path) };
 }
 
-/** Removes the file, unless another one has its path now. To be called while the socket is open. Throws nothing. */
+/** Removes the file, unless another one has replaced it. Call it while the socket is open. Throws nothing. */
 export function removeSocketFile({ path, identity }: SocketFile): void {
   try {
     if (identity !== undefined && identityOf(path) === identity) unlinkSync(path);
   } catch {
-    // Its folder is gone, or may not be written in any more.
+    // Its folder was removed, or is not writable any more.
   }
 }
 
@@ -52,12 +52,13 @@ export function removeStale(path: string): void {
 }
 
 /**
- * Whether a socket is bound to the file. A stream connection would be a client; another type is refused, which tells.
+ * Whether a socket is bound to the file. It connects with another socket type: a listener refuses that with EPROTOTYPE
+ * and gets no client, and a stale file refuses it with ECONNREFUSED.
  */
 function isBound(path: string): boolean {
   const length = writeAddress(path);
   const fd = newSocket(SOCK_SEQPACKET);
-  // SAFETY: the address lies in this thread's scratch until the call returns.
+  // SAFETY: the address is in this thread's scratch until the call returns.
   const result = libc.connect(fd, callScratch.address, length);
   const isStale = result < 0 && errno() === os.errno.ECONNREFUSED;
   closeFd(fd);

@@ -4,7 +4,7 @@ import { check, checkOrAgain, closeFd, duplicateFd, libc, SystemError } from './
 import { closeReceived } from './received-fd.ts';
 import { callScratch } from './scratch.ts';
 
-/** More than any vhost-user message carries. A message with more is an error, and all of them are closed. */
+/** More than any vhost-user message carries. A message with more is an error, and all its descriptors are closed. */
 const FDS_MAX = 64;
 
 // The layout of the call scratch: msghdr, iovec, control data, payload.
@@ -12,18 +12,18 @@ const MSGHDR = 256;
 const IOVEC = 320;
 const CONTROL = 512;
 /**
- * As many descriptors as the kernel puts into a message (SCM_MAX_FD), and what a socket from systemd may tell of its
- * peer.
+ * Room for as many descriptors as the kernel puts into a message (SCM_MAX_FD), and for the credentials of the peer on a
+ * socket from systemd.
  */
 const CONTROL_BYTES = 16 + 4 * 253 + 4 + 1024;
 const PAYLOAD = 4096;
 const PAYLOAD_MAX = 32 * 1024;
 
 /**
- * Reads up to `into.length` bytes, and appends the descriptors that came with them to `fds`: they are the caller's
- * then. Returns the number of bytes, 0 at the end of the stream, `undefined` when nothing is there. Throws SystemError:
- * EMSGSIZE for more descriptors than a message has, EMFILE where this process can have no more. What it received is
- * closed then.
+ * Reads up to `into.length` bytes, and appends the descriptors that came with them to `fds`: the caller owns
+ * them. Returns the number of bytes, 0 at the end of the stream, `undefined` when nothing can be read. Throws
+ * SystemError: EMSGSIZE for too many descriptors, EMFILE where this process can open no more. The received descriptors
+ * are closed then.
  */
 export function receiveMessage(fd: number, into: Uint8Array, fds: number[]): number | undefined {
   const { view, bytes, address } = callScratch;
@@ -61,7 +61,10 @@ function receivedDescriptors(end: number): number[] {
   return fds;
 }
 
-/** The kernel gives no reason why it cut the descriptors of a message: whether the table is full shows by one more. */
+/**
+ * The kernel does not report why it cut the descriptors of a message. One more dup shows whether the descriptor table
+ * is full.
+ */
 function refusal(fd: number, count: number): SystemError {
   if (count > FDS_MAX)
     return new SystemError('recvmsg', 'EMSGSIZE', `${count} descriptors in a message: at most ${FDS_MAX} are taken`);

@@ -3,7 +3,7 @@ import { SO_OOBINLINE, SO_PEERPIDFD, SOL_SOCKET } from './constants.ts';
 import { libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
-/** Returns an option that is an int, or `undefined` where getsockopt(2) fails: errno says why. */
+/** Returns an option that is an int, or `undefined` where getsockopt(2) fails and sets errno. */
 export function socketOption(fd: number, option: number): number | undefined {
   const { view, address } = callScratch;
   view.setInt32(4, 4, true);
@@ -18,13 +18,13 @@ export function socketOption(fd: number, option: number): number | undefined {
  */
 export function readOutOfBandInline(fd: number): void {
   callScratch.view.setInt32(0, 1, true);
-  // SAFETY: the int lies in this thread's scratch until the call returns.
+  // SAFETY: the int is in this thread's scratch until the call returns.
   libc.setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, callScratch.address, 4);
 }
 
 /**
- * Returns a new descriptor that becomes readable when the process has exited that called connect(2) on the other end;
- * `undefined` where there is none (before Linux 6.5). That process may have passed its end on before. pidfd_open(2).
+ * Returns a new descriptor that becomes readable when the process that called connect(2) on the other end has exited;
+ * `undefined` before Linux 6.5. That process may have passed its end to another one before. pidfd_open(2).
  */
 export function peerPidFd(fd: number): number | undefined {
   return socketOption(fd, SO_PEERPIDFD);

@@ -1,11 +1,11 @@
-// Cellar: threads that call C end at any moment, and the process lives on.
+// Threads that call C can exit at any moment without crashing the process.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { startThread } from './thread.ts';
 
 const cpu = new URL('./cpu.ts', import.meta.url);
-/** Calls C until its time is over: at the end V8 is often busy compiling just that. */
+/** Calls C for some time: at the end V8 is often busy compiling just these calls. */
 const program = (ms: number): URL =>
   new URL(`data:text/javascript,
     import { threadCpuNs } from ${JSON.stringify(cpu.href)};
@@ -19,7 +19,7 @@ test('regression: a thread that ends while V8 compiles its calls of C does not t
   }
 });
 
-test('a thread that cannot start says so, and the next one starts', async () => {
+test('a thread that cannot start reports an error, and the next one starts', async () => {
   const broken = startThread(new URL('./no-such-file.ts', import.meta.url), {});
   await assert.rejects(once(broken, 'exit'), { code: 'MODULE_NOT_FOUND' });
   assert.deepEqual(await once(startThread(program(0), {}), 'exit'), [0]);

@@ -1,4 +1,4 @@
-// Cellar: starts threads that call C. Node 26 frees what V8's compiler needs to know of C functions before that has let go of it.
+// Cellar: starts worker threads that call C, without the crash of Node 26 when such a thread exits.
 
 import { setFlagsFromString } from 'node:v8';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
@@ -6,9 +6,10 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 let starting = 0;
 
 /**
- * As `new Worker(file, options)`. V8 compiles what is hot beside the thread that runs it. A worker that ends takes the signatures of
- * node:ffi's functions with it, and then waits for the compiler, which may be reading just these: the process crashes. A thread
- * started here compiles its own code, between two turns of the loop that is hot: some milliseconds, once. Other threads are as they were.
+ * As `new Worker(file, options)`. V8 compiles hot code on another thread. A worker that exits frees the signatures of
+ * node:ffi's functions before it waits for that compiler, which may still read them: the process crashes. A thread
+ * started here compiles its hot code itself, which pauses it once for some milliseconds. Other threads are not
+ * affected.
  */
 export function startThread(file: URL, options: WorkerOptions): Worker {
   starting++;
@@ -19,13 +20,16 @@ export function startThread(file: URL, options: WorkerOptions): Worker {
     if (isStarting && --starting === 0) setFlagsFromString('--concurrent-recompilation');
     isStarting = false;
   };
-  // V8 looks at the flag when it makes the thread's heap, before `online`.
+  // V8 reads the flag when it creates the thread's heap, before `online`.
   worker.once('online', onStarted);
   worker.once('exit', onStarted);
   return worker;
 }
 
-/** The module `name` beside the one whose `import.meta.url` is given: its source in a checkout, its compiled form in a package. */
+/**
+ * The module `name` beside the one whose `import.meta.url` is given: its source in a checkout, its compiled form in a
+ * package.
+ */
 export function moduleBeside(name: string, importer: string): URL {
   return new URL(`${name}.${importer.endsWith('.ts') ? 'ts' : 'js'}`, importer);
 }

@@ -1,10 +1,10 @@
-// A clock as a descriptor.
+// A timer as a descriptor.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Epoll } from './epoll.ts';
 import { TimerFd } from './timer-fd.ts';
 
-/** Waits for the timer with a bound; gives its expirations. */
+/** Waits for the timer, with a bound; returns its expirations. */
 function waitFor(timer: TimerFd): number {
   using epoll = new Epoll();
   epoll.add(timer.fd, 1);
@@ -23,11 +23,11 @@ test('a timer expires once, not before its time', () => {
   assert.equal(timer.expirations(), 0);
 });
 
-test('a timer with an interval counts what nobody looked at', async () => {
+test('a timer with an interval counts expirations that were not read', async () => {
   using timer = new TimerFd();
   timer.set(1, 1);
   waitFor(timer);
-  // Time: what is tested is a time. A late look counts more.
+  // Time: the test is about time. A late read counts more expirations.
   await new Promise((resolve) => setTimeout(resolve, 30));
   assert.ok(timer.expirations() >= 20);
   assert.ok(waitFor(timer) >= 1);

@@ -1,8 +1,9 @@
-// Cellar: timerfd_create(2): a clock as a descriptor of the epoll set.
+// Cellar: timerfd_create(2): a timer as a descriptor for an epoll set.
 import { CLOCK_MONOTONIC, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
 import { check, checkOrAgain, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
 
+/** A timer on CLOCK_MONOTONIC. `fd` is readable once it has expired, until `expirations` is called. */
 export class TimerFd implements Disposable {
   readonly fd = check(libc.timerfd_create(CLOCK_MONOTONIC, O_CLOEXEC | O_NONBLOCK), 'timerfd_create');
 
@@ -18,7 +19,7 @@ export class TimerFd implements Disposable {
     check(libc.timerfd_settime(this.fd, 0, callScratch.address, 0n), 'timerfd_settime');
   }
 
-  /** How often it expired since last asked. */
+  /** Returns how often it expired since the last call. */
   expirations(): number {
     // SAFETY: 8 bytes of this thread's scratch.
     const bytes = checkOrAgain(libc.read(this.fd, callScratch.address, 8n), 'read');

@@ -6,13 +6,14 @@ interface Timer {
   readonly task: () => void;
 }
 
+/** One-shot timers, all on one timerfd. */
 export class TimerList implements Disposable {
   /** Soonest first. */
   #timers: readonly Timer[] = [];
   readonly #clock = new TimerFd();
   readonly #watching: Disposable;
 
-  /** @param watch has the loop call back while a descriptor is readable. */
+  /** @param watch makes the loop call `expired` while a descriptor is readable. */
   constructor(watch: (fd: number, expired: () => void) => Disposable) {
     this.#watching = watch(this.#clock.fd, () => this.#expired());
   }
@@ -43,7 +44,7 @@ export class TimerList implements Disposable {
     const due = this.#timers.filter(({ dueMs }) => dueMs <= nowMs);
     try {
       for (const timer of due) {
-        if (!this.#timers.includes(timer)) continue; // disposed of by one before it
+        if (!this.#timers.includes(timer)) continue; // disposed by an earlier one
         this.#timers = this.#timers.filter((other) => other !== timer);
         timer.task();
       }

@@ -1,4 +1,4 @@
-// Sockets of the UNIX domain: bytes, descriptors, and who may listen where.
+// Sockets of the UNIX domain: bytes, descriptors, listening and connecting.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -52,7 +52,7 @@ function pair(): [UnixSocket, UnixSocket] {
 
 const MSG_OOB = 1;
 
-/** Turns of Node's loop until every close is over: for the kernel's threads there is no event. */
+/** Waits, turn by turn of Node's loop, until every close has ended: other threads do that, without an event. */
 async function allClosed(): Promise<void> {
   while (closesPending() > 0) await new Promise(setImmediate);
 }
@@ -112,21 +112,21 @@ test('descriptors travel both ways, and are closed on exec where they arrive', (
       [near, far],
       [far, near],
     ] as const) {
-      const bells = Array.from({ length: count }, () => EventFd.create());
+      const eventFds = Array.from({ length: count }, () => EventFd.create());
       from.send(
         bytes(3),
-        bells.map(({ fd }) => fd),
+        eventFds.map(({ fd }) => fd),
       );
       const fds: number[] = [];
       assert.equal(to.receive(new Uint8Array(3), fds), 3);
       assert.equal(fds.length, count);
       for (const [i, fd] of fds.entries()) {
         EventFd.borrow(fd).signal();
-        assert.ok(bells[i]?.clear());
+        assert.ok(eventFds[i]?.clear());
         assert.match(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'), /flags:\s+0?2\d{6}/, 'O_CLOEXEC');
         closeFd(fd);
       }
-      for (const bell of bells) bell[Symbol.dispose]();
+      for (const eventFd of eventFds) eventFd[Symbol.dispose]();
     }
     near[Symbol.dispose]();
     far[Symbol.dispose]();
@@ -135,9 +135,9 @@ test('descriptors travel both ways, and are closed on exec where they arrive', (
 
 test('descriptors come with the first byte of their message, however little is read', () => {
   const [near, far] = pair();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   near.send(bytes(4));
-  near.send(bytes(4), [bell.fd]);
+  near.send(bytes(4), [eventFd.fd]);
   const fds: number[] = [];
   assert.equal(far.receive(new Uint8Array(4), fds), 4);
   assert.equal(fds.length, 0);
@@ -166,12 +166,12 @@ test('a read never reaches into a message that has descriptors of its own', () =
 
 test('more descriptors than anybody needs are an error, and none of them stays open unknown to the caller', async () => {
   const [near, far] = pair();
-  using bell = EventFd.create();
+  using eventFd = EventFd.create();
   await allClosed();
   const before = openFds();
   near.send(
     bytes(1),
-    Array.from({ length: 200 }, () => bell.fd),
+    Array.from({ length: 200 }, () => eventFd.fd),
   );
   const fds: number[] = [];
   assert.throws(() => far.receive(new Uint8Array(1), fds), { code: 'EMSGSIZE' });
@@ -181,7 +181,7 @@ test('more descriptors than anybody needs are an error, and none of them stays o
   far[Symbol.dispose]();
 });
 
-test('regression: descriptors are found behind what a socket tells of its peer, as with PassCredentials= of systemd', () => {
+test('regression: descriptors are found behind the credentials of the peer, as with PassCredentials= of systemd', () => {
   const SO_PASSCRED = 16;
   const [near, far] = pair();
   const one = new Scratch(4);
@@ -190,20 +190,20 @@ test('regression: descriptors are found behind what a socket tells of its peer, 
   assert.equal(libc.setsockopt(far.fd, SOL_SOCKET, SO_PASSCRED, one.address, 4), 0);
   one[Symbol.dispose]();
   for (const count of [0, 1, 3, 64]) {
-    const bells = Array.from({ length: count }, () => EventFd.create());
+    const eventFds = Array.from({ length: count }, () => EventFd.create());
     near.send(
       bytes(3),
-      bells.map(({ fd }) => fd),
+      eventFds.map(({ fd }) => fd),
     );
     const fds: number[] = [];
     assert.equal(far.receive(new Uint8Array(3), fds), 3);
     assert.equal(fds.length, count);
     for (const [i, fd] of fds.entries()) {
       EventFd.borrow(fd).signal();
-      assert.ok(bells[i]?.clear());
+      assert.ok(eventFds[i]?.clear());
       closeFd(fd);
     }
-    for (const bell of bells) bell[Symbol.dispose]();
+    for (const eventFd of eventFds) eventFd[Symbol.dispose]();
   }
   near[Symbol.dispose]();
   far[Symbol.dispose]();
@@ -232,7 +232,7 @@ test('disposing twice closes once', () => {
   const [near, far] = pair();
   far[Symbol.dispose]();
   near[Symbol.dispose]();
-  // One of these gets the number that was just given back.
+  // One of these gets the number that was just closed.
   const others = [1, 2, 3].map(() => openSync('/dev/null', 'r'));
   assert.ok(others.includes(near.fd));
   near[Symbol.dispose]();
@@ -264,7 +264,7 @@ test('clients are accepted in order, undefined when there is none', () => {
   for (const client of clients) client[Symbol.dispose]();
 });
 
-test('a client too many is told so at once', () => {
+test('a client beyond the backlog is refused at once', () => {
   const path = freshPath();
   using _listener = UnixListener.listen(path);
   const clients: UnixSocket[] = [];
@@ -322,7 +322,7 @@ test('an exit of the process that connected makes a descriptor readable', async 
   closeFd(pidFd);
 });
 
-/** A TCP socket that lingers, in a message of `flags` that `far` sends: whoever closes it waits for an hour. */
+/** A TCP socket that lingers, in a message of `flags` that `far` sends: close(2) of it blocks for an hour. */
 async function sendLingering(far: UnixSocket, flags = 0): Promise<Socket> {
   const { fd, peer } = await lingeringTcp();
   const { view, address, bytes } = callScratch;
@@ -343,9 +343,9 @@ async function sendLingering(far: UnixSocket, flags = 0): Promise<Socket> {
   return peer;
 }
 
-// In the next four, close(2) or recvmsg(2) in this thread would keep the test for an hour.
+// In the next four tests, close(2) or recvmsg(2) in this thread would block for an hour.
 
-test('regression: a connection with descriptors in a message that nobody read is closed at once', async () => {
+test('regression: a connection with descriptors in an unread message is closed at once', async () => {
   const [near, far] = pair();
   const peer = await sendLingering(far);
   near[Symbol.dispose]();
@@ -414,8 +414,8 @@ test('regression: descriptors that do not fit into the table are EMFILE with adv
     const { EventFd } = await import(${JSON.stringify(new URL('event-fd.ts', import.meta.url).href)});
     const { readdirSync, openSync, closeSync } = await import('node:fs');
     const [near, far] = UnixSocket.pair();
-    const bell = EventFd.create();
-    far.send(Uint8Array.of(1), Array.from({ length: 10 }, () => bell.fd));
+    const eventFd = EventFd.create();
+    far.send(Uint8Array.of(1), Array.from({ length: 10 }, () => eventFd.fd));
     const open = () => readdirSync('/proc/self/fd').length;
     const before = open();
     const filling = [];
@@ -433,7 +433,7 @@ test('regression: descriptors that do not fit into the table are EMFILE with adv
   assert.equal(stdout, `${line} 0 0\n`, stderr);
 });
 
-test('an inherited listening socket is taken over, and its file left to who made it', () => {
+test('an inherited listening socket is taken over, and its file is not removed', () => {
   const path = freshPath();
   using original = UnixListener.listen(path);
   {

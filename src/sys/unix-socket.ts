@@ -27,7 +27,7 @@ import { peerPidFd, readOutOfBandInline, socketOption } from './socket-options.t
 
 export { SOCKET_PATH_MAX } from './socket-address.ts';
 
-/** Which processes hold this end: this one alone, or others as well. */
+/** Which other process may hold this end too: none, the one that sent it, or the one it was sent to. */
 type Holder = 'alone' | 'sender' | 'receiver';
 
 /** A connected stream socket. No call blocks. */
@@ -36,7 +36,7 @@ export class UnixSocket implements Disposable {
   readonly #holder: Holder;
   #open = true;
 
-  /** Takes over an end that no other process has. One that somebody sent belongs into `adopt`. */
+  /** Takes over an end that no other process has. For an end that was received use `adopt`. */
   constructor(fd: number, holder: Holder = 'alone') {
     this.fd = fd;
     this.#holder = holder;
@@ -45,13 +45,13 @@ export class UnixSocket implements Disposable {
 
   /**
    * Connects to a listening socket. The end is not for another process: disposing it ends the connection (`pair` makes
-   * an end to pass on). Throws SystemError: ENOENT, ECONNREFUSED (nobody listens), EAGAIN (its backlog is full).
+   * an end to pass on). Throws SystemError: ENOENT, ECONNREFUSED (no listener), EAGAIN (its backlog is full).
    */
   static connect(path: string): UnixSocket {
     const fd = newSocket();
     try {
       const length = writeAddress(path);
-      // SAFETY: the address lies in this thread's scratch until the call returns.
+      // SAFETY: the address is in this thread's scratch until the call returns.
       check(libc.connect(fd, callScratch.address, length), 'connect', path);
     } catch (error) {
       closeFd(fd);
@@ -61,8 +61,8 @@ export class UnixSocket implements Disposable {
   }
 
   /**
-   * Two ends of one connection. The second is for another process: disposing it leaves that process connected.
-   * socketpair(2).
+   * Returns the two ends of a new connection. The second is for another process: disposing it leaves that process
+   * connected. socketpair(2).
    */
   static pair(): [ours: UnixSocket, theirs: UnixSocket] {
     const { view, address } = callScratch;
@@ -73,7 +73,7 @@ export class UnixSocket implements Disposable {
   }
 
   /**
-   * Takes over an end that was received, and that its sender may have kept. A sender that reads from it can block our
+   * Takes over a received end, which its sender may have kept. A sender that reads from it can block our
    * `receive` for ever (see `ReceivedKind`); `send` does not block. Throws SystemError EBADF, or EINVAL for another
    * kind.
    */
@@ -85,9 +85,9 @@ export class UnixSocket implements Disposable {
   }
 
   /**
-   * Reads up to `into.length` bytes and appends the descriptors that came with them, which are the caller's then.
-   * Returns the number of bytes, 0 at the end, `undefined` when nothing is there. Throws SystemError, and has closed
-   * what it received then: EMSGSIZE (too many descriptors), EMFILE (this process can have no more).
+   * Reads up to `into.length` bytes and appends the descriptors that came with them, which the caller owns. Returns the
+   * number of bytes, 0 at the end, `undefined` when nothing can be read. Throws SystemError, after closing the received
+   * descriptors: EMSGSIZE (too many descriptors), EMFILE (this process can open no more).
    */
   receive(into: Uint8Array, fds: number[]): number | undefined {
     return receiveMessage(this.fd, into, fds);
@@ -102,8 +102,9 @@ export class UnixSocket implements Disposable {
   }
 
   /**
-   * Returns a new descriptor, the caller's, that is readable once the process that connected has exited; `undefined`
-   * where the kernel has none (before Linux 6.5). That process may have passed its end on: an exit alone ends nothing.
+   * Returns a new descriptor, owned by the caller, that is readable once the process that connected has exited;
+   * `undefined` before Linux 6.5. That process may have passed its end to another one, so its exit need not end the
+   * connection.
    */
   peerPidFd(): number | undefined {
     return peerPidFd(this.fd);
@@ -119,8 +120,8 @@ export class UnixSocket implements Disposable {
 }
 
 /**
- * Closes our end of a connection without blocking. close(2) also closes the descriptors in messages that were not read,
- * and for a TCP socket that lingers this takes as long as its owner chose. After shutdown(2) no message can arrive.
+ * Closes our end of a connection without blocking. close(2) also closes the descriptors in unread messages, which
+ * blocks for a TCP socket that lingers. After shutdown(2) no message can arrive.
  */
 function closeConnection(fd: number): void {
   libc.shutdown(fd, SHUT_RDWR);
@@ -130,10 +131,10 @@ function closeConnection(fd: number): void {
   else closeFd(fd);
 }
 
-/** A listening socket. Disposing it removes its file, if it made one that is still there. */
+/** A listening socket. Disposing it removes its file, if it created one. */
 export class UnixListener implements Disposable {
   readonly fd: number;
-  /** The file it made; `undefined` for a listener that was inherited. */
+  /** The file it created; `undefined` for a listener that was inherited. */
   readonly file: SocketFile | undefined;
   #open = true;
 
@@ -142,22 +143,22 @@ export class UnixListener implements Disposable {
     this.file = file;
   }
 
-  /** The path of the file it made. */
+  /** The path of the file it created. */
   get path(): string | undefined {
     return this.file?.path;
   }
 
   /**
-   * Listens at `path`, mode 0600. A socket file nobody listens on is replaced. Throws SystemError: EADDRINUSE, EEXIST,
+   * Listens at `path`, mode 0600. A stale socket file is replaced. Throws SystemError: EADDRINUSE, EEXIST,
    * ENOENT, …
    */
   static listen(path: string): UnixListener {
-    writeAddress(path); // throws ENAMETOOLONG before anything is made
+    writeAddress(path); // throws ENAMETOOLONG before anything is created
     removeStale(path);
     const fd = newSocket();
     let file: SocketFile | undefined;
     try {
-      // Before bind(2), so that the file has this mode from its first moment.
+      // Before bind(2), so that the file has this mode from the start.
       fchmodSync(fd, 0o600);
       file = bindFile(fd, path);
       check(libc.listen(fd, 8), 'listen');
@@ -177,23 +178,22 @@ export class UnixListener implements Disposable {
     if (inheritedOption(fd, SO_DOMAIN) !== AF_UNIX) throw unsuitable(fd, 'a UNIX socket');
     if (inheritedOption(fd, SO_TYPE) !== SOCK_STREAM) throw unsuitable(fd, 'a stream socket');
     if (inheritedOption(fd, SO_ACCEPTCONN) !== 1) throw unsuitable(fd, 'a listening socket');
-    // systemd's sockets block: accept4(2) would wait where a client has left again.
+    // systemd's sockets are blocking: accept4(2) would block where the client has disconnected already.
     check(libc.fcntl(fd, F_SETFL, check(libc.fcntl(fd, F_GETFL, 0), 'fcntl') | O_NONBLOCK), 'fcntl');
     check(libc.fcntl(fd, F_SETFD, FD_CLOEXEC), 'fcntl');
     return new UnixListener(fd);
   }
 
   /**
-   * The bytes it is bound to, for `isPeerOf`: whether a socket that was received is a client's end of a connection to
-   * it.
+   * The address it is bound to, for `isPeerOf`: whether a received socket is a client's end of a connection to it.
    */
   get address(): Uint8Array<ArrayBuffer> {
     return localAddress(this.fd);
   }
 
   /**
-   * Returns the next client, `undefined` when there is none. Throws SystemError EMFILE, ENFILE, ENOMEM: the client
-   * waits on.
+   * Returns the next client, `undefined` when there is none. Throws SystemError EMFILE, ENFILE, ENOMEM; the client
+   * then stays in the backlog.
    */
   accept(): UnixSocket | undefined {
     const result = libc.accept4(this.fd, 0n, 0n, O_CLOEXEC | O_NONBLOCK);
@@ -204,16 +204,16 @@ export class UnixListener implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
-    // The file first: while the socket is open, a successor's file cannot have the same inode number.
+    // The file is removed first: while the socket is open, a successor's file cannot have the same inode number.
     if (this.file !== undefined) {
       removeSocketFile(this.file);
-      this.#turnAway();
+      this.#refuseClients();
     }
     closeFd(this.fd);
   }
 
-  /** Refuses new clients and closes those that wait: close(2) would close the messages of those too, and may block. */
-  #turnAway(): void {
+  /** Refuses new clients and closes those in the backlog: close(2) would also close their messages, which may block. */
+  #refuseClients(): void {
     libc.shutdown(this.fd, SHUT_RDWR);
     try {
       for (let client = this.accept(); client !== undefined; client = this.accept()) client[Symbol.dispose]();
