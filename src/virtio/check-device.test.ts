@@ -1,4 +1,4 @@
-// What an object needs to be a VirtioDevice, and what is said of one that is none.
+// Which objects are a VirtioDevice, and the error message for one that is not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkDevice } from './check-device.ts';
@@ -26,7 +26,7 @@ const wrongs: readonly [unknown, RegExp][] = [
 ];
 
 for (const [object, line] of wrongs) {
-  test(`what is none is told in one line: ${line}`, () => {
+  test(`what is no device is refused with one line: ${line}`, () => {
     assert.throws(
       () => checkDevice(object),
       (error) => error instanceof TypeError && line.test(error.message) && !error.message.includes('\n'),

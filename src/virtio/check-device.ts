@@ -1,4 +1,4 @@
-// Cellar: whether an object is a VirtioDevice, said in one line before a guest finds out.
+// Cellar: checks that an object is a VirtioDevice, before a driver uses it.
 import type { VirtioDevice } from './device.ts';
 import { DEVICE_FEATURE_BITS, QUEUE_SIZE_MAX } from './spec.ts';
 
@@ -13,12 +13,12 @@ const FUNCTIONS = [
   'close',
 ] as const satisfies (keyof VirtioDevice)[];
 
-/** Whether `value` was meant as a device, rather than as the store of a disk. */
+/** Whether `value` is meant as a device, rather than as the store of a disk. */
 export function looksLikeDevice(value: object): boolean {
   return 'process' in value || 'queueSizes' in value;
 }
 
-/** Throws TypeError, one line that says what is wanted, where `device` is no VirtioDevice. */
+/** Throws TypeError where `device` is no VirtioDevice: one line that says which member is wrong and what is wanted. */
 export function checkDevice(device: unknown): asserts device is VirtioDevice {
   if (typeof device !== 'object' || device === null)
     throw new TypeError(`a VirtioDevice is an object ({ type, features, queueSizes, process }), and this is ${device}`);
@@ -62,7 +62,7 @@ function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : Array.isArray(value) ? `[${value}]` : String(value);
 }
 
-/** As in `missing`, `null`, `a string`. */
+/** Returns what a message calls a value: `missing`, `null`, `a string`. */
 export function kindOf(value: unknown): string {
   return value === undefined ? 'missing' : value === null ? 'null' : `a ${typeof value}`;
 }

@@ -1,4 +1,4 @@
-// Chains as a driver writes them: what they name, where their limits are, and which clause each mistake breaks.
+// Descriptor chains: how they are followed, their limits, and the clause that each invalid chain breaks.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { DescriptorChain } from './descriptor-chain.ts';
@@ -26,7 +26,7 @@ function encode(descriptors: readonly Descriptor[]): Uint8Array<ArrayBuffer> {
 
 interface Setting {
   readonly direct: readonly Descriptor[];
-  /** What stands at TABLE_AT. */
+  /** The contents at TABLE_AT. */
   readonly table?: readonly Descriptor[];
   readonly head?: number;
   readonly memoryBytes?: number;
@@ -44,7 +44,7 @@ function load(setting: Setting): DescriptorChain {
   return chain;
 }
 
-/** Lengths of what the device may read and of what it may write. */
+/** Lengths of the pieces that the device may read, and of those it may write. */
 function lengths({ readable, writable }: DescriptorChain): [number[], number[]] {
   return [readable.views().map(({ length }) => length), writable.views().map(({ length }) => length)];
 }

@@ -1,16 +1,19 @@
-// Cellar: one request as the driver made it: descriptors followed, bounded and sorted into what we may read and what we may write.
+// Cellar: one request: follows its descriptors, within bounds, and sorts them by direction (§2.7.4).
 import { DriverError } from './errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { Segments } from './segments.ts';
 import { DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from './spec.ts';
 
-/** QEMU's limit, too. Drivers stay under it: seg_max of a disk is 126. It bounds what one request costs, with a table and without. */
+/**
+ * Descriptors in a chain at most, as in QEMU. Drivers stay under it: seg_max of a disk is 126. It bounds the cost of
+ * one request.
+ */
 export const CHAIN_MAX = 1024;
 const CHAIN_BYTES_MAX = 2 ** 32;
 
 /**
- * One request, or one buffer to fill, as the driver made it: bytes to read, then room to write. A device gets it from `DeviceQueue.drain`
- * or `take`, and gives it back with `markUsed`; afterwards the object is used again for another request.
+ * One request, or one buffer to fill: bytes for the device to read, then room for it to write. A device gets it from
+ * `DeviceQueue.drain` or `take`, and returns it with `markUsed`. Afterwards the object is reused for another request.
  *
  * @example An answer of at most 8 bytes, whatever was asked:
  * queue.drain((chain) => {
@@ -20,24 +23,24 @@ const CHAIN_BYTES_MAX = 2 ** 32;
  * });
  */
 export class DescriptorChain {
-  /** Index of the first descriptor: the name under which the driver gets the request back. */
+  /** Index of the first descriptor. It identifies the request in the used ring. */
   head = 0;
-  /** When the queue took it, in ms of `performance.now()`. */
+  /** When the queue popped it, in ms of `performance.now()`. */
   poppedAtMs = 0;
-  /** Of a buffer that the device keeps for later (`take`): its place in the ring. For the queue. */
+  /** The available index of a buffer that the device got from `take`. For the queue. */
   takenFrom: number | undefined;
-  /** What the driver wrote for the device. */
+  /** The device-readable part. */
   readonly readable = new Segments();
-  /** What the device may write for the driver. */
+  /** The device-writable part. */
   readonly writable = new Segments();
 
-  /** Bytes in both directions. */
+  /** Bytes of both parts. */
   get totalBytes(): number {
     return this.readable.totalBytes + this.writable.totalBytes;
   }
 
   /**
-   * Follows the chain from `head`. Every word the driver can change is read once.
+   * Follows the chain from `head`. Every word that the driver can change is read once.
    * @param table the descriptor table, `size` entries. Throws DriverError.
    */
   load(head: number, table: DataView<ArrayBuffer>, size: number, memory: GuestMemory, indirectOffered: boolean): void {

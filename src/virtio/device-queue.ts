@@ -1,38 +1,49 @@
-// Cellar: a virtqueue as its device sees it, whatever the ring format and whatever transport notifies whom.
+// Cellar: the device's interface of a virtqueue, the same for every ring format and transport.
 import type { DescriptorChain } from './descriptor-chain.ts';
 
-/** Serves one request, now or later: `markUsed` gives it back. */
+/** Serves one request, now or later; `markUsed` returns it to the driver. */
 export type ServeChain = (chain: DescriptorChain, queue: DeviceQueue) => void;
 
-/** Called with the first `count` chains of a batch before they are served: the moment to bring near what they will need. */
+/**
+ * Called with the first `count` chains of a batch before they are served, so that the device can prefetch what they
+ * need.
+ */
 export type ExpectBatch = (batch: readonly DescriptorChain[], count: number) => void;
 
 /**
- * The device's side of one virtqueue. Request-and-response devices call `drain` in `process` and `markUsed` when a request is done;
- * devices that fill buffers when they have something to say (receive queues) `take` one at a time.
+ * The device's side of one virtqueue. Request-and-response devices call `drain` in `process` and `markUsed` when a
+ * request is done; devices that fill buffers when they have data (receive queues) `take` one at a time.
  */
 export interface DeviceQueue {
   /**
-   * Serves what the driver made available: suppresses notifications, pops, serves, publishes, asks for notifications again, looks again.
-   * Bounded in requests, bytes and time; where it ends early `process` is called again after others had their turn.
+   * Serves what the driver made available: suppresses notifications, pops, serves, publishes, rearms, and checks the
+   * ring once more. Bounded in requests, bytes and time. Where it ends early, `process` is called again after other
+   * queues had their turn.
    */
   drain(serve: ServeChain, expect?: ExpectBatch): void;
   /**
-   * Takes the next buffer of the driver. Returns undefined when there is none; `process` is called when one comes. A driver can fill the
-   * ring as fast as it is emptied: a loop over `take` ends after so many, and asks for another turn with `again`.
+   * Takes the next buffer of the driver. Returns undefined when there is none; `process` is called when there is one. A
+   * driver can fill the ring as fast as it is emptied, so a loop over `take` needs a bound: at it, call `again` and
+   * return.
    */
   take(): DescriptorChain | undefined;
-  /** Puts a buffer back that was taken and not used: the latest first, before the queue stops. */
+  /**
+   * Puts the buffer that was taken last back into the ring, unused, before the queue stops. Throws Error for another
+   * buffer.
+   */
   untake(chain: DescriptorChain): void;
   /**
-   * Gives a buffer back to the driver, now or later, having written `written` bytes from its first writable one on; the driver sees it
-   * with the next `publish`. Everything that counts as written to guest memory passes here.
+   * Returns a buffer to the driver, now or later. `written` is how many bytes the device wrote, from the first writable
+   * one on. The driver sees the buffer with the next `publish`.
    */
   markUsed(chain: DescriptorChain, written: number): void;
-  /** Shows the driver what was marked used, and notifies it if it asked for that. `drain` does this for its own batch. */
+  /** Shows the driver the used buffers, and notifies it if it wants that. `drain` does this for its own batches. */
   publish(): void;
-  /** Asks for another call of `process`, after others had their turn. `drain` does this by itself. */
+  /** Schedules another call of `process`, after other queues had their turn. `drain` does this by itself. */
   again(): void;
-  /** The same for every request of this run of the queue: aborted when the queue has to stop and its requests took too long. */
+  /**
+   * Aborted when the queue has to stop and its requests take too long. One signal for all requests between start and
+   * stop.
+   */
   readonly signal: AbortSignal;
 }

@@ -1,21 +1,21 @@
-// Cellar: what a transport knows of a device, and what a device may ask of whatever runs it.
+// Cellar: the interface between a transport and a device.
 
 import type { DeviceQueue } from './device-queue.ts';
 import type { Log } from './log.ts';
 
 /** The device configuration space, §2.5. */
 export interface DeviceConfig {
-  /** As the driver reads it, little-endian. Its length stays. Change it, then call `context.configChanged()`. */
+  /** As the driver reads it, little-endian. Its length is fixed. After a change call `context.configChanged()`. */
   readonly bytes: Uint8Array;
-  /** The driver writes `bytes` at `offset`. Returns false where that field is not writable. Absent: none is. */
+  /** The driver writes `bytes` at `offset`. Returns false where that field is not writable. Absent: no field is. */
   write?(offset: number, bytes: Uint8Array): boolean;
 }
 
 /**
- * A virtio device. What is absent is something it does not do. A device whose queues run on several threads is made once on each: every
- * call but those about single queues reaches all of them.
+ * A virtio device. Optional members that are absent mean that it does not do that. A device whose queues run on several
+ * threads has an instance on each: calls that are not about a single queue reach all instances.
  *
- * @example A device that ends every request at once:
+ * @example A device that completes every request at once:
  * const sink: VirtioDevice = {
  *   type: 42, features: 0n, queueSizes: [256],
  *   process: (_, queue) => queue.drain((chain) => queue.markUsed(chain, 0)),
@@ -24,53 +24,67 @@ export interface DeviceConfig {
 export interface VirtioDevice {
   /** The device type, §5: VIRTIO_ID_BLOCK, … */
   readonly type: number;
-  /** Feature bits offered: those of the device type (0 to 23, 50 to 127). The ring's and the transport's come from the transport. */
+  /**
+   * Feature bits offered: those of the device type (0 to 23, 50 to 127). The ring's and the transport's come from the
+   * transport.
+   */
   readonly features: bigint;
-  /** The largest size of each queue, a power of two up to 32768; its length is the number of queues. Drivers want 128 to 1024. */
+  /**
+   * The largest size of each queue, a power of two up to 32768; its length is the number of queues. Drivers want 128 to
+   * 1024.
+   */
   readonly queueSizes: readonly number[];
   /** Absent: a configuration space of no bytes. */
   readonly config?: DeviceConfig;
-  /** How many requests it takes at once on a thread, over all queues; more wait in the rings. 1024 unless said. */
+  /** Requests in flight at most on a thread, over all queues; more wait in the rings. Default 1024. */
   readonly maxInFlight?: number;
-  /** Queues with the same number share a thread, and with it one instance of the device. Absent: any two may be apart. */
+  /**
+   * Queues with the same number share a thread, and so one instance of the device. Absent: each queue may have its own
+   * thread.
+   */
   threadOf?(queue: number): number;
-  /** Before anything else, for a device that changes while no driver uses it. `start` passes the same. */
+  /**
+   * Called before any other function, for a device that changes while no driver uses it. `start` passes the same
+   * context.
+   */
   attach?(context: DeviceContext): void;
   /**
-   * The driver accepted `features` and is about to use the device: DRIVER_OK, or its first queue starts. Called again when it accepts
-   * others. What the driver chose before (a configuration field) holds.
+   * The driver accepted `features` and is about to use the device: DRIVER_OK, or its first queue starts. Called again
+   * when it accepts other features. Configuration fields that the driver wrote before stay as they are.
    */
   start?(features: bigint, context: DeviceContext): void;
   /** The queue runs from now on. */
   queueStarted?(index: number, queue: DeviceQueue): void;
   /**
-   * The queue is to stop: finish, give back or `untake` what is held of it. It takes no more requests; it has stopped when the promise
-   * is fulfilled and every request has been given back.
+   * The queue is to stop: complete its requests with `markUsed`, or `untake` buffers that were taken. No more requests
+   * are popped. The queue has stopped when the promise is fulfilled and no request is in flight.
    */
   queueStopping?(index: number): void | Promise<void>;
-  /** There may be work in a queue: drain it, or take from it. */
+  /** There may be requests in a queue: `drain` it, or `take` from it. */
   process(index: number, queue: DeviceQueue): void;
-  /** Back to how it was made, §2.1: the driver resets the device, or the next one comes. No queue runs. */
+  /** Returns to the initial state, §2.1: the driver resets the device, or another driver comes. No queue runs. */
   reset?(): void | Promise<void>;
-  /** Nobody will use it any more: gives back what it was made with. No queue runs, and its context has ended. */
+  /** The device is not used any more: frees its resources. No queue runs, and its context is not usable any more. */
   close?(): void | Promise<void>;
 }
 
-/** What a device may ask for, on the thread it runs on. Everything ends with the device's being closed. */
+/** What a device can use on the thread it runs on. Watches and timers end when the device is closed. */
 export interface DeviceContext {
-  /** Calls back while `fd` can be read or takes output, until disposed. */
+  /** Calls the handlers while `fd` is readable or writable, until disposed. */
   watch(fd: number, handlers: { readonly readable?: () => void; readonly writable?: () => void }): Disposable;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
-  /** Tells the user one line, and programs what it is about. What repeats is cut down. */
+  /** Logs a line; `about` is for programs. Repeated lines are limited. */
   readonly log: Log;
-  /** The configuration space has changed: tells the driver, §2.3. */
+  /** The configuration space has changed: notifies the driver, §2.3. */
   configChanged(): void;
-  /** The device is in an error that only a reset ends, §2.1.2: tells the driver and the user. */
+  /** The device is in an error that only a reset ends, §2.1.2: notifies the driver, and logs `why`. */
   needsReset(why: string): void;
 }
 
-/** What a driver may accept: it "MUST NOT accept a feature which the device did not offer", §2.2.1. */
+/**
+ * The accepted bits that were not offered: a driver "MUST NOT accept a feature which the device did not offer", §2.2.1.
+ */
 export function unofferedFeatures(accepted: bigint, offered: bigint): bigint {
   return accepted & ~offered;
 }

@@ -1,6 +1,6 @@
-// Cellar: what a driver can do wrong, by the clause it broke.
+// Cellar: the error for a driver that breaks a MUST of the specification.
 
-/** The driver broke a MUST. Costs the driver its queue: the queue stops, the device goes on. */
+/** The driver broke a MUST. The queue stops; the device and its other queues go on. */
 export class DriverError extends Error {
   /** Match on this: the message may change. */
   readonly code = 'BELFRY_DRIVER';

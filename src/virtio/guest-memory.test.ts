@@ -1,4 +1,4 @@
-// Addresses of the driver: inside a region they are bytes, anywhere else they are a DriverError.
+// Guest addresses: bytes inside a region, a DriverError anywhere else.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DriverError } from './errors.ts';

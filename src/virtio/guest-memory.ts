@@ -1,24 +1,25 @@
-// Cellar: guest physical memory as the driver addresses it. An address is checked here once, then it is plain indexing.
+// Cellar: guest physical memory by guest address. An address is checked once here; accesses are then plain indexing.
 import { DriverError } from './errors.ts';
 
-/** A stretch of guest physical memory: `bytes` is what the guest sees from `guestAddress` on. */
+/** A range of guest physical memory: `bytes` is what the guest sees from `guestAddress` on. */
 export interface MemoryRegion {
   readonly guestAddress: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A region ready for use: [start, end) in guest addresses, and its bytes as a view. */
+/** A region by its guest addresses, [start, end), and its bytes as a view. */
 export interface MemorySlot {
   readonly start: number;
   readonly end: number;
   readonly view: DataView<ArrayBuffer>;
-  /** Those of the view: its own accessors are calls, these are fields. */
+  /** `buffer` and `byteOffset` of the view: its accessors are calls, these are fields. */
   readonly buffer: ArrayBuffer;
   readonly byteOffset: number;
 }
 
+/** The guest memory that a device may access, as a set of regions. */
 export class GuestMemory {
-  /** By address. Replaced when a region comes or goes. */
+  /** Sorted by address. Replaced when a region is added or removed. */
   #slots: readonly MemorySlot[] = [];
   #latest: MemorySlot | undefined;
 
@@ -27,7 +28,7 @@ export class GuestMemory {
     for (const region of regions) this.add(region);
   }
 
-  /** Adds a region; rings and requests that are under way are not disturbed. Throws RangeError where it overlaps another. */
+  /** Adds a region. Rings and requests in flight stay valid. Throws RangeError where it overlaps another. */
   add({ guestAddress, bytes }: MemoryRegion): void {
     const slot = {
       start: guestAddress,
@@ -45,7 +46,7 @@ export class GuestMemory {
     this.#latest = slot;
   }
 
-  /** Takes the region that begins at `guestAddress` away. Nothing under way may lie in it. */
+  /** Removes the region that begins at `guestAddress`. No ring and no request in flight may be in it. */
   remove(guestAddress: number): void {
     this.#slots = this.#slots.filter(({ start }) => start !== guestAddress);
     this.#latest = this.#slots[0];
@@ -62,7 +63,7 @@ export class GuestMemory {
     return slot;
   }
 
-  /** By halves: there may be hundreds of regions. */
+  /** A binary search: there may be hundreds of regions. */
   #firstEndingAfter(address: number): number {
     let low = 0;
     for (let high = this.#slots.length; low < high; ) {
@@ -81,7 +82,10 @@ export class GuestMemory {
     return slot;
   }
 
-  /** The bytes of [address, address + length), shared with the guest. Throws DriverError when they do not lie in one region. */
+  /**
+   * The bytes of [address, address + length), shared with the guest. Throws DriverError when they are not in one
+   * region.
+   */
   slice(address: number, length: number): Uint8Array<ArrayBuffer> {
     const { start, buffer, byteOffset } = this.slotOf(address, length);
     return new Uint8Array(buffer, byteOffset + address - start, length);

@@ -1,13 +1,15 @@
-// Cellar: how much a device may have taken and not given back, over all its queues on a thread. What lies beyond waits in the ring.
+// Cellar: the limit of requests in flight of a device, over all its queues on a thread. More wait in the ring.
 
+/** Requests, and bytes of their data, that may be in flight. */
 export interface InFlightBounds {
   readonly requests: number;
   readonly bytes: number;
 }
 
-/** A request that waits costs memory: its chain, its promise, what the device keeps of it. */
+/** Each request in flight costs memory: its chain, its promise, what the device keeps of it. */
 export const IN_FLIGHT_DEFAULT: InFlightBounds = { requests: 1024, bytes: 64 * 2 ** 20 };
 
+/** Counts what is in flight, and calls the queues that wait for room. */
 export class InFlightLimit {
   readonly #bounds: InFlightBounds;
   #requests = 0;
@@ -19,12 +21,12 @@ export class InFlightLimit {
     this.#bounds = bounds;
   }
 
-  /** Requests that may be taken now. One is allowed where nothing is in flight, however large it is. */
+  /** Requests that may be popped now. Where nothing is in flight one is allowed, however large it is. */
   get room(): number {
     return this.#bytes >= this.#bounds.bytes ? 0 : Math.max(0, this.#bounds.requests - this.#requests);
   }
 
-  /** Bytes that may be taken now. */
+  /** Bytes that may be popped now. */
   get roomBytes(): number {
     return Math.max(0, this.#bounds.bytes - this.#bytes);
   }
@@ -33,7 +35,7 @@ export class InFlightLimit {
     return this.room === 0;
   }
 
-  /** Counts what was taken, or, negative, given back; then those that wait for room are called. */
+  /** Counts what was popped (negative: returned). Calls the callbacks of `whenRoom` if there is room again. */
   change(requests: number, bytes: number): void {
     const wasReached = this.isReached;
     this.#requests += requests;

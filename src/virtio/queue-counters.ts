@@ -1,15 +1,16 @@
-// Cellar: what a queue counts of itself. Plain numbers, written by the owner thread only.
+// Cellar: the counters of a queue. Plain numbers, written by the owner thread only.
 
+/** The counters of one queue. */
 export interface QueueCounters {
-  /** Requests given back to the driver. */
+  /** Requests completed. */
   requests: number;
-  /** Times completions were shown to the driver: requests / batches is how well they were batched. */
+  /** Times that completions were published: requests / batches is the mean batch size. */
   batches: number;
-  /** Notifications sent to the driver: batches - calls were saved. */
+  /** Notifications sent to the driver: batches - calls were suppressed. */
   calls: number;
   /** Notifications received from the driver. */
   kicks: number;
-  /** When the last of either was, in ms of `performance.now()`; 0: never. */
+  /** Time of the last call and of the last kick, in ms of `performance.now()`; 0: never. */
   lastCallMs: number;
   lastKickMs: number;
 }
@@ -18,7 +19,7 @@ export function newQueueCounters(): QueueCounters {
   return { requests: 0, batches: 0, calls: 0, kicks: 0, lastCallMs: 0, lastKickMs: 0 };
 }
 
-/** The same over several queues. */
+/** The sums over several queues. */
 export type QueueTotals = Readonly<Omit<QueueCounters, 'lastCallMs' | 'lastKickMs'>>;
 
 export function totalOf(queues: readonly QueueCounters[]): QueueTotals {

@@ -1,4 +1,4 @@
-// A stream cut in pieces behaves as the same bytes in one: every operation against a plain array.
+// A stream in pieces behaves as the same bytes in one piece: every operation is compared with a plain array.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';

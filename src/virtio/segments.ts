@@ -1,9 +1,10 @@
-// Cellar: one direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Its pieces never change.
+// Cellar: one direction of a request as a stream of bytes, whatever its descriptors (§2.7.4.1).
 import type { GuestMemory, MemorySlot } from './guest-memory.ts';
 
 /**
- * One direction of a request as a stream of bytes, however the driver cut it up (§2.7.4.1). Offsets are bytes from the start of the stream.
- * What it returns is shared with the guest, which can change it at any time: read each byte once.
+ * One direction of a request as a stream of bytes, however the driver split it into descriptors (§2.7.4.1). Offsets are
+ * bytes from the start of the stream. Returned arrays are shared with the guest, which can change them at any time:
+ * read each byte once.
  */
 export class Segments {
   /** Bytes in the stream. */
@@ -13,18 +14,18 @@ export class Segments {
   readonly #slots: MemorySlot[] = [];
   readonly #offsets: number[] = [];
   readonly #lengths: number[] = [];
-  /** Where `piece` looked last: a piece, and the position in the stream at which it begins. */
+  /** The piece that `piece` used last, and the position in the stream at which it begins. */
   #at = 0;
   #start = 0;
 
-  /** For the queue, which uses the object again. */
+  /** Empties the stream. For the queue, which reuses the object. */
   clear(): void {
     this.totalBytes = 0;
     this.count = 0;
     this.#at = this.#start = 0;
   }
 
-  /** How many pieces it has had at most: what it keeps room for. */
+  /** The largest number of pieces so far: the arrays keep room for them. */
   get capacity(): number {
     return this.#slots.length;
   }
@@ -61,7 +62,7 @@ export class Segments {
     return Array.from({ length: this.count }, (_, i) => this.view(i));
   }
 
-  /** Bytes [from, to) of the stream, shared with the guest, if they lie in one piece; else undefined. */
+  /** Bytes [from, to) of the stream, shared with the guest, if they are in one piece; else undefined. */
   single(from: number, to: number): Uint8Array<ArrayBuffer> | undefined {
     let start = 0;
     for (let i = 0; i < this.count; i++) {
@@ -76,7 +77,7 @@ export class Segments {
     return undefined;
   }
 
-  /** The bytes from `from` on that lie in one piece, up to `to`, shared with the guest. For going through the stream from front to back. */
+  /** The bytes from `from` on that are in one piece, up to `to`, shared with the guest. Fast for sequential reads. */
   piece(from: number, to: number): Uint8Array<ArrayBuffer> {
     if (from < this.#start) this.#at = this.#start = 0;
     while (from >= this.#start + (this.#lengths[this.#at] as number))
@@ -86,7 +87,7 @@ export class Segments {
     return new Uint8Array(buffer, byteOffset + (this.#offsets[this.#at] as number) + from - this.#start, end - from);
   }
 
-  /** Whether bytes [from, to) are cut anywhere but at multiples of `unit` from `from` on. */
+  /** Whether bytes [from, to) are split anywhere but at multiples of `unit` from `from` on. */
   isCut(from: number, to: number, unit: number): boolean {
     let start = 0;
     for (let i = 0; i < this.count && start < to; i++) {
@@ -96,7 +97,7 @@ export class Segments {
     return false;
   }
 
-  /** Bytes [from, to) of the stream, shared with the guest, in as many pieces as they lie in. */
+  /** Bytes [from, to) of the stream, shared with the guest, as a list of pieces. */
   range(from: number, to: number): Uint8Array<ArrayBuffer>[] {
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     let start = 0;
@@ -112,9 +113,9 @@ export class Segments {
     return pieces;
   }
 
-  /** The le32 at byte `position` of the stream, which has to have it. */
+  /** The le32 at byte `position`. The stream must have these 4 bytes. */
   uint32(position: number): number {
-    // The usual case first: the word lies whole in the first piece.
+    // The usual case first: the word is wholly in the first piece.
     if (position + 4 <= (this.#lengths[0] as number)) {
       return (this.#slots[0] as MemorySlot).view.getUint32((this.#offsets[0] as number) + position, true);
     }
@@ -123,7 +124,7 @@ export class Segments {
     return word;
   }
 
-  /** The le64 at byte `position` of the stream, as near as a number comes to it: exact up to 2^53. */
+  /** The le64 at byte `position`, as a number: exact up to 2^53. The stream must have these 8 bytes. */
   uint64(position: number): number {
     if (position + 8 > (this.#lengths[0] as number)) return this.uint32(position) + this.uint32(position + 4) * 2 ** 32;
     const { view } = this.#slots[0] as MemorySlot;
@@ -138,14 +139,14 @@ export class Segments {
     return (this.#slots[at] as MemorySlot).view.getUint8((this.#offsets[at] as number) + left);
   }
 
-  /** Writes the last byte of the stream, which has to have one. */
+  /** Writes the last byte of the stream, which must not be empty. */
   setLastByte(value: number): void {
     const at = this.count - 1;
     const offset = (this.#offsets[at] as number) + (this.#lengths[at] as number) - 1;
     (this.#slots[at] as MemorySlot).view.setUint8(offset, value);
   }
 
-  /** Writes `source` into the stream from byte `position` on, as far as either reaches; returns how many bytes that was. */
+  /** Copies `source` to byte `position` of the stream, up to the end of either. Returns the number of bytes copied. */
   copyFrom(source: Uint8Array, position = 0): number {
     let done = 0;
     for (const piece of this.range(position, position + source.length)) {
@@ -155,7 +156,10 @@ export class Segments {
     return done;
   }
 
-  /** Reads the stream from byte `position` on into `target`, as far as either reaches; returns how many bytes that was. */
+  /**
+   * Copies the stream from byte `position` on into `target`, up to the end of either. Returns the number of bytes
+   * copied.
+   */
   copyTo(target: Uint8Array, position = 0): number {
     let done = 0;
     for (const piece of this.range(position, position + target.length)) {

@@ -5,12 +5,13 @@ export const DeviceStatus = {
   ACKNOWLEDGE: 1, // the guest has noticed the device
   DRIVER: 2, // it knows how to drive it
   DRIVER_OK: 4, // the driver is ready: from now on queues run
-  FEATURES_OK: 8, // the features are agreed
+  FEATURES_OK: 8, // the driver's choice of features is final
   DEVICE_NEEDS_RESET: 64, // the device is in an error only a reset ends
   FAILED: 128, // the driver gave up
 } as const;
 
-// §2.2 "0 to 23, and 50 to 127: feature bits for the specific device type"; those between are the ring's and the transport's
+// §2.2 "0 to 23, and 50 to 127: feature bits for the specific device type"; those between belong to the ring and the
+// transport
 export const DEVICE_FEATURE_BITS = ((1n << 24n) - 1n) | (((1n << 78n) - 1n) << 50n);
 
 // §6 Reserved feature bits
@@ -32,7 +33,7 @@ export const VIRTQ_USED_F_NO_NOTIFY = 1; // the device asks not to be notified
 // §2.7 "Queue Size is always a power of 2. The maximum Queue Size value is 32768."
 export const QUEUE_SIZE_MAX = 32768;
 
-// §5 Device types: those that a driver is known for
+// §5 Device types: those for which a driver is known to exist
 /** A network card, §5.1. */
 export const VIRTIO_ID_NET = 1;
 /** A disk, §5.2. */

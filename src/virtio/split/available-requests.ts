@@ -1,43 +1,44 @@
-// Cellar: what the driver has made available in a split ring, loaded into chains that are used again and again.
+// Cellar: loads the requests of a split ring's available ring into reused descriptor chains.
 import { DescriptorChain } from '../descriptor-chain.ts';
 import { DriverError } from '../errors.ts';
 import type { GuestMemory } from '../guest-memory.ts';
 import { VIRTIO_F_INDIRECT_DESC } from '../spec.ts';
 import type { SplitRing } from './split-ring.ts';
 
-/** Chains kept for the next requests; one that had to hold more pieces than this is not kept. */
+/** Chains kept for reuse. A chain that grew beyond so many pieces is not kept. */
 const SPARE_MAX = 128;
 const SPARE_PIECES_MAX = 256;
 
+/** The requests that the driver has made available in a split ring. */
 export class AvailableRequests {
   readonly #ring: SplitRing;
   readonly #memory: GuestMemory;
   readonly #indirect: boolean;
-  /** By head: 1 while its request is not given back. */
-  readonly #isOut: Uint8Array;
+  /** By head: 1 while its request is in flight. */
+  readonly #inFlight: Uint8Array;
   readonly #spare: DescriptorChain[] = [];
 
   constructor(ring: SplitRing, memory: GuestMemory, features: bigint) {
     this.#ring = ring;
     this.#memory = memory;
     this.#indirect = (features & VIRTIO_F_INDIRECT_DESC) !== 0n;
-    this.#isOut = new Uint8Array(ring.size);
+    this.#inFlight = new Uint8Array(ring.size);
   }
 
   /** Loads the request at an available index. Throws DriverError. */
   load(index: number, nowMs: number): DescriptorChain {
     const head = this.#ring.availableHead(index);
-    if (this.#isOut[head] === 1) throw new DriverError('§2.7.13', `descriptor ${head} is in use by another request`);
+    if (this.#inFlight[head] === 1) throw new DriverError('§2.7.13', `descriptor ${head} is in use by another request`);
     const chain = this.#spare.pop() ?? new DescriptorChain();
     chain.load(head, this.#ring.table, this.#ring.size, this.#memory, this.#indirect);
     chain.poppedAtMs = nowMs;
-    this.#isOut[head] = 1;
+    this.#inFlight[head] = 1;
     return chain;
   }
 
-  /** Takes a chain back that was given to the driver, or to the ring. */
+  /** Frees a chain whose request was completed or put back into the ring. */
   release(chain: DescriptorChain): void {
-    this.#isOut[chain.head] = 0;
+    this.#inFlight[chain.head] = 0;
     const pieces = chain.readable.capacity + chain.writable.capacity;
     if (this.#spare.length < SPARE_MAX && pieces <= SPARE_PIECES_MAX) this.#spare.push(chain);
   }

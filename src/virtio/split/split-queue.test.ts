@@ -1,4 +1,4 @@
-// The split queue from its device's side: batches, bounds, polling, the end of a broken queue.
+// The split queue, for its device: batches, limits, polling, a broken queue.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { DriverMemory } from '../../testing/driver-memory.ts';
@@ -13,7 +13,7 @@ import { VIRTIO_F_EVENT_IDX } from '../spec.ts';
 import { DRAIN_BYTES, DRAIN_MAX, DRAIN_MS, SplitQueue } from './split-queue.ts';
 import { SplitRing } from './split-ring.ts';
 
-// A turn ends after some time, too: here it passes only where a test says so.
+// A drain is also limited in time: here the clock advances only where a test does it.
 let nowMs = 0;
 performance.now = () => nowMs;
 
@@ -23,11 +23,11 @@ interface Rig {
   /** Makes `count` requests of `length` writable bytes; the device sees them at once. */
   add(count?: number, length?: number): void;
   calls(): number;
-  /** How often it asked to be drained again. */
+  /** How often it asked for another drain. */
   agains(): number;
 }
 
-/** Drains once; returns how many requests that took. */
+/** Drains once; returns how many requests that served. */
 function drained(queue: SplitQueue, serve: ServeChain, expect?: ExpectBatch): number {
   const { base } = queue;
   queue.drain(serve, expect);
@@ -71,7 +71,7 @@ function harvested(driver: DriverQueue): number[] {
 }
 
 suite('draining', () => {
-  test('everything available is served once, and the driver is told once', () => {
+  test('everything available is served once, and the driver is notified once', () => {
     const { driver, queue, add, calls } = newRig(8, { features: VIRTIO_F_EVENT_IDX });
     add(5);
     assert.equal(queue.hasWork(), true);
@@ -106,7 +106,7 @@ suite('draining', () => {
     });
     assert.ok(served >= DRAIN_MAX && served < 2 * DRAIN_MAX, `${served}`);
     assert.equal(queue.hasWork(), true);
-    // It asks for no kick, but to be drained again.
+    // It does not ask for a kick, but for another drain.
     assert.deepEqual([driver.used[0], agains()], [1, 1]);
   });
 
@@ -179,7 +179,7 @@ suite('draining', () => {
   }
 
   test('it goes on from the base it is given, and from the used index it finds', () => {
-    // Two requests were popped before a restart and never came back.
+    // Two requests were popped before a restart and never completed.
     const { driver, queue, add } = newRig(8, { start: 0xffff });
     driver.used[1] = 0xfffd;
     add(4);
@@ -228,7 +228,7 @@ suite('requests that take their time', () => {
     assert.equal(queue.inFlight, 1);
   });
 
-  test('publishing nothing new tells the driver nothing', () => {
+  test('publishing nothing new does not notify the driver', () => {
     const { queue, add, calls } = newRig(4);
     queue.publish();
     add();
@@ -263,7 +263,7 @@ suite('requests that take their time', () => {
 });
 
 suite('a driver that breaks a MUST', () => {
-  /** A queue that has served one request when it comes upon a descriptor that points nowhere. */
+  /** A queue that has served one request when it finds a descriptor with an invalid address. */
   function breakIt(rig: Rig, serve: ServeChain = useAll): void {
     rig.add(2);
     rig.driver.writeDescriptor(1, 2 ** 50, 4, 0, 0);
@@ -275,7 +275,7 @@ suite('a driver that breaks a MUST', () => {
     breakIt(rig);
     assert.deepEqual(harvested(rig.driver), [0]);
     assert.equal(rig.calls(), 1);
-    // The request that could not be popped was not.
+    // The invalid request was not popped.
     assert.equal(rig.queue.base, 1);
     rig.driver.writeDescriptor(1, 0, 4, 0, 0);
     assert.equal(drained(rig.queue, useAll), 0);
@@ -357,7 +357,7 @@ suite('polling', () => {
       queue.drain(useAll);
       add(2);
       assert.equal(driver.needsKick(), false);
-      // They came while nobody asked.
+      // They came while notifications were suppressed.
       assert.equal(queue.rearm(), true);
       queue.drain(useAll);
       assert.equal(queue.rearm(), false);
@@ -378,7 +378,7 @@ suite('what it counts', () => {
     queue.drain(useAll);
     const { requests, batches } = queue.counters;
     assert.deepEqual([requests, queue.counters.calls], [71, calls()]);
-    // All but the last were called for, and there were three batches at least.
+    // The driver wanted a call for all but the last, and there were three batches at least.
     assert.equal(batches, calls() + 1);
     assert.ok(batches >= 4 && batches < 10, `${batches}`);
   });
@@ -426,7 +426,7 @@ suite('a turn is bounded', () => {
       useAll(chain, q);
     };
     add(2);
-    queue.drain(slow); // it learns
+    queue.drain(slow); // it measures
     add(20);
     assert.equal(drained(queue, slow), 1);
     assert.ok(agains() >= 1);
@@ -451,7 +451,7 @@ suite('a turn is bounded', () => {
     const [queue, chain] = held.shift() as [SplitQueue, DescriptorChain];
     queue.markUsed(chain, 0);
     queue.publish();
-    // The one that waits is told, once.
+    // The queue that waits is called, once.
     assert.deepEqual(
       rigs.map(({ agains }) => agains()),
       [0, 1],
@@ -516,7 +516,7 @@ suite('buffers that are taken one at a time', () => {
 
   test('what arrives while it looks in vain is found', () => {
     const { queue, driver, add } = newRig(4);
-    // The driver is between its look at the flags and its kick: it will not kick.
+    // The driver has read the flags already: it will not kick.
     driver.used[0] = 1;
     add();
     assert.equal(queue.take()?.head, 0);

@@ -1,4 +1,4 @@
-// Cellar: the split virtqueue of §2.7. Only its owner thread touches it; the driver is on the other side of memory.
+// Cellar: the device's side of a split virtqueue (§2.7). Only its owner thread uses it.
 import type { DescriptorChain } from '../descriptor-chain.ts';
 import type { ExpectBatch, ServeChain } from '../device-queue.ts';
 import { DriverError } from '../errors.ts';
@@ -10,12 +10,15 @@ import { AvailableRequests } from './available-requests.ts';
 import { SplitNotification } from './split-notification.ts';
 import type { SplitRing } from './split-ring.ts';
 
-/** Requests taken, served and published together: the first completion must not wait for the last. */
+/** Requests popped, served and published together at most: the first completion must not wait for all others. */
 export const BATCH_MAX = 32;
-/** A batch is published after so many bytes too, and after each request while the device takes so long for one. */
+/**
+ * A batch is also published after so many bytes, and after each request while the device takes longer than this for
+ * one.
+ */
 const BATCH_BYTES = 128 * 1024;
 const SLOW_MS = 0.1;
-/** What one `drain` does before others have their turn, whichever comes first. */
+/** The limits of one `drain`, so that other queues have their turn. */
 export const DRAIN_MAX = 256;
 export const DRAIN_BYTES = 16 * 2 ** 20;
 export const DRAIN_MS = 2;
@@ -23,6 +26,7 @@ export const DRAIN_MS = 2;
 const NEVER = new AbortController().signal;
 const UNBOUNDED = { requests: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
+/** A split virtqueue. Its base is the available index up to which requests were popped. */
 export class SplitQueue implements RunnableQueue {
   readonly counters: QueueCounters;
   readonly signal: AbortSignal;
@@ -32,12 +36,12 @@ export class SplitQueue implements RunnableQueue {
   readonly #requests: AvailableRequests;
   readonly #limit: InFlightLimit;
   readonly #batch: DescriptorChain[] = [];
-  /** What the driver did wrong, where a batch ends early because of it: what came before is served first. */
-  #accusation: unknown;
+  /** The error of the driver that ended a batch early. It is thrown after the requests before it were served. */
+  #driverError: unknown;
   #nextAvail: number;
   #nextUsed: number;
   #published: number;
-  /** Taken and not given back, by `drain` and by `take`. */
+  /** In flight: popped by `drain` (with their bytes), and by `take`. */
   #inService = 0;
   #bytesInService = 0;
   #taken = 0;
@@ -45,7 +49,7 @@ export class SplitQueue implements RunnableQueue {
   #inBatch = false;
   #closed = false;
   #slowBatches = 0;
-  /** Of the present drain. */
+  /** Of the current drain. */
   #served = 0;
   #servedBytes = 0;
   #nowMs = 0;
@@ -64,7 +68,7 @@ export class SplitQueue implements RunnableQueue {
     this.#nextUsed = this.#published = ring.usedIndex();
   }
 
-  /** The available index up to which requests were taken. */
+  /** The available index up to which requests were popped. */
   get base(): number {
     return this.#nextAvail;
   }
@@ -90,7 +94,7 @@ export class SplitQueue implements RunnableQueue {
       if (!this.#polled) this.#notification.disable();
       do {
         for (let available = this.#available(); available > 0; available = this.#available()) {
-          // Neither asks for notifications: whatever calls again looks at the ring.
+          // Neither rearms notifications: the call that follows reads the ring.
           if (this.#limit.isReached) return this.#limit.whenRoom(this.#options.again);
           if (this.#isTurnOver()) return this.#options.again();
           this.#serveBatch(available, serve, expect);
@@ -101,7 +105,7 @@ export class SplitQueue implements RunnableQueue {
     }
   }
 
-  /** Requests that the driver has made available and that were not taken. */
+  /** Requests that the driver has made available and that were not popped. */
   #available(): number {
     return (this.#ring.availableIndex() - this.#nextAvail) & 0xffff;
   }
@@ -128,21 +132,21 @@ export class SplitQueue implements RunnableQueue {
     this.#nowMs = performance.now();
     if (served > 0) this.#record(this.#nowMs - startedMs);
     this.#slowBatches = this.#nowMs - startedMs > served * SLOW_MS ? this.#slowBatches + 1 : 0;
-    const accusation = this.#accusation;
-    if (accusation !== undefined && served === loaded) throw accusation;
+    const driverError = this.#driverError;
+    if (driverError !== undefined && served === loaded) throw driverError;
   }
 
-  /** Loads a batch; returns how many requests it has. */
+  /** Loads a batch. Returns the number of its requests. */
   #load(available: number): number {
     const wanted = Math.min(available, BATCH_MAX, this.#limit.room);
     let count = 0;
-    this.#accusation = undefined;
+    this.#driverError = undefined;
     try {
       this.#checkOutstanding(available);
       for (; count < wanted; count++)
         this.#batch[count] = this.#requests.load((this.#nextAvail + count) & 0xffff, this.#nowMs);
     } catch (error) {
-      this.#accusation = error;
+      this.#driverError = error;
     }
     return count;
   }
@@ -153,7 +157,7 @@ export class SplitQueue implements RunnableQueue {
       throw new DriverError('§2.7.13', `${outstanding} requests on a queue of ${this.#ring.size}`);
   }
 
-  /** Serves what `#load` loaded, and returns how many. Of a turn that is over, the rest goes back to the ring. */
+  /** Serves the loaded requests, and returns how many. At a limit of the drain the rest stays in the ring. */
   #serveLoaded(serve: ServeChain, loaded: number, bytesInServiceMax: number): number {
     let served = 0;
     let unpublished = 0;
@@ -162,7 +166,7 @@ export class SplitQueue implements RunnableQueue {
       const bytes = chain.totalBytes;
       this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
       serve(chain, this);
-      this.#inService++; // a device that throws has not taken it
+      this.#inService++; // not counted if the device threw
       this.#bytesInService += bytes;
       this.#servedBytes += bytes;
       unpublished += bytes;

@@ -1,8 +1,8 @@
-// Cellar: the words of a split virtqueue in shared memory (§2.7): each accessor is one read or one write, in the order it is called.
+// Cellar: the shared memory of a split virtqueue (§2.7): each accessor is one load or one store.
 import type { AreaBytes } from '../ring-format.ts';
 import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../spec.ts';
 
-/** What stands in the shared memory of a ring, beside its entries. */
+/** The words in the shared memory of a ring, beside its entries. */
 export interface SplitWords {
   readonly availableFlags: number;
   readonly availableIndex: number;
@@ -18,8 +18,8 @@ const INDEX = 1;
 const RING = 2;
 
 /**
- * Words that tell the other side something, or that it tells us, go through Atomics: sequentially consistent, so that a store
- * here is visible before any later load here is done. x86 needs that too: it lets a load pass an earlier store.
+ * Indices, flags and events are accessed with Atomics, which are sequentially consistent: a store is visible before any
+ * later load is done. x86 needs that too, since it may reorder a load before an earlier store.
  */
 export class SplitRing {
   readonly size: number;
@@ -40,7 +40,7 @@ export class SplitRing {
     this.#usedElements = new Uint32Array(used.buffer, used.byteOffset + 4, 2 * size);
   }
 
-  /** Where the driver puts the next request: le16, wraps. */
+  /** The index at which the driver puts its next request: le16, wraps. */
   availableIndex(): number {
     return Atomics.load(this.#avail, INDEX);
   }
@@ -50,16 +50,17 @@ export class SplitRing {
     return this.#avail[RING + (index & this.#mask)] as number;
   }
 
+  /** The index at which the device puts its next used element: le16, wraps. */
   usedIndex(): number {
     return Atomics.load(this.#used, INDEX);
   }
 
-  /** The head of the used element at an index that was published. */
+  /** The head in the used element at a published index. */
   usedHead(index: number): number {
     return this.#usedElements[2 * (index & this.#mask)] as number;
   }
 
-  /** Fills the used element at an index that is not yet published. */
+  /** Fills the used element at an index that is not published yet. */
   setUsed(index: number, head: number, length: number): void {
     const at = 2 * (index & this.#mask);
     this.#usedElements[at] = head;
@@ -76,22 +77,25 @@ export class SplitRing {
     return (Atomics.load(this.#avail, FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
   }
 
-  /** Asks the driver, without EVENT_IDX, to notify us or not. With it "the device MUST set flags to 0" (§2.7.10.2). */
+  /**
+   * Asks the driver, without EVENT_IDX, for notifications or for none. With it "the device MUST set flags to 0"
+   * (§2.7.10.2).
+   */
   setWantsKicks(wanted: boolean): void {
     Atomics.store(this.#used, FLAGS, wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY);
   }
 
-  /** The used index whose passing the driver wants to be notified of, with EVENT_IDX. */
+  /** With EVENT_IDX: the driver wants a notification when the used index passes this one. */
   usedEvent(): number {
     return Atomics.load(this.#avail, RING + this.size);
   }
 
-  /** Asks the driver to notify us when it passes this available index, with EVENT_IDX. */
+  /** With EVENT_IDX: asks the driver for a notification when the available index passes this one. */
   setAvailEvent(index: number): void {
     Atomics.store(this.#used, RING + 4 * this.size, index);
   }
 
-  /** Every word at once, for a person to look at. */
+  /** All words, for debugging. */
   words(): SplitWords {
     return {
       availableFlags: Atomics.load(this.#avail, FLAGS),
