@@ -1,4 +1,4 @@
-// How long to poll is learned: what the tests tell it is time, what they get is a window.
+// The adaptive polling window: how it follows the waits that are reported to it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SeededRandom } from '../testing/seeded-random.ts';
@@ -11,7 +11,7 @@ function work(policy: AdaptivePoll, gapNs: number, count: number): void {
   for (let i = 0; i < count; i++) policy.waited(gapNs, gapNs <= policy.pollNs());
 }
 
-test('nobody polls before there was any work', () => {
+test('it does not poll before there was any work', () => {
   assert.equal(new AdaptivePoll({ wakeCostNs: WAKE_COST_NS }).pollNs(), 0);
 });
 
@@ -50,7 +50,7 @@ test('one long wait among short ones does not end it', () => {
   assert.ok(policy.pollNs() >= 20_000);
 });
 
-test('the window is bounded by a few wake-ups, and absolutely, whatever it is told', () => {
+test('the window is bounded by a few wake-ups, and absolutely, whatever is reported', () => {
   for (const wakeCostNs of [0, 1_000, 30_000, 1e9]) {
     const policy = new AdaptivePoll({ wakeCostNs });
     const random = new SeededRandom(wakeCostNs + 1);
@@ -62,7 +62,7 @@ test('the window is bounded by a few wake-ups, and absolutely, whatever it is to
   }
 });
 
-test('whoever loses its processor while it polls leaves it to others for a while', () => {
+test('after a preemption while it polls it does not poll for a while', () => {
   let preemptions = 5;
   const policy = new AdaptivePoll({ wakeCostNs: WAKE_COST_NS, preemptions: () => preemptions });
   work(policy, 20_000, 10);
@@ -73,12 +73,12 @@ test('whoever loses its processor while it polls leaves it to others for a while
     assert.equal(policy.pollNs(), 0);
     policy.waited(20_000, false);
   }
-  // And is forgiven.
+  // Afterwards it polls again.
   work(policy, 20_000, 100);
   assert.ok(policy.pollNs() >= 20_000);
 });
 
-test('losing the processor while it sleeps is no offence', () => {
+test('a preemption while it sleeps changes nothing', () => {
   let preemptions = 0;
   const policy = new AdaptivePoll({ wakeCostNs: WAKE_COST_NS, preemptions: () => preemptions });
   preemptions = 10;

@@ -1,19 +1,23 @@
-// Cellar: how long to poll before sleeping, learned from how long work let us wait. Pure; time comes in, a window goes out.
+// Cellar: how long to poll before sleeping, adapted to how long recent work took to arrive. It reads no clock.
 
+/** The measurements that bound polling. */
 export interface AdaptivePollOptions {
-  /** What a sleep costs beyond the wait itself, in ns: measured at start. */
+  /** What sleeping and waking up cost beyond the wait itself, in ns: measured at start. */
   readonly wakeCostNs: number;
-  /** How often this thread lost its processor while it had work; grows for ever. A rise while polling says that somebody needs the core. */
+  /**
+   * How often this thread was preempted, monotonic. A rise while polling shows that other threads need the processor.
+   */
   readonly preemptions?: () => number;
 }
 
-/** Polling for longer than a few wake-ups is never repaid, and a bound in time keeps an idle device idle. */
+/** Polling for longer than a few wake-ups never pays off. An absolute bound keeps an idle device idle. */
 const WAKE_COSTS_MAX = 4;
 const WINDOW_MIN_NS = 4_000;
 const WINDOW_MAX_NS = 200_000;
-/** How many waits are slept through before polling is tried again on a core that others wanted. */
+/** After a preemption: how many waits the thread sleeps through before it polls again. */
 const PENALTY_WAITS = 64;
 
+/** A `PollPolicy` that adapts the polling window, in ns, to recent waits. */
 export class AdaptivePoll {
   readonly #maxNs: number;
   readonly #preemptions: (() => number) | undefined;
@@ -33,8 +37,8 @@ export class AdaptivePoll {
   }
 
   /**
-   * Learns from one wait. Polling that found the work was right. A wait a little longer than the window wants a longer window;
-   * one that no window would have covered wants none.
+   * Adapts the window to one wait. It stays as it is if polling found the work. It grows after a wait that a longer
+   * window would have covered, and shrinks after one that no window would have.
    */
   waited(ns: number, foundByPolling: boolean): void {
     if (foundByPolling) return;
