@@ -1,14 +1,17 @@
-// First floor: features and configuration space of the block device (§5.2.3, §5.2.4), derived from what the store can do.
+// First floor: features and configuration space of the block device (§5.2.3, §5.2.4), derived from its store.
 import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
 
-/** How a disk shows itself to its driver. */
+/** The options of a disk. */
 export interface BlockDeviceOptions {
-  /** Queues offered, 1 to 256. QEMU starts one for each vCPU and refuses a back end with fewer. 64 unless said. */
+  /** Queues offered, 1 to 256. QEMU starts one for each vCPU and refuses a back end with fewer. Default 64. */
   readonly queues?: number;
-  /** What the guest reads as the disk's serial number, up to 20 bytes. `belfry` unless said. */
+  /** The disk's serial number for the guest, up to 20 bytes. Default `belfry`. */
   readonly serial?: string;
-  /** Logical block size in bytes: a power of two from 512 to 65536. 512, or the store's alignment, unless said. */
+  /**
+   * Logical block size in bytes: a power of two from 512 to 65536. Default: 512, or the store's alignment if that is
+   * larger.
+   */
   readonly blockSize?: number;
 }
 
@@ -18,13 +21,13 @@ export const QUEUES_MAX = 256;
 /** A ring of 128 must hold header, data and status of a request without an indirect table. */
 export const SEG_MAX = 126;
 const SIZE_MAX = 1 << 20;
-/** No honest driver asks for more in one request: SEG_MAX segments of SIZE_MAX are less. */
+/** The limit of one request. A correct driver stays below: SEG_MAX segments of SIZE_MAX are less. */
 export const REQUEST_BYTES_MAX = 128 * 2 ** 20;
-/** One DISCARD or WRITE_ZEROES request names one range of 16 MiB, as in the field: it may cost a memset of that. */
+/** A DISCARD or WRITE_ZEROES request has one range of at most 16 MiB, since it may cost a memset of that size. */
 export const RANGES_MAX = 1;
 export const RANGE_SECTORS_MAX = 1 << 15;
 
-/** Throws RangeError for an option that is none. */
+/** Throws RangeError for an invalid option. */
 export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize }: BlockDeviceOptions): void {
   if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
     throw new RangeError(`queues is ${queues}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
@@ -40,7 +43,7 @@ export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize
     throw new RangeError(`blockSize is ${bytes}; the disk's ${store.sizeBytes} bytes are not a multiple of it`);
 }
 
-/** The block size that the driver is told. */
+/** The logical block size for the driver, in bytes. */
 export function logicalBlock(store: BlockStore, { blockSize = blk.SECTOR_BYTES }: BlockDeviceOptions): number {
   return Math.max(blockSize, store.alignment ?? blk.SECTOR_BYTES);
 }
@@ -63,7 +66,7 @@ export function blockFeatures(store: BlockStore): bigint {
   );
 }
 
-/** Whether completed writes may be lost until a flush, so that the driver has a cache mode to choose. */
+/** Whether completed writes may be lost until a flush, so that the driver can choose a cache mode. */
 export function hasCache(store: BlockStore): boolean {
   return store.write !== undefined && store.flush !== undefined;
 }
@@ -94,7 +97,7 @@ export function writeBlockConfig(config: Uint8Array, store: BlockStore, options:
   }
 }
 
-/** Sets the capacity alone: what a resize changes. */
+/** Writes only the capacity, for a resize. */
 export function writeCapacity(config: Uint8Array, sizeBytes: number): void {
   const sectors = BigInt(Math.floor(sizeBytes / blk.SECTOR_BYTES));
   new DataView(config.buffer, config.byteOffset).setBigUint64(blk.CONFIG.capacity, sectors, true);

@@ -1,4 +1,4 @@
-// virtio-blk request by request: status, used length, what the store is asked, and what a store can do wrong.
+// virtio-blk, request by request: status, used length, the calls of the store, and stores that fail.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { BlockLoopback } from '../../testing/block-loopback.ts';
@@ -10,7 +10,7 @@ import * as blk from './spec.ts';
 const SECTORS = 64;
 const SIZE = SECTORS * 512;
 
-/** A disk in memory that writes down what it is asked. */
+/** A disk in memory that records its calls. */
 function recordingStore(): { store: Required<Pick<BlockStore, 'write' | 'flush'>> & BlockStore; asked: string[] } {
   const bytes = Uint8Array.from({ length: SIZE }, (_, i) => (i >> 9) + 1);
   const asked: string[] = [];
@@ -32,7 +32,7 @@ function recordingStore(): { store: Required<Pick<BlockStore, 'write' | 'flush'>
   return { store, asked };
 }
 
-/** A promise per call, in the order of the calls, for the test to settle. */
+/** A promise for each call, in the order of the calls, that the test settles. */
 class Held {
   readonly calls: { offset: number; bytes: Uint8Array; done: () => void; fail: (cause: Error) => void }[] = [];
   readonly hold = (offset: number, bytes: Uint8Array): Promise<void> => {
@@ -142,7 +142,7 @@ suite('what is refused', () => {
       sizeBytes: 2 ** 30,
       read: (offset, into) => asked.push(`${offset} ${into.length}`) as never,
     });
-    // The same megabyte over and over.
+    // All descriptors have the same 256 KiB.
     const data = loop.memory.allocate(2 ** 18);
     const header = loop.memory.allocate(17);
     const pieces = Array.from({ length: 126 }, () => ({ address: data, length: 2 ** 18, writable: true }));
@@ -222,7 +222,7 @@ suite('stores that answer later', () => {
 });
 
 suite('a store that fails', () => {
-  /** What comes of a read of two pieces of a sector. */
+  /** Reads a request of two pieces of a sector each; returns its outcome. */
   async function failing(read: BlockStore['read']): Promise<{ outcome: unknown[]; lines: string[] }> {
     const store = { sizeBytes: SIZE, name: 'shaky', read };
     const loop = new BlockLoopback(store);
@@ -242,7 +242,7 @@ suite('a store that fails', () => {
     assert.deepEqual(await failing(async () => noLuck()), { outcome: [blk.VIRTIO_BLK_S_IOERR, 1], lines: [LINE] });
   });
 
-  test('throwing what is no Error is told as it is', async () => {
+  test('a thrown value that is no Error is logged as it is', async () => {
     const { lines } = await failing(() => {
       throw 'plain words';
     });
@@ -261,9 +261,9 @@ suite('a store that fails', () => {
       const loop = new BlockLoopback({ sizeBytes: SIZE, read });
       loop.kick([blockRequest.read(0, 1024)], { writable: [512] });
       await turn();
-      // The first piece may still be written into the driver's memory: it must not get the request back.
+      // The first piece may still be written to guest memory: the request must not complete yet.
       assert.equal(loop.driver.harvest().length, 0);
-      // And its own failure must not surface as an unhandled rejection.
+      // Its own failure must not become an unhandled rejection.
       held.calls[0]?.fail(new Error('too late'));
       const [result] = await loop.settle();
       assert.deepEqual([result?.status, result?.usedLength], [blk.VIRTIO_BLK_S_IOERR, 1]);
@@ -336,7 +336,7 @@ test('regression: a store that gives back what is no promise, as readSync and fi
 });
 
 suite('what comes next', () => {
-  /** What a store is told of, and asked for, in the order it happens. */
+  /** A device on a store with `prefetch`, and the calls of that store in order. */
   function foretelling(): { loop: BlockLoopback; asked: string[] } {
     const { store, asked } = recordingStore();
     const prefetch = (offsets: Float64Array, count: number): void =>
@@ -344,13 +344,13 @@ suite('what comes next', () => {
     return { loop: new BlockLoopback({ ...store, prefetch }), asked };
   }
 
-  test('a store is told where the requests of a batch begin, those inside the disk, before the first is served', () => {
+  test('prefetch gets the offsets of a batch, those inside the disk, before the first request is served', () => {
     const { loop, asked } = foretelling();
     loop.kick([blockRequest.read(3, 512), blockRequest.read(SECTORS, 512), blockRequest.write(5, new Uint8Array(512))]);
     assert.deepEqual(asked, ['prefetch 1536 2560', 'read 1536 512', 'write 2560 512']);
   });
 
-  test('a chain too short for a header is not told of', () => {
+  test('prefetch gets no offset for a chain too short for a header', () => {
     const { loop, asked } = foretelling();
     loop.driver.queue.add([{ address: loop.memory.allocate(16), length: 15, writable: false }]);
     loop.kick([blockRequest.read(3, 512)]);
@@ -362,7 +362,7 @@ suite('what comes next', () => {
     ['throws nothing at all', () => fail(undefined), 'undefined'],
     ['rejects', () => Promise.reject(new Error('no luck')) as unknown as undefined, 'no luck'],
   ] as const) {
-    test(`regression: a store that ${how} when it is told what comes next fails no request`, async () => {
+    test(`regression: a store that ${how} in prefetch fails no request`, async () => {
       const { store } = recordingStore();
       const loop = new BlockLoopback({ ...store, prefetch });
       loop.kick([blockRequest.read(1, 512), blockRequest.read(2, 512)]);
@@ -377,7 +377,7 @@ suite('what comes next', () => {
 });
 
 suite('a disk that changes its size', () => {
-  test('regression: a resize is told to the driver once, and moves the end for what comes after it', async () => {
+  test('regression: a resize notifies the driver once, and changes the capacity for later requests', async () => {
     const { store } = recordingStore();
     const held = new Held();
     const loop = new BlockLoopback({ ...store, read: held.hold });
@@ -389,7 +389,7 @@ suite('a disk that changes its size', () => {
     assert.equal(config.getBigUint64(blk.CONFIG.capacity, true), BigInt(SECTORS / 2));
     loop.kick([blockRequest.read(SECTORS / 2, 512)]);
     assert.equal(loop.driver.harvest()[0]?.status, blk.VIRTIO_BLK_S_IOERR);
-    // What was in flight ends as it would have.
+    // Requests in flight complete as before.
     held.calls[0]?.done();
     assert.equal((await loop.settle())[0]?.status, blk.VIRTIO_BLK_S_OK);
     loop.device.resize(SIZE);
@@ -410,7 +410,7 @@ suite('the transport’s side', () => {
     }
   });
 
-  test('it has as many queues as it was told, 64 unless said', () => {
+  test('it has as many queues as the option says, 64 by default', () => {
     const { store } = recordingStore();
     assert.equal(new BlockLoopback(store).device.queueSizes.length, 64);
     assert.equal(new BlockLoopback(store, { device: { queues: 3 } }).device.queueSizes.length, 3);
@@ -451,7 +451,7 @@ suite('the transport’s side', () => {
       await loop.request(write);
       assert.deepEqual(asked, ['write 0 512', 'flush']);
     }
-    // Without FLUSH a completed write has to be durable whatever was chosen; afterwards what was chosen holds.
+    // Without FLUSH a completed write has to be durable in any cache mode; afterwards the chosen mode applies again.
     device.config.write?.(blk.CONFIG.writeback, Uint8Array.of(1));
     for (const [features, expected] of [
       [0n, ['write 0 512', 'flush']],

@@ -1,4 +1,4 @@
-// First floor: virtio-blk, §5.2: the device around its requests: features, configuration space, cache mode, size.
+// First floor: virtio-blk, §5.2: the device: features, configuration space, cache mode, size.
 import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue, ExpectBatch } from '../../virtio/device-queue.ts';
 import type { Log } from '../../virtio/log.ts';
@@ -35,12 +35,15 @@ export class BlockDevice implements VirtioDevice {
   readonly #hasCache: boolean;
   readonly #bytes = new Uint8Array(blk.CONFIG_BYTES);
   #context: DeviceContext | undefined;
-  /** What the driver accepted last. Before that, that it may use FLUSH. */
+  /** The features that the driver accepted last. Until then it is assumed to use FLUSH. */
   #accepted = blk.VIRTIO_BLK_F_FLUSH;
   /** The cache mode that the driver chose last. */
   #isWriteback = true;
 
-  /** Throws TypeError where `store` is no BlockStore, RangeError for an option that is none: one line that says what is wanted. */
+  /**
+   * Throws TypeError where `store` is no BlockStore, and RangeError for an invalid option: one line that says what is
+   * wanted.
+   */
   constructor(store: BlockStore, options: BlockDeviceOptions = {}) {
     checkStore(store);
     checkBlockOptions(store, options);
@@ -58,7 +61,7 @@ export class BlockDevice implements VirtioDevice {
     writeBlockConfig(this.#bytes, store, options);
   }
 
-  /** Bytes moved for the guest so far. */
+  /** Bytes read and written for the guest so far. */
   get bytes(): { readonly read: number; readonly written: number } {
     return this.#requests.bytes;
   }
@@ -78,8 +81,8 @@ export class BlockDevice implements VirtioDevice {
   }
 
   /**
-   * The cache mode can be written at any moment: a VMM passes it on when its driver writes it, which may be before the features
-   * are accepted here. It holds until the next write, or a reset.
+   * A write of the driver to the configuration space. The cache mode can be written at any time: a VMM may forward it
+   * before it forwards the accepted features. It stays until the next write, or a reset.
    */
   #write(offset: number, bytes: Uint8Array): boolean {
     if (!this.#hasCache || offset !== blk.CONFIG.writeback || bytes.length !== 1) return false;
@@ -88,12 +91,15 @@ export class BlockDevice implements VirtioDevice {
     return true;
   }
 
-  /** Without FLUSH the driver has no way to make a write durable, so its completion has to; it then reads 0, §5.2.5.2. */
+  /**
+   * Without FLUSH the driver cannot make a write durable, so each write has to be durable before it completes;
+   * `writeback` is then 0, §5.2.5.2.
+   */
   #showCacheMode(): void {
     const mayFlush = (this.#accepted & blk.VIRTIO_BLK_F_FLUSH) !== 0n;
-    const isToldSo = !mayFlush && (this.#accepted & blk.VIRTIO_BLK_F_CONFIG_WCE) !== 0n;
+    const readsWritethrough = !mayFlush && (this.#accepted & blk.VIRTIO_BLK_F_CONFIG_WCE) !== 0n;
     this.#requests.writethrough = !mayFlush || !this.#isWriteback;
-    this.#bytes[blk.CONFIG.writeback] = this.#hasCache && this.#isWriteback && !isToldSo ? 1 : 0;
+    this.#bytes[blk.CONFIG.writeback] = this.#hasCache && this.#isWriteback && !readsWritethrough ? 1 : 0;
   }
 
   reset(): void {
@@ -102,7 +108,7 @@ export class BlockDevice implements VirtioDevice {
     this.#showCacheMode();
   }
 
-  /** Takes over a new size of the store; the driver is told. */
+  /** The store has a new size, in bytes: changes the capacity and notifies the driver. */
   resize(sizeBytes: number): void {
     if (sizeBytes === this.#requests.capacityBytes) return;
     this.#requests.capacityBytes = sizeBytes;

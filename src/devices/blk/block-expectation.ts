@@ -1,4 +1,4 @@
-// First floor: what the next batch of requests will touch, told to a store that can bring it near.
+// First floor: passes the offsets of the next batch of requests to a store with `prefetch`.
 
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { ExpectBatch } from '../../virtio/device-queue.ts';
@@ -7,10 +7,10 @@ import { causeOf, isLater } from '../../virtio/maybe-promise.ts';
 import type { BlockStore } from './block-store.ts';
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES } from './spec.ts';
 
-/** More than any queue takes at once. */
+/** More than any queue pops in a batch. */
 const OFFSETS_MAX = 256;
 
-/** For `drain`; undefined where the store has no use for it. */
+/** Returns the `expect` argument of `drain`; undefined where the store has no `prefetch`. */
 export function blockExpectation(store: BlockStore, log: Log): ExpectBatch | undefined {
   if (store.prefetch === undefined) return undefined;
   const offsets = new Float64Array(OFFSETS_MAX);

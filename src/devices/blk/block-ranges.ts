@@ -11,16 +11,17 @@ interface Range {
   readonly unmap: boolean;
 }
 
+/** A request with ranges, and the disk it is for. */
 export interface RangesRequest {
   readonly type: number;
-  /** The ranges stand behind the request's header. */
+  /** The request's header, and behind it the ranges. */
   readonly readable: Segments;
   readonly store: BlockStore;
   readonly capacityBytes: number;
   readonly signal: AbortSignal;
 }
 
-/** Runs a DISCARD or WRITE_ZEROES request; returns its status. */
+/** Serves a DISCARD or WRITE_ZEROES request. Returns its status. */
 export function serveRanges({ type, readable, store, capacityBytes, signal }: RangesRequest): MaybePromise<number> {
   if (store.write === undefined) return blk.VIRTIO_BLK_S_IOERR;
   const isDiscard = type === blk.VIRTIO_BLK_T_DISCARD;
@@ -35,12 +36,12 @@ export function serveRanges({ type, readable, store, capacityBytes, signal }: Ra
   return whenDone(answer, blk.VIRTIO_BLK_S_OK);
 }
 
-/** The range of a request, or the status that refuses it. */
+/** Returns the range of a request, or the status with which it fails. */
 function readRange(readable: Segments, isDiscard: boolean, capacityBytes: number): Range | number {
   const at = blk.REQUEST_HEADER_BYTES;
   const count = (readable.totalBytes - at) / blk.RANGE_BYTES;
   if (count < 1 || !Number.isInteger(count)) return blk.VIRTIO_BLK_S_IOERR;
-  // Drivers and test suites written for QEMU expect this of more than was offered.
+  // Drivers and test suites written for QEMU expect this status for more ranges than were offered.
   if (count > RANGES_MAX) return blk.VIRTIO_BLK_S_UNSUPP;
   const sector = readable.uint64(at);
   const sectors = readable.uint32(at + 8);

@@ -1,4 +1,4 @@
-// First floor: virtio-blk requests, §5.2.6. One request in, one status byte out, whatever the driver or the store does.
+// First floor: virtio-blk requests, §5.2.6. Each request gets one status byte, whatever the driver or the store does.
 
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
@@ -11,11 +11,13 @@ import { BlockTransfer } from './block-transfer.ts';
 import * as blk from './spec.ts';
 import { StoreHealth, type StoreHealthContext } from './store-health.ts';
 
+/** Serves the requests of one device instance. */
 export class BlockRequests {
+  /** The size of the disk. Requests beyond it fail. */
   capacityBytes: number;
-  /** Whether each write is to be durable when it completes. */
+  /** Whether each write has to be durable when it completes. */
   writethrough = false;
-  /** Moved for requests that were in range. */
+  /** Bytes of the requests that were in range. */
   readonly bytes = { read: 0, written: 0 };
   readonly #store: BlockStore;
   readonly #transfer: BlockTransfer;
@@ -23,7 +25,7 @@ export class BlockRequests {
   readonly #serial = new Uint8Array(blk.ID_BYTES);
   readonly #health: StoreHealth;
 
-  /** @param context whose log is given a line for each request that the store failed or does not answer, and when it works again. */
+  /** @param context its log gets a line when the store fails a request, does not answer, or works again. */
   constructor(store: BlockStore, serial: string, context: StoreHealthContext) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
@@ -35,7 +37,7 @@ export class BlockRequests {
 
   readonly serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
     const { readable, writable } = chain;
-    if (writable.totalBytes === 0) return queue.markUsed(chain, 0); // nowhere to put a status
+    if (writable.totalBytes === 0) return queue.markUsed(chain, 0); // no room for a status
     if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return finish(queue, chain, blk.VIRTIO_BLK_S_IOERR, 0);
     const type = readable.uint32(0);
     const sector = readable.uint64(8);
@@ -47,11 +49,11 @@ export class BlockRequests {
       status = this.#failed(type, sector, error);
     }
     if (typeof status === 'number') return this.#finish(queue, chain, type, status, written);
-    const asked = this.#health.asked(type, sector * blk.SECTOR_BYTES);
+    const pending = this.#health.requestPending(type, sector * blk.SECTOR_BYTES);
     status
       .catch((error: unknown) => this.#failed(type, sector, error))
       .then((late) => {
-        this.#health.answered(asked);
+        this.#health.requestCompleted(pending);
         this.#finish(queue, chain, type, late, written);
         queue.publish();
       });
@@ -83,7 +85,7 @@ export class BlockRequests {
     }
   }
 
-  /** Bytes [from, to) of `data`. */
+  /** Reads or writes bytes [from, to) of `data`. Returns the status. */
   #move(
     data: Segments,
     from: number,
@@ -123,7 +125,7 @@ function finish(queue: DeviceQueue, chain: DescriptorChain, status: number, writ
   queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? written + 1 : 1);
 }
 
-/** What a request of this type writes before its status byte, if it succeeds. */
+/** The bytes that a successful request of this type writes before its status byte. */
 function bytesWritten(type: number, { totalBytes }: Segments): number {
   if (type === blk.VIRTIO_BLK_T_IN) return totalBytes - 1;
   return type === blk.VIRTIO_BLK_T_GET_ID ? Math.min(totalBytes - 1, blk.ID_BYTES) : 0;

@@ -1,15 +1,16 @@
-// First floor: what stands behind a disk. Two members make one; what is present is what the disk can do.
+// First floor: the interface of a store. Two members suffice; the disk offers what the others make possible.
 import type { MaybePromise } from '../../virtio/maybe-promise.ts';
 
 export type { MaybePromise };
 
 /**
- * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and lie inside the disk: the device checked them. (A
- * single piece of `readv` or `writev` may have any length; their sum is a multiple.) A call that throws or rejects fails its one
- * request with VIRTIO_BLK_S_IOERR. Calls may overlap in time when they are async; what they answer with is ignored.
+ * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and inside the disk: the device has
+ * checked them. (A single piece of `readv` or `writev` may have any length; their sum is a multiple.) A call that
+ * throws or rejects fails its request with VIRTIO_BLK_S_IOERR, and no other. Async calls may overlap in time. A
+ * returned value that is no promise is ignored.
  *
- * `signal` is the same for all requests of a queue's run. It is aborted when the queue has to stop and they have taken too long:
- * `fetch(url, { signal })` is then given up, and its request fails.
+ * `signal` is the same for all requests between start and stop of a queue. It is aborted when the queue has to stop and
+ * its requests take too long: `fetch(url, { signal })` then rejects, and the request fails.
  *
  * @example A disk of memory:
  * const bytes = new Uint8Array(64 * 1024 * 1024);
@@ -20,38 +21,45 @@ export type { MaybePromise };
  * };
  */
 export interface BlockStore {
-  /** A multiple of 512, and of `alignment`. */
+  /** The size of the disk: a multiple of 512, and of `alignment`. */
   readonly sizeBytes: number;
-  /** What error lines and the log call it. */
+  /** Its name in error messages and the log. */
   readonly name?: string;
-  /** Offsets and lengths of requests are multiples of this power of two; the disk's blocks are then at least as large. 512 unless said. */
+  /**
+   * Offsets and lengths of requests are multiples of this power of two; the disk's blocks are then at least as large.
+   * Default 512.
+   */
   readonly alignment?: number;
   /** Bytes of a physical block, a power of two from 512: writes smaller than that cost more. */
   readonly physicalBlockBytes?: number;
-  /** How many requests it takes at once, on each thread; more wait in the driver's ring. 1024 unless said. */
+  /** Requests in flight at most, on each thread; more wait in the driver's ring. Default 1024. */
   readonly maxInFlight?: number;
-  /** Fills `into` from `offset`. `into` is guest memory, or memory for this one request: fill it, do not keep it. */
+  /** Fills `into` from `offset`. `into` is guest memory, or a buffer for this request: do not keep it. */
   read(offset: number, into: Uint8Array, signal?: AbortSignal): MaybePromise<void>;
-  /** Stores `from` at `offset`. Absent: a read-only disk. `from` may be guest memory, which the guest can change meanwhile. */
+  /**
+   * Stores `from` at `offset`. Absent: a read-only disk. `from` may be guest memory, which the guest can change at any
+   * time.
+   */
   write?(offset: number, from: Uint8Array, signal?: AbortSignal): MaybePromise<void>;
-  /** As `read`, for a request that the guest cut in pieces. */
+  /** As `read`, for a request whose data is in several pieces. */
   readv?(offset: number, into: readonly Uint8Array[], signal?: AbortSignal): MaybePromise<void>;
-  /** As `write`, for a request that the guest cut in pieces. */
+  /** As `write`, for a request whose data is in several pieces. */
   writev?(offset: number, from: readonly Uint8Array[], signal?: AbortSignal): MaybePromise<void>;
   /**
-   * The next `count` requests begin at these offsets: bring them near if that costs next to nothing, so that their cache
-   * misses overlap. They are inside the disk; nothing else is promised.
+   * Prefetches for the next `count` requests, which begin at the first `count` of `offsets`, so that their cache misses
+   * overlap. It has to be cheap. The offsets are inside the disk; they need not be aligned, nor be those of the
+   * requests.
    */
   prefetch?(offsets: Float64Array, count: number): void;
   /** Makes every completed write durable. Absent: the disk has no volatile cache. */
   flush?(signal?: AbortSignal): MaybePromise<void>;
-  /** The guest no longer needs these bytes. */
+  /** Discards these bytes: the guest no longer needs them. */
   discard?(offset: number, length: number, signal?: AbortSignal): MaybePromise<void>;
-  /** Makes these bytes read as zeroes; `mayUnmap` allows giving their room back. */
+  /** Makes these bytes read as zeroes; `mayUnmap` allows deallocating them. */
   writeZeroes?(offset: number, length: number, mayUnmap: boolean, signal?: AbortSignal): MaybePromise<void>;
-  /** Looks at the size again (an image that grew), and returns it. */
+  /** Reads the size again (an image may have grown), and returns it. */
   refreshSize?(): number;
-  /** Gives everything back. Nothing is called afterwards. */
+  /** Frees all resources. Nothing is called afterwards. */
   close?(): MaybePromise<void>;
 }
 

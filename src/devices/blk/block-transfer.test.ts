@@ -1,4 +1,4 @@
-// However a driver cuts its data, the same bytes arrive, and the store is asked for whole sectors, each once.
+// However a driver splits its data, the same bytes are moved, and the store gets whole sectors, each once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -11,14 +11,14 @@ const SECTORS_MAX = 6;
 const OFFSET = 4096;
 const SIGNAL = new AbortController().signal;
 
-/** Places to cut `sectors` sectors at, and how the store answers. */
+/** Offsets at which `sectors` sectors are split, and whether the store is async. */
 const cases = fc.record({
   sectors: fc.integer({ min: 1, max: SECTORS_MAX }),
   cuts: fc.array(fc.nat(SECTORS_MAX * 512), { maxLength: 12 }),
   late: fc.constantFrom('never', 'always', 'every other time'),
 });
 
-/** Guest memory with the pieces spread over it, a byte between each and the next. */
+/** Guest memory with the pieces, and one byte between neighbours. */
 function cutUp(sectors: number, cuts: readonly number[], fill: (i: number) => number) {
   const total = sectors * 512;
   const ends = [...new Set([...cuts.filter((cut) => cut > 0 && cut < total), total])].toSorted((a, b) => a - b);

@@ -1,21 +1,25 @@
-// First floor: moves the data of a request between guest memory and a store, however the driver cut it up.
+// First floor: moves the data of a request between guest memory and a store, however the driver split it.
 import { isLater, type MaybePromise, settleAll } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import type { BlockStore } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
 
+/**
+ * Chooses how to pass data in several pieces to the store: `readv` or `writev`, a call a piece, or one call with a
+ * copy.
+ */
 export class BlockTransfer {
   readonly #store: BlockStore;
-  /** Learned from its first answer: a promise a piece would be dear. */
-  #answersLater = false;
+  /** Whether the store has returned a promise for a piece: a promise for each piece would be slow. */
+  #isAsync = false;
 
   constructor(store: BlockStore) {
     this.#store = store;
   }
 
   /**
-   * Moves bytes [from, to) of `data`, whole sectors, from or to `offset` on. The store sees whole sectors, each once. When the answer
-   * is there nothing touches guest memory any more.
+   * Moves bytes [from, to) of `data`, whole sectors, from or to `offset` of the store. The store gets whole sectors,
+   * each once. Once it returns, or its promise settles, nothing touches guest memory any more.
    */
   move(
     data: Segments,
@@ -30,7 +34,7 @@ export class BlockTransfer {
     if (whole !== undefined) return this.#moveOne(offset, whole, isRead, signal);
     if (isRead && this.#store.readv) return this.#store.readv(offset, data.range(from, to), signal);
     if (!isRead && this.#store.writev) return this.#store.writev(offset, data.range(from, to), signal);
-    if (this.#answersLater || data.isCut(from, to, SECTOR_BYTES))
+    if (this.#isAsync || data.isCut(from, to, SECTOR_BYTES))
       return this.#moveGathered(offset, data.range(from, to), to - from, isRead, signal);
     return this.#moveEach(data, from, to, offset, isRead, signal);
   }
@@ -39,7 +43,7 @@ export class BlockTransfer {
     return isRead ? this.#store.read(offset, bytes, signal) : this.#store.write?.(offset, bytes, signal);
   }
 
-  /** A call a piece. */
+  /** Makes one call for each piece. */
   #moveEach(
     data: Segments,
     from: number,
@@ -64,11 +68,11 @@ export class BlockTransfer {
       pending.push(Promise.reject(error));
     }
     if (pending === undefined) return;
-    this.#answersLater = true;
+    this.#isAsync = true;
     return settleAll(pending);
   }
 
-  /** One call, through memory of this request's own. */
+  /** Makes one call, with a copy of the data. */
   #moveGathered(
     offset: number,
     pieces: readonly Uint8Array[],

@@ -1,4 +1,4 @@
-// Whether an object is a store: what is missing, mistyped or misspelt is told in one line before a guest finds out.
+// Which objects are a store, and the error message for a missing, mistyped or misspelt member.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BlockStore } from './block-store.ts';
@@ -16,15 +16,15 @@ test('a store passes, with everything it may have or without', () => {
 });
 
 for (const name of ['read', ...optional])
-  test(`regression: ${name} that is no function is told`, () => {
+  test(`regression: ${name} that is no function is refused`, () => {
     const says = name === 'read' ? /^the disk has no read/ : new RegExp(`^${name} is a number; a function is wanted$`);
     assert.throws(() => checkStore({ ...store, [name]: 1 }), { name: 'TypeError', message: says });
   });
 
-test('regression: a member that nothing calls is a slip of the pen', () => {
+test('regression: a function that no store has is listed as a likely typing error', () => {
   const misspelt = { ...store, wirte() {}, prefecth() {} };
   assert.deepEqual(unknownMembers(misspelt), ['wirte', 'prefecth']);
-  // What a class has beside is its own business.
+  // A class may have other members.
   class Disk {
     readonly sizeBytes = 4096;
     read(): void {}
@@ -33,7 +33,7 @@ test('regression: a member that nothing calls is a slip of the pen', () => {
   assert.deepEqual(unknownMembers(new Disk()), []);
 });
 
-test('a size that no disk has is told, in the unit it is to be a multiple of', () => {
+test('an invalid size is refused, with the unit it has to be a multiple of', () => {
   for (const sizeBytes of [undefined, 0, -512, 100, 1.5, Number.NaN, '4096', 4096n])
     assert.throws(
       () => checkStore({ ...store, sizeBytes }),
@@ -42,7 +42,7 @@ test('a size that no disk has is told, in the unit it is to be a multiple of', (
   assert.throws(() => checkStore({ ...store, sizeBytes: 512, alignment: 4096 }), /a positive multiple of 4096$/);
 });
 
-test('what is no object, or a promise of one, is told as such', () => {
+test('what is no object, or a promise of one, is refused', () => {
   for (const value of [undefined, null, 1, 'disk'])
     assert.throws(() => checkStore(value), /^TypeError: a BlockStore is an object/);
   assert.throws(() => checkStore(Promise.resolve(store)), /^TypeError: .* a promise of one: await it$/);

@@ -1,4 +1,4 @@
-// First floor: whether an object is a BlockStore, said in one line before a guest finds out.
+// First floor: checks that an object is a BlockStore, before a driver uses it.
 import type { BlockStore } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
 
@@ -17,7 +17,7 @@ const FUNCTIONS = [
 const NUMBERS = ['alignment', 'physicalBlockBytes', 'maxInFlight'] as const;
 const KNOWN: readonly string[] = [...FUNCTIONS, ...NUMBERS, 'sizeBytes', 'name'];
 
-/** Throws TypeError, one line, where `store` is no BlockStore. */
+/** Throws TypeError where `store` is no BlockStore: one line that says which member is wrong and what is wanted. */
 export function checkStore(store: unknown): asserts store is BlockStore {
   if (typeof store !== 'object' || store === null)
     throw new TypeError(`a BlockStore is an object ({ sizeBytes, read, … }), and this is ${kindOf(store)}`);
@@ -45,7 +45,10 @@ function checkNumber(name: (typeof NUMBERS)[number], value: unknown): void {
   throw new TypeError(`${name} is ${shown(value)}; ${wanted} is wanted`);
 }
 
-/** Members that nothing calls, of an object that somebody wrote down: `wirte` makes a read-only disk without a word. */
+/**
+ * The functions of an object literal that no BlockStore has, for a warning: `wirte` would make a read-only disk
+ * silently.
+ */
 export function unknownMembers(store: BlockStore): string[] {
   if (Object.getPrototypeOf(store) !== Object.prototype) return [];
   return Object.entries(store).flatMap(([name, value]) =>

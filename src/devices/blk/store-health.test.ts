@@ -1,4 +1,4 @@
-// What the user is told of a store: that it fails, that it does not answer, and that it works again.
+// The log lines about a store: that it fails, that it does not answer, and that it works again.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { BlockLoopback } from '../../testing/block-loopback.ts';
@@ -7,7 +7,7 @@ import type { About } from '../../virtio/log.ts';
 import * as blk from './spec.ts';
 import { StoreHealth } from './store-health.ts';
 
-/** A store's health on a clock of the test's own. */
+/** A `StoreHealth` with a clock that the test advances. */
 class Bed {
   readonly lines: string[] = [];
   readonly events: (About['event'] | undefined)[] = [];
@@ -51,10 +51,10 @@ class Bed {
 
 test('regression: a store that does not answer is named after a second, and again ever more rarely', (t) => {
   const bed = new Bed(t);
-  const read = bed.health.asked(blk.VIRTIO_BLK_T_IN, 4096);
+  const read = bed.health.requestPending(blk.VIRTIO_BLK_T_IN, 4096);
   bed.pass(999);
   assert.deepEqual(bed.lines, []);
-  bed.health.asked(blk.VIRTIO_BLK_T_FLUSH, 0);
+  bed.health.requestPending(blk.VIRTIO_BLK_T_FLUSH, 0);
   bed.pass(3600_000);
   const waits = (seconds: number): string =>
     `store slow: no answer to read at byte 4096 for ${seconds} s; 2 requests wait for it`;
@@ -62,25 +62,25 @@ test('regression: a store that does not answer is named after a second, and agai
     bed.lines,
     Array.from({ length: 12 }, (_, i) => waits(2 ** i)),
   );
-  bed.health.answered(read);
+  bed.health.requestCompleted(read);
   bed.pass(3600_000);
   assert.equal(bed.lines[12], 'store slow: read at byte 4096 was answered after 3601.0 s');
   assert.equal(bed.lines[13], 'store slow: no answer to flush for 3601 s');
   assert.deepEqual([...new Set(bed.events)], ['store-waits', 'recovered']);
 });
 
-test('a store that answers in time is not spoken of, and no timer goes on', (t) => {
+test('a store that answers in time is not logged, and no timer goes on', (t) => {
   const bed = new Bed(t);
   for (let i = 0; i < 100; i++) {
-    const asked = bed.health.asked(blk.VIRTIO_BLK_T_OUT, 512 * i);
+    const asked = bed.health.requestPending(blk.VIRTIO_BLK_T_OUT, 512 * i);
     bed.pass(900);
-    bed.health.answered(asked);
+    bed.health.requestCompleted(asked);
   }
   bed.pass(10_000);
   assert.deepEqual([bed.lines, bed.isTicking], [[], false]);
 });
 
-test('regression: a store that works again is told of, with how often it failed', async () => {
+test('regression: a store that works again is logged, with how often it failed', async () => {
   let isFailing = true;
   const read = (): void => {
     if (isFailing) throw new Error('no luck');
@@ -89,7 +89,7 @@ test('regression: a store that works again is told of, with how often it failed'
   for (let i = 0; i < 3; i++) await loop.request(blockRequest.read(i, 512));
   isFailing = false;
   loop.lines.splice(0);
-  // What was not failing is no news.
+  // A type that did not fail logs nothing.
   await loop.request(blockRequest.flush());
   assert.equal(loop.lines.length, 0);
   for (let i = 0; i < 2; i++) await loop.request(blockRequest.read(i, 512));

@@ -1,4 +1,4 @@
-// First floor: tells the user when a store fails or does not answer, and when it works again.
+// First floor: logs when a store fails or does not answer, and when it works again.
 import type { DeviceContext } from '../../virtio/device.ts';
 import { codeOf, type Log } from '../../virtio/log.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
@@ -12,32 +12,32 @@ const NAMES: { readonly [type: number]: string } = {
   [blk.VIRTIO_BLK_T_WRITE_ZEROES]: 'write of zeroes',
 };
 
-/** A store that owes an answer for so long is named; again after twice as long, and so on. */
-const SILENCE_MS = 1000;
+/** A request that is pending for so long is logged; again after twice as long, and so on. */
+const SLOW_MS = 1000;
 
-/** A request that the store answers later. */
-export interface Asked {
+/** A request for which the store returned a promise. */
+export interface PendingRequest {
   readonly type: number;
   readonly offset: number;
   readonly sinceMs: number;
-  /** Whether the user knows that it waits. */
-  isTold: boolean;
+  /** Whether it was logged as slow. */
+  isLogged: boolean;
 }
 
-/** What a device's context has for it. The timer is there once the device is attached. */
+/** The part of a device's context that it uses. There is no timer before the device is attached. */
 export interface StoreHealthContext {
   readonly log: Log;
   timer(...args: Parameters<DeviceContext['timer']>): Disposable | undefined;
 }
 
+/** The health of one store, for the log. */
 export class StoreHealth {
   readonly #store: string;
   readonly #context: StoreHealthContext;
-  /** By request type, since when it fails and how often it did. */
+  /** By request type: since when it fails, and how often it did. */
   readonly #failing = new Map<number, { readonly sinceMs: number; count: number }>();
-
   /** The oldest first. */
-  readonly #asked = new Set<Asked>();
+  readonly #pending = new Set<PendingRequest>();
   #watch: Disposable | undefined;
 
   constructor(storeName: string | undefined, context: StoreHealthContext) {
@@ -45,43 +45,45 @@ export class StoreHealth {
     this.#context = context;
   }
 
-  /** The store answers a request later. Returns what `answered` takes. */
-  asked(type: number, offset: number): Asked {
-    const asked = { type, offset, sinceMs: performance.now(), isTold: false };
-    this.#asked.add(asked);
-    this.#watch ??= this.#context.timer(SILENCE_MS, () => this.#look());
-    return asked;
+  /** The store returned a promise for a request. Returns the argument of `requestCompleted`. */
+  requestPending(type: number, offset: number): PendingRequest {
+    const request = { type, offset, sinceMs: performance.now(), isLogged: false };
+    this.#pending.add(request);
+    this.#watch ??= this.#context.timer(SLOW_MS, () => this.#checkOldest());
+    return request;
   }
 
-  answered(asked: Asked): void {
-    this.#asked.delete(asked);
-    if (!asked.isTold) return;
-    const seconds = ((performance.now() - asked.sinceMs) / 1000).toFixed(1);
-    this.#context.log(`${this.#store}: ${nameOf(asked)} was answered after ${seconds} s`, { event: 'recovered' });
-    // Whatever waits behind it is told of as soon.
+  /** The promise of a request has settled. */
+  requestCompleted(request: PendingRequest): void {
+    this.#pending.delete(request);
+    if (!request.isLogged) return;
+    const seconds = ((performance.now() - request.sinceMs) / 1000).toFixed(1);
+    this.#context.log(`${this.#store}: ${nameOf(request)} was answered after ${seconds} s`, { event: 'recovered' });
+    // The next oldest request is checked after the same time.
     this.#watch?.[Symbol.dispose]();
-    this.#watch = this.#context.timer(SILENCE_MS, () => this.#look());
+    this.#watch = this.#context.timer(SLOW_MS, () => this.#checkOldest());
   }
 
-  #look(): void {
+  #checkOldest(): void {
     this.#watch = undefined;
-    const [oldest] = this.#asked;
+    const [oldest] = this.#pending;
     if (oldest === undefined) return;
     const waitedMs = performance.now() - oldest.sinceMs;
-    const isLong = waitedMs >= SILENCE_MS;
-    this.#watch = this.#context.timer(isLong ? waitedMs : SILENCE_MS - waitedMs, () => this.#look());
+    const isLong = waitedMs >= SLOW_MS;
+    this.#watch = this.#context.timer(isLong ? waitedMs : SLOW_MS - waitedMs, () => this.#checkOldest());
     if (!isLong) return;
-    oldest.isTold = true;
-    const others = this.#asked.size === 1 ? '' : `; ${this.#asked.size} requests wait for it`;
+    oldest.isLogged = true;
+    const others = this.#pending.size === 1 ? '' : `; ${this.#pending.size} requests wait for it`;
     const line = `${this.#store}: no answer to ${nameOf(oldest)} for ${Math.round(waitedMs / 1000)} s${others}`;
     this.#context.log(line, { event: 'store-waits' });
   }
 
-  /** Whether a success is news. */
+  /** Whether a success has to be reported to `succeeded`. */
   get isFailing(): boolean {
     return this.#failing.size > 0;
   }
 
+  /** A request failed: logs it. */
   failed(type: number, offset: number, error: unknown): void {
     const failing = this.#failing.get(type) ?? { sinceMs: performance.now(), count: 0 };
     failing.count++;
@@ -90,6 +92,7 @@ export class StoreHealth {
     this.#context.log(line, { event: 'store-failed', ...codeOf(error) });
   }
 
+  /** A request succeeded: logs it if requests of this type failed before. */
   succeeded(type: number): void {
     const failing = this.#failing.get(type);
     if (failing === undefined) return;
@@ -103,7 +106,7 @@ export class StoreHealth {
   }
 }
 
-function nameOf({ type, offset }: Pick<Asked, 'type' | 'offset'>): string {
+function nameOf({ type, offset }: Pick<PendingRequest, 'type' | 'offset'>): string {
   const what = NAMES[type] ?? `request of type ${type}`;
   return type === blk.VIRTIO_BLK_T_FLUSH ? what : `${what} at byte ${offset}`;
 }

@@ -1,4 +1,4 @@
-// What a console is connected to: streams, generators, descriptors, functions; and that it lets go of them at the end.
+// The inputs and outputs of a console: streams, generators, descriptors, functions; and that it closes them.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import {
@@ -30,7 +30,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const ignore = (): void => {};
 
-/** Everything that happens by itself has happened: the loop had many turns, and nothing was waited for. */
+/** Runs many turns of the loop, so that everything that needs no outside event has happened. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 20; i++) await turn();
 }
@@ -38,7 +38,7 @@ async function settled(): Promise<void> {
 interface Guest extends AsyncDisposable {
   readonly device: ConsoleDevice;
   readonly loop: DeviceLoopback;
-  /** Offers one buffer after another until so many bytes have come. */
+  /** Offers one buffer after another until so many bytes were received. */
   read(count: number): Promise<string>;
   write(text: string): Promise<unknown>;
 }
@@ -120,13 +120,13 @@ suite('input', () => {
     await using guest = await boot({ input });
     await settled();
     const madeBefore = made;
-    assert.ok(madeBefore <= 6, `${madeBefore} pieces`); // four wait, one waits for its place, one is ready
+    assert.ok(madeBefore <= 6, `${madeBefore} pieces`); // four wait in the buffer, one for room, one is ready
     assert.equal((await guest.read(16 * piece)).at(-1), 'P');
     assert.equal(made, 16);
     assert.deepEqual(guest.loop.lines, []);
   });
 
-  test('a stream that fails: the user is told, the guest goes on', async () => {
+  test('a stream that fails is logged, and the guest goes on', async () => {
     const input = new PassThrough();
     await using guest = await boot({ input });
     input.write('a');
@@ -158,7 +158,7 @@ suite('input', () => {
     closeSync(readFd);
   });
 
-  test('a descriptor whose bytes have no place is left alone', async () => {
+  test('a descriptor is not read while there is no room for its bytes', async () => {
     const { readFd, writeFd } = await makePipe();
     await using guest = await boot({ input: { fd: readFd, read: (into) => readSync(readFd, into) } });
     await guest.device.push(new Uint8Array(INPUT_BYTES_MAX - 1));
@@ -195,7 +195,7 @@ suite('output', () => {
     output.end();
   });
 
-  test('a stream whose reader is slow keeps the guest waiting, and nobody else', async () => {
+  test('a stream whose reader is slow keeps only the guest waiting', async () => {
     const output = new PassThrough({ highWaterMark: 4 });
     await using guest = await boot({ output });
     let isDone = false;
@@ -215,7 +215,7 @@ suite('output', () => {
     assert.equal(seen, 'firstsecondthird');
   });
 
-  test('a socket, in both directions; when it is gone the guest writes into the void and the user is told', async () => {
+  test('a socket, in both directions; once it is closed output is lost and logged', async () => {
     const path = join(folder, 'terminal.sock');
     const server = createServer().listen(path);
     await once(server, 'listening');

@@ -1,4 +1,4 @@
-// First floor: virtio-console, §5.3, with one port: the device around its input, its output and the size of its window.
+// First floor: virtio-console, §5.3, with one port: the device: its queues and the size of its window.
 import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { VIRTIO_ID_CONSOLE } from '../../virtio/spec.ts';
@@ -13,16 +13,16 @@ export interface ConsoleSize {
   readonly rows: number;
 }
 
-/** What a console is connected to. */
+/** The options of a console. */
 export interface ConsoleDeviceOptions {
   /**
-   * What the guest reads, from the moment that its driver is there. It is not read while 64 KiB wait for the guest. Absent: only what is
-   * pushed.
+   * Input for the guest. It is read once the driver has started the device, and not while 64 KiB wait for the guest.
+   * Absent: the only input is from `push`.
    */
   readonly input?: ConsoleSource;
   /** Takes what the guest writes. */
   readonly output: ConsoleSink;
-  /** The window; `resize` changes it. Absent: the driver is told of none. */
+  /** The size of the window; `resize` changes it. Absent: VIRTIO_CONSOLE_F_SIZE is not offered. */
   readonly size?: ConsoleSize;
 }
 
@@ -30,7 +30,8 @@ export interface ConsoleDeviceOptions {
 const QUEUE_SIZE = 256;
 
 /**
- * The guest's /dev/hvc0. Input that comes while the guest cannot take it (it is paused, it boots, it is slow) waits, across a reset too.
+ * The guest's /dev/hvc0. Input waits while the guest has no buffer for it (it is paused, it boots, it is slow), across
+ * a reset too.
  *
  * @example The guest on this terminal:
  * const device = new ConsoleDevice({ input: process.stdin, output: process.stdout });
@@ -49,9 +50,9 @@ export class ConsoleDevice implements VirtioDevice {
   #accepted = 0n;
   #isReading = false;
 
-  /** Throws TypeError or RangeError for an option that is none. */
+  /** Throws TypeError or RangeError for an invalid option. */
   constructor({ input, output, size }: ConsoleDeviceOptions) {
-    checkEnds(input, output);
+    checkOptions(input, output);
     const log = (line: string): void => this.#context?.log(line);
     this.features = size === undefined ? 0n : spec.VIRTIO_CONSOLE_F_SIZE;
     this.#source = input;
@@ -60,12 +61,17 @@ export class ConsoleDevice implements VirtioDevice {
     if (size !== undefined) this.#setSize(size);
   }
 
-  /** Input for the guest, besides that of `input`. Fulfilled when there is room for more; without waiting for it, what is too much is lost. */
+  /**
+   * Adds input for the guest, besides `input`. Fulfilled when there is room for more; input that is pushed before that
+   * is lost.
+   */
   push(input: Uint8Array | string): Promise<void> {
     return this.#input.push(typeof input === 'string' ? new TextEncoder().encode(input) : input);
   }
 
-  /** The window has another size; the driver is told. Throws RangeError, or Error where the device was made without one. */
+  /**
+   * Changes the size of the window and notifies the driver. Throws RangeError, or Error where the device has no `size`.
+   */
   resize(size: ConsoleSize): void {
     if (this.features === 0n) throw new Error('this console was made without a size: the driver does not read one');
     this.#setSize(size);
@@ -81,7 +87,7 @@ export class ConsoleDevice implements VirtioDevice {
     view.setUint16(spec.CONFIG.rows, rows, true);
   }
 
-  /** Both queues on one thread: there is one guest at the other end. */
+  /** Both queues run on one thread: they share the input and the output. */
   threadOf(): number {
     return 0;
   }
@@ -98,7 +104,7 @@ export class ConsoleDevice implements VirtioDevice {
   queueStarted(index: number, queue: DeviceQueue): void {
     if (index === spec.TRANSMITQ) return this.#output.started(queue);
     this.#input.started(queue);
-    // Not before: on several threads each has a device, and this one has the queues.
+    // Not earlier: each thread has an instance of the device, and only this one has the queues.
     if (!this.#isReading && this.#source !== undefined && this.#context !== undefined) {
       this.#isReading = true;
       void readSource(this.#source, this.#context, (bytes) => this.#input.push(bytes), this.#closing.signal);
@@ -115,12 +121,12 @@ export class ConsoleDevice implements VirtioDevice {
     else this.#input.deliver();
   }
 
-  /** The window is not the driver's, and input waits for whoever comes next. */
+  /** The size of the window stays, and waiting input is kept for the next driver. */
   reset(): void {
     this.#accepted = 0n;
   }
 
-  /** Fulfilled when the sink has everything that the guest wrote. */
+  /** Stops the input. Fulfilled when the sink has everything that the guest wrote. */
   async close(): Promise<void> {
     this.#closing.abort();
     if (this.#source !== undefined && isStream(this.#source)) this.#source.destroy?.();
@@ -128,7 +134,7 @@ export class ConsoleDevice implements VirtioDevice {
   }
 }
 
-function checkEnds(input: unknown, output: unknown): void {
+function checkOptions(input: unknown, output: unknown): void {
   const isFunction = (member: unknown): boolean => typeof member === 'function';
   const source = (input ?? {}) as Partial<AsyncIterable<unknown>> & { fd?: unknown; read?: unknown };
   const isDescriptor = typeof source.fd === 'number' && isFunction(source.read);

@@ -1,30 +1,33 @@
-// First floor: input on its way to the guest: a bounded place where it waits, and the receive buffers that it goes to.
+// First floor: the input for the guest: a bounded buffer, and the receive buffers that are filled from it.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import type { Segments } from '../../virtio/segments.ts';
 
-/** Input that waits for the guest. While there is so much of it, the source is not read. */
+/** The size of the buffer. While so much input waits for the guest, the source is not read. */
 export const INPUT_BYTES_MAX = 64 * 1024;
-/** Buffers given back before others have their turn: a driver may refill the ring with buffers of one byte, or none. */
+/** Buffers used in one call of `deliver`: a driver may refill the ring endlessly with tiny buffers. */
 const BUFFERS_A_TURN = 64;
-/** Single keys are kept together. */
+/** Small input, such as single keys, is joined up to this size. */
 const PIECE_BYTES = 1024;
 
+/** Fills the buffers of the receive queue with input. */
 export class ConsoleInput {
   readonly #log: (line: string) => void;
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
   #queue: DeviceQueue | undefined;
-  /** The buffer that the next input goes to, taken ahead. */
+  /** The buffer for the next input, taken in advance. */
   #buffer: DescriptorChain | undefined;
 
-  /** @param log given a line where input is lost. */
+  /** @param log gets a line when input is lost. */
   constructor(log: (line: string) => void) {
     this.#log = log;
   }
 
-  /** Input for the guest. Fulfilled when there is room for more; what comes while there is none is lost, and named. */
+  /**
+   * Adds input. Fulfilled when there is room for more; input that is pushed while there is none is lost, and logged.
+   */
   push(bytes: Uint8Array): Promise<void> {
     if (this.#waitingBytes >= INPUT_BYTES_MAX)
       this.#log(
@@ -37,7 +40,7 @@ export class ConsoleInput {
     return this.#room.promise;
   }
 
-  /** A copy: whoever pushed the bytes may use them again. */
+  /** Stores a copy: the caller may reuse its array. */
   #keep(bytes: Uint8Array): void {
     const last = this.#waiting.at(-1);
     const before = last !== undefined && last.length + bytes.length <= PIECE_BYTES ? last : new Uint8Array();
@@ -52,13 +55,13 @@ export class ConsoleInput {
     this.#queue = queue;
   }
 
-  /** The buffer goes back to the ring: the driver never learns that it was taken, and input waits for the next start. */
+  /** Puts the buffer back into the ring, unused. Input waits for the next start. */
   stopping(): void {
     if (this.#buffer !== undefined) this.#queue?.untake(this.#buffer);
     this.#buffer = this.#queue = undefined;
   }
 
-  /** Gives the guest what waits, as far as it has room. */
+  /** Moves waiting input into the guest's buffers, as far as there is room. */
   deliver(): void {
     const queue = this.#queue;
     if (queue === undefined) return;
@@ -77,13 +80,15 @@ export class ConsoleInput {
     this.#room = undefined;
   }
 
-  /** Whether there is a buffer, and something to do with it: one without room goes back at once. */
+  /**
+   * Whether there is a buffer to use now: there is input for it, or it has no writable bytes and is returned at once.
+   */
   #isNextUsed(queue: DeviceQueue): boolean {
     this.#buffer ??= queue.take();
     return this.#buffer !== undefined && (this.#waitingBytes > 0 || this.#buffer.writable.totalBytes === 0);
   }
 
-  /** Moves what waits into a buffer; returns how many bytes that were. */
+  /** Moves waiting input into a buffer. Returns the number of bytes. */
   #fill(writable: Segments): number {
     let filled = 0;
     while (filled < writable.totalBytes) {

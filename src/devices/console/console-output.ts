@@ -1,36 +1,38 @@
-// First floor: what the guest writes, on its way to a sink that may be slow: one request at a time, in order; the others wait in the ring.
+// First floor: the output of the guest. A slow sink gets one request at a time, in order; the others wait in the ring.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { causeOf, isLater } from '../../virtio/maybe-promise.ts';
 
-/** A stream of Node's: `process.stdout`, a socket, a file. */
+/** A stream of Node's: `process.stdout`, a socket, a file stream. */
 export interface ConsoleWritable {
   write(bytes: Uint8Array, done: (error?: Error | null) => void): unknown;
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /**
- * Takes what the guest writes: a copy, which it may keep. The guest's request is done when this answers, and the next one waits until
- * then. What it throws or rejects is told to the user: the guest has no way to learn that a console failed.
+ * Takes what the guest writes: a copy, which it may keep. The request completes when this returns or its promise
+ * settles, and the next one waits until then. If it throws or rejects, the error is logged: a console cannot report it
+ * to the guest.
  */
 export type ConsoleSink = ConsoleWritable | ((bytes: Uint8Array<ArrayBuffer>) => unknown);
 
-/** What one request may write; drivers write some kilobytes. */
+/** The bytes of a request that are written at most; drivers write some kilobytes. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
-/** What is done before others have their turn, whichever comes first. */
+/** The limits of one call of `write`, so that other queues have their turn. */
 const REQUESTS_A_TURN = 64;
 const BYTES_A_TURN = 256 * 1024;
 
+/** Writes the requests of the transmit queue to a sink. */
 export class ConsoleOutput {
   readonly #sink: (bytes: Uint8Array<ArrayBuffer>) => unknown;
   readonly #log: (line: string) => void;
   #queue: DeviceQueue | undefined;
-  /** The request whose bytes the sink is busy with. */
+  /** The request whose bytes the sink is writing. */
   #request: DescriptorChain | undefined;
-  /** While the sink is busy, also with the bytes of a run that ended. */
+  /** Settles when the sink is done. It may still be busy with bytes from before the queue stopped. */
   #busy: Promise<void> | undefined;
 
-  /** @param log given a line where output is lost. */
+  /** @param log gets a line when output is lost. */
   constructor(sink: ConsoleSink, log: (line: string) => void) {
     this.#sink = typeof sink === 'function' ? sink : writerTo(sink);
     this.#log = log;
@@ -40,18 +42,18 @@ export class ConsoleOutput {
     this.#queue = queue;
   }
 
-  /** The sink has a copy: a VM that is paused does not wait for whoever reads its console. */
+  /** Completes the pending request. The sink has a copy, so pausing a VM does not wait for a slow sink. */
   stopping(): void {
     if (this.#request !== undefined) this.#queue?.markUsed(this.#request, 0);
     this.#request = this.#queue = undefined;
   }
 
-  /** Fulfilled when the sink has what it was given. */
+  /** Fulfilled when the sink has written everything. */
   async finish(): Promise<void> {
     await this.#busy;
   }
 
-  /** Writes what is in the ring, as far as the sink takes it. */
+  /** Writes the requests in the ring until the sink is busy. */
   write(): void {
     const queue = this.#queue;
     if (queue === undefined) return;
@@ -101,7 +103,7 @@ export class ConsoleOutput {
 }
 
 function writerTo(stream: ConsoleWritable): (bytes: Uint8Array) => Promise<void> {
-  // `write` is told of errors as well; an event that nobody listens to would end the process.
+  // The callback of `write` gets the errors. Without a listener an 'error' event would end the process.
   stream.on?.('error', () => {});
   return (bytes) =>
     new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// First floor: where a console's input comes from: a stream of anybody's, or a descriptor that the device's own loop watches.
+// First floor: the input of a console: a stream, or a descriptor that the device's event loop watches.
 import type { DeviceContext } from '../../virtio/device.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 
@@ -9,8 +9,8 @@ export interface ConsoleStream extends AsyncIterable<Uint8Array | string> {
 }
 
 /**
- * A descriptor that epoll(7) can watch: a terminal, a pipe, a socket; no regular file. For a device on a thread of its own, where Node's
- * streams stand still.
+ * A descriptor that epoll(7) can watch: a terminal, a pipe, a socket; no regular file. For a device on a thread without
+ * Node's loop, where Node's streams do not work.
  *
  * @example
  * const input = { fd: 0, read: (into: Uint8Array) => readSync(0, into) };
@@ -18,16 +18,19 @@ export interface ConsoleStream extends AsyncIterable<Uint8Array | string> {
 export interface ConsoleDescriptor {
   /** The number of the descriptor; it stays the caller's. */
   readonly fd: number;
-  /** Called when `fd` can be read. Returns how many bytes of `into` it filled; 0 at the end. */
+  /** Called when `fd` is readable. Returns how many bytes of `into` it filled; 0 at the end. */
   read(into: Uint8Array): number;
 }
 
-/** Where a console reads what its guest is to be told: a stream of anybody's, or a descriptor that is watched. */
+/** The input of a console: a stream, or a descriptor that is watched. */
 export type ConsoleSource = ConsoleStream | ConsoleDescriptor;
 
 const READ_BYTES = 4096;
 
-/** Reads a source to its end, or until `signal`; each piece waits until `push` has room for the next. Never rejects: the user is told. */
+/**
+ * Reads a source to its end, or until `signal` is aborted. Waits for each promise of `push`. Never rejects: it logs the
+ * error.
+ */
 export async function readSource(
   source: ConsoleSource,
   context: DeviceContext,
@@ -45,7 +48,7 @@ export async function readSource(
   }
 }
 
-/** Streams of Node's have an `fd`, too. */
+/** Whether a source is a stream. Some of Node's streams have an `fd` too. */
 export function isStream(source: ConsoleSource): source is ConsoleStream {
   return Symbol.asyncIterator in source;
 }
@@ -60,7 +63,7 @@ async function* readDescriptor(source: ConsoleDescriptor, context: DeviceContext
   }
 }
 
-/** Undefined where somebody else was faster: a terminal may have more readers than one. */
+/** Returns undefined where another reader was faster: a terminal may have several. */
 function readSome(source: ConsoleDescriptor, into: Uint8Array): number | undefined {
   try {
     return source.read(into);
@@ -70,7 +73,10 @@ function readSome(source: ConsoleDescriptor, into: Uint8Array): number | undefin
   }
 }
 
-/** Watched only while it is waited for: a source whose bytes have no place is left alone. */
+/**
+ * Fulfilled when `fd` is readable. It is watched only meanwhile, so that no input is read while there is no room for
+ * it.
+ */
 function isReadable(fd: number, context: DeviceContext): Promise<void> {
   return new Promise((resolve) => {
     const watch = context.watch(fd, {

@@ -1,26 +1,30 @@
-// First floor: virtio-rng, §5.4: the driver's buffers come back filled with random bytes.
+// First floor: virtio-rng, §5.4: fills the driver's buffers with random bytes.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { causeOf, isLater, type MaybePromise, settleAll } from '../../virtio/maybe-promise.ts';
 import { VIRTIO_ID_ENTROPY } from '../../virtio/spec.ts';
 
-/** What one request gets at most: the device "MAY use less than the entire buffer length" (§5.4.6.2), and a driver may ask for 4 GiB. */
+/**
+ * The bytes of one request at most: the device "MAY use less than the entire buffer length" (§5.4.6.2), and a driver
+ * may ask for 4 GiB.
+ */
 const REQUEST_BYTES_MAX = 64 * 1024;
 
 /**
- * Overwrites `bytes` with random ones, at most 64 KiB, now or later. They are guest memory: do not keep them. `signal` is aborted when
- * the queue has to stop and this took too long.
+ * Overwrites `bytes` with random ones, at most 64 KiB, synchronously or with a promise. `bytes` is guest memory: do not
+ * keep it. `signal` is aborted when the queue has to stop and this takes too long.
  */
 export type FillRandom = (bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal) => unknown;
 
 const fillFromKernel: FillRandom = (bytes) => crypto.getRandomValues(bytes);
 
 /**
- * A source of entropy for the guest's /dev/hwrng. Where `fill` throws or rejects, the user is told and the kernel's generator takes
- * its place: a driver must get at least one random byte, and Linux never asks again after an answer of none.
+ * A source of entropy for the guest's /dev/hwrng. Where `fill` throws or rejects, that is logged and the kernel's
+ * generator is used instead: a driver must get at least one random byte, and Linux makes no further request after a
+ * used length of 0.
  *
- * @param fill the source; Node's `crypto`, which is the kernel's generator, unless said.
+ * @param fill the source. Default: Node's `crypto`, which is the kernel's generator.
  * @example
  * serve(new RngDevice(), { vhostUser: '/tmp/rng.sock' });
  */
