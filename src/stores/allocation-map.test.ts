@@ -1,4 +1,4 @@
-// The allocation map: three threads write, discard and zero one chunk; who goes on at each atomic and each system call is drawn.
+// The allocation map: three threads write, discard and zero one chunk, in random interleavings.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
@@ -14,7 +14,7 @@ const CHUNK = 32 * 1024;
 const CHUNKS = 3;
 const THREADS = 3;
 const ROUNDS = 4000;
-/** No round has so many points at which another thread may go on. */
+/** More switch points, at which another thread may run, than any round has. */
 const CHOICES = 256;
 
 const { load, store, add, compareExchange, notify, wait } = Atomics;
@@ -27,9 +27,12 @@ interface Shared {
   readonly fd: number;
   readonly map: SharedAllocationMap;
   readonly words: Int32Array;
-  /** Which thread goes on at each point of the round. */
+  /** The thread that runs after each switch point of the round. */
   readonly choices: Uint8Array;
-  /** 1 for each chunk that has all its pages. lseek(2) does not tell: what was only allocated counts as a hole there. */
+  /**
+   * 1 for each chunk that has all its pages. lseek(2) cannot show that: for it, pages that were only allocated are a
+   * hole.
+   */
   readonly allocated: Uint8Array;
 }
 
@@ -43,12 +46,12 @@ function waitFor(words: Int32Array, at: number, isWanted: (value: number) => boo
 
 type Writable = Required<Pick<BlockStore, 'write' | 'discard' | 'writeZeroes' | 'close'>>;
 
-/** A store as one of several threads has it, which lets another thread go on at every point that matters. */
+/** The store of one of several threads, with a switch point at each atomic and each system call. */
 class TestThread {
   readonly #me: number;
   readonly #shared: Shared;
   readonly #store: Writable;
-  /** Which words were looked at since the turn was given away: a thread that waits for a word would look for ever. */
+  /** The words that were loaded since the last switch: a thread that waits for a word would load it for ever. */
   #looks = 0;
   #lastLook = -1;
 
@@ -70,7 +73,7 @@ class TestThread {
     file.writeFrom = () => this.#point();
     this.#store = mappedFile(file, new AllocationMap(file, shared.map)) as Writable;
     this.#watchCalls();
-    // Every wait is over when it was looked once more.
+    // Every wait times out after one more load.
     let nowMs = 0;
     performance.now = () => (nowMs += 1000);
   }
@@ -101,7 +104,7 @@ class TestThread {
     });
   }
 
-  /** Another thread may go on here. */
+  /** A switch point: another thread may run here. */
   #point(): void {
     const { words, choices } = this.#shared;
     const next = choices[add(words, STEP, 1)] as number;
@@ -115,7 +118,7 @@ class TestThread {
     notify(this.#shared.words, TURN);
   }
 
-  /** 512 bytes that are copied one after the other: in a hole of a full file system the copy would be a SIGBUS. */
+  /** 512 bytes that are copied one by one: in a hole of a full file system the copy would raise SIGBUS. */
   #source(chunk: number): Uint8Array {
     const source = Object.defineProperty({ length: 512 }, 511, {
       get: () => {
@@ -143,7 +146,7 @@ class TestThread {
   }
 }
 
-/** A worker: a request a round, until the round is NOBODY's. */
+/** A worker: serves one request a round, until the round is NOBODY. */
 function work(me: number, shared: Shared): void {
   const thread = new TestThread(me, shared);
   for (let round = 0; ; ) {
@@ -154,7 +157,7 @@ function work(me: number, shared: Shared): void {
   thread.close();
 }
 
-/** What may be known of the chunks when a round begins, and whether they have pages. */
+/** Prepares the chunks for a round: all of them ALLOCATED with pages, or all of them UNKNOWN and holes. */
 function prepare({ map, allocated }: Shared, file: ImageFile, isAllocated: boolean): void {
   if (isAllocated) file.allocate(0, CHUNKS * CHUNK);
   else file.punchHole(0, CHUNKS * CHUNK);
@@ -162,7 +165,7 @@ function prepare({ map, allocated }: Shared, file: ImageFile, isAllocated: boole
   new Uint8Array(map.chunks).fill(isAllocated ? 1 : 0);
 }
 
-/** Has each thread do one request, in an order that `random` draws. */
+/** Makes each thread do one request, interleaved as `random` draws. */
 function playRound({ words, choices }: Shared, main: TestThread, round: number, random: SeededRandom): void {
   for (let i = 0; i < CHOICES; i++) choices[i] = random.oneIn(3) ? random.below(THREADS) : (choices[i - 1] ?? 0);
   for (let i = 0; i < THREADS; i++) words[REQUEST + i] = random.below(3);

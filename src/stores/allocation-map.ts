@@ -5,36 +5,39 @@ import { CopyGuard } from './copy-guard.ts';
 const CHUNK_BYTES = 32 * 1024;
 /** Room to grow by 2 TiB. Address space only, until it is used. */
 const GROWTH_CHUNKS = 2 ** 26;
-/** So much is punched, or filled with zeroes, at a time: other threads wait no longer than that takes. */
+/** Bytes that are punched, or filled with zeroes, at a time. It bounds how long other threads wait. */
 const PUNCH_BYTES = 64 * 1024 * 1024;
 const FILL_BYTES = 4 * 1024 * 1024;
 /** How long one `release` waits for other threads, in all. */
 const WAIT_MS = 100;
 
-/** States of a chunk. UNKNOWN may have holes, which is always a safe thing to say; ALLOCATED has none. */
+/** States of a chunk. UNKNOWN may have holes, so that state is always safe; ALLOCATED has none. */
 const UNKNOWN = 0;
 const ALLOCATED = 1;
-/** It is a hole soon. Set, and taken back, by the thread that holds the guard's lock; nobody else changes it. */
+/** The chunk is being punched. Only the thread that holds the guard's lock sets and clears this state. */
 const PUNCHING = 2;
 
 /** A map as a plain value: post it to another thread of this process, and pass it to the constructor there. */
 export interface SharedAllocationMap {
-  /** A byte a chunk: its state. */
+  /** The state of each chunk, one byte. */
   readonly chunks: SharedArrayBuffer;
+  /** `CopyGuard.shared`. */
   readonly guard: SharedArrayBuffer;
 }
 
+/** Which chunks of a mapped file have no hole, so that a store into them cannot raise SIGBUS. */
 export class AllocationMap {
+  /** The size of a chunk: 32 KiB, on hugetlbfs at least a huge page. */
   readonly chunkBytes: number;
   readonly #file: ImageFile;
   readonly #states: SharedArrayBuffer;
-  /** None while one thread alone has the map. */
+  /** Undefined while only one thread uses the map. */
   #guard: CopyGuard | undefined;
   #sizeBytes: number;
   // Of fixed length: a view that follows a growable buffer is slower to index.
   #chunks: Uint8Array;
 
-  /** The map of `file`: a new one, or the one that another thread shares. */
+  /** Creates the map of `file`, or uses the one that another thread shares. Throws SystemError. */
   constructor(file: ImageFile, shared?: SharedAllocationMap) {
     this.#file = file;
     const { kind, blockBytes } = file.fileSystem();
@@ -45,15 +48,17 @@ export class AllocationMap {
     this.#chunks = viewOf(this.#states, count);
     if (shared !== undefined) this.#guard = new CopyGuard(shared.guard);
     else if (kind === 'tmpfs') for (const { start, end } of file.dataExtents()) this.#setAllocated(start, end);
-    // hugetlbfs does not tell where its holes are, only whether there are any.
+    // hugetlbfs does not report where its holes are, only whether there are any.
     else if (!file.readOnly && file.allocatedBytes() >= this.#sizeBytes) this.allocate(0, this.#sizeBytes);
   }
 
-  /** Makes this map one that other threads may have too: from now on its users announce what they copy, see CopyGuard. */
+  /**
+   * Prepares the map for use by other threads: from now on it uses a CopyGuard. Returns what their constructors take.
+   */
   share(): SharedAllocationMap {
     if (this.#guard === undefined) {
       this.#guard = new CopyGuard();
-      // A thread that has not heard of a new size would take a part of this chunk for the whole.
+      // A thread that does not know of a new size yet would take a part of this chunk for the whole chunk.
       if (this.#sizeBytes % this.chunkBytes !== 0)
         this.#chunks[Math.floor(this.#sizeBytes / this.chunkBytes)] = UNKNOWN;
     }
@@ -61,18 +66,19 @@ export class AllocationMap {
   }
 
   /**
-   * From here to `end`, of which nothing may be left out, what `covers` or `allocate` answers stays true: no thread punches
-   * a hole there. Keep it short, and do not call `release` or `zero` meanwhile.
+   * Between `begin` and `end` a true result of `covers` or `allocate` stays valid: no other thread punches a hole
+   * there. Keep this time short, always call `end`, and do not call `release` or `zero` meanwhile.
    */
   begin(): void {
     this.#guard?.begin();
   }
 
+  /** Ends what `begin` began. */
   end(): void {
     this.#guard?.end();
   }
 
-  /** True when no byte of [offset, offset + length) can lie in a hole. `length` is not 0. */
+  /** Returns true when no byte of [offset, offset + length) can be in a hole. `length` is not 0. */
   covers(offset: number, length: number): boolean {
     const last = Math.floor((offset + length - 1) / this.chunkBytes);
     for (let i = Math.floor(offset / this.chunkBytes); i <= last; i++) if (this.#chunks[i] !== ALLOCATED) return false;
@@ -80,13 +86,14 @@ export class AllocationMap {
   }
 
   /**
-   * Allocates the chunks around [offset, offset + length), so that no byte of it lies in a hole. Throws SystemError ENOSPC.
-   * False, having done nothing, where another thread is punching a chunk of it: pwrite(2) is the way then.
+   * Allocates the chunks around [offset, offset + length), so that no byte of it is in a hole. Throws SystemError
+   * ENOSPC. Returns false without doing anything where another thread is punching one of the chunks: use pwrite(2)
+   * then.
    */
   allocate(offset: number, length: number): boolean {
     const first = Math.floor(offset / this.chunkBytes);
     const behind = Math.ceil((offset + length) / this.chunkBytes);
-    // undefined: beyond the room to grow.
+    // undefined: beyond GROWTH_CHUNKS.
     for (let i = first; i < behind; i++) if (this.#chunks[i] !== UNKNOWN && this.#chunks[i] !== ALLOCATED) return false;
     const start = first * this.chunkBytes;
     const end = Math.min(behind * this.chunkBytes, this.#sizeBytes);
@@ -96,8 +103,8 @@ export class AllocationMap {
   }
 
   /**
-   * Gives back whole chunks within [start, end), which then read as zeroes, and says which bytes those are: fewer or none
-   * where another thread goes on copying or punching for WAIT_MS. Throws SystemError.
+   * Punches the whole chunks within [start, end), which then read as zeroes. Returns the range that was punched: a
+   * smaller one or an empty one where another thread copies or punches for longer than WAIT_MS. Throws SystemError.
    */
   release(start: number, end: number): Extent {
     const from = Math.ceil(start / this.chunkBytes) * this.chunkBytes;
@@ -124,7 +131,10 @@ export class AllocationMap {
     }
   }
 
-  /** Makes [start, end) of a mapping of the whole file read as zeroes; where it may, by giving chunks back. Throws SystemError. */
+  /**
+   * Makes [start, end) of a mapping of the whole file read as zeroes; `mayUnmap` allows punching chunks. Throws
+   * SystemError.
+   */
   zero(mapped: ArrayBuffer, start: number, end: number, mayUnmap: boolean): void {
     const released = mayUnmap ? this.release(start, end) : { start: end, end };
     this.#fill(mapped, start, released.start);
@@ -144,7 +154,7 @@ export class AllocationMap {
     }
   }
 
-  /** Follows the file to a new size: what lies beyond the smaller of both is not known. */
+  /** Changes the size of the map to that of the file. Chunks beyond the smaller size become UNKNOWN. */
   resize(sizeBytes: number): void {
     const first = Math.floor(Math.min(this.#sizeBytes, sizeBytes) / this.chunkBytes);
     for (let i = first; i < this.#chunks.length; i++) Atomics.compareExchange(this.#chunks, i, ALLOCATED, UNKNOWN);
@@ -152,7 +162,7 @@ export class AllocationMap {
     this.#sizeBytes = sizeBytes;
   }
 
-  /** Another thread's map is as before. */
+  /** Frees the guard of this thread. The maps of other threads stay valid. */
   close(): void {
     this.#guard?.close();
   }
@@ -166,20 +176,20 @@ export class AllocationMap {
     else for (let i = first; i < behind; i++) Atomics.compareExchange(this.#chunks, i, UNKNOWN, ALLOCATED);
   }
 
-  /** For the chunks of `release`. */
+  /** Sets the state of the chunks from `start`, a multiple of `chunkBytes`, to `end`. */
   #setAll(start: number, end: number, state: number): void {
     const behind = Math.min(Math.ceil(end / this.chunkBytes), this.#chunks.length);
     for (let i = start / this.chunkBytes; i < behind; i++) Atomics.store(this.#chunks, i, state);
   }
 }
 
-/** The states of `count` chunks, or of as many as there is room for. */
+/** A view of the states of `count` chunks, or of as many as there is room for. */
 function viewOf(states: SharedArrayBuffer, count: number): Uint8Array {
   const room = Math.min(count, states.maxByteLength);
   try {
     if (room > states.byteLength) states.grow(room);
   } catch (error) {
-    // Another thread that knows a larger size may have been faster.
+    // Another thread may have grown it further meanwhile.
     if (room > states.byteLength) throw error;
   }
   return new Uint8Array(states, 0, room);

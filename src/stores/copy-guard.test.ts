@@ -1,22 +1,24 @@
-// The guard: who waits for whom, and two real threads of which one must see the other, however close they come.
+// The guard: what waits for what, and two real threads of which at least one must see the other.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { CopyGuard } from './copy-guard.ts';
 
 const ROUNDS = 5000;
-/** Words on cache lines of their own: the step that each side has come to, the mark, and whether the copy saw none. */
+/**
+ * Words on cache lines of their own: the step that each side has reached, the mark, and whether the copy saw no mark.
+ */
 const [COPIER, PUNCHER, MARK, SAW_NO_MARK] = [32, 64, 96, 128];
 
-/** Waits until the other side has come as far. */
+/** Waits until the other side has reached the same step. */
 function meet(words: Int32Array, mine: number, theirs: number, step: number): void {
   Atomics.store(words, mine, step);
   for (let looks = 1; Atomics.load(words, theirs) < step; looks++)
-    // Time: none is tested; on one processor the other side needs a turn.
+    // Time: not tested; on one processor the other side needs a turn.
     if (looks % 20_000 === 0) Atomics.wait(words, mine, step, 1);
 }
 
-/** Passes a little time, another one at each step. */
+/** Spends a little time, a different amount at each step. */
 function dawdle(words: Int32Array, mine: number, step: number): void {
   let waste = 0;
   for (let i = Math.imul(step + mine, 0x9e3779b1) >>> 23; i > 0; i--) waste ^= i;
@@ -57,7 +59,7 @@ if (isMainThread) testGuard();
 else copy(workerData.words, new CopyGuard(workerData.shared));
 
 function testGuard(): void {
-  /** `performance.now()` goes on by a second each time it is asked: every wait is over at once. */
+  /** `performance.now()` advances by a second with each call: every wait times out at once. */
   function stopWaiting(context: TestContext): number {
     let nowMs = 0;
     context.mock.method(performance, 'now', () => (nowMs += 1000));

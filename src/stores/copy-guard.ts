@@ -1,40 +1,43 @@
-// Stores: threads that map one file keep out of each other's way: one punches holes only while no other one copies.
+// Stores: lets threads that map one file copy concurrently, and one punch holes only while no other one copies.
 import { barrierOnAllThreads } from '../sys/membarrier.ts';
 
-// Each thread has a word, odd while it looks at the allocation map and copies. A copy stores the word, then loads the marks of
-// its chunks. A punch stores the marks (PUNCHING), has membarrier(2) put a barrier into every other thread, and then loads the
-// words. If a copy did not see the mark, its word was stored before the barrier: the punch sees it odd and waits until it
-// changes. Nobody waits between `begin` and `end`, so there is no deadlock. V8 keeps the order of a thread's accesses to
-// typed arrays.
+// Each thread has a word, odd while it reads the allocation map and copies. A copy stores the word, then loads the
+// marks of its chunks. A punch stores the marks (PUNCHING), has membarrier(2) put a barrier into every other thread,
+// and then loads the words. If a copy did not see the mark, its word was stored before the barrier: the punch sees the
+// odd word and waits until it changes. No thread waits between `begin` and `end`, so there is no deadlock. V8 keeps the
+// order of a thread's accesses to typed arrays.
 
 const THREADS_MAX = 256;
-/** In 32-bit words: 128 bytes, since processors fetch cache lines in pairs, and a line that two threads write is slow. */
+/** In 32-bit words: 128 bytes, to avoid false sharing: processors fetch cache lines in pairs. */
 const STRIDE = 32;
-/** The one word that all threads write: 1 while a thread punches. */
+/** The index of the lock word, which all threads write: 1 while a thread punches. */
 const LOCK = 0;
-/** A thread's words, counted from the start of its stride. */
+/** The indices of a thread's words, from the start of its stride. */
 const COPYING = 0;
 const OWNER = 1;
-/** Values of OWNER. Behind the first NEVER_USED there is no other state. */
+/** Values of OWNER. All strides behind the first NEVER_USED one are NEVER_USED too. */
 const NEVER_USED = 0;
 const IN_USE = 1;
-const GIVEN_BACK = 2;
+const RELEASED = 2;
 
-/** How often a word is looked at before the thread sleeps, about as long as a copy of 64 KiB takes; and how long it sleeps. */
-const LOOKS = 1000;
-const NAP_MS = 0.1;
+/**
+ * How often a word is polled before the thread sleeps, about as long as a copy of 64 KiB takes; and how long it sleeps.
+ */
+const POLLS = 1000;
+const SLEEP_MS = 0.1;
 
-/** On x64 no thread sees a store before the loads and stores that precede it are done. Elsewhere that takes Atomics.store. */
+/** On x64 a store becomes visible only after all earlier loads and stores. Elsewhere that takes Atomics.store. */
 const isTotalStoreOrder = process.arch === 'x64';
 
+/** One thread's part of the guard that all threads of a mapped file share. */
 export class CopyGuard {
-  /** What another thread of this process passes to the constructor. */
+  /** The argument of the constructor on another thread of this process. */
   readonly shared: SharedArrayBuffer;
   #words: Int32Array;
   #at: number;
   #count: number;
 
-  /** Takes a word of its own. Throws Error if THREADS_MAX are taken. */
+  /** Claims a word for this thread. Throws Error if THREADS_MAX are in use. */
   constructor(shared = new SharedArrayBuffer((THREADS_MAX + 1) * STRIDE * Int32Array.BYTES_PER_ELEMENT)) {
     this.shared = shared;
     this.#words = new Int32Array(shared);
@@ -42,7 +45,7 @@ export class CopyGuard {
     this.#count = Atomics.load(this.#words, this.#at + COPYING);
   }
 
-  /** From here to `end` no chunk is punched that the allocation map does not say is being punched. */
+  /** Until `end` no other thread punches a chunk that is not marked PUNCHING in the allocation map. */
   begin(): void {
     this.#count = (this.#count + 1) | 0;
     this.#words[this.#at] = this.#count;
@@ -54,7 +57,9 @@ export class CopyGuard {
     else Atomics.store(this.#words, this.#at, this.#count);
   }
 
-  /** Takes the lock of those who punch. False if another thread holds it until `deadlineMs` (of performance.now()). */
+  /**
+   * Takes the lock for punching. Returns false if another thread holds it until `deadlineMs` (of performance.now()).
+   */
   lock(deadlineMs: number): boolean {
     while (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0) {
       const leftMs = deadlineMs - performance.now();
@@ -70,8 +75,8 @@ export class CopyGuard {
   }
 
   /**
-   * Waits until every copy of another thread that may not have seen this thread's last stores has ended. False if one has
-   * not until `deadlineMs`, and always where Linux has no membarrier(2).
+   * Waits until every copy of another thread that may not have seen this thread's earlier stores has ended. Returns
+   * false if one has not ended at `deadlineMs`, and always where Linux has no membarrier(2).
    */
   othersEnded(deadlineMs: number): boolean {
     if (!barrierOnAllThreads()) return false;
@@ -81,10 +86,10 @@ export class CopyGuard {
     return true;
   }
 
-  /** Gives the word back. Not to be called between `begin` and `end`. */
+  /** Releases the word. Do not call it between `begin` and `end`. */
   close(): void {
-    Atomics.store(this.#words, this.#at + OWNER, GIVEN_BACK);
-    // A request after the end must not write the word, which may be another thread's by now.
+    Atomics.store(this.#words, this.#at + OWNER, RELEASED);
+    // A request after `close` must not write the word, which another thread may have claimed.
     this.#words = new Int32Array(STRIDE);
     this.#at = COPYING;
   }
@@ -101,10 +106,10 @@ function claim(words: Int32Array): number {
 function hasEnded(words: Int32Array, at: number, deadlineMs: number): boolean {
   const seen = Atomics.load(words, at + COPYING);
   if ((seen & 1) === 0) return true;
-  for (let looks = 0; Atomics.load(words, at + COPYING) === seen; looks++) {
-    if (looks < LOOKS) continue;
+  for (let polls = 0; Atomics.load(words, at + COPYING) === seen; polls++) {
+    if (polls < POLLS) continue;
     if (performance.now() >= deadlineMs) return false;
-    Atomics.wait(words, at + COPYING, seen, NAP_MS);
+    Atomics.wait(words, at + COPYING, seen, SLEEP_MS);
   }
   return true;
 }

@@ -1,4 +1,4 @@
-// Two threads write and discard the same bytes of an image on a full tmpfs, in a process of its own: SIGBUS would end it.
+// Two threads write and discard the same bytes of an image on a full tmpfs, in a child process: SIGBUS would end it.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -14,13 +14,13 @@ const MIB = 1024 * 1024;
 const CHUNK = 32 * 1024;
 const IMAGE_BYTES = 64 * MIB;
 const FILE_SYSTEM_BYTES = 24 * MIB;
-/** What the one thread writes in one request, of which the other one discards the end meanwhile. */
+/** The bytes that one thread writes in a request, while the other one discards the last of them. */
 const LONG_BYTES = 4 * MIB;
 const ROUNDS = 2000;
-/** Names the image to the process under test. */
+/** The environment variable with the path of the image, for the child process. */
 const IMAGE = 'BELFRY_TEST_IMAGE';
 
-/** Words: the round that has begun, the round that the other thread has done. */
+/** Shared words: the round that has begun, and the round that the other thread has finished. */
 const [BEGUN, DONE] = [0, 1];
 
 interface DiscarderSetup {
@@ -30,7 +30,7 @@ interface DiscarderSetup {
 
 type Writable = Required<Pick<BlockStore, 'write' | 'discard' | 'close'>>;
 
-/** Whether a request succeeds; the only other thing that may happen is that the file system is full. */
+/** Whether a request succeeds. The only error it may throw is ENOSPC. */
 function succeeds(request: () => unknown): boolean {
   try {
     request();
@@ -50,13 +50,13 @@ function set(words: Int32Array, at: number, value: number): void {
   Atomics.notify(words, at);
 }
 
-/** The one thread: gives room back where the other one writes, and spends it elsewhere. */
+/** One thread: discards where the other one writes, and allocates elsewhere. */
 function discard({ description, words }: DiscarderSetup): void {
   const store = reopenStore(description) as Writable;
   const short = new Uint8Array(CHUNK).fill(2);
   for (let round = 1; round <= ROUNDS; round++) {
     waitFor(words, BEGUN, round);
-    // Another moment of the other thread's copy each round: it takes about a millisecond.
+    // Each round hits another moment of the other thread's copy, which takes about a millisecond.
     for (const until = performance.now() + (round % 32) / 32; performance.now() < until; );
     store.discard(LONG_BYTES - CHUNK, CHUNK);
     succeeds(() => store.write(IMAGE_BYTES - CHUNK, short));
@@ -86,7 +86,7 @@ function write(path: string): void {
   store.close();
 }
 
-/** A file system of FILE_SYSTEM_BYTES; undefined where none can be mounted: the test is skipped then. */
+/** Mounts a file system of FILE_SYSTEM_BYTES; undefined where that is not possible: the test is skipped then. */
 function mounted(context: TestContext): string | undefined {
   if (process.getuid?.() !== 0) return void context.skip('mounting a tmpfs needs root');
   const mountPoint = mkdtempSync(join(tmpdir(), 'belfry-mount-'));

@@ -1,4 +1,4 @@
-// Image formats: which bytes name which one, with images that qemu-img makes where it is installed, and what is said then.
+// Image formats: recognition, also of images that qemu-img makes where it is installed, and the error messages.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -78,7 +78,7 @@ test('what may be a raw disk is not taken for anything else', () => {
   for (const [i, bytes] of raw.entries()) assert.equal(formatOf(bytes), undefined, `case ${i}`);
 });
 
-/** What openStore says about a file, which it does not change. */
+/** The error message of openStore for a file, which it does not change. */
 function refusal(path: string, readOnly: boolean): ImageFormatError {
   const before = readFileSync(path);
   try {

@@ -1,9 +1,11 @@
-// Stores: formats that are not a disk's bytes as they are: known by their first or last bytes, refused with what to do instead.
+// Stores: recognizes image formats other than raw by their first or last bytes, for an error with advice.
 import { basename } from 'node:path';
 
+/** A format that is not served as a disk. */
 export interface ImageFormat {
+  /** As in messages: `qcow2`, `gzip`. */
   readonly name: string;
-  /** What it is: the image of a disk in a format of its own, compressed bytes, or a program. */
+  /** A disk image in another format, compressed bytes, or a program. */
   readonly kind: 'image' | 'compressed' | 'program';
   /** The command that unpacks standard input. */
   readonly unpack?: string;
@@ -11,14 +13,14 @@ export interface ImageFormat {
 
 interface Magic extends ImageFormat {
   readonly bytes: string | readonly number[];
-  /** Where the bytes are, from the start of the file; below 0 from its end. 0 unless said. */
+  /** The offset of the bytes from the start of the file; negative: from its end. Default 0. */
   readonly at?: number;
 }
 
-/** How many bytes of each end of a file `recognizeFormat` looks at. */
+/** The bytes at each end of a file that `recognizeFormat` needs. */
 export const MAGIC_BYTES = 512;
 
-/** The first that fits names the format. */
+/** The first match decides. */
 const magics: readonly Magic[] = [
   { name: 'qcow', kind: 'image', bytes: 'QFI\xfb\0\0\0\x01' },
   { name: 'qcow2', kind: 'image', bytes: 'QFI\xfb' },
@@ -27,7 +29,7 @@ const magics: readonly Magic[] = [
   { name: 'vmdk', kind: 'image', bytes: 'COWD' },
   { name: 'vmdk', kind: 'image', bytes: '# Disk DescriptorFile' },
   { name: 'vpc (VHD)', kind: 'image', bytes: 'conectix' },
-  // One of fixed size has its footer alone: 512 bytes, of old programs 511.
+  // An image of fixed size has only a footer, of 512 bytes; old programs wrote 511.
   { name: 'vpc (VHD)', kind: 'image', bytes: 'conectix', at: -512 },
   { name: 'vpc (VHD)', kind: 'image', bytes: 'conectix', at: -511 },
   { name: 'vhdx', kind: 'image', bytes: 'vhdxfile' },
@@ -57,7 +59,9 @@ export class ImageFormatError extends Error {
   }
 }
 
-/** The format of a file by the bytes at its ends, MAGIC_BYTES of each or the whole file; undefined: it may be a raw disk. */
+/**
+ * Returns the format of a file. `head` and `tail` have MAGIC_BYTES, or the whole file. Undefined: it may be a raw disk.
+ */
 export function recognizeFormat(head: Uint8Array, tail: Uint8Array): ImageFormat | undefined {
   return magics.find(({ bytes, at = 0 }) => (at < 0 ? has(tail, tail.length + at, bytes) : has(head, at, bytes)));
 }
@@ -74,7 +78,7 @@ function refusal(path: string, { name, kind, unpack }: ImageFormat): string {
   return `is a ${name} image: ${convert}, qemu-storage-daemon or qemu-nbd serves it as it is`;
 }
 
-/** `disk.raw` for disk.qcow2, `disk.img` for disk.img.gz: a name in the current folder that is not the same. */
+/** `disk.raw` for disk.qcow2, `disk.img` for disk.img.gz: a name in the current folder, other than `path`'s. */
 function rawName(path: string): string {
   const name = basename(path);
   const stem = name.replace(/\.[a-z0-9]{1,9}$/i, '');

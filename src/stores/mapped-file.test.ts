@@ -35,7 +35,7 @@ function openMapped(file: ImageFile, isShared = false): BlockStore {
   return mappedFile(file, map);
 }
 
-/** A fresh image of one hole, mapped. */
+/** A new image that is one hole, mapped. */
 function fresh(
   sizeBytes: number,
   where = path,
@@ -156,7 +156,7 @@ test('on a full file system a write fails with ENOSPC, and everything else goes 
   store.read(written, into);
   assert.ok(into.every((byte) => byte === 0));
   store.write(0, bytes.fill(8));
-  // A discarded chunk is a hole again: the next store into it must be allowed for, not fault.
+  // A discarded chunk is a hole again: the next store into it must allocate it, and not raise SIGBUS.
   store.discard(CHUNK, CHUNK);
   store.write(written, bytes);
   assert.throws(() => store.write(CHUNK, bytes), { code: 'ENOSPC' });
@@ -188,7 +188,7 @@ test('a file that grew or shrank is mapped anew, and what it gained is not taken
   store.close();
 });
 
-/** Huge pages of the default size that nobody has taken. */
+/** The number of free huge pages of the default size. */
 function freeHugePages(): { count: number; pageBytes: number } {
   const meminfo = readFileSync('/proc/meminfo', 'utf8');
   const value = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(meminfo)?.[1] ?? 0);

@@ -1,4 +1,4 @@
-// Stores: a file that lives in memory (tmpfs, hugetlbfs, a memfd), mapped: a request is one copy.
+// Stores: a mapped file on tmpfs or hugetlbfs, or a memfd: a request is one copy.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
@@ -7,13 +7,13 @@ import type { AllocationMap } from './allocation-map.ts';
 import { readOnly } from './filters/read-only.ts';
 import { formatSize } from './size.ts';
 
-/** Serves `file`, which the store closes, as it does `map`. Read-only if the file was opened so. Throws SystemError. */
+/** Serves `file`; the store closes it and `map`. Read-only if the file was opened so. Throws SystemError. */
 export function mappedFile(file: ImageFile, map: AllocationMap): BlockStore {
   const store = new MappedFile(file, map);
   return file.readOnly ? readOnly()(store) : store;
 }
 
-/** Has no `flush`: its bytes are lost with the machine's memory, and not before. */
+/** It has no `flush`: its bytes are in memory, and there is nothing more durable to flush them to. */
 class MappedFile implements BlockStore {
   readonly name: string;
   readonly physicalBlockBytes: number;
@@ -22,7 +22,7 @@ class MappedFile implements BlockStore {
   #mapping: Mapping;
   #buffer: ArrayBuffer;
   #view: DataView;
-  /** What `prefetch` read. It is kept so that V8 does not leave the loads out. */
+  /** The result of the loads of `prefetch`. It is stored so that V8 does not eliminate them. */
   nearby = 0;
 
   constructor(file: ImageFile, map: AllocationMap) {
@@ -61,7 +61,10 @@ class MappedFile implements BlockStore {
     this.#file.writeFrom(offset, from);
   }
 
-  /** Loads a byte of each: half the time of a random 4 KiB is its first cache miss, and misses in a row overlap. */
+  /**
+   * Loads the first byte of each request: half the time of a random 4 KiB read is its first cache miss, and these
+   * overlap.
+   */
   prefetch(offsets: Float64Array, count: number): void {
     let near = 0;
     this.#map.begin();
@@ -84,7 +87,7 @@ class MappedFile implements BlockStore {
     this.#map.zero(this.#buffer, offset, offset + length, mayUnmap);
   }
 
-  /** To be called on every thread that serves the file. */
+  /** Maps the file again if its size changed. It has to be called on every thread that serves the file. */
   refreshSize(): number {
     const sizeBytes = this.#file.currentSize();
     if (sizeBytes === this.sizeBytes) return sizeBytes;

@@ -1,4 +1,4 @@
-// The memory disk: the conformance suite, and what only memory promises.
+// The memory disk: the conformance suite, and properties of memory alone.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';

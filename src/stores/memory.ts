@@ -9,8 +9,8 @@ import { formatSize } from './size.ts';
 const SECTOR_BYTES = 512;
 
 /**
- * A disk of zeroes, `sizeBytes` long (a multiple of 512); memory is allocated where it is written. Throws RangeError (a size that
- * is none) or SystemError.
+ * Returns a disk of zeroes in memory, `sizeBytes` long (a multiple of 512). Memory is allocated where it is written.
+ * Throws RangeError for an invalid size, or SystemError.
  */
 export function memory(sizeBytes: number): BlockStore {
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR_BYTES !== 0)
@@ -26,7 +26,7 @@ export function memory(sizeBytes: number): BlockStore {
   }
 }
 
-/** The file behind such a disk. */
+/** Returns the memfd for such a disk. */
 export function memoryFile(sizeBytes: number, readOnly = false): ImageFile {
   const name = `mem:${formatSize(sizeBytes)}`;
   return ImageFile.adopt(createMemfd(name, sizeBytes), name, readOnly);

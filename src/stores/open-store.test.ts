@@ -1,4 +1,4 @@
-// Which engine serves what, and one store on several threads.
+// openStore: which engine serves what, and one store on several threads.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ test('memory and files in memory are mapped, other files are not, and both have 
     const { store, description } = openStore(spec);
     const inMemory = spec.startsWith('mem:') || isTmpfs(join(spec, '..'));
     assert.equal(description.engine, inMemory ? 'mapped-file' : 'sync-file');
-    // A disk whose bytes die with the machine has nothing to flush.
+    // A disk in memory has nothing to flush.
     assert.equal(store.flush === undefined, inMemory);
     assert.deepEqual([store.name, store.sizeBytes], [spec, SIZE]);
     store.close?.();
@@ -49,7 +49,7 @@ test('what is opened read-only cannot be written, on any thread', () => {
   }
 });
 
-test('a size that is none and a file that is not there are told apart', () => {
+test('an invalid size and a missing file have different errors', () => {
   assert.throws(() => openStore('mem:lots'), { name: 'RangeError', message: /"lots" is not a size/ });
   assert.throws(() => openStore('/nowhere/disk.img'), { name: 'SystemError', code: 'ENOENT' });
 });
@@ -79,7 +79,7 @@ test('regression: a store can be opened again after its image grew', () => {
   store.close?.();
 });
 
-test('regression: what a thread allocates that has not heard of a new size is not taken for a whole chunk', (context) => {
+test('regression: what a thread allocates before it knows of a new size is not taken for a whole chunk', (context) => {
   if (!isTmpfs('/dev/shm')) return context.skip('/dev/shm is not a tmpfs');
   const path = image('/dev/shm');
   truncateSync(path, CHUNK + 512);

@@ -1,4 +1,4 @@
-// Stores: what a person names as a disk, opened with the engine that suits it, on one thread or on several.
+// Stores: opens a disk by its name, with the engine that suits it, on one thread or on several.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
@@ -19,11 +19,11 @@ interface Engine {
 
 interface EngineStore {
   readonly store: BlockStore;
-  /** Makes the store ready to have another one beside it, on another thread; what that one needs beside the file. */
+  /** Prepares the store for another one on another thread. Returns what that one needs beside the file. */
   readonly share?: () => SharedAllocationMap;
 }
 
-/** The first that suits a file serves it. */
+/** The first one that suits a file serves it. */
 const engines = {
   'mapped-file': { suits: (file) => file.fileSystem().kind !== 'other', open: openMapped },
   'sync-file': { suits: () => true, open: (file) => ({ store: syncFile(file) }) },
@@ -41,16 +41,16 @@ function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): E
 
 /** A store as a plain value: post it to another thread of this process, and `reopenStore` it there. */
 export interface StoreDescription {
-  /** Which code serves it. */
+  /** The engine that serves it. */
   readonly engine: keyof typeof engines;
-  /** As it was named: `disk.img`, `mem:1G`. */
+  /** The name it was opened by: `disk.img`, `mem:1G`. */
   readonly name: string;
   /** The open file; it belongs to the store that was opened first. */
   readonly fd: number;
   readonly readOnly: boolean;
   /**
-   * What the stores of several threads have in common beside the file. `undefined`: nothing; the one store that is opened
-   * from it must then be the only one that is used, and a request costs it a little less.
+   * What the stores of several threads share beside the file. `undefined`: nothing. The engine has no shared state, or
+   * only the one store that is opened from this description may be used, whose requests then cost a little less.
    */
   readonly shared: SharedAllocationMap | undefined;
 }
@@ -60,22 +60,24 @@ export interface OpenedStore {
   /** For `new BlockDevice`, on this thread. */
   readonly store: BlockStore;
   /**
-   * Valid until the store is closed; a store opened from it may outlive that. Asking for it makes the store one of several,
-   * which costs a mapped file a few nanoseconds a request from then on.
+   * Valid until the store is closed; a store opened from it may be used longer. Reading this property prepares the
+   * store for several threads, which costs a mapped file a few nanoseconds a request from then on.
    */
   readonly description: StoreDescription;
 }
 
 export interface OpenStoreOptions {
-  /** False unless said. */
+  /** Default false. */
   readonly readOnly?: boolean;
-  /** Serves the bytes of a file as they are, whatever they look like. Otherwise an image in another format is refused. */
+  /**
+   * Serves the bytes of a file as they are, whatever they look like. Otherwise an image in another format is refused.
+   */
   readonly format?: 'raw' | undefined;
 }
 
 /**
  * Opens `mem:SIZE`, a file or a block device. An image is locked against other writers until its last store is closed.
- * Throws RangeError (a size or a kind of store that is none), ImageFormatError (code BELFRY_IMAGE_FORMAT) or SystemError, with
+ * Throws RangeError (an invalid size, or a URL), ImageFormatError (code BELFRY_IMAGE_FORMAT) or SystemError, with
  * one line that says what to do.
  */
 export function openStore(spec: string, { readOnly = false, format }: OpenStoreOptions = {}): OpenedStore {
@@ -113,7 +115,7 @@ function openImage(spec: string, readOnly: boolean): ImageFile {
   }
 }
 
-/** The format first: rounding up the size of a file that is no raw image would damage it. */
+/** Checks the format before the size: the advice to round up the size would damage an image that is not raw. */
 function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
   const { head, tail } = file.ends(MAGIC_BYTES);
   const found = format === 'raw' ? undefined : recognizeFormat(head, tail);
@@ -121,7 +123,9 @@ function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
   file.checkSize();
 }
 
-/** Opens the same store again on this thread; each is closed by itself. At most 256 at a time. Throws SystemError. */
+/**
+ * Opens the same store again on this thread. Each store has to be closed. At most 256 at a time. Throws SystemError.
+ */
 export function reopenStore({ engine, name, fd, readOnly, shared }: StoreDescription): BlockStore {
   const file = ImageFile.duplicate(fd, name, readOnly);
   try {

@@ -1,4 +1,4 @@
-// Sizes as people write them.
+// Parsing and formatting of sizes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatSize, parseSize } from './size.ts';

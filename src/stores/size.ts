@@ -1,12 +1,12 @@
-// Stores: sizes as people write them: 512M, 1.5G, 1GiB. The letters are powers of 1024.
+// Stores: parses and formats sizes: 512M, 1.5G, 1GiB. The letters are powers of 1024.
 
 const LETTERS = 'KMGT';
 const SECTOR_BYTES = 512;
 const FORM = /^(\d+(?:\.\d+)?)(?:([KMGT])(i?B)?)?$/i;
 
 /**
- * Reads the size of a disk into bytes: a number, or one with K, M, G, T or KiB, MiB, GiB, TiB, in either case. Throws
- * RangeError that says what to write instead.
+ * Returns the size of a disk in bytes. `text` is a number, or one with K, M, G, T or KiB, MiB, GiB, TiB, in either
+ * case. Throws RangeError that says what to write instead.
  */
 export function parseSize(text: string): number {
   const [, digits, letter = '', unit = ''] = FORM.exec(text) ?? [];
@@ -31,7 +31,7 @@ function odd(text: string, sizeBytes: number): string {
   return `a disk of ${text} bytes: the size must be a multiple of ${SECTOR_BYTES}, and not 0; the next is ${next}`;
 }
 
-/** Writes bytes as `parseSize` reads them, with the largest letter that loses nothing. */
+/** Formats a number of bytes for `parseSize`, with the largest letter that is exact. */
 export function formatSize(sizeBytes: number): string {
   let value = sizeBytes;
   let letters = 0;

@@ -1,4 +1,4 @@
-// What is said about the name of a disk that cannot be opened: it must be right before it is short.
+// The error messages for the name of a disk that cannot be opened.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { openStore } from './open-store.ts';
 const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** `spec` is refused with one line, `advice` after the name. */
+/** Asserts that `spec` is refused with one line that matches `advice` after the name. */
 function refused(spec: string, advice: RegExp): void {
   assert.throws(() => openStore(spec), { name: 'SystemError', code: 'ENOENT', message: advice });
 }

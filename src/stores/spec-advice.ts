@@ -1,14 +1,14 @@
-// Stores: what a person who names a disk that is not there most likely means, and the line that says so.
+// Stores: error messages for the name of a disk that does not exist: what the user most likely meant.
 import { existsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 const KINDS = 'a store is mem:SIZE, a file, a block device or a module';
 const SCHEME = /^([a-z][a-z0-9+.-]*):\/\//i;
 const MODULE_EXTENSIONS = ['.ts', '.js', '.mts', '.mjs', '.cts', '.cjs'];
-/** The names of which `truncate` may make a disk: without an extension, or with one that means raw bytes. */
+/** The names for which `truncate` is advised: without an extension, or with that of a raw image. */
 const NEW_IMAGE = /^([\w+-]+|[\w+.-]+\.(img|image|raw|bin|disk|dsk))$/i;
 
-/** Throws RangeError for `https://…` and the like, which is not the name of a file. */
+/** Throws RangeError for a URL (`https://…`), which is not the name of a file. */
 export function refuseScheme(spec: string): void {
   const scheme = SCHEME.exec(spec)?.[1]?.toLowerCase();
   if (scheme !== undefined) throw new RangeError(`${scheme}:// cannot be opened: ${KINDS}: ${schemeAdvice(scheme)}`);
@@ -21,7 +21,7 @@ function schemeAdvice(scheme: string): string {
   return 'write a module that opens it';
 }
 
-/** Says about a path where nothing is why that may be, and what to do. */
+/** Returns a message for a path that does not exist: the likely reason, and what to do. */
 export function missingAdvice(path: string): string {
   const extension = MODULE_EXTENSIONS.find((each) => existsSync(path + each));
   if (extension !== undefined) return `${path} does not exist, but ${path}${extension} does: write the whole name`;

@@ -1,4 +1,4 @@
-// The plain file: the conformance suite on the file systems and devices at hand, and what only a file promises.
+// The plain file: the conformance suite on the available file systems and devices, and properties of files alone.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ function freshImage(folder: string, sizeBytes = SIZE): string {
   return path;
 }
 
-// On tmpfs there is no FALLOC_FL_ZERO_RANGE, so that zeroes are written by hand there.
+// tmpfs has no FALLOC_FL_ZERO_RANGE, so the store writes zeroes there.
 for (const parent of new Set([tmpdir(), '/dev/shm'])) {
   if (!existsSync(parent)) continue;
   const folder = mkdtempSync(join(parent, 'belfry-'));
@@ -101,7 +101,7 @@ test('once a flush failed, no later flush succeeds', () => {
   store.close?.();
 });
 
-/** Attaches `path` to a loop device and gives its name, or why that does not work here. */
+/** Attaches `path` to a loop device; returns its name, or why that is not possible here. */
 function loopDevice(path: string, ...options: string[]): { device: string } | { skip: string } {
   if (process.getuid?.() !== 0) return { skip: 'a loop device needs root' };
   try {
@@ -129,7 +129,7 @@ for (const sectorBytes of [512, 4096]) {
     open: () => syncFile(ImageFile.open(loop.device)),
     members: ALL,
   });
-  test(`a block device with sectors of ${sectorBytes} bytes says so, and gives room back`, () => {
+  test(`a block device with sectors of ${sectorBytes} bytes has that block size, and discards`, () => {
     using file = ImageFile.open(loop.device);
     assert.deepEqual([file.isBlockDevice, file.blockBytes, file.currentSize()], [true, sectorBytes, 2 * 1024 * 1024]);
     assert.ok(file.physicalBlockBytes >= sectorBytes);

@@ -1,9 +1,9 @@
-// Stores: any file or block device, one system call a request, through the page cache.
+// Stores: any file or block device, with one system call for a request, through the page cache.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { readOnly } from './filters/read-only.ts';
 
-/** Serves `file`, which the store closes. Read-only if the file was opened so. */
+/** Serves `file`; the store closes it. Read-only if the file was opened so. */
 export function syncFile(file: ImageFile): BlockStore {
   const store = new SyncFile(file);
   return file.readOnly ? readOnly()(store) : store;
@@ -14,7 +14,7 @@ class SyncFile implements BlockStore {
   readonly physicalBlockBytes: number;
   readonly #file: ImageFile;
   #sizeBytes: number;
-  /** What the first flush that failed threw. */
+  /** The error of the first flush that failed. */
   #failedFlush: unknown;
 
   constructor(file: ImageFile) {
@@ -44,7 +44,10 @@ class SyncFile implements BlockStore {
     this.#file.writev(offset, from);
   }
 
-  /** After one failure every flush fails: Linux drops the pages that it could not write, and the next fdatasync(2) returns 0. */
+  /**
+   * After one failure every flush fails: Linux drops the pages that it could not write, and the next fdatasync(2)
+   * returns 0.
+   */
   flush(): void {
     if (this.#failedFlush !== undefined) throw this.#failedFlush;
     try {

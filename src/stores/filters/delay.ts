@@ -1,9 +1,12 @@
-// Stores: a filter that makes a disk slow, to see what those who use it do then.
+// Stores: a filter that makes a disk slow, to test what its users do then.
 import { setTimeout } from 'node:timers/promises';
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 
-/** Each request waits before it reaches the store, a read `readMs` and any other one `writeMs`. Requests wait side by side. */
+/**
+ * Delays each request: a read by `readMs`, any other one by `writeMs`, 0 by default. Delays of several requests
+ * overlap.
+ */
 export function delay({ readMs = 0, writeMs = 0 }: { readMs?: number; writeMs?: number }): StoreFilter {
   return (next) => {
     const late =

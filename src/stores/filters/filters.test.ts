@@ -22,7 +22,7 @@ storeConformance('read-only', {
   content: new Uint8Array(256 * 1024),
 });
 
-/** Every optional member, each of which tells its name and arguments. */
+/** Every optional member; each records its name and arguments. */
 function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
   const tell =
     (name: string) =>
@@ -108,7 +108,7 @@ for (const [name, filter] of Object.entries(filters)) {
   });
 }
 
-/** What a store may answer, and how the request ends: nobody but the device looks at a value that is no promise. */
+/** The values that a store may return, and how the request ends: a filter ignores a value that is no promise. */
 const answers: Record<string, { answer: () => unknown; fails?: RegExp }> = {
   nothing: { answer: () => undefined },
   null: { answer: () => null },
@@ -201,7 +201,7 @@ test('read-only takes away everything that writes and flushes, and nothing else'
   assert.deepEqual(left, kept);
 });
 
-test('delay makes only what it was told to wait, side by side', async () => {
+test('delay delays only the chosen requests, and their delays overlap', async () => {
   const store = delay({ readMs: 5 })(memory(65536));
   const bytes = new Uint8Array(512);
   assert.equal(store.write?.(0, bytes.fill(7)), undefined);
@@ -214,7 +214,7 @@ test('delay makes only what it was told to wait, side by side', async () => {
   await store.close?.();
 });
 
-test('log tells of each request what it was, how it ended and how long it took', async () => {
+test('log has for each request what it was, its result and how long it took', async () => {
   const lines: string[] = [];
   const next = complete([]);
   next.read = () => {

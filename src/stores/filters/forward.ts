@@ -1,7 +1,10 @@
-// Stores: what every filter starts from: a store that passes everything on, and what an answer of the store below means.
+// Stores: the base of every filter: a store that forwards every call to another one.
 import type { BlockStore } from '../../devices/blk/block-store.ts';
 
-/** The members of `next` and no others, since presence means capability; a filter replaces or deletes some. */
+/**
+ * Returns a store that forwards every call to `next`. It has exactly the members of `next`, since presence means
+ * capability. A filter replaces or deletes some of them.
+ */
 export function forward(next: BlockStore): { -readonly [member in keyof BlockStore]: BlockStore[member] } {
   return {
     get sizeBytes() {
@@ -24,7 +27,9 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
   };
 }
 
-/** Whether a store answers later. Anything else that it returns (the number of `readSync`, the array of `fill`) is "done". */
+/**
+ * Whether a returned value is a promise. Any other value (the number of `readSync`, the array of `fill`) means "done".
+ */
 export function isLater(answer: unknown): answer is PromiseLike<unknown> {
   return typeof (answer as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }

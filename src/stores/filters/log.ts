@@ -1,8 +1,8 @@
-// Stores: a filter that says what a disk is asked, a line a request.
+// Stores: a filter that logs each request of a disk.
 import type { MaybePromise, StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward, isLater } from './forward.ts';
 
-/** Calls `line` when a request is done: `write 4096 bytes at 8192: ok, 0.012 ms`, or in place of `ok` why it failed. */
+/** Calls `line` when a request completes: `write 4096 bytes at 8192: ok, 0.012 ms`, or the error in place of `ok`. */
 export function log({ line }: { line: (text: string) => void }): StoreFilter {
   const logged =
     <Args extends unknown[]>(member: (...args: Args) => MaybePromise<void>, describe: (...args: Args) => string) =>
@@ -47,7 +47,7 @@ function pieces(offset: number, list: readonly Uint8Array[]): string {
   return `${range(offset, length)} in ${list.length} pieces`;
 }
 
-/** What a store threw, in words; it may be anything. */
+/** Returns the message of a thrown value, which need not be an Error. */
 function causeOf(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);

@@ -2,7 +2,7 @@
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 
-/** Takes away every member that writes, and `flush`, which has nothing to do then. */
+/** Removes every member that writes, and `flush`, which then has nothing to do. */
 export function readOnly(): StoreFilter {
   return (next) => {
     const store = forward(next);
