@@ -8,7 +8,7 @@ import { patience } from '../testing/patience.ts';
 import { EventLoop } from './event-loop.ts';
 import { ProcessSignals } from './process-signals.ts';
 
-const { SIGUSR2, SIGTERM, SIGHUP } = constants.signals;
+const { SIGWINCH, SIGTERM, SIGHUP } = constants.signals;
 
 /** Waits for so many signals. */
 async function receive(signals: ProcessSignals, count: number): Promise<number[]> {
@@ -25,14 +25,14 @@ async function receive(signals: ProcessSignals, count: number): Promise<number[]
 }
 
 test('a signal sent to the process is an event of a loop, read once, and does nothing else', async () => {
-  using signals = new ProcessSignals([SIGUSR2, SIGTERM]);
+  using signals = new ProcessSignals([SIGWINCH, SIGTERM]);
   assert.equal(signals.read(), undefined);
   // By default either would end the process.
   process.kill(process.pid, SIGTERM);
   assert.deepEqual(await receive(signals, 1), [SIGTERM]);
-  process.kill(process.pid, SIGUSR2);
+  process.kill(process.pid, SIGWINCH);
   process.kill(process.pid, SIGTERM);
-  assert.deepEqual(new Set(await receive(signals, 2)), new Set([SIGUSR2, SIGTERM]));
+  assert.deepEqual(new Set(await receive(signals, 2)), new Set([SIGWINCH, SIGTERM]));
   assert.equal(signals.read(), undefined);
 });
 
@@ -45,10 +45,10 @@ test("Node's own listener is called too", async () => {
 });
 
 test('of several that listen, each gets the signal', async () => {
-  using one = new ProcessSignals([SIGUSR2]);
-  using other = new ProcessSignals([SIGUSR2, SIGHUP]);
-  process.kill(process.pid, SIGUSR2);
-  assert.deepEqual([await receive(one, 1), await receive(other, 1)], [[SIGUSR2], [SIGUSR2]]);
+  using one = new ProcessSignals([SIGWINCH]);
+  using other = new ProcessSignals([SIGWINCH, SIGHUP]);
+  process.kill(process.pid, SIGWINCH);
+  assert.deepEqual([await receive(one, 1), await receive(other, 1)], [[SIGWINCH], [SIGWINCH]]);
 });
 
 test('listening and ending leaves no descriptor and no mapping behind', () => {
@@ -56,7 +56,7 @@ test('listening and ending leaves no descriptor and no mapping behind', () => {
     readdirSync('/proc/self/fd').length,
     readFileSync('/proc/self/maps', 'utf8').split('\n').length,
   ];
-  const listen = (): void => new ProcessSignals([SIGUSR2, SIGTERM, SIGHUP])[Symbol.dispose]();
+  const listen = (): void => new ProcessSignals([SIGWINCH, SIGTERM, SIGHUP])[Symbol.dispose]();
   for (let i = 0; i < 20; i++) listen();
   const [fds, maps] = holdings() as [number, number];
   for (let i = 0; i < 200; i++) listen();
