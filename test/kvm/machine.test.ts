@@ -286,8 +286,8 @@ kvmTest('memory that does not fit below the devices goes on above 4 GiB, in the 
   assert.deepEqual(
     regions.map(({ fd: _, ...region }) => region),
     [
-      { guestAddress: 0, sizeBytes: low, mmapOffset: 0, mapBytes: low },
-      { guestAddress: 2 ** 32, sizeBytes: 2 ** 30, mmapOffset: low, mapBytes: memoryBytes },
+      { id: 0, fileOffset: 0, blockBytes: 4096, guestAddress: 0, sizeBytes: low },
+      { id: 1, fileOffset: low, blockBytes: 4096, guestAddress: 2 ** 32, sizeBytes: 2 ** 30 },
     ],
   );
 });
