@@ -29,7 +29,10 @@ export interface ServeOptions {
   readonly log?: Log;
   /** When aborted, the server closes, as with `close`. */
   readonly signal?: AbortSignal;
-  /** Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks this thread in a page fault. */
+  /**
+   * Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks this thread in a
+   * page fault.
+   */
   readonly allowFileMemory?: boolean;
 }
 
@@ -37,7 +40,10 @@ export interface ServeOptions {
 export interface ServeThreadsOptions extends ServeOptions {
   /** Threads that the queues are spread over, 1 to 256. Default: 1. */
   readonly threads?: number;
-  /** Polling before a thread sleeps: `off`, `auto` (adaptive, the default), or microseconds. A module's threads never poll. */
+  /**
+   * Polling before a thread sleeps: `off`, `auto` (adaptive, the default), or microseconds. A module's threads never
+   * poll.
+   */
   readonly poll?: PollMode;
   /** Processors to pin the threads to, round robin. */
   readonly cpus?: readonly number[];
@@ -48,11 +54,12 @@ export interface ServeThreadsOptions extends ServeOptions {
 /**
  * Serves a device over vhost-user. The socket listens when it returns.
  *
- * A device object is served in Node's own loop: an `async` store works, timers and promises go on. A name is opened on threads of its own,
- * one instance a thread: the path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
- * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
+ * A device object is served in Node's own loop: an `async` store works, timers and promises go on. A name is opened on
+ * threads of its own, one instance a thread: the path or URL of a module whose default export is a device or a disk, or
+ * a disk as `openStore` takes it (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for an invalid device or option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for an invalid device or option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT,
+ * ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });

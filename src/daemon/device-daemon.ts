@@ -1,4 +1,5 @@
-// Upper floor: a device served by threads of its own. The main thread starts them, sends orders and collects their answers.
+// Upper floor: a device served by threads of its own. The main thread starts them, sends orders and collects their
+// answers.
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,12 +28,15 @@ export interface DeviceDaemonOptions {
   readonly threads: number;
   readonly poll: PollMode;
   readonly once: boolean;
-  /** Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks a thread in a page fault. */
+  /**
+   * Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks a thread in a page
+   * fault.
+   */
   readonly allowFileMemory?: boolean;
   /**
-   * For a process that serves only this device: SIGTERM and SIGINT stop the device, even while the main thread is busy, and then end the
-   * process with exit code 0. Some seconds after this grace period the kernel ends the process, whatever still waits. Without it the
-   * caller handles signals.
+   * For a process that serves only this device: SIGTERM and SIGINT stop the device, even while the main thread is busy,
+   * and then end the process with exit code 0. Some seconds after this grace period the kernel ends the process,
+   * whatever still waits. Without it the caller handles signals.
    */
   readonly processGraceSeconds?: number;
   /** Processors to pin the threads to, round robin. */
@@ -77,7 +81,8 @@ export class DeviceDaemon implements ServedDevice {
     const { processGraceSeconds, listener } = options;
     this.#processEnd =
       processGraceSeconds === undefined ? undefined : newProcessEnd(listener.file, processGraceSeconds);
-    // A serving thread that gets SIGBUS in guest memory is parked, and `#memoryLoss` finds it. The main thread has to die instead.
+    // A serving thread that gets SIGBUS in guest memory is parked, and `#memoryLoss` finds it. The main thread has to
+    // die instead.
     dieOnBusError();
     const links = Array.from({ length: options.threads - 1 }, () => {
       const { port1, port2 } = new MessageChannel();
@@ -152,7 +157,9 @@ export class DeviceDaemon implements ServedDevice {
     }
   }
 
-  /** Waits for the threads to exit and closes their eventfds. A parked thread cannot exit, and keeps its descriptors. */
+  /**
+   * Waits for the threads to exit and closes their eventfds. A parked thread cannot exit, and keeps its descriptors.
+   */
   async #threadsEnd(): Promise<void> {
     const ended = Promise.all(this.#threads.map(({ exited }) => exited)).then(() => true);
     if (!(await Promise.race([ended, sleep(EXIT_MS, false, { ref: false })])) && this.#isLost) return;

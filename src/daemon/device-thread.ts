@@ -1,4 +1,5 @@
-// Upper floor: the device thread, which has the session: listening socket, front end, signals and its own queues in one epoll set.
+// Upper floor: the device thread, which has the session: listening socket, front end, signals and its own queues in one
+// epoll set.
 import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';
 import { UnixListener } from '../sys/unix-socket.ts';

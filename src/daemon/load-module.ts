@@ -22,7 +22,10 @@ export function isModule(spec: string): boolean {
   return /\.[cm]?[jt]s$/.test(spec);
 }
 
-/** Loads the default export, or what it returns if it is a function. Throws Error: one line with the module and the problem. */
+/**
+ * Loads the default export, or what it returns if it is a function. Throws Error: one line with the module and the
+ * problem.
+ */
 export async function loadModule(spec: string, log: Log): Promise<Loaded> {
   const exported = await importDefault(spec);
   if (typeof exported !== 'object' || exported === null)
@@ -37,7 +40,7 @@ export async function loadModule(spec: string, log: Log): Promise<Loaded> {
     throw new Error(`${spec}: ${(error as Error).message}`);
   }
   const unknown = unknownMembers(exported);
-  if (unknown.length > 0) log(`${spec}: the disk has ${unknown.join(', ')}, which nothing calls: a slip of the pen?`);
+  if (unknown.length > 0) log(`${spec}: the disk has ${unknown.join(', ')}, which nothing calls: is it misspelled?`);
   return { kind: 'store', store: exported };
 }
 

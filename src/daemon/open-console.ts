@@ -1,4 +1,5 @@
-// Upper floor: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the pipes or the clients.
+// Upper floor: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the
+// pipes or the clients.
 import { Socket } from 'node:net';
 import { ConsoleDevice, type ConsoleSize } from '../devices/console/console-device.ts';
 import { duplicateFd } from '../sys/libc.ts';
@@ -9,7 +10,10 @@ export interface ConsolePort {
   readonly kind: 'console';
   /** Its name in the log. */
   readonly name: string;
-  /** A connected stream socket, which the device duplicates. Carries the guest's input, its output, and the end of the output. */
+  /**
+   * A connected stream socket, which the device duplicates. Carries the guest's input, its output, and the end of the
+   * output.
+   */
   readonly fd: number;
   /** Shared memory: columns and rows of the window, read again by `refresh`. Absent without a window. */
   readonly window?: Uint16Array<SharedArrayBuffer>;

@@ -21,7 +21,10 @@ export interface OpenDevice {
   readonly profile: DeviceProfile;
   /** Bytes read and written so far. */
   bytes(): { readonly read: number; readonly written: number };
-  /** Reads again what can change outside (the size of a store), and notifies the driver of a change. Returns a changed size. */
+  /**
+   * Reads again what can change outside (the size of a store), and notifies the driver of a change. Returns a changed
+   * size.
+   */
   refresh(): number | undefined;
   /** Makes completed writes durable, and closes everything. */
   close(): Promise<void>;

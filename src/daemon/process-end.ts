@@ -1,4 +1,5 @@
-// Upper floor: which thread ends the process after SIGTERM: the main thread, which prints a last line, or the device thread if that is busy.
+// Upper floor: which thread ends the process after SIGTERM: the main thread, which prints a last line, or the device
+// thread if that is busy.
 import { constants } from 'node:os';
 import { threadCpuNs } from '../sys/cpu.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
@@ -22,9 +23,15 @@ const MAIN_THREAD = 1;
 const DEVICE_THREAD = 2;
 
 const CHECK_MS = 2;
-/** A main thread that has used this much processor time and has not reacted is busy. An idle one needs far less to react. */
+/**
+ * A main thread that has used this much processor time and has not reacted is busy. An idle one needs far less to
+ * react.
+ */
 const BUSY_NS = 20e6;
-/** A main thread that has not reacted for this long and uses no processor is blocked, for instance on a full pipe of its output. */
+/**
+ * A main thread that has not reacted for this long and uses no processor is blocked, for instance on a full pipe of its
+ * output.
+ */
 const STUCK_MS = 5000;
 /** How long after the grace period the kernel ends the process; the main thread may still log the timeout in it. */
 const LAST_SECONDS = 10;
@@ -36,7 +43,10 @@ export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: numb
   return { word: new Int32Array(new SharedArrayBuffer(4)), mainThread: process.pid, socket, graceSeconds };
 }
 
-/** For the main thread, when the device is closing or closed. Returns false if the device thread is already ending the process. */
+/**
+ * For the main thread, when the device is closing or closed. Returns false if the device thread is already ending the
+ * process.
+ */
 export function takeProcessEnd({ word }: ProcessEnd): boolean {
   const before = Atomics.compareExchange(word, 0, UNDECIDED, MAIN_THREAD);
   Atomics.notify(word, 0);
@@ -71,8 +81,9 @@ export class EndingSignals implements Disposable {
 }
 
 /**
- * For the device thread, when everything is closed: leaves the end of the process to the main thread, or ends the process if the main
- * thread is busy or blocked. `sinceCpuNs` is the processor time of the main thread from which to count; now, by default.
+ * For the device thread, when everything is closed: leaves the end of the process to the main thread, or ends the
+ * process if the main thread is busy or blocked. `sinceCpuNs` is the processor time of the main thread from which to
+ * count; now, by default.
  */
 export function leaveProcessEnd({ word, mainThread, socket }: ProcessEnd, sinceCpuNs = threadCpuNs(mainThread)): void {
   const startedMs = performance.now();

@@ -11,7 +11,10 @@ export const FRONT_DOORS: ReadonlyMap<string, URL> = new Map([
 
 let isShared = false;
 
-/** From now on every module that this thread loads imports the running copy of Belfry, even if another is installed beside it. */
+/**
+ * From now on every module that this thread loads imports the running copy of Belfry, even if another is installed
+ * beside it.
+ */
 export function shareRunningCopy(): void {
   if (isShared) return;
   isShared = true;

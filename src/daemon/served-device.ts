@@ -9,8 +9,8 @@ export interface ServedDevice extends AsyncDisposable {
   /** Time from pop to publish of each request, in ns. */
   readonly latency: RecordableHistogram;
   /**
-   * Resolves to the last totals when everything has stopped: after `close`, or after the one front end of `once`. Rejects
-   * when serving failed.
+   * Resolves to the last totals when everything has stopped: after `close`, or after the one front end of `once`.
+   * Rejects when serving failed.
    */
   readonly closed: Promise<DeviceSnapshot>;
   /** Resolves to the device's description when it serves. Rejects when the device cannot be opened. */

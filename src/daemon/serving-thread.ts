@@ -26,7 +26,10 @@ export interface ServingThreadSetup {
   readonly main: LinkEnd;
 }
 
-/** `stop` and `refresh` go to the device thread, which forwards them. `abandon` ends a thread at once after another one failed. */
+/**
+ * `stop` and `refresh` go to the device thread, which forwards them. `abandon` ends a thread at once after another one
+ * failed.
+ */
 export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'abandon';
 export type FromThread =
   | { readonly type: 'started'; readonly thread: number }

@@ -1,4 +1,5 @@
-// Upper floor: a DeviceHost whose queues are spread over several hosts; calls that are not about one queue go to every host.
+// Upper floor: a DeviceHost whose queues are spread over several hosts; calls that are not about one queue go to every
+// host.
 import type {
   CallTarget,
   DeviceEvents,
@@ -17,7 +18,8 @@ export class SpreadHost implements DeviceHost {
 
   /**
    * @param hosts that of the device thread first: its device is the one that the driver sees.
-   * @param threadOf a number for each queue, modulo the hosts; queues with one number are on one host. Default: the queue's index.
+   * @param threadOf a number for each queue, modulo the hosts; queues with one number are on one host. Default: the
+   * queue's index.
    */
   constructor(hosts: readonly [DeviceHost, ...DeviceHost[]], threadOf: (queue: number) => number = (queue) => queue) {
     this.#first = hosts[0];
@@ -82,8 +84,8 @@ export class SpreadHost implements DeviceHost {
 }
 
 /**
- * Refreshes every other thread, then the device thread with `own`: its device notifies the driver, whose next request may reach any
- * thread. Returns what `own` returns.
+ * Refreshes every other thread, then the device thread with `own`: its device notifies the driver, whose next request
+ * may reach any thread. Returns what `own` returns.
  */
 export async function refreshAll<T>(others: readonly Pick<ThreadMethods, 'refresh'>[], own: () => T): Promise<T> {
   await Promise.all(others.map((other) => other.refresh()));

@@ -75,7 +75,7 @@ export class LoopbackQueue implements Disposable {
       base: this.#base,
       features: this.#features,
       kickFd: this.#kick.fd,
-      call: { ring: () => this.#called() },
+      call: { notify: () => this.#called() },
       errFd: this.#err.fd,
     });
     this.#isRunning = true;
