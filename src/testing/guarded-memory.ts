@@ -17,7 +17,7 @@ export class GuardedMemory implements Disposable {
     this.bytes = this.#mapping.bytes.subarray(PAGE_BYTES, PAGE_BYTES + sizeBytes);
     const { address } = this.#mapping;
     for (const guard of [address, address + BigInt(PAGE_BYTES + sizeBytes)]) {
-      // SAFETY: both pages lie in the mapping this object owns, and `bytes` leaves them out.
+      // SAFETY: both pages are in the mapping this object owns, and `bytes` leaves them out.
       check(libc.mprotect(guard, BigInt(PAGE_BYTES), PROT_NONE), 'mprotect', `a guard of ${PAGE_BYTES} bytes`);
     }
   }

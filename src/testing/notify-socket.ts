@@ -19,7 +19,7 @@ export class NotifySocket implements Disposable {
     const isAbstract = name.startsWith('@');
     const length = writeAddress(name) - (isAbstract ? 1 : 0);
     if (isAbstract) callScratch.bytes[2] = 0;
-    // SAFETY: the address lies in this thread's scratch until the call returns.
+    // SAFETY: the address is in this thread's scratch until the call returns.
     check(libc.bind(this.fd, callScratch.address, length), 'bind', name);
   }
 

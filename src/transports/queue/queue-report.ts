@@ -9,7 +9,7 @@ export interface QueueReport extends QueueState {
   readonly queue: number;
   /** `broken`: stopped until the driver resets it. `stopping`: waits for requests in flight. */
   readonly runs: 'running' | 'broken' | 'stopping';
-  /** Requests given back to the driver since the queue first ran. */
+  /** Requests completed since the queue first ran. */
   readonly requests: number;
   /** Notifications received from the driver. */
   readonly kicks: number;
