@@ -1,4 +1,4 @@
-// The front door: everything public, nothing else.
+// The public API of the package: everything public, nothing else.
 
 export { MemoryLostError } from './daemon/device-daemon.ts';
 export type { DeviceProfile } from './daemon/open-device.ts';

@@ -1,4 +1,4 @@
-// Ground floor: serves one device over vhost-user: in this thread's Node loop, or on threads of its own. What a plain script calls.
+// Ground floor: `serve` serves one device over vhost-user, in this thread's Node loop or on threads of its own.
 import { fileURLToPath } from 'node:url';
 import { checkServeOptions } from './daemon/check-serve-options.ts';
 import { DeviceDaemon } from './daemon/device-daemon.ts';
@@ -25,34 +25,41 @@ export interface ServeOptions {
   readonly vhostUser: string | number;
   /** Serve one front end, then close. */
   readonly once?: boolean;
-  /** One line for each thing a person should know, and what it is about; to stderr unless said. */
+  /** Takes each log line and its event. Default: stderr. */
   readonly log?: Log;
-  /** Aborted: everything is closed, as by `close`. */
+  /** When aborted, the server closes, as with `close`. */
   readonly signal?: AbortSignal;
-  /** Guest memory may be a file of any file system, whose server can then hold this thread for ever in a page fault. */
+  /**
+   * Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks this thread in a
+   * page fault.
+   */
   readonly allowFileMemory?: boolean;
 }
 
-/** For a device that is made on threads of its own. */
+/** Options for a device that is served on threads of its own. */
 export interface ServeThreadsOptions extends ServeOptions {
-  /** Threads that the queues are spread over, 1 to 256. 1 unless said. */
+  /** Threads that the queues are spread over, 1 to 256. Default: 1. */
   readonly threads?: number;
-  /** Whether they poll before they sleep: `off`, `auto` (learned, unless said), or microseconds. A module's never do. */
+  /**
+   * Polling before a thread sleeps: `off`, `auto` (adaptive, the default), or microseconds. A module's threads never
+   * poll.
+   */
   readonly poll?: PollMode;
-  /** Processors for the threads, in turn. */
+  /** Processors to pin the threads to, round robin. */
   readonly cpus?: readonly number[];
-  /** Of a disk: its driver may not write. */
+  /** Disks only: the driver may not write. */
   readonly readOnly?: boolean;
 }
 
 /**
- * Serves a device over vhost-user. Listens when it returns.
+ * Serves a device over vhost-user. The socket listens when it returns.
  *
- * A device object is served inside Node's own loop: an `async` store works, timers and promises go on. What is named is made on threads of
- * its own, each with one instance: a path or URL of a module whose default export is a device or a disk, or a disk as `openStore` takes it
- * (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
+ * A device object is served in Node's own loop: an `async` store works, timers and promises go on. A name is opened on
+ * threads of its own, one instance a thread: the path or URL of a module whose default export is a device or a disk, or
+ * a disk as `openStore` takes it (`disk.img`, `/dev/vg0/guest`, `mem:1G`).
  *
- * Throws TypeError for what is no device or no option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT, ENAMETOOLONG, …
+ * Throws TypeError for an invalid device or option, SystemError when the socket cannot be made: EADDRINUSE, ENOENT,
+ * ENAMETOOLONG, …
  *
  * @example
  * const server = serve(new BlockDevice(disk), { vhostUser: '/tmp/disk.sock' });
@@ -79,11 +86,11 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
 
 function closeOn(signal: AbortSignal, server: ServedDevice): void {
   const close = (): void => void server.close();
-  const forget = (): void => signal.removeEventListener('abort', close);
+  const removeListener = (): void => signal.removeEventListener('abort', close);
   signal.addEventListener('abort', close);
   if (signal.aborted) close();
   // The signal may outlive many servers.
-  server.closed.then(forget, forget);
+  server.closed.then(removeListener, removeListener);
 }
 
 function serveObject(device: VirtioDevice, log: Log, options: ServeOptions): ServedDevice {
@@ -98,7 +105,7 @@ function listen(vhostUser: string | number): UnixListener {
   return typeof vhostUser === 'number' ? UnixListener.adopt(vhostUser) : UnixListener.listen(vhostUser);
 }
 
-/** Gives back what was opened where it cannot listen. */
+/** Closes the opened store when it cannot listen. */
 function listenFor(vhostUser: string | number, opened: OpenedStore | undefined): UnixListener {
   try {
     return listen(vhostUser);
@@ -108,7 +115,7 @@ function listenFor(vhostUser: string | number, opened: OpenedStore | undefined):
   }
 }
 
-/** Each of its threads cuts down what repeats by itself. */
+/** Needs no LimitedLog here: each of its threads limits its own lines. */
 function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions): ServedDevice {
   const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
   const name = device instanceof URL ? fileURLToPath(device) : device;
@@ -123,10 +130,10 @@ function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions
     ...(cpus && { cpus }),
     ...(allowFileMemory !== undefined && { allowFileMemory }),
   });
-  const giveBack = async (): Promise<void> => {
+  const release = async (): Promise<void> => {
     listener[Symbol.dispose]();
     await opened?.store.close?.();
   };
-  void daemon.closed.then(giveBack, giveBack);
+  void daemon.closed.then(release, release);
   return daemon;
 }

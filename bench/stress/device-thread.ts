@@ -48,7 +48,7 @@ serveJobs<StressJob>(async (job, ready): Promise<DeviceStressCounts> => {
     },
   };
   const rung = {
-    ring: () => {
+    notify: () => {
       words.sends();
       call.signal();
     },

@@ -34,7 +34,7 @@ export function startQueue(
   const around = { device, loop, counters, inFlight: new InFlightLimit(), log };
   const { size, descriptorArea, driverArea, deviceArea } = plan;
   const where = { size, base: splitFormat.firstBase, descriptorArea, driverArea, deviceArea };
-  const setup = { ...where, features: ringFeatures(eventIdx), kickFd, call: { ring: call }, errFd: undefined };
+  const setup = { ...where, features: ringFeatures(eventIdx), kickFd, call: { notify: call }, errFd: undefined };
   const [areas, guest] = [areasOf(memory, plan), guestMemoryOf(memory)];
   new RunningQueue(0, setup, around, (options) => splitFormat.open(size, areas, guest, options));
   return counters;

@@ -5,7 +5,7 @@ import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
 import type { Machine } from '../vmm/machine.ts';
-import { addStoreDisk, type DiskSurroundings } from '../vmm/store-disk.ts';
+import { addStoreDisk, type DiskEnvironment } from '../vmm/store-disk.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
 import { virtioSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './run-flags.ts';
@@ -31,7 +31,7 @@ export async function addDisks(
 
 async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  surroundings: DiskSurroundings,
+  surroundings: DiskEnvironment,
 ): Promise<void> {
   const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {
@@ -54,7 +54,7 @@ function firstMovable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-async function addMovable(spec: string, socket: string, surroundings: DiskSurroundings): Promise<HandOver> {
+async function addMovable(spec: string, socket: string, surroundings: DiskEnvironment): Promise<HandOver> {
   const { ReopenableImage } = await import('../vmm/reopenable-image.ts');
   const { addHandOverDisk } = await import('../vmm/hand-over.ts');
   return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, surroundings);

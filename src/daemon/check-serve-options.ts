@@ -1,8 +1,8 @@
-// Upper floor: whether options of `serve` are ones, said in one line before anything is made of them.
+// Upper floor: checks the options of `serve` before anything is opened.
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { POLL_MAX_US } from './poll-mode.ts';
 
-/** What each option has to be. */
+/** The check of each option, and how the error describes it. */
 const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boolean, what: string] } = {
   vhostUser: [(value) => isPath(value) || isWhole(value, 0), 'the path of a socket to listen on, or a descriptor'],
   once: [isBoolean, 'true or false'],
@@ -15,7 +15,7 @@ const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boo
   readOnly: [isBoolean, 'true or false'],
 };
 
-/** Throws TypeError for an option that is missing, unknown, or not what it has to be. */
+/** Throws TypeError for an option that is missing, unknown or invalid. */
 export function checkServeOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null)
     throw new TypeError("serve: the second argument says where to listen: { vhostUser: '/tmp/disk.sock' }");

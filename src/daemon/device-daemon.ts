@@ -1,4 +1,5 @@
-// Upper floor: a device served by threads of its own. The main thread starts them, gives them orders, collects what they tell.
+// Upper floor: a device served by threads of its own. The main thread starts them, sends orders and collects their
+// answers.
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,32 +23,36 @@ import type { LinkEnd } from './thread-link.ts';
 
 export interface DeviceDaemonOptions {
   readonly device: DeviceSource;
-  /** Stays the caller's, who disposes it after `closed`. */
+  /** Owned by the caller, which disposes it after `closed`. */
   readonly listener: UnixListener;
   readonly threads: number;
   readonly poll: PollMode;
   readonly once: boolean;
-  /** Guest memory may be a file of any file system, whose server can then hold a thread for ever in a page fault. */
+  /**
+   * Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks a thread in a page
+   * fault.
+   */
   readonly allowFileMemory?: boolean;
   /**
-   * The process is there for this device: SIGTERM and SIGINT stop it while the main thread is busy too, and then end the process, exit
-   * code 0; the kernel ends it some seconds after so many of grace, whatever waits. Otherwise signals are the caller's business.
+   * For a process that serves only this device: SIGTERM and SIGINT stop the device, even while the main thread is busy,
+   * and then end the process with exit code 0. Some seconds after this grace period the kernel ends the process,
+   * whatever still waits. Without it the caller handles signals.
    */
   readonly processGraceSeconds?: number;
-  /** Processors for the threads, in turn. */
+  /** Processors to pin the threads to, round robin. */
   readonly cpus?: readonly number[];
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
-/** How often it is looked whether a thread lost its memory. */
-const LOOK_MS = 500;
-/** How long the threads of a device that lost one of them may take to end. */
+/** How often the main thread checks whether a thread lost its memory. */
+const CHECK_MS = 500;
+/** How long the other threads may take to end after one of them lost its memory. */
 const EXIT_MS = 1000;
-/** A thread that answers nothing for so long is in its device or store, and is reported as that. */
+/** A thread that does not answer for this long is in a call of its device or store; this is logged. */
 const ANSWER_MS = 1000;
 
-/** Memory that a front end shared was truncated while it was used. */
+/** Memory that a front end shared was truncated while the device used it. */
 export class MemoryLostError extends Error {
   /** Match on this: the message may change. */
   readonly code = 'BELFRY_MEMORY_LOST';
@@ -58,24 +63,26 @@ export class MemoryLostError extends Error {
   }
 }
 
+/** Serves one device on its own threads: the device thread has the session, the queue threads run further queues. */
 export class DeviceDaemon implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
   readonly closed: Promise<DeviceSnapshot>;
   readonly #options: DeviceDaemonOptions;
-  /** For messages between threads. */
+  /** Wake the receivers of messages between threads. */
   readonly #eventFds: EventFd[] = [];
   readonly #queueThreads: readonly ServingWorker[];
   readonly #deviceThread: ServingWorker;
   readonly #processEnd: ProcessEnd | undefined;
   #isLost = false;
-  #look: NodeJS.Timeout | undefined;
+  #memoryCheck: NodeJS.Timeout | undefined;
 
   constructor(options: DeviceDaemonOptions) {
     this.#options = options;
     const { processGraceSeconds, listener } = options;
     this.#processEnd =
       processGraceSeconds === undefined ? undefined : newProcessEnd(listener.file, processGraceSeconds);
-    // A thread that touches memory which its front end took back sleeps, and is found; this one would not be.
+    // A serving thread that gets SIGBUS in guest memory is parked, and `#memoryLoss` finds it. The main thread has to
+    // die instead.
     dieOnBusError();
     const links = Array.from({ length: options.threads - 1 }, () => {
       const { port1, port2 } = new MessageChannel();
@@ -86,7 +93,7 @@ export class DeviceDaemon implements ServedDevice {
       links.map(({ answers, calls }) => ({ answers, callsWakeFd: calls.wakeFd })),
     );
     this.closed = this.#whenClosed();
-    // Told by `ready` too, which is asked first.
+    // `ready` rejects with the same error, and callers await it first.
     this.closed.catch(() => {});
   }
 
@@ -127,7 +134,7 @@ export class DeviceDaemon implements ServedDevice {
     return [this.#deviceThread, ...this.#queueThreads];
   }
 
-  /** Fulfilled when every thread serves. */
+  /** Resolves when every thread serves. */
   async ready(): Promise<DeviceProfile> {
     const [profile] = await Promise.all(this.#threads.map(({ ready }) => ready));
     return profile as DeviceProfile;
@@ -136,21 +143,23 @@ export class DeviceDaemon implements ServedDevice {
   async #whenClosed(): Promise<DeviceSnapshot> {
     try {
       const last = await Promise.race([Promise.all(this.#threads.map(({ closed }) => closed)), this.#memoryLoss()]);
-      // The device's thread does not wait for ever.
+      // The device thread ends the process then.
       if (this.#processEnd !== undefined && !takeProcessEnd(this.#processEnd)) await new Promise(() => {});
       return addSnapshots(last);
     } catch (error) {
       if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
-      // A device of which a part is dead would keep its guests waiting, and this process.
+      // The other threads would go on serving, and keep this process alive, while some queues are dead.
       for (const thread of this.#threads) thread.order('abandon');
       throw error;
     } finally {
-      clearInterval(this.#look);
+      clearInterval(this.#memoryCheck);
       await this.#threadsEnd();
     }
   }
 
-  /** A thread that cannot end keeps its descriptors. */
+  /**
+   * Waits for the threads to exit and closes their eventfds. A parked thread cannot exit, and keeps its descriptors.
+   */
   async #threadsEnd(): Promise<void> {
     const ended = Promise.all(this.#threads.map(({ exited }) => exited)).then(() => true);
     if (!(await Promise.race([ended, sleep(EXIT_MS, false, { ref: false })])) && this.#isLost) return;
@@ -159,16 +168,16 @@ export class DeviceDaemon implements ServedDevice {
     for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
   }
 
-  /** Rejects when a thread sleeps for ever in memory that its front end took back. */
+  /** Rejects when a thread is parked after SIGBUS in memory that the front end took back. */
   #memoryLoss(): Promise<never> {
     const { promise, reject } = Promise.withResolvers<never>();
-    const look = (): void => {
+    const check = (): void => {
       if (!this.#threads.some(({ isParked }) => isParked)) return;
       this.#isLost = true;
       reject(new MemoryLostError());
     };
-    this.#look = setInterval(look, LOOK_MS);
-    this.#look.unref();
+    this.#memoryCheck = setInterval(check, CHECK_MS);
+    this.#memoryCheck.unref();
     return promise;
   }
 
@@ -186,7 +195,7 @@ export class DeviceDaemon implements ServedDevice {
     this.#deviceThread.order('refresh');
   }
 
-  /** What has been served so far, over all threads. */
+  /** Totals so far, over all threads. */
   async snapshot(): Promise<DeviceSnapshot> {
     const answers = await Promise.all(this.#threads.map((thread) => thread.ask('snapshot')));
     if (answers.includes(undefined)) return this.closed;

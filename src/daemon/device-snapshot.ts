@@ -1,12 +1,13 @@
-// Upper floor: what a disk tells of itself when asked: totals since the start.
+// Upper floor: what a served device has done since it started, as totals.
 import type { QueueTotals } from '../virtio/queue-counters.ts';
 
+/** Totals of a device since it started. `bytesRead` and `bytesWritten` are 0 where the device does not count bytes. */
 export interface DeviceSnapshot extends QueueTotals {
   readonly bytesRead: number;
   readonly bytesWritten: number;
 }
 
-/** Adds up what several threads did. */
+/** Adds up the snapshots of several threads. */
 export function addSnapshots(all: readonly DeviceSnapshot[]): DeviceSnapshot {
   const sum = (field: keyof DeviceSnapshot): number => all.reduce((total, one) => total + one[field], 0);
   return {

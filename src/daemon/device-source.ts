@@ -1,4 +1,4 @@
-// Upper floor: which device a thread is to make: a plain value that crosses threads, and what comes of it on each.
+// Upper floor: which device a thread opens, as a plain value that crosses threads, and how each thread opens it.
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -11,31 +11,31 @@ import { loadModule, loadStore } from './load-module.ts';
 import { type ConsolePort, openConsole } from './open-console.ts';
 import type { OpenDevice } from './open-device.ts';
 
-/** A disk or a device that somebody wrote. */
+/** A disk or a device in a module of the user's. */
 export interface ModuleSource {
   readonly kind: 'module';
-  /** The path, as it was given. */
+  /** The path, as the user gave it. */
   readonly module: string;
-  /** A disk is wanted; a device would be an error. */
+  /** The module has to export a disk; a device is an error. */
   readonly isDisk: boolean;
-  /** Of a disk. */
+  /** Disks only: the driver may not write. */
   readonly readOnly: boolean;
   readonly options: BlockDeviceOptions;
 }
 
-/** A device as a plain value: post it to another thread of this process, and `openDevice` it there. */
+/** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
 export type DeviceSource =
   | { readonly kind: 'blk'; readonly store: StoreDescription; readonly options: BlockDeviceOptions }
   | { readonly kind: 'rng' }
   | ConsolePort
   | ModuleSource;
 
-/** Whether it waits for Node: for a timer, a stream, a fetch. */
+/** Whether the device needs Node's loop: for a timer, a stream, a fetch. */
 export function needsNode({ kind }: DeviceSource): boolean {
   return kind === 'module' || kind === 'console';
 }
 
-/** Rejects with what its store, module or options throw. */
+/** Opens a device on this thread. Rejects with what its store, module or options throw. */
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
   if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
   if (source.kind === 'blk') return blockDevice(reopenStore(source.store), source.options, source.store.name);
@@ -56,7 +56,7 @@ async function moduleDevice(
   }
 }
 
-/** A disk over a store of this thread's own. */
+/** A disk over a store that only this thread uses. */
 export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name = store.name ?? 'disk'): OpenDevice {
   const device = new BlockDevice(store, options);
   let { sizeBytes } = store;
@@ -79,7 +79,7 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
   };
 }
 
-/** A device with nothing behind it that could change. */
+/** A device without a store whose size could change. */
 function plainDevice(device: VirtioDevice, name: string): OpenDevice {
   return {
     device,

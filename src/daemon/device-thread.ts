@@ -1,4 +1,5 @@
-// Upper floor: the thread of a device's session: listening socket, front end, signals and its own queues in one epoll set.
+// Upper floor: the device thread, which has the session: listening socket, front end, signals and its own queues in one
+// epoll set.
 import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
@@ -14,9 +15,9 @@ export interface DeviceThreadSetup extends ServingThreadSetup {
   readonly listenFd: number;
   readonly once: boolean;
   readonly allowFileMemory: boolean;
-  /** Where SIGTERM and SIGINT are for this device alone. */
+  /** Present where SIGTERM and SIGINT end the process of this device. */
   readonly processEnd: ProcessEnd | undefined;
-  /** The other threads that own queues: where their answers arrive, and what to ring after a call. */
+  /** The queue threads: where their answers arrive, and the eventfd to signal after a call. */
   readonly queueThreads: readonly { readonly answers: LinkEnd; readonly callsWakeFd: number }[];
 }
 
@@ -33,7 +34,7 @@ const others = setup.queueThreads.map(({ answers, callsWakeFd }) => {
   return host;
 });
 
-/** Queue threads finish first: when this thread exits, the main thread takes it that all have. */
+/** Queue threads finish first: the main thread takes the exit of this thread as the end of all. */
 async function finish(): Promise<void> {
   await Promise.all(others.map((other) => other.finish()));
   await thread.finish();
@@ -60,6 +61,6 @@ async function refresh(): Promise<void> {
 thread.onOrder = (order) => (order === 'stop' ? server.close() : void refresh());
 const signals = processEnd && new EndingSignals(loop, processEnd, () => server.close());
 await thread.run();
-if (processEnd !== undefined) leaveProcessEnd(processEnd, signals?.toldAtNs);
+if (processEnd !== undefined) leaveProcessEnd(processEnd, signals?.mainThreadCpuNs);
 signals?.[Symbol.dispose]();
 thread.exit();

@@ -1,4 +1,4 @@
-// A device spread over hosts, and a host on another thread: who is asked for what, and when an answer is one.
+// SpreadHost and ThreadHost: which host gets which call, and when a call resolves.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type {
@@ -26,7 +26,7 @@ const setup: QueueSetup = {
 const regions: SharedRegion[] = [{ id: 1, fd: 9, fileOffset: 0, blockBytes: 4096, guestAddress: 0, sizeBytes: 4096 }];
 const device = { type: 2, features: 0n, queueSizes: [16, 16, 16] };
 
-/** Keeps a record of what it is asked, and answers when it is let. */
+/** Records the calls it gets, and answers them at `answer`. */
 class FakeHost implements DeviceHost, ThreadMethods {
   readonly device = device;
   events: DeviceEvents | undefined;
@@ -34,7 +34,7 @@ class FakeHost implements DeviceHost, ThreadMethods {
   readonly #answers: (() => void)[] = [];
   problem: Error | undefined;
 
-  /** Gives the answers that are due. */
+  /** Answers all open calls. */
   async answer(): Promise<void> {
     for (const answer of this.#answers.splice(0)) answer();
     await settled();
@@ -84,10 +84,10 @@ class FakeHost implements DeviceHost, ThreadMethods {
   }
 }
 
-/** Everything that promises lead to has happened. */
+/** Resolves when all pending microtasks have run. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** What becomes of a promise, when it does. */
+/** Collects the result of a promise, or the message of its error. */
 function watch(promise: Promise<unknown>): { ends: unknown[] } {
   const ends: unknown[] = [];
   promise.then(
@@ -125,7 +125,7 @@ test('a queue belongs to one host, always the same; the queues are spread evenly
   );
 });
 
-test('queues that a device wants together are together', () => {
+test('queues for which threadOf returns one number are on one host', () => {
   const hosts = [new FakeHost(), new FakeHost()] as const;
   const spread = new SpreadHost(hosts, (queue) => queue >> 1);
   for (let index = 0; index < 6; index++) void spread.stop(index);
@@ -138,7 +138,7 @@ test('queues that a device wants together are together', () => {
   );
 });
 
-test('memory is set when every host has it, and not if one of them has not', async () => {
+test('setMemory resolves when every host has mapped it, and rejects if one has not', async () => {
   const hosts = [new FakeHost(), new FakeHost(), new FakeHost()] as const;
   const spread = new SpreadHost(hosts);
   const first = watch(spread.setMemory(regions));
@@ -151,12 +151,12 @@ test('memory is set when every host has it, and not if one of them has not', asy
   hosts[1].problem = new Error('no room');
   const second = watch(spread.setMemory(regions));
   await hosts[1].answer();
-  assert.deepEqual(second.ends, [], 'the others may still be at it');
+  assert.deepEqual(second.ends, [], 'the other hosts may still be mapping');
   for (const host of hosts) await host.answer();
   assert.deepEqual(second.ends, ['no room']);
 });
 
-test('regression: a write to the configuration space is acknowledged when every thread has it', async () => {
+test('regression: a write to the configuration space is acknowledged when every thread has applied it', async () => {
   const hosts = [new FakeHost(), new FakeHost()] as const;
   const spread = new SpreadHost(hosts);
   for (const [offset, isAllowed] of [
@@ -171,7 +171,7 @@ test('regression: a write to the configuration space is acknowledged when every 
   }
 });
 
-test('what concerns the device reaches every host', async () => {
+test('calls about the device go to every host', async () => {
   const hosts = [new FakeHost(), new FakeHost()] as const;
   const spread = new SpreadHost(hosts);
   for (const step of [() => spread.activate(5n), () => spread.reset()]) {
@@ -184,7 +184,7 @@ test('what concerns the device reaches every host', async () => {
   for (const { asked } of hosts) assert.deepEqual(asked, [['activate', 5n], ['reset']]);
 });
 
-/** A host on another thread and the one it stands for, with a line between them that copies, as one between threads does. */
+/** A ThreadHost and the host it is a proxy of. Messages between them are cloned, as between threads. */
 function pair(): { remote: ThreadHost; host: FakeHost } {
   const host = new FakeHost();
   const remote: ThreadHost = new ThreadHost(device, async (call) => {
@@ -193,7 +193,7 @@ function pair(): { remote: ThreadHost; host: FakeHost } {
   return { remote, host };
 }
 
-test('a host on another thread is asked the same and gives the same answers', async () => {
+test('a ThreadHost forwards every call and its answer', async () => {
   const { remote, host } = pair();
   const asked = [
     remote.setMemory(regions),
@@ -248,7 +248,7 @@ test('a host on another thread is asked the same and gives the same answers', as
   );
 });
 
-test('a problem keeps its words on the way', async () => {
+test('an error keeps its message across threads', async () => {
   const { remote, host } = pair();
   host.problem = new Error('mmap: ENOMEM: too much');
   const asked = [watch(remote.setMemory(regions)), watch(remote.start(0, setup))];
@@ -260,7 +260,7 @@ test('a problem keeps its words on the way', async () => {
   );
 });
 
-test('answers find the call they belong to, in whatever order they come, and only once', async () => {
+test('an answer settles the call with its id, in any order, and only once', async () => {
   const calls: HostCall[] = [];
   const remote = new ThreadHost(device, (call) => calls.push(call));
   const bases: number[] = [];
@@ -273,14 +273,14 @@ test('answers find the call they belong to, in whatever order they come, and onl
   assert.deepEqual(bases, [10 * third, 10 * first, 10 * second]);
 });
 
-test('regression: a new size is told to the driver when every thread has it', async () => {
+test('regression: the driver is notified of a new size when every thread has it', async () => {
   const hosts = [new FakeHost(), new FakeHost()] as const;
-  let told = 0;
-  const refreshed = watch(refreshAll(hosts, () => ++told));
+  let notified = 0;
+  const refreshed = watch(refreshAll(hosts, () => ++notified));
   for (const [i, host] of hosts.entries()) {
     assert.deepEqual(host.asked, [['refresh']]);
-    assert.equal(told, 0, `${i} threads have it`);
+    assert.equal(notified, 0, `${i} threads have it`);
     await host.answer();
   }
-  assert.deepEqual([refreshed.ends, told], [[1], 1]);
+  assert.deepEqual([refreshed.ends, notified], [[1], 1]);
 });

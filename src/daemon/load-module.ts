@@ -1,4 +1,4 @@
-// Upper floor: a device or a disk somebody wrote: loads the module and finds out which of both its default export is.
+// Upper floor: loads a module of the user's, and finds out whether its default export is a device or a disk.
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,7 +9,7 @@ import type { VirtioDevice } from '../virtio/device.ts';
 import type { Log } from '../virtio/log.ts';
 import { shareRunningCopy } from './running-copy.ts';
 
-/** What a module's default export is. */
+/** The default export of a module, by kind. */
 export type Loaded =
   | { readonly kind: 'device'; readonly device: VirtioDevice }
   | { readonly kind: 'store'; readonly store: BlockStore };
@@ -22,7 +22,10 @@ export function isModule(spec: string): boolean {
   return /\.[cm]?[jt]s$/.test(spec);
 }
 
-/** Loads the default export, or what it makes if it is a function. Throws Error, one line that names the module and what is wrong. */
+/**
+ * Loads the default export, or what it returns if it is a function. Throws Error: one line with the module and the
+ * problem.
+ */
 export async function loadModule(spec: string, log: Log): Promise<Loaded> {
   const exported = await importDefault(spec);
   if (typeof exported !== 'object' || exported === null)
@@ -37,11 +40,11 @@ export async function loadModule(spec: string, log: Log): Promise<Loaded> {
     throw new Error(`${spec}: ${(error as Error).message}`);
   }
   const unknown = unknownMembers(exported);
-  if (unknown.length > 0) log(`${spec}: the disk has ${unknown.join(', ')}, which nothing calls: a slip of the pen?`);
+  if (unknown.length > 0) log(`${spec}: the disk has ${unknown.join(', ')}, which nothing calls: is it misspelled?`);
   return { kind: 'store', store: exported };
 }
 
-/** As `loadModule`, where a disk is wanted. */
+/** As `loadModule`. Throws Error as well if the module exports a device. */
 export async function loadStore(spec: string, log: Log): Promise<BlockStore> {
   const loaded = await loadModule(spec, log);
   if (loaded.kind === 'store') return loaded.store;
@@ -62,7 +65,7 @@ async function importDefault(spec: string): Promise<unknown> {
   }
 }
 
-/** The first line of the module's own in a stack. */
+/** The topmost place in the stack that has a file, as ` (file:line)`. */
 function placeOf(error: unknown): string {
   const [, place] =
     /\((?:file:\/\/)?([^()]+:\d+):\d+\)|^\s*at (?:file:\/\/)?(\S+:\d+):\d+$/m.exec((error as Error)?.stack ?? '') ?? [];

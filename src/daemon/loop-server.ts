@@ -13,7 +13,7 @@ import type { DeviceProfile } from './open-device.ts';
 import type { ServedDevice } from './served-device.ts';
 
 export interface LoopServerOptions {
-  /** One line for each thing a person should know; what a guest can have said again and again is not cut down here. */
+  /** Takes each log line. Not rate-limited: a guest can cause any number of lines. */
   readonly log: Log;
   readonly once?: boolean;
   readonly allowFileMemory?: boolean;
@@ -27,7 +27,7 @@ export class LoopServer implements ServedDevice {
   readonly #host: LocalHost;
   readonly #server: VhostUserServer;
 
-  /** @param listener is closed with the rest. */
+  /** @param listener is disposed when the server closes. */
   constructor(device: VirtioDevice, listener: UnixListener, options: LoopServerOptions) {
     const loop = new EventLoop();
     this.#device = device;
@@ -57,7 +57,7 @@ export class LoopServer implements ServedDevice {
     return this.#host.report();
   }
 
-  /** What a device of this thread has behind it, its maker knows: `device.resize`. */
+  /** Does nothing: the owner of a device object calls `device.resize` itself. */
   refresh(): void {}
 
   close(): Promise<DeviceSnapshot> {

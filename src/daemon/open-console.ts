@@ -1,4 +1,5 @@
-// Upper floor: a console on its thread. Its other end is a socket to the main thread, which has the terminal, the pipes or the clients.
+// Upper floor: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the
+// pipes or the clients.
 import { Socket } from 'node:net';
 import { ConsoleDevice, type ConsoleSize } from '../devices/console/console-device.ts';
 import { duplicateFd } from '../sys/libc.ts';
@@ -7,20 +8,23 @@ import type { OpenDevice } from './open-device.ts';
 /** A console as a plain value. */
 export interface ConsolePort {
   readonly kind: 'console';
-  /** What it is called for people. */
+  /** Its name in the log. */
   readonly name: string;
-  /** A connected stream socket, of which the device takes a duplicate: the guest's input, its output, and the end of that. */
+  /**
+   * A connected stream socket, which the device duplicates. Carries the guest's input, its output, and the end of the
+   * output.
+   */
   readonly fd: number;
-  /** Shared: columns and rows of the window, read again by `refresh`. Absent where there is no window. */
+  /** Shared memory: columns and rows of the window, read again by `refresh`. Absent without a window. */
   readonly window?: Uint16Array<SharedArrayBuffer>;
 }
 
-/** The device; its thread has to give Node's loop a turn. */
+/** Opens the console. Its thread has to run Node's loop. */
 export function openConsole({ name, fd, window }: ConsolePort): OpenDevice {
   const socket = new Socket({ fd: duplicateFd(fd) });
   const size = (): ConsoleSize => ({ cols: window?.[0] ?? 0, rows: window?.[1] ?? 0 });
   const device = new ConsoleDevice({
-    // Not destroyed by the device when it has read: it is the output as well.
+    // Not destroyed at the end of the input: the socket is the output as well.
     input: { [Symbol.asyncIterator]: () => socket.iterator({ destroyOnReturn: false }) },
     output: socket,
     ...(window && { size: size() }),
@@ -35,7 +39,7 @@ export function openConsole({ name, fd, window }: ConsolePort): OpenDevice {
     },
     close: async () => {
       await device.close();
-      // Behind the last words.
+      // After the guest's last output.
       await new Promise<void>((resolve) => socket.end(resolve));
     },
   };

@@ -1,28 +1,31 @@
-// Upper floor: a device on the thread that made it, and what is told of it.
+// Upper floor: a device on the thread that opened it, and its description.
 import type { VirtioDevice } from '../virtio/device.ts';
 
-/** What a person is told of a device. */
+/** The description of a device, for logs and the command line. */
 export interface DeviceProfile {
-  /** What it is called in the log: the name of a disk, the path of a module. */
+  /** Its name in the log: the name of a disk, the path of a module. */
   readonly name: string;
-  /** VIRTIO_ID_BLOCK, … */
+  /** The device type: VIRTIO_ID_BLOCK, … */
   readonly type: number;
-  /** Queues offered. */
+  /** How many queues it offers. */
   readonly queues: number;
-  /** Of a disk. */
+  /** Disks only: the size. */
   readonly sizeBytes?: number;
-  /** Of a disk: its driver may not write. */
+  /** Disks only: the driver may not write. */
   readonly readOnly?: boolean;
 }
 
-/** A device on the thread that made it, with what stands behind it. */
+/** A device on the thread that opened it, with its store or socket. */
 export interface OpenDevice {
   readonly device: VirtioDevice;
   readonly profile: DeviceProfile;
-  /** Bytes moved so far. */
+  /** Bytes read and written so far. */
   bytes(): { readonly read: number; readonly written: number };
-  /** Looks again at what can change outside (the size of a store); the driver is told. Returns the new size, if it changed. */
+  /**
+   * Reads again what can change outside (the size of a store), and notifies the driver of a change. Returns a changed
+   * size.
+   */
   refresh(): number | undefined;
-  /** Makes what the guest was told is written durable, and gives everything back. */
+  /** Makes completed writes durable, and closes everything. */
   close(): Promise<void>;
 }

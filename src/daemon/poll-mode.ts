@@ -5,18 +5,23 @@ import { Epoll } from '../sys/epoll.ts';
 import type { PollPolicy } from '../sys/pollable.ts';
 import { TimerFd } from '../sys/timer-fd.ts';
 
-/** Never, learned, or always for so many microseconds. */
+/** Polling before a sleep: never, adaptive, or always for this many microseconds. */
 export type PollMode = 'off' | 'auto' | number;
 
 export const POLL_MAX_US = 1_000_000;
 
+/**
+ * The policy for a mode; undefined: never poll. `auto` measures the cost of a sleep, which takes about a millisecond.
+ */
 export function pollPolicy(mode: PollMode): PollPolicy | undefined {
   if (mode === 'off' || mode === 0) return undefined;
   if (mode !== 'auto') return { pollNs: () => mode * 1000, waited: () => {} };
   return new AdaptivePoll({ wakeCostNs: measureWakeCostNs(), preemptions: involuntarySwitches });
 }
 
-/** The median time from a timer's expiry to this thread's running again, in ns: what a sleep costs here. Takes a millisecond. */
+/**
+ * The cost of a sleep in ns: the median time from a timer's expiry until this thread runs again. Takes a millisecond.
+ */
 export function measureWakeCostNs(): number {
   const DELAY_MS = 0.1;
   using timer = new TimerFd();

@@ -1,18 +1,18 @@
-// Who ends the process: one of two threads, never both. That a busy main thread is not waited for is shown by test/cli/serve-busy.test.ts.
+// Which thread ends the process: one of two, never both. test/cli/serve-busy.test.ts tests a busy main thread.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { eventually } from '../testing/patience.ts';
 import { leaveProcessEnd, newProcessEnd, takeProcessEnd } from './process-end.ts';
 
-test('the main thread takes it, and the device’s thread then leaves it alone', () => {
+test('when the main thread has taken the end of the process, the device thread leaves it alone', () => {
   const end = newProcessEnd({ path: '/nowhere', identity: undefined }, 10);
   assert.equal(takeProcessEnd(end), true);
   leaveProcessEnd(end);
-  assert.equal(takeProcessEnd(end), true, 'it has it still');
+  assert.equal(takeProcessEnd(end), true, 'the main thread still has it');
 });
 
-test('a main thread that has time is waited for', async () => {
+test('the device thread waits for a main thread that is not busy', async () => {
   const end = newProcessEnd(undefined, 10);
   const url = new URL('./process-end.ts', import.meta.url).href;
   const worker = new Worker(
@@ -25,12 +25,12 @@ test('a main thread that has time is waited for', async () => {
     })();`,
     { eval: true, workerData: { url, end } },
   );
-  const said: string[] = [];
-  worker.on('message', (message: string) => said.push(message));
-  await eventually('the worker has closed', () => said.length > 0);
-  // Time: silence is listened to. It is asleep, not busy.
+  const messages: string[] = [];
+  worker.on('message', (message: string) => messages.push(message));
+  await eventually('the worker has closed', () => messages.length > 0);
+  // Time: the worker must not end the process meanwhile. This thread sleeps and is not busy.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(takeProcessEnd(end), true);
   await new Promise((resolve) => worker.once('exit', resolve));
-  assert.deepEqual(said, ['closed', 'left']);
+  assert.deepEqual(messages, ['closed', 'left']);
 });

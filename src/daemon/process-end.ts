@@ -1,4 +1,5 @@
-// Upper floor: who ends the process after SIGTERM: the main thread, which has a last line to print, or, while that is busy, the device's.
+// Upper floor: which thread ends the process after SIGTERM: the main thread, which prints a last line, or the device
+// thread if that is busy.
 import { constants } from 'node:os';
 import { threadCpuNs } from '../sys/cpu.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
@@ -6,57 +7,67 @@ import { exitNow, killAfter } from '../sys/process-exit.ts';
 import { ProcessSignals } from '../sys/process-signals.ts';
 import { removeSocketFile, type SocketFile } from '../sys/socket-file.ts';
 
-/** What both threads need to agree. */
+/** What the main thread and the device thread share. */
 export interface ProcessEnd {
-  /** Shared: who has it. */
+  /** Shared memory: which thread ends the process. */
   readonly word: Int32Array<SharedArrayBuffer>;
   readonly mainThread: number;
-  /** The socket's file, if it is ours to remove. */
+  /** The socket's file, if this process has to remove it. */
   readonly socket: SocketFile | undefined;
-  /** How long requests in flight are waited for. */
+  /** How long to wait for requests in flight. */
   readonly graceSeconds: number;
 }
 
-const NOBODY = 0;
+const UNDECIDED = 0;
 const MAIN_THREAD = 1;
 const DEVICE_THREAD = 2;
 
-const LOOK_MS = 2;
-/** Processor time that a main thread with nothing else to do needs by far not before it hears of it. */
+const CHECK_MS = 2;
+/**
+ * A main thread that has used this much processor time and has not reacted is busy. An idle one needs far less to
+ * react.
+ */
 const BUSY_NS = 20e6;
-/** A main thread that uses no processor either waits for somebody: for a reader of its output that does not read, say. */
+/**
+ * A main thread that has not reacted for this long and uses no processor is blocked, for instance on a full pipe of its
+ * output.
+ */
 const STUCK_MS = 5000;
-/** After the time of grace, and what the main thread takes to say so, the kernel ends what is still there. */
+/** How long after the grace period the kernel ends the process; the main thread may still log the timeout in it. */
 const LAST_SECONDS = 10;
-/** After a second signal. */
+/** The same after a second signal, without a grace period. */
 const SECOND_SIGNAL_SECONDS = 2;
 
+/** @param socket the socket's file, if this process has to remove it. */
 export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: number): ProcessEnd {
   return { word: new Int32Array(new SharedArrayBuffer(4)), mainThread: process.pid, socket, graceSeconds };
 }
 
-/** For the main thread, when it hears that the device is to close, or has. False: too late, the process is ending. */
+/**
+ * For the main thread, when the device is closing or closed. Returns false if the device thread is already ending the
+ * process.
+ */
 export function takeProcessEnd({ word }: ProcessEnd): boolean {
-  const before = Atomics.compareExchange(word, 0, NOBODY, MAIN_THREAD);
+  const before = Atomics.compareExchange(word, 0, UNDECIDED, MAIN_THREAD);
   Atomics.notify(word, 0);
   return before !== DEVICE_THREAD;
 }
 
-/** For the device's thread: SIGTERM and SIGINT. The main thread hears them too, but it may be busy. */
+/** For the device thread: handles SIGTERM and SIGINT. The main thread handles them too, but it may be busy. */
 export class EndingSignals implements Disposable {
-  /** How much the main thread had worked when the first signal came; undefined before. */
-  toldAtNs: number | undefined;
+  /** Processor time of the main thread when the first signal came, in ns; undefined before. */
+  mainThreadCpuNs: number | undefined;
   readonly #signals = new ProcessSignals([constants.signals.SIGTERM, constants.signals.SIGINT]);
   readonly #watch: Disposable;
 
-  /** @param onFirst called once. */
+  /** @param onFirst called once, at the first signal. */
   constructor(loop: EventLoop, { mainThread, graceSeconds }: ProcessEnd, onFirst: () => void) {
     this.#watch = loop.watch(this.#signals.fd, {
       readable: () => {
         if (this.#signals.read() === undefined) return;
-        const isFirst = this.toldAtNs === undefined;
-        this.toldAtNs ??= threadCpuNs(mainThread);
-        // Neither thread may be able to run its JavaScript when it matters.
+        const isFirst = this.mainThreadCpuNs === undefined;
+        this.mainThreadCpuNs ??= threadCpuNs(mainThread);
+        // A kernel timer, because both threads may be unable to run JavaScript then.
         killAfter(isFirst ? Math.ceil(graceSeconds) + LAST_SECONDS : SECOND_SIGNAL_SECONDS);
         if (isFirst) onFirst();
       },
@@ -70,15 +81,16 @@ export class EndingSignals implements Disposable {
 }
 
 /**
- * For the device's thread, when everything is closed: leaves the end to the main thread, unless that is busy with something else, and has
- * been since it had worked for `toldAtNs`.
+ * For the device thread, when everything is closed: leaves the end of the process to the main thread, or ends the
+ * process if the main thread is busy or blocked. `sinceCpuNs` is the processor time of the main thread from which to
+ * count; now, by default.
  */
-export function leaveProcessEnd({ word, mainThread, socket }: ProcessEnd, toldAtNs = threadCpuNs(mainThread)): void {
+export function leaveProcessEnd({ word, mainThread, socket }: ProcessEnd, sinceCpuNs = threadCpuNs(mainThread)): void {
   const startedMs = performance.now();
-  while (threadCpuNs(mainThread) - toldAtNs < BUSY_NS && performance.now() - startedMs < STUCK_MS) {
-    if (Atomics.wait(word, 0, NOBODY, LOOK_MS) !== 'timed-out') return;
+  while (threadCpuNs(mainThread) - sinceCpuNs < BUSY_NS && performance.now() - startedMs < STUCK_MS) {
+    if (Atomics.wait(word, 0, UNDECIDED, CHECK_MS) !== 'timed-out') return;
   }
-  if (Atomics.compareExchange(word, 0, NOBODY, DEVICE_THREAD) !== NOBODY) return;
+  if (Atomics.compareExchange(word, 0, UNDECIDED, DEVICE_THREAD) !== UNDECIDED) return;
   if (socket !== undefined) removeSocketFile(socket);
   exitNow(0);
 }

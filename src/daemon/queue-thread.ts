@@ -1,13 +1,13 @@
-// Upper floor: a thread that owns queues of a device whose session runs elsewhere.
+// Upper floor: a queue thread: runs queues of a device whose session is on the device thread.
 import { workerData } from 'node:worker_threads';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { answerHostCall, type HostAnswer, type HostCall, type ThreadMethods } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 
 export interface QueueThreadSetup extends ServingThreadSetup {
-  /** Calls of the session's thread arrive here… */
+  /** Where the calls of the device thread arrive. */
   readonly calls: LinkEnd;
-  /** …and are answered on the same port, ringing this. */
+  /** Signalled after each answer, which goes through the same port. */
   readonly answersWakeFd: number;
 }
 

@@ -1,8 +1,8 @@
-// Upper floor: `from 'belfry'` in a disk somebody wrote is the copy that runs, wherever the disk's module lies.
+// Upper floor: resolves `from 'belfry'` in a user's module to the copy of Belfry that runs, wherever the module is.
 import module from 'node:module';
 import { moduleBeside } from '../sys/thread.ts';
 
-/** What package.json exports: never its dist here, which in a checkout is missing or older than the source that runs. */
+/** The exports of package.json, as the modules that run. In a checkout its dist is missing or older than the source. */
 export const FRONT_DOORS: ReadonlyMap<string, URL> = new Map([
   ['belfry', moduleBeside('../index', import.meta.url)],
   ['belfry/kvm', moduleBeside('../kvm/index', import.meta.url)],
@@ -11,7 +11,10 @@ export const FRONT_DOORS: ReadonlyMap<string, URL> = new Map([
 
 let isShared = false;
 
-/** From now on every module this thread loads gets the running copy of Belfry, whether or not one is installed beside it. */
+/**
+ * From now on every module that this thread loads imports the running copy of Belfry, even if another is installed
+ * beside it.
+ */
 export function shareRunningCopy(): void {
   if (isShared) return;
   isShared = true;

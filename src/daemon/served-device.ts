@@ -1,26 +1,26 @@
-// Upper floor: a device being served, whether by threads of its own or inside Node's loop.
+// Upper floor: a device that is being served, by threads of its own or in Node's loop.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceProfile } from './open-device.ts';
 
-/** A device being served. */
+/** A device that is being served. */
 export interface ServedDevice extends AsyncDisposable {
-  /** From pop to publish, in ns. */
+  /** Time from pop to publish of each request, in ns. */
   readonly latency: RecordableHistogram;
   /**
-   * Everything has stopped: after `close`, or after the one front end of `once`. Returns the last counts. Rejects when
-   * serving failed.
+   * Resolves to the last totals when everything has stopped: after `close`, or after the one front end of `once`.
+   * Rejects when serving failed.
    */
   readonly closed: Promise<DeviceSnapshot>;
-  /** Fulfilled when it serves, with what it serves. Rejects when it cannot. */
+  /** Resolves to the device's description when it serves. Rejects when the device cannot be opened. */
   ready(): Promise<DeviceProfile>;
-  /** What has been served so far, over all queues and sessions. */
+  /** Totals so far, over all queues and sessions. */
   snapshot(): Promise<DeviceSnapshot>;
-  /** Every queue that runs, as it is now: indices, flags, events, what is in flight. For finding out why something hangs. */
+  /** Every running queue as it is now: indices, flags, event indices, requests in flight. For debugging a hang. */
   report(): Promise<readonly QueueReport[]>;
-  /** Looks again at what can change outside (the size of a store); the driver is told if it changed. */
+  /** Reads again what can change outside (the size of a store), and notifies the driver of a change. */
   refresh(): void;
-  /** Stops listening, finishes what is in flight, flushes and closes. Fulfilled when that is done, as `closed`. */
+  /** Stops listening, finishes requests in flight, flushes and closes. Returns `closed`. */
   close(): Promise<DeviceSnapshot>;
 }

@@ -1,4 +1,4 @@
-// Upper floor: what every thread that owns queues has: a device of its own, an event loop, a line to the main thread.
+// Upper floor: what every thread that runs queues has: its own device, an event loop, a link to the main thread.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { reportLeaks } from '../sys/asynchronous-close.ts';
 import { parkOnBusError } from '../sys/bus-error.ts';
@@ -21,12 +21,15 @@ export interface ServingThreadSetup {
   readonly device: DeviceSource;
   readonly poll: PollMode;
   readonly cpu: number | undefined;
-  /** Shared with the main thread: both see the same counts. */
+  /** Shared with the main thread and all serving threads. */
   readonly latency: RecordableHistogram;
   readonly main: LinkEnd;
 }
 
-/** `stop` and `refresh` are for the session's thread, which tells the others. `abandon` ends a thread at once, when another one died. */
+/**
+ * `stop` and `refresh` go to the device thread, which forwards them. `abandon` ends a thread at once after another one
+ * failed.
+ */
 export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'abandon';
 export type FromThread =
   | { readonly type: 'started'; readonly thread: number }
@@ -37,18 +40,18 @@ export type FromThread =
   | { readonly type: 'closed'; readonly snapshot: DeviceSnapshot };
 
 export class ServingThread {
-  /** What the session's thread does about `stop` and `refresh`. */
+  /** The device thread's handler of `stop` and `refresh`. */
   onOrder: ((order: 'stop' | 'refresh') => void) | undefined;
   readonly loop: EventLoop;
   readonly host: LocalHost;
-  /** A line for a person. What repeats is cut down here, before it crosses threads. */
+  /** Logs a line through the main thread. Repeated lines are limited here, before they cross threads. */
   readonly log: Log;
   readonly #lines: LimitedLog<About>;
   readonly #open: OpenDevice;
   readonly #setup: ServingThreadSetup;
   readonly #finished = Promise.withResolvers<void>();
 
-  /** Makes the device on this thread. Rejects with what that throws. */
+  /** Opens the device on this thread. Rejects with what that throws. */
   static async open(setup: ServingThreadSetup): Promise<ServingThread> {
     parkOnBusError();
     if (setup.cpu !== undefined) pinThread(0, setup.cpu);
@@ -78,7 +81,7 @@ export class ServingThread {
     return { ...totalOf(this.host.counters), bytesRead: read, bytesWritten: written };
   }
 
-  /** Looks again at what can change outside; the driver is told if it changed. Returns the new size, if there is one. */
+  /** Reads again what can change outside, and notifies the driver of a change. Returns a changed size. */
   refresh(): number | undefined {
     return this.#open.refresh();
   }
@@ -91,7 +94,7 @@ export class ServingThread {
     this.loop[Symbol.dispose]();
   }
 
-  /** Ends the thread: timers and sockets that somebody's module keeps are not waited for. */
+  /** Ends the thread, whatever timers and sockets a user's module keeps open. */
   exit(): void {
     process.exit();
   }
@@ -101,7 +104,7 @@ export class ServingThread {
     await this.#finished.promise;
   }
 
-  /** Makes what the guest was told is written durable, and ends `run`. */
+  /** Makes completed writes durable, and ends `run`. */
   async finish(): Promise<void> {
     try {
       await this.#open.close();

@@ -1,4 +1,4 @@
-// Upper floor: one serving thread as the main thread sees it: started, asked, given orders, ended.
+// Upper floor: the main thread's handle of one serving thread: starts it, sends orders and questions, sees its end.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { isParked } from '../sys/bus-error.ts';
 import { EventFd } from '../sys/event-fd.ts';
@@ -10,11 +10,11 @@ import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.
 import { LinkSender } from './thread-link.ts';
 
 export interface ServingWorkerOptions {
-  /** The module of the thread, beside this one: `device-thread`, `queue-thread`. */
+  /** The thread's module in this folder, without extension: `device-thread`, `queue-thread`. */
   readonly file: string;
-  /** What the thread is told at its start, besides its line to this thread. */
+  /** Makes the thread's `workerData` around its link to this thread. */
   readonly setup: (main: ServingThreadSetup['main']) => ServingThreadSetup;
-  /** Ports in `setup` that go to the thread. */
+  /** Ports in `setup`, which are transferred to the thread. */
   readonly ports: readonly MessagePort[];
   readonly log: Log;
 }
@@ -22,7 +22,7 @@ export interface ServingWorkerOptions {
 export class ServingWorker {
   /** Rejects with what the device threw. */
   readonly ready: Promise<DeviceProfile>;
-  /** The last counts. Rejects when the thread failed. */
+  /** The last totals. Rejects when the thread failed. */
   readonly closed: Promise<DeviceSnapshot>;
   readonly exited: Promise<void>;
   readonly #wake = EventFd.create();
@@ -32,9 +32,9 @@ export class ServingWorker {
   readonly #ready = Promise.withResolvers<DeviceProfile>();
   readonly #closed = Promise.withResolvers<DeviceSnapshot>();
   readonly #exited = Promise.withResolvers<void>();
-  /** Who asked for a snapshot or a report, in order: a thread answers in that order. */
-  readonly #asked: ((answer: FromThread) => void)[] = [];
-  /** Its number in the kernel, when it has started. */
+  /** Resolvers of open questions. A thread answers in the order in which it was asked. */
+  readonly #waiting: ((answer: FromThread) => void)[] = [];
+  /** The kernel's thread id (gettid), once the thread has started. */
   #threadId: number | undefined;
   #isReleased = false;
 
@@ -46,7 +46,7 @@ export class ServingWorker {
     this.ready = this.#ready.promise;
     this.closed = this.#closed.promise;
     this.exited = this.#exited.promise;
-    // A thread's death is told once, by `closed` of the whole device.
+    // The daemon's own `closed` reports the failure.
     this.ready.catch(() => {});
     this.closed.catch(() => {});
     port1.on('message', this.#onMessage);
@@ -63,7 +63,7 @@ export class ServingWorker {
       this.#closed.reject(error);
     });
     worker.once('exit', () => {
-      // A thread's end can be told before its last messages are.
+      // The exit event can come before the thread's last messages.
       for (let last = receiveMessageOnPort(this.#port); last; last = receiveMessageOnPort(this.#port))
         this.#onMessage(last.message);
       this.#port.close();
@@ -84,29 +84,30 @@ export class ServingWorker {
       case 'closed':
         return this.#closed.resolve(message.snapshot);
       default:
-        this.#asked.shift()?.(message);
+        this.#waiting.shift()?.(message);
     }
   };
 
-  /** Whether it sleeps for ever in memory that its front end took back. */
+  /** Whether it is parked for ever after SIGBUS in memory that the front end took back. */
   get isParked(): boolean {
     return this.#threadId !== undefined && isParked(this.#threadId);
   }
 
+  /** Sends a message to the thread; ignored after `release`. */
   order(order: ToThread): void {
-    // Afterwards the descriptor is closed, and its number may belong to another file.
+    // After `release` the eventfd is closed, and its number may belong to another file.
     if (!this.#isReleased) this.#sender.send(order);
   }
 
-  /** Fulfilled with its answer, or with `undefined` when it has ended meanwhile. */
+  /** Resolves to the answer, or to undefined if the thread exits first. */
   ask(question: 'snapshot' | 'report'): Promise<FromThread | undefined> {
     const { promise, resolve } = Promise.withResolvers<FromThread>();
-    this.#asked.push(resolve);
+    this.#waiting.push(resolve);
     this.order(question);
     return Promise.race([promise, this.exited.then(() => undefined)]);
   }
 
-  /** Gives back what it was reached by. The thread has exited, or never will. */
+  /** Closes the eventfd that wakes the thread. Only when the thread has exited, or never will. */
   release(): void {
     this.#isReleased = true;
     this.#wake[Symbol.dispose]();

@@ -1,4 +1,5 @@
-// Upper floor: a device whose queues are spread over threads; everything that is not about one queue reaches all of them.
+// Upper floor: a DeviceHost whose queues are spread over several hosts; calls that are not about one queue go to every
+// host.
 import type {
   CallTarget,
   DeviceEvents,
@@ -16,8 +17,9 @@ export class SpreadHost implements DeviceHost {
   readonly #threadOf: (queue: number) => number;
 
   /**
-   * @param hosts the session's own thread first: its device is the one that the driver sees.
-   * @param threadOf which queues have to be together; each may be anywhere unless said.
+   * @param hosts that of the device thread first: its device is the one that the driver sees.
+   * @param threadOf a number for each queue, modulo the hosts; queues with one number are on one host. Default: the
+   * queue's index.
    */
   constructor(hosts: readonly [DeviceHost, ...DeviceHost[]], threadOf: (queue: number) => number = (queue) => queue) {
     this.#first = hosts[0];
@@ -61,7 +63,7 @@ export class SpreadHost implements DeviceHost {
     return this.#all((host) => host.activate(features)).then(() => {});
   }
 
-  /** The first one says whether it was allowed; it holds when every thread has it. */
+  /** Writes on every host. The first one decides whether the write was allowed. */
   async writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {
     const [isAllowed] = await this.#all((host) => host.writeConfig(offset, bytes));
     return isAllowed as boolean;
@@ -71,7 +73,7 @@ export class SpreadHost implements DeviceHost {
     return this.#all((host) => host.reset()).then(() => {});
   }
 
-  /** Waits for every host, then fails if one did. */
+  /** Waits for every host, then rejects if one did. */
   async #all<T>(step: (host: DeviceHost) => Promise<T>): Promise<T[]> {
     const results = await Promise.allSettled(this.#hosts.map(step));
     return results.map((result) => {
@@ -82,8 +84,8 @@ export class SpreadHost implements DeviceHost {
 }
 
 /**
- * Has every thread look again at what can change outside, the session's own last: its device tells the driver, whose next request may
- * reach any thread. Returns what `own` returns.
+ * Refreshes every other thread, then the device thread with `own`: its device notifies the driver, whose next request
+ * may reach any thread. Returns what `own` returns.
  */
 export async function refreshAll<T>(others: readonly Pick<ThreadMethods, 'refresh'>[], own: () => T): Promise<T> {
   await Promise.all(others.map((other) => other.refresh()));

@@ -1,4 +1,4 @@
-// Upper floor: a device and its queues on another thread, called by message and answered by message.
+// Upper floor: a DeviceHost on another thread, called through messages.
 import type {
   CallTarget,
   DeviceEvents,
@@ -9,7 +9,7 @@ import type {
   SharedRegion,
 } from '../transports/queue/queue-host.ts';
 
-/** What can be asked of the other thread. `finish` flushes and ends it; nothing may be asked afterwards. */
+/** The methods of the other thread. `finish` flushes and ends it; no call may follow. */
 export interface ThreadMethods {
   setMemory(regions: readonly SharedRegion[]): Promise<void>;
   start(index: number, setup: QueueSetup): Promise<void>;
@@ -31,16 +31,17 @@ export interface HostCall {
   readonly args: readonly unknown[];
 }
 
+/** The answer to the call with this id. `problem` is the message of the error that it threw. */
 export interface HostAnswer {
   readonly id: number;
   readonly result?: unknown;
   readonly problem?: string;
 }
 
-/** Stands for the LocalHost of another thread. */
+/** Proxy of the LocalHost of another thread. */
 export class ThreadHost implements DeviceHost, ThreadMethods {
   readonly device: DeviceTraits;
-  /** Nothing comes from there: what a device says by itself, the one of queue 0's thread says. */
+  /** Unused: only the device on the device thread raises events. */
   events: DeviceEvents | undefined;
   readonly #send: (call: HostCall) => void;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
@@ -78,7 +79,7 @@ export class ThreadHost implements DeviceHost, ThreadMethods {
   readonly finish = () => this.#call('finish');
 }
 
-/** Does what another thread's ThreadHost asks, on the host of this one. */
+/** Executes a call of another thread's ThreadHost on this thread's host. Never rejects. */
 export async function answerHostCall(methods: ThreadMethods, { id, method, args }: HostCall): Promise<HostAnswer> {
   try {
     const call = methods[method] as (...args: readonly unknown[]) => Promise<unknown>;

@@ -1,21 +1,21 @@
-// Upper floor: messages between two threads of which the receiver sleeps in epoll: a port carries them, an eventfd wakes.
+// Upper floor: messages to a thread that sleeps in epoll: a port carries them, an eventfd wakes the thread.
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 
-/** One end of a link as it is handed to a thread: structured-cloneable but for the port, which is transferred. */
+/** One end of a link, as it is passed to a thread: the port is transferred, the rest cloned. */
 export interface LinkEnd {
   readonly port: MessagePort;
-  /** Rung by the other end after each message. */
+  /** Eventfd that the other end signals after each message. */
   readonly wakeFd: number;
 }
 
-/** Sends to an end that sleeps in an EventLoop. */
+/** Sends messages to a thread that sleeps in an EventLoop. */
 export class LinkSender<Message> {
   readonly #port: MessagePort;
   readonly #wake: EventFd;
 
-  /** The descriptor stays the caller's. */
+  /** The caller keeps the descriptor. */
   constructor(port: MessagePort, wakeFd: number) {
     this.#port = port;
     this.#wake = EventFd.borrow(wakeFd);
@@ -27,7 +27,7 @@ export class LinkSender<Message> {
   }
 }
 
-/** Hands what arrives at an end to `onMessage`, on the loop's thread, until disposed. */
+/** Calls `onMessage` for each message, on the loop's thread, until disposed. */
 export function receiveOn<Message>(loop: EventLoop, end: LinkEnd, onMessage: (message: Message) => void): Disposable {
   const wake = EventFd.borrow(end.wakeFd);
   return loop.watch(end.wakeFd, {

@@ -1,8 +1,8 @@
-// Ground floor: the KVM ABI: ioctl numbers, capabilities, flags, and where each field stands. linux/kvm.h, asm/kvm.h, x86-64.
+// Ground floor: the KVM ABI: ioctl numbers, capabilities, flags, and field offsets. linux/kvm.h, asm/kvm.h, x86-64.
 
 export const KVM_API_VERSION = 12;
 
-/** ioctl numbers, by the name that errors carry. */
+/** ioctl numbers by name; errors contain the name. */
 export const IOCTLS = {
   // of /dev/kvm
   KVM_GET_API_VERSION: 0xae00n,
@@ -47,7 +47,7 @@ export const IOCTLS = {
 
 export type IoctlName = keyof typeof IOCTLS;
 
-/** What KVM_CHECK_EXTENSION can be asked for. */
+/** Arguments of KVM_CHECK_EXTENSION. */
 export const CAPABILITIES = {
   KVM_CAP_IRQCHIP: 0,
   KVM_CAP_USER_MEMORY: 3,
@@ -75,22 +75,22 @@ export const CAPABILITIES = {
 
 export type Capability = keyof typeof CAPABILITIES;
 
-// kvm_run.exit_reason: what `Vcpu.run` returns.
-/** The guest executed `in` or `out`: look at `exits.io`. */
+// kvm_run.exit_reason, which `Vcpu.run` returns.
+/** The guest executed `in` or `out`: see `exits.io`. */
 export const KVM_EXIT_IO = 2;
-/** The guest executed `hlt`, and no interrupt controller is in the kernel. */
+/** The guest executed `hlt`, without an in-kernel irqchip. */
 export const KVM_EXIT_HLT = 5;
-/** The guest touched an address behind which there is no memory: look at `exits.mmio`. */
+/** The guest accessed an address without memory: see `exits.mmio`. */
 export const KVM_EXIT_MMIO = 6;
-/** The guest failed three times over (a triple fault): it is to be reset. */
+/** The guest had a triple fault, and has to be reset. */
 export const KVM_EXIT_SHUTDOWN = 8;
-/** The processor refused to run the guest. */
+/** The processor refused to enter the guest. */
 export const KVM_EXIT_FAIL_ENTRY = 9;
-/** A kick, or another signal, ended `run`. Nothing happened in the guest. */
+/** A kick, or another signal, ended `run`, without an event in the guest. */
 export const KVM_EXIT_INTR = 10;
-/** KVM could not go on, mostly because it cannot emulate an instruction: `exits.describe` says which. */
+/** KVM could not go on, mostly because it cannot emulate an instruction: `exits.describe` shows it. */
 export const KVM_EXIT_INTERNAL_ERROR = 17;
-/** The guest asked to be shut down or reset. */
+/** The guest requested a shutdown or reset. */
 export const KVM_EXIT_SYSTEM_EVENT = 24;
 
 export const KVM_EXIT_IO_OUT = 1;
@@ -119,7 +119,7 @@ export const KVM_IRQFD_FLAG_RESAMPLE = 2;
 export const KVM_IRQ_ROUTING_IRQCHIP = 1;
 export const KVM_IRQ_ROUTING_MSI = 2;
 
-/** The controllers of the in-kernel irqchip, by their number in the ABI: two cascaded 8259s and an IOAPIC. */
+/** The controllers of the in-kernel irqchip, by their ABI number: two cascaded 8259s and an IOAPIC. */
 export const IRQCHIPS = { pic1: 0, pic2: 1, ioapic: 2 } as const;
 export type IrqchipName = keyof typeof IRQCHIPS;
 

@@ -1,17 +1,17 @@
-// Ground floor: what the CPUID instruction tells the guest: what this processor and KVM can do, or less.
+// Ground floor: the CPUID of a guest: reads what this processor and KVM support, and sets what the guest sees.
 import { Scratch } from '../sys/scratch.ts';
 import { KVM_CPUID_ENTRY as ENTRY, KVM_CPUID } from './constants.ts';
 import { ioctlWithStruct } from './ioctl.ts';
 
-/** What the CPUID instruction answers for one leaf, or for one subleaf of it. */
+/** The result of the CPUID instruction for one leaf, or for one subleaf of it. */
 export interface CpuidEntry {
-  /** What the guest puts into eax. */
+  /** The input in eax. */
   leaf: number;
-  /** What it puts into ecx, where the subleaf counts. */
+  /** The input in ecx, where the subleaf is significant. */
   subleaf: number;
-  /** Bit 0: the subleaf counts. */
+  /** Bit 0: the subleaf is significant. */
   flags: number;
-  /** The answer. */
+  /** The output, in eax to edx. */
   eax: number;
   ebx: number;
   ecx: number;
@@ -19,10 +19,13 @@ export interface CpuidEntry {
 }
 
 const FIELDS = ['leaf', 'subleaf', 'flags', 'eax', 'ebx', 'ecx', 'edx'] as const;
-/** More than KVM ever gives: it has 256 at most. */
+/** KVM has 256 entries at most. */
 const ENTRIES_MAX = 256;
 
-/** What a guest could be told on this machine: change what has to be, then `setCpuid`. KVM_GET_SUPPORTED_CPUID (api.rst 4.46). */
+/**
+ * Returns the entries that KVM supports on this machine, to change and pass to `setCpuid`. KVM_GET_SUPPORTED_CPUID
+ * (api.rst 4.46).
+ */
 export function supportedCpuid(kvmFd: number): CpuidEntry[] {
   using memory = new Scratch(KVM_CPUID.entries + ENTRIES_MAX * ENTRY.sizeBytes);
   memory.view.setUint32(KVM_CPUID.count, ENTRIES_MAX, true);
@@ -33,7 +36,7 @@ export function supportedCpuid(kvmFd: number): CpuidEntry[] {
   }) as unknown as CpuidEntry[];
 }
 
-/** Tells a vCPU, before it first runs. KVM_SET_CPUID2. */
+/** Sets the CPUID of a vCPU, before it first runs. KVM_SET_CPUID2. */
 export function setCpuid(vcpuFd: number, entries: readonly CpuidEntry[]): void {
   using memory = new Scratch(KVM_CPUID.entries + entries.length * ENTRY.sizeBytes);
   memory.view.setUint32(KVM_CPUID.count, entries.length, true);

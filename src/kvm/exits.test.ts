@@ -1,10 +1,10 @@
-// Exits that no payload can provoke everywhere, decoded from a run page made up for the purpose.
+// Decodes exits that a payload cannot cause on every machine, from a made-up run page.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KVM_RUN, KVM_SYSTEM_EVENT_RESET } from './constants.ts';
 import { Exits } from './exits.ts';
 
-/** A run page: what `fill` writes behind the reason. */
+/** A run page with this reason, and what `fill` writes. */
 function exitsOf(reason: number, fill: (view: DataView) => void = () => {}): Exits {
   const page = new Uint8Array(4096);
   const view = new DataView(page.buffer);
@@ -42,7 +42,7 @@ test('an instruction that could not be emulated is shown, if the kernel gave its
   assert.equal(exitsOf(17).describe(), 'KVM internal error 0');
 });
 
-test('a size of an instruction that is no size shows no more than there is room for', () => {
+test('an impossible instruction size shows no more bytes than there is room for', () => {
   const exits = exitsOf(17, (view) => {
     view.setUint32(KVM_RUN.internalSuberror, 1, true);
     view.setUint32(KVM_RUN.internalDataCount, 4, true);
@@ -61,7 +61,7 @@ test('an address of more than 32 bits is whole', () => {
   assert.equal(exits.describe(), 'read from address 0xffffffffff004, 4 bytes');
 });
 
-test('a reason nobody knows is shown with the hardware’s', () => {
+test('an unknown reason is shown with the hardware reason', () => {
   const exits = exitsOf(99, (view) => view.setBigUint64(KVM_RUN.hardwareExitReason, 0x30n, true));
   assert.equal(exits.describe(), 'exit reason 99, hardware reason 0x30');
 });

@@ -1,4 +1,4 @@
-// Ground floor: why the guest stopped, read from the run page it shares with the kernel. Nothing is copied and nothing allocated.
+// Ground floor: decodes an exit from a vCPU's run page (struct kvm_run), without copies and allocations.
 import {
   KVM_EXIT_FAIL_ENTRY,
   KVM_EXIT_HLT,
@@ -14,7 +14,7 @@ import {
   KVM_RUN,
 } from './constants.ts';
 
-/** What an access carries: its operands stand in the run page, where a read is answered as well. */
+/** An access of the guest's. Its operands are in the run page, where the result of a read is written too. */
 abstract class Access {
   protected readonly view: DataView<ArrayBuffer>;
 
@@ -22,19 +22,19 @@ abstract class Access {
     this.view = view;
   }
 
-  /** Bytes of one operand: 1, 2, 4 or (MMIO only) 8. */
+  /** Size of one operand: 1, 2, 4 or (MMIO only) 8. */
   abstract readonly sizeBytes: number;
-  /** Where the operand stands in the run page. */
+  /** Offset of the operand in the run page. */
   abstract readonly offset: number;
 
-  /** The operand of up to 4 bytes; of 8 bytes, its low half. */
+  /** The operand, if it has up to 4 bytes; the low half of 8 bytes. */
   get value(): number {
     const { view, offset, sizeBytes } = this;
     if (sizeBytes === 1) return view.getUint8(offset);
     return sizeBytes === 2 ? view.getUint16(offset, true) : view.getUint32(offset, true);
   }
 
-  /** Answers a read. An operand of 8 bytes gets a high half of zero. */
+  /** Sets the result of a read. The high half of 8 bytes becomes zero. */
   set value(value: number) {
     const { view, offset, sizeBytes } = this;
     if (sizeBytes === 1) view.setUint8(offset, value);
@@ -51,7 +51,7 @@ export class PortAccess extends Access {
     return this.view.getUint8(KVM_RUN.ioDirection) === KVM_EXIT_IO_OUT;
   }
 
-  /** The number of the port. */
+  /** The port number. */
   get port(): number {
     return this.view.getUint16(KVM_RUN.ioPort, true);
   }
@@ -70,7 +70,7 @@ export class PortAccess extends Access {
   }
 }
 
-/** KVM_EXIT_MMIO: an access to an address behind which there is no memory. */
+/** KVM_EXIT_MMIO: an access to an address without memory. */
 export class MemoryAccess extends Access {
   readonly offset = KVM_RUN.mmioData;
 
@@ -100,7 +100,7 @@ export class MemoryAccess extends Access {
   }
 }
 
-/** The run page of one vCPU, from the side that handles its exits. Valid until the next KVM_RUN. */
+/** The exit of one vCPU, decoded from its run page. Valid until the next KVM_RUN. */
 export class Exits {
   /** For KVM_EXIT_IO. */
   readonly io: PortAccess;
@@ -127,7 +127,7 @@ export class Exits {
     return this.#view.getUint32(KVM_RUN.systemEventType, true);
   }
 
-  /** The exit in words: for an error line, or a log. */
+  /** Describes the exit in one line, for an error or a log. */
   describe(): string {
     return (DESCRIPTIONS[this.reason] ?? describeUnknown)(this, this.#view);
   }

@@ -1,4 +1,4 @@
-// Ground floor: where a GSI leads: to pins of the interrupt controllers, or to a message (MSI) straight into a local APIC.
+// Ground floor: GSI routing: to pins of the interrupt controllers, or to a message (MSI) for a local APIC.
 import type { MsiMessage } from '../sys/msi-message.ts';
 import { Scratch } from '../sys/scratch.ts';
 import {
@@ -12,10 +12,10 @@ import {
 } from './constants.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
-/** Where a GSI leads: a pin of a controller (`pic1`, `pic2`: 0 to 7; `ioapic`: 0 to 23), or a message. */
+/** The target of a GSI: a pin of a controller (`pic1`, `pic2`: 0 to 7; `ioapic`: 0 to 23), or a message. */
 export type Route = { readonly chip: IrqchipName; readonly pin: number } | { readonly msi: MsiMessage };
 
-/** What KVM_CREATE_IRQCHIP sets up: 0..15 lead to an 8259 and to the IOAPIC, 16..23 to the IOAPIC alone. */
+/** The routes that KVM_CREATE_IRQCHIP sets up: 0..15 to an 8259 and to the IOAPIC, 16..23 to the IOAPIC only. */
 export function defaultRoutes(): Map<number, readonly Route[]> {
   const routes = new Map<number, readonly Route[]>();
   for (let gsi = 0; gsi < 24; gsi++) {
@@ -27,32 +27,33 @@ export function defaultRoutes(): Map<number, readonly Route[]> {
 }
 
 /**
- * The routing table of one VM. KVM replaces the whole table each time ("overwriting any previously set entries", api.rst 4.52), so the
- * table is kept here, changed here, and written as a whole. A write waits until no vCPU uses the old table: change often, commit once.
+ * The routing table of one VM. KVM replaces the whole table each time ("overwriting any previously set entries",
+ * api.rst 4.52), so the table is kept here, changed here, and written as a whole. A write waits until no vCPU uses the
+ * old table: change often, commit once.
  */
 export class GsiRouting {
   readonly #vmFd: number;
   readonly #routes: Map<number, readonly Route[]>;
 
-  /** `routes` is what the kernel has now. */
+  /** @param routes the routes that the kernel has now. */
   constructor(vmFd: number, routes: Map<number, readonly Route[]> = new Map()) {
     this.#vmFd = vmFd;
     this.#routes = routes;
   }
 
-  /** Where a GSI leads, once committed. Without routes it leads nowhere. */
+  /** Sets the routes of a GSI, from the next `commit` on. None: the GSI has no effect. */
   set(gsi: number, ...routes: readonly Route[]): this {
     if (routes.length === 0) this.#routes.delete(gsi);
     else this.#routes.set(gsi, routes);
     return this;
   }
 
-  /** What `set` was told last. */
+  /** Returns the routes of a GSI, uncommitted ones included. */
   get(gsi: number): readonly Route[] {
     return this.#routes.get(gsi) ?? [];
   }
 
-  /** Writes the whole table. Throws SystemError EINVAL where one entry is not possible; the kernel then keeps its old table. */
+  /** Writes the whole table. Throws SystemError EINVAL if an entry is invalid; the kernel then keeps its old table. */
   commit(): void {
     const entries = [...this.#routes].flatMap(([gsi, routes]) => routes.map((route) => ({ gsi, route })));
     using memory = new Scratch(KVM_IRQ_ROUTING.entries + entries.length * ENTRY.sizeBytes);
@@ -64,7 +65,7 @@ export class GsiRouting {
     ioctlWithStruct(this.#vmFd, 'KVM_SET_GSI_ROUTING', advice, memory);
   }
 
-  /** Sends a message that has no GSI. False where the guest blocks it. KVM_SIGNAL_MSI (api.rst 4.70). */
+  /** Sends a message without a GSI. Returns false if the guest blocks it. KVM_SIGNAL_MSI (api.rst 4.70). */
   signal({ address, data }: MsiMessage): boolean {
     const memory = zeroedStruct(KVM_MSI.sizeBytes);
     memory.setUint32(KVM_MSI.addressLow, address >>> 0, true);

@@ -1,16 +1,18 @@
-// Ground floor: a descriptor of our own for each eventfd that KVM knows. Deassigning needs one, and the owner may close his first.
+// Ground floor: a duplicate descriptor of each eventfd that is registered with KVM, because the owner may close its own
+// first.
 import { F_DUPFD_CLOEXEC } from '../sys/constants.ts';
 import type { EventFd } from '../sys/event-fd.ts';
 import { check, closeFd, libc } from '../sys/libc.ts';
 
 /**
- * Closing an eventfd does not deassign it: KVM keeps a reference, the address stays taken, and what is counted can be read by nobody.
- * With a duplicate held for as long as a registration stands, close can never come before deassign.
+ * Closing an eventfd does not deassign it: KVM keeps a reference, the address stays in use, and the count can no longer
+ * be read. Deassigning needs a descriptor. A duplicate that is held as long as the registration makes that possible in
+ * any order.
  */
 export class HeldDescriptors {
   readonly #held = new Map<EventFd, { readonly fd: number; count: number }>();
 
-  /** A descriptor of the same eventfd, one for all of its registrations. Throws SystemError. */
+  /** Returns a duplicate of the eventfd's descriptor, one for all of its registrations. Throws SystemError. */
   hold(eventFd: EventFd): number {
     const held = this.#held.get(eventFd);
     if (held !== undefined) {

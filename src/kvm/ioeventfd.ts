@@ -1,4 +1,5 @@
-// Ground floor: ioeventfd: a guest's write to an address rings an eventfd, and the guest runs on. KVM_IOEVENTFD (api.rst 4.59).
+// Ground floor: ioeventfd: a guest's write to an address signals an eventfd without an exit. KVM_IOEVENTFD (api.rst
+// 4.59).
 import type { EventFd } from '../sys/event-fd.ts';
 import { SystemError } from '../sys/libc.ts';
 import {
@@ -10,21 +11,26 @@ import {
 import { HeldDescriptors } from './held-descriptors.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
-/** An address that rings. */
+/** An address whose writes signal an eventfd. */
 export interface Doorbell {
   /** Memory addresses, or ports. */
   readonly bus: 'mmio' | 'pio';
-  /** A guest address, or the number of a port. */
+  /** A guest address, or a port number. */
   readonly address: number;
-  /** Bytes of the write; 0 takes any length, and is the fastest on hardware. Nothing the guest reads may stand at such an address. */
+  /**
+   * Length of the write; 0 takes any length, and is the fastest. The guest must not read registers at such an address.
+   */
   readonly lengthBytes: 0 | 1 | 2 | 4 | 8;
-  /** Rings for this value alone; others leave the guest, unless another doorbell at the address takes them. Any value unless said. */
+  /**
+   * Signal for this value only; others cause an exit, unless another doorbell at the address takes them. Default: any
+   * value.
+   */
   readonly value?: number | bigint;
 }
 
 /**
- * Whether KVM refuses the second of two doorbells: same bus, same address, and either takes any length, or both take one length and
- * either takes any value or both take one value. Which eventfd they ring plays no part.
+ * Whether KVM refuses the second of two doorbells: same bus and address, and either takes any length, or both take the
+ * same length and either takes any value or both take the same value. Their eventfds do not matter.
  */
 export function collides(a: Doorbell, b: Doorbell): boolean {
   if (a.bus !== b.bus || a.address !== b.address) return false;
@@ -33,7 +39,7 @@ export function collides(a: Doorbell, b: Doorbell): boolean {
   return a.value === undefined || b.value === undefined || BigInt(a.value) === BigInt(b.value);
 }
 
-/** A doorbell in words: `pio 0xe0, 2 bytes, value 1`. */
+/** Describes a doorbell: `pio 0xe0, 2 bytes, value 1`. */
 export function describeDoorbell({ bus, address, lengthBytes, value }: Doorbell): string {
   const length = lengthBytes === 0 ? 'any length' : `${lengthBytes} byte${lengthBytes === 1 ? '' : 's'}`;
   return `${bus} 0x${address.toString(16)}, ${length}, ${value === undefined ? 'any value' : `value ${value}`}`;
@@ -44,7 +50,7 @@ const ADVICE: { readonly [code: string]: string } = {
   ENOSPC: 'the bus is full: it takes 1000 devices that are not doorbells',
 };
 
-/** The doorbells of one VM. It remembers them: KVM only says EEXIST, and cannot be asked which it was. */
+/** The doorbells of one VM. Keeps a list of them to explain EEXIST, for which KVM gives no details. */
 export class IoEventFds {
   readonly #vmFd: number;
   readonly #held = new HeldDescriptors();
@@ -55,8 +61,8 @@ export class IoEventFds {
   }
 
   /**
-   * Has KVM ring `eventFd`. One eventfd may stand behind many doorbells. Throws RangeError for a doorbell that could never ring,
-   * SystemError where the kernel refuses; EEXIST names the doorbell that is in the way.
+   * Makes writes to `doorbell` signal `eventFd`. One eventfd may have many doorbells. Throws RangeError for a doorbell
+   * that no write can match, SystemError if the kernel refuses; EEXIST names the other doorbell.
    */
   assign(doorbell: Doorbell, eventFd: EventFd): IoEventFd {
     checkDoorbell(doorbell);
@@ -88,15 +94,15 @@ export class IoEventFds {
     return new SystemError('KVM_IOEVENTFD', code, advice);
   }
 
-  /** The VM was closed, and gave them all back: one by one each would wait until no vCPU looks at the bus, some milliseconds. */
+  /** Marks all as removed by the close of the VM: removing one takes some milliseconds, until no vCPU uses the bus. */
   closed(): void {
     for (const one of this.#assigned) one.closed();
   }
 }
 
-/** One doorbell, until disposed. What was counted up to then stays in the eventfd: drain it afterwards, not before. */
+/** One doorbell, until disposed. Its count stays in the eventfd: read it after disposal, not before. */
 export class IoEventFd implements Disposable {
-  /** As it was assigned. */
+  /** The doorbell that was assigned. */
   readonly doorbell: Doorbell;
   #deassign: ((isClosed: boolean) => void) | undefined;
 
@@ -111,14 +117,17 @@ export class IoEventFd implements Disposable {
     this.#deassign = undefined;
   }
 
-  /** Once this returns the guest's writes no longer count. Throws SystemError where the kernel refuses; it then still rings. */
+  /**
+   * Removes the doorbell: afterwards writes no longer signal. Throws SystemError if the kernel refuses; they then still
+   * do.
+   */
   [Symbol.dispose](): void {
     this.#deassign?.(false);
     this.#deassign = undefined;
   }
 }
 
-/** KVM takes a value that no write of that length can have, and the doorbell then never rings. */
+/** KVM accepts a value that no write of that length can have; such a doorbell would never signal. */
 function checkDoorbell({ lengthBytes, value }: Doorbell): void {
   if (value === undefined) return;
   if (lengthBytes === 0) throw new RangeError('a doorbell of any length cannot ask for a value: give it a length');

@@ -1,4 +1,4 @@
-// Ground floor: the interrupt controllers inside the kernel: two 8259s, an IOAPIC, a local APIC for each vCPU, and a timer.
+// Ground floor: the in-kernel interrupt controllers: two 8259s, an IOAPIC, a local APIC for each vCPU; and a timer.
 import {
   IRQCHIPS,
   type IrqchipName,
@@ -11,13 +11,13 @@ import { ioctlWithNumber, ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
 /** One entry of the IOAPIC's redirection table, in the layout of its datasheet. */
 export interface Redirection {
-  /** The interrupt of the processor, 16 to 255. */
+  /** The interrupt vector, 16 to 255. */
   readonly vector: number;
-  /** Level-triggered; by the edge unless said. */
+  /** Level-triggered. Default: edge-triggered. */
   readonly level?: boolean;
-  /** Interrupts nobody; false unless said. */
+  /** Masked. Default: false. */
   readonly masked?: boolean;
-  /** APIC id of the destination. */
+  /** APIC id of the destination. Default: 0. */
   readonly destination?: number;
 }
 
@@ -25,7 +25,7 @@ const LEVEL = 1n << 15n;
 const MASKED = 1n << 16n;
 const DESTINATION_SHIFT = 56n;
 
-/** KVM_CREATE_IRQCHIP (api.rst 4.24) and what belongs to it. Made before the first vCPU. */
+/** The interrupt controllers, KVM_CREATE_IRQCHIP (api.rst 4.24). Has to be made before the first vCPU. */
 export class Irqchip {
   readonly #vmFd: number;
 
@@ -34,9 +34,10 @@ export class Irqchip {
     ioctlWithNumber(vmFd, 'KVM_CREATE_IRQCHIP', 0, 'it is made once, before the first vCPU');
   }
 
-  /** The timer: an 8254 on GSI 0. KVM_CREATE_PIT2 (api.rst 4.71). */
+  /** Creates the timer, an 8254 on GSI 0. KVM_CREATE_PIT2 (api.rst 4.71). */
   createTimer(): void {
-    // Port 0x61 is part of it: without the dummy speaker a guest that calibrates its clock there exits for every read.
+    // Port 0x61 is part of it: without the dummy speaker every read of a guest that calibrates its clock there is an
+    // exit.
     zeroedStruct(KVM_PIT_CONFIG.sizeBytes).setUint32(KVM_PIT_CONFIG.flags, KVM_PIT_SPEAKER_DUMMY, true);
     ioctlWithStruct(this.#vmFd, 'KVM_CREATE_PIT2');
   }
@@ -49,7 +50,7 @@ export class Irqchip {
     ioctlWithStruct(this.#vmFd, 'KVM_IRQ_LINE', `GSI ${gsi}`);
   }
 
-  /** struct kvm_irqchip of one controller, as the kernel has it. The bytes are a copy. */
+  /** Returns a copy of struct kvm_irqchip of one controller. */
   state(chip: IrqchipName): Uint8Array<ArrayBuffer> {
     const memory = zeroedStruct(KVM_IRQCHIP.sizeBytes);
     memory.setUint32(KVM_IRQCHIP.chip, IRQCHIPS[chip], true);
@@ -57,13 +58,13 @@ export class Irqchip {
     return new Uint8Array(memory.buffer, 0, KVM_IRQCHIP.sizeBytes).slice();
   }
 
-  /** Replaces the state of one controller: what `state` returned, changed. */
+  /** Sets the state of one controller, in the format that `state` returns. */
   setState(state: Uint8Array): void {
     new Uint8Array(zeroedStruct(KVM_IRQCHIP.sizeBytes).buffer).set(state);
     ioctlWithStruct(this.#vmFd, 'KVM_SET_IRQCHIP');
   }
 
-  /** Programs a pin of the IOAPIC from outside, as the guest would through its registers. */
+  /** Programs a pin of the IOAPIC, as the guest does through its registers. */
   redirect(pin: number, { vector, level, masked, destination }: Redirection): void {
     const state = this.state('ioapic');
     const entry =

@@ -1,17 +1,18 @@
-// Ground floor: irqfd: a ring of an eventfd becomes an interrupt of the guest, with no user space in between. KVM_IRQFD (api.rst 4.75).
+// Ground floor: irqfd: signalling an eventfd interrupts the guest, without user space in between. KVM_IRQFD (api.rst
+// 4.75).
 import type { EventFd } from '../sys/event-fd.ts';
 import { SystemError } from '../sys/libc.ts';
 import { KVM_IRQFD, KVM_IRQFD_FLAG_DEASSIGN, KVM_IRQFD_FLAG_RESAMPLE } from './constants.ts';
 import { HeldDescriptors } from './held-descriptors.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
-/** What an eventfd interrupts. */
+/** Which interrupt an eventfd raises. */
 export interface IrqFdOptions {
-  /** The line, or the message: whatever the routing table has for this GSI when the eventfd is rung. */
+  /** The interrupt, by the route of this GSI when the eventfd is signalled: a line or a message. */
   readonly gsi: number;
   /**
-   * Makes the line level-triggered: it stays raised until the guest acknowledges; KVM then lowers it and rings this, and a device that
-   * still has work rings again. It stays the caller's.
+   * Makes the line level-triggered: it stays raised until the guest acknowledges it. KVM then lowers it and signals
+   * this eventfd, and a device that still has work signals again. The caller keeps the eventfd.
    */
   readonly resample?: EventFd;
 }
@@ -27,8 +28,8 @@ export class IrqFds implements Disposable {
   }
 
   /**
-   * From now on a ring of `eventFd` interrupts the guest, and only that: others who read or watch it see nothing. What is counted
-   * already interrupts once. Throws SystemError.
+   * Makes signals of `eventFd` interrupt the guest. KVM takes the count, so other readers and watchers of it see
+   * nothing. An earlier count interrupts once. Throws SystemError.
    */
   assign(options: IrqFdOptions, eventFd: EventFd): IrqFd {
     const fd = this.#held.hold(eventFd);
@@ -62,7 +63,7 @@ export class IrqFds implements Disposable {
 
 /** One irqfd, until disposed. */
 export class IrqFd implements Disposable {
-  /** The line that it raises. */
+  /** The GSI that it raises. */
   readonly gsi: number;
   #deassign: (() => void) | undefined;
 
@@ -71,7 +72,7 @@ export class IrqFd implements Disposable {
     this.#deassign = deassign;
   }
 
-  /** Once this returns no interrupt comes from that eventfd any more. */
+  /** Removes the irqfd: afterwards the eventfd raises no interrupt. */
   [Symbol.dispose](): void {
     this.#deassign?.();
     this.#deassign = undefined;

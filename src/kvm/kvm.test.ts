@@ -1,10 +1,10 @@
-// Making a virtual machine while signals arrive. What needs /dev/kvm is in test/kvm.
+// Creating a VM while signals arrive. Tests that need /dev/kvm are in test/kvm.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SystemError } from '../sys/libc.ts';
 import { createVmFd } from './kvm.ts';
 
-test('regression: KVM_CREATE_VM that a signal interrupted is made again', () => {
+test('regression: KVM_CREATE_VM is repeated when a signal interrupted it', () => {
   const made: unknown[] = [];
   const fd = createVmFd(7, (...call) => {
     made.push(call);
@@ -15,7 +15,7 @@ test('regression: KVM_CREATE_VM that a signal interrupted is made again', () => 
   assert.deepEqual(made, Array(3).fill([7, 'KVM_CREATE_VM', 0, 'the kernel has no room for another VM']));
 });
 
-test('what else the kernel says is thrown', () => {
+test('other errors are thrown', () => {
   const refuse = (): never => {
     throw new SystemError('KVM_CREATE_VM', 'ENOMEM');
   };

@@ -1,4 +1,4 @@
-// Ground floor: /dev/kvm: whether it can be used, what it can do, and how a virtual machine is made.
+// Ground floor: /dev/kvm: opens and checks it, reports its capabilities, and creates virtual machines.
 import { constants as file } from 'node:fs';
 import { O_CLOEXEC } from '../sys/constants.ts';
 import { closeFd, libc, SystemError, systemError } from '../sys/libc.ts';
@@ -17,7 +17,7 @@ const ADVICE: { readonly [code: string]: string } = {
 };
 
 /**
- * /dev/kvm: makes virtual machines, and says what they can do.
+ * /dev/kvm: creates virtual machines, and reports capabilities.
  *
  * @example A guest of one instruction, `hlt`:
  * using kvm = Kvm.open();
@@ -31,9 +31,9 @@ const ADVICE: { readonly [code: string]: string } = {
  * vcpu.run() === KVM_EXIT_HLT;
  */
 export class Kvm implements Disposable {
-  /** Of /dev/kvm: for `supportedCpuid`. */
+  /** The descriptor of /dev/kvm, for `supportedCpuid`. */
   readonly fd: number;
-  /** Bytes of a vCPU's run page. */
+  /** Size of a vCPU's run page. */
   readonly #runBytes: number;
 
   private constructor(fd: number, runBytes: number) {
@@ -41,7 +41,7 @@ export class Kvm implements Disposable {
     this.#runBytes = runBytes;
   }
 
-  /** Opens and checks the device. Throws SystemError with one line that says what to do. */
+  /** Opens and checks the device. Throws SystemError, whose message says what to do. */
   static open(path = '/dev/kvm'): Kvm {
     if (process.arch !== 'x64') throw new SystemError('open', 'ENOTSUP', 'KVM is driven on x86-64 only so far');
     const fd = openDevice(path);
@@ -58,12 +58,12 @@ export class Kvm implements Disposable {
     }
   }
 
-  /** Returns 0 where the capability is missing, otherwise 1 or the number it stands for. */
+  /** Returns 0 if the capability is missing, else 1 or its value. */
   capability(name: Capability): number {
     return ioctlWithNumber(this.fd, 'KVM_CHECK_EXTENSION', CAPABILITIES[name]);
   }
 
-  /** Makes a machine without memory, processors and devices. It outlives this object. Throws SystemError. */
+  /** Creates a VM without memory, processors and devices. It may outlive this object. Throws SystemError. */
   createVm(): Vm {
     return new Vm(createVmFd(this.fd), this.#runBytes);
   }
@@ -74,7 +74,7 @@ export class Kvm implements Disposable {
 }
 
 /**
- * A signal can interrupt KVM_CREATE_VM while it registers itself with the process's memory: then it is made once more.
+ * Returns the descriptor of a new VM. Repeats KVM_CREATE_VM when a signal interrupts it (EINTR). Throws SystemError.
  */
 export function createVmFd(kvmFd: number, ioctl: typeof ioctlWithNumber = ioctlWithNumber): number {
   for (;;) {
@@ -87,7 +87,7 @@ export function createVmFd(kvmFd: number, ioctl: typeof ioctlWithNumber = ioctlW
 }
 
 function openDevice(path: string): number {
-  // SAFETY: the path lies in this thread's scratch until the call returns.
+  // SAFETY: the path is in this thread's scratch until the call returns.
   const fd = libc.open(callScratch.cString(0, path), file.O_RDWR | O_CLOEXEC, 0);
   if (fd >= 0) return fd;
   const { code } = systemError('open');

@@ -1,4 +1,4 @@
-// Ground floor: guest memory: ranges of a memfd that the guest sees at an address, shared with whoever else maps the file.
+// Ground floor: guest memory: ranges of a memfd at guest addresses, which other processes can map too.
 import { SystemError } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
 import { Scratch } from '../sys/scratch.ts';
@@ -12,19 +12,19 @@ import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
 const PAGE_BYTES = 4096;
 
-/** A range of guest memory, and the file behind it. */
+/** A range of guest memory, and its file. */
 export interface SlotOptions {
-  /** Where the guest sees it; a multiple of the page size, as are the other two numbers. */
+  /** The guest address; like size and offset a multiple of the page size. */
   readonly guestAddress: number;
-  /** Bytes. */
+  /** The size. */
   readonly sizeBytes: number;
-  /** A memfd or file, which stays the caller's. */
+  /** A memfd or file. The caller keeps the descriptor. */
   readonly fd: number;
-  /** Where in the file it begins, in bytes; 0 unless said. */
+  /** Where in the file it begins, in bytes. Default: 0. */
   readonly fileOffset?: number;
-  /** The guest's writes become MMIO exits. */
+  /** Writes of the guest become MMIO exits. Default: false. */
   readonly readOnly?: boolean;
-  /** Records which pages the guest writes to. */
+  /** Log which pages the guest writes to. Default: false. */
   readonly logDirty?: boolean;
 }
 
@@ -37,7 +37,9 @@ export class MemorySlots implements Disposable {
     this.#vmFd = vmFd;
   }
 
-  /** Maps a range of a file and gives it to the guest. Throws SystemError; EEXIST names the slot that is in the way. */
+  /**
+   * Maps a range of a file and adds it to the guest's memory. Throws SystemError; EEXIST names the overlapping slot.
+   */
   add(options: SlotOptions): MemorySlot {
     const free = this.#slots.indexOf(undefined);
     const index = free < 0 ? this.#slots.length : free;
@@ -54,7 +56,7 @@ export class MemorySlots implements Disposable {
     return slot;
   }
 
-  /** All of them: what a vhost-user back end has to be given. */
+  /** All slots, for instance to share them with a vhost-user back end. */
   get all(): readonly MemorySlot[] {
     return this.#slots.filter((slot) => slot !== undefined);
   }
@@ -72,15 +74,15 @@ export class MemorySlots implements Disposable {
   }
 }
 
-/** One range. It owns its mapping: the guest loses the range before the memory goes. */
+/** One range. Owns its mapping: disposing removes the range from the guest, then unmaps it. */
 export class MemorySlot implements Disposable {
-  /** KVM's number of it. */
+  /** The slot's number in KVM. */
   readonly index: number;
-  /** Where the guest sees it. */
+  /** The guest address. */
   readonly guestAddress: number;
-  /** Bytes. */
+  /** The size. */
   readonly sizeBytes: number;
-  /** The file behind it, which stays the caller's. */
+  /** The file, which the caller owns. */
   readonly fd: number;
   /** Where in the file it begins, in bytes. */
   readonly fileOffset: number;
@@ -106,31 +108,31 @@ export class MemorySlot implements Disposable {
     this.#mapping.keepPrivate();
   }
 
-  /** The memory. Dead once the slot is disposed. */
+  /** The memory. Empty once the slot is disposed. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return this.#mapping.bytes;
   }
 
-  /** The first guest address behind it. */
+  /** The first guest address after it. */
   get end(): number {
     return this.guestAddress + this.sizeBytes;
   }
 
-  /** Gives it to the guest. Called by MemorySlots. */
+  /** Adds it to the guest's memory. Called by MemorySlots. */
   install(): void {
     this.#set(this.sizeBytes);
     this.#installed = true;
   }
 
-  /** Starts or stops recording which pages the guest writes to. */
+  /** Starts or stops logging which pages the guest writes to. */
   logDirty(on: boolean): void {
     this.#logDirty = on;
     this.#set(this.sizeBytes);
   }
 
   /**
-   * Which pages the guest wrote to since the last call: bit n of the result is page n. The bytes are overwritten by the next call.
-   * Throws SystemError ENOENT where nothing is recorded. KVM_GET_DIRTY_LOG (api.rst 4.8).
+   * Returns which pages the guest wrote to since the last call: bit n is page n. The next call overwrites the bytes.
+   * Throws SystemError ENOENT if logging is off. KVM_GET_DIRTY_LOG (api.rst 4.8).
    */
   dirtyPages(): Uint8Array {
     const bitmapBytes = Math.ceil(this.sizeBytes / PAGE_BYTES / 64) * 8;
@@ -156,7 +158,8 @@ export class MemorySlot implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#mapping.bytes.length === 0) return;
-    // "Deleting a slot is done by passing zero for memory_size." The guest must lose it before the addresses are used for anything else.
+    // "Deleting a slot is done by passing zero for memory_size." Before munmap, after which the addresses may be
+    // reused.
     if (this.#installed) this.#set(0);
     this.#onGone();
     this.#mapping[Symbol.dispose]();

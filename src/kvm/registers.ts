@@ -1,4 +1,5 @@
-// Ground floor: a vCPU's registers, as plain objects: general, special (segments, control), floating point, model-specific.
+// Ground floor: a vCPU's registers, as plain objects: general, special (segments, control), floating point,
+// model-specific.
 import { SystemError } from '../sys/libc.ts';
 import { KVM_DTABLE, KVM_FPU, KVM_LAPIC, KVM_MSR_ENTRY, KVM_MSRS, KVM_SEGMENT, KVM_SREGS } from './constants.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
@@ -13,14 +14,16 @@ const REGS_BYTES = 8 * GENERAL.length;
 /** struct kvm_regs: rax to r15, rip, rflags. */
 export type GeneralRegisters = { [name in (typeof GENERAL)[number]]: bigint };
 
-/** Returns the general registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_REGS. Throws SystemError. */
+/**
+ * Returns the general registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_REGS. Throws SystemError.
+ */
 export function getRegisters(vcpuFd: number): GeneralRegisters {
   const memory = zeroedStruct(REGS_BYTES);
   ioctlWithStruct(vcpuFd, 'KVM_GET_REGS');
   return Object.fromEntries(GENERAL.map((name, i) => [name, memory.getBigUint64(8 * i, true)])) as GeneralRegisters;
 }
 
-/** Registers that are not named become 0. rflags always has its reserved bit 1. */
+/** Sets all general registers; those that are left out become 0. rflags always has its reserved bit 1. KVM_SET_REGS. */
 export function setRegisters(vcpuFd: number, registers: Partial<GeneralRegisters>): void {
   const memory = zeroedStruct(REGS_BYTES);
   GENERAL.forEach((name, i) => {
@@ -29,14 +32,14 @@ export function setRegisters(vcpuFd: number, registers: Partial<GeneralRegisters
   ioctlWithStruct(vcpuFd, 'KVM_SET_REGS');
 }
 
-/** struct kvm_segment: what a segment register holds, its hidden part included. Flags are 0 or 1. */
+/** struct kvm_segment: a segment register, its hidden part included. Flags are 0 or 1. */
 export interface Segment {
   /** Where the segment begins: in real mode, 16 times the selector. */
   base: bigint;
   limit: number;
-  /** What the program sees. */
+  /** The visible part. */
   selector: number;
-  /** Four bits: code or data, and what may be done with it. */
+  /** Four bits: code or data, and access rights. */
   type: number;
   present: number;
   /** 0 to 3 (DPL). */
@@ -47,7 +50,7 @@ export interface Segment {
   s: number;
   /** 64-bit code. */
   l: number;
-  /** The limit counts pages. */
+  /** Granularity: the limit is in pages. */
   g: number;
   available: number;
   unusable: number;
@@ -68,7 +71,9 @@ export type SpecialRegisters = { [name in (typeof SEGMENTS)[number]]: Segment } 
   [name in (typeof CONTROL)[number]]: bigint;
 } & { gdt: DescriptorTable; idt: DescriptorTable };
 
-/** Returns the special registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_SREGS. Throws SystemError. */
+/**
+ * Returns the special registers of a vCPU (`vcpu.fd`), on the thread that runs it. KVM_GET_SREGS. Throws SystemError.
+ */
 export function getSpecialRegisters(vcpuFd: number): SpecialRegisters {
   const memory = zeroedStruct(KVM_SREGS.sizeBytes);
   ioctlWithStruct(vcpuFd, 'KVM_GET_SREGS');
@@ -80,7 +85,9 @@ export function getSpecialRegisters(vcpuFd: number): SpecialRegisters {
   } as SpecialRegisters;
 }
 
-/** Sets them all: start from what `getSpecialRegisters` gave. A pending external interrupt is forgotten. */
+/**
+ * Sets all special registers, as changed from `getSpecialRegisters`. Drops a pending external interrupt. KVM_SET_SREGS.
+ */
 export function setSpecialRegisters(vcpuFd: number, registers: SpecialRegisters): void {
   const memory = zeroedStruct(KVM_SREGS.sizeBytes);
   SEGMENTS.forEach((name, i) => {
@@ -122,7 +129,9 @@ function writeTable(memory: DataView, at: number, { base, limit }: DescriptorTab
   memory.setUint16(at + KVM_DTABLE.limit, limit, true);
 }
 
-/** The x87 and SSE state after reset: all exceptions masked, round to nearest. What Linux expects at its entry. */
+/**
+ * Sets the x87 and SSE state after reset, as Linux expects it at its entry: all exceptions masked, round to nearest.
+ */
 export function resetFloatingPoint(vcpuFd: number): void {
   const memory = zeroedStruct(KVM_FPU.sizeBytes);
   memory.setUint16(KVM_FPU.controlWord, 0x37f, true);
@@ -130,7 +139,7 @@ export function resetFloatingPoint(vcpuFd: number): void {
   ioctlWithStruct(vcpuFd, 'KVM_SET_FPU');
 }
 
-/** Model-specific registers, by index. Throws SystemError that names the first one KVM does not know. */
+/** Returns model-specific registers, by index. Throws SystemError that names the first one that KVM does not know. */
 export function getMsrs(vcpuFd: number, indices: readonly number[]): bigint[] {
   const memory = msrStruct(indices.map((index) => [index, 0n]));
   checkMsrs('KVM_GET_MSRS', ioctlWithStruct(vcpuFd, 'KVM_GET_MSRS'), indices);
@@ -139,7 +148,9 @@ export function getMsrs(vcpuFd: number, indices: readonly number[]): bigint[] {
   );
 }
 
-/** As pairs of index and value. Throws SystemError that names the first one KVM refuses; those before it are set. */
+/**
+ * Sets model-specific registers. Throws SystemError that names the first one that KVM refuses; those before it are set.
+ */
 export function setMsrs(vcpuFd: number, values: readonly (readonly [index: number, value: bigint])[]): void {
   msrStruct(values);
   const indices = values.map(([index]) => index);
@@ -157,7 +168,7 @@ function msrStruct(values: readonly (readonly [index: number, value: bigint])[])
   return memory;
 }
 
-/** These ioctls give how many registers they managed, and leave errno alone. */
+/** These ioctls return how many registers they processed, without setting errno. */
 function checkMsrs(name: 'KVM_GET_MSRS' | 'KVM_SET_MSRS', done: number, indices: readonly number[]): void {
   if (done === indices.length) return;
   throw new SystemError(
@@ -167,7 +178,7 @@ function checkMsrs(name: 'KVM_GET_MSRS' | 'KVM_SET_MSRS', done: number, indices:
   );
 }
 
-/** The local APIC's registers, as the guest would see them at 0xfee00000. The bytes are a copy. */
+/** Returns a copy of the local APIC's registers, laid out as at 0xfee00000. KVM_GET_LAPIC. */
 export function getLocalApic(vcpuFd: number): Uint8Array<ArrayBuffer> {
   const memory = zeroedStruct(KVM_LAPIC.sizeBytes);
   ioctlWithStruct(vcpuFd, 'KVM_GET_LAPIC', 'there is no local APIC: create the irqchip before the vCPU');

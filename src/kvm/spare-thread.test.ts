@@ -1,4 +1,4 @@
-// Ground floor: a thread without a vCPU is in nobody's way.
+// A spare thread does not keep the process from ending, nor ends it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -10,10 +10,10 @@ for (const [what, program] of [
   ['has loaded its program', 'data:text/javascript,'],
   ['could not load its program', 'file:///no/such/program.ts'],
 ] as const) {
-  test(`a thread that nobody took and that ${what} keeps no process from ending, and ends none`, () => {
+  test(`an unused thread that ${what} does not keep the process from ending, nor ends it`, () => {
     const source = `import(${JSON.stringify(SPARE)}).then(({ SpareThread }) => {
       new SpareThread(new URL(${JSON.stringify(program)}));
-      // Once a thread that began after it has come and gone.
+      // Ends when a thread that started after it has exited.
       new (require('node:worker_threads').Worker)('', { eval: true }).once('exit', () => console.log('the end'));
     });`;
     const argv = ['--disable-warning=ExperimentalWarning', '--eval', source];

@@ -1,19 +1,25 @@
-// Ground floor: a thread for a vCPU that does not exist yet. It loads its program, and waits to be told the rest.
+// Ground floor: a thread for a vCPU that does not exist yet. It loads its program, and waits for its setup.
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 
 const WORKER = moduleBeside('./vcpu-worker', import.meta.url);
 
+/** A vCPU thread that has started before its vCPU, to save time later. */
 export class SpareThread {
   readonly #worker: Worker;
 
-  /** Starts it; `program` is a module with `vcpuProgram`. As long as nobody takes it, it keeps no process from ending. */
+  /**
+   * Starts the thread; `program` is a module with `vcpuProgram`. Until `take` it does not keep the process from ending.
+   */
   constructor(program: URL) {
     this.#worker = startThread(WORKER, { workerData: program.href });
     this.#worker.unref();
   }
 
-  /** Gives the thread what it waits for, and the thread to the caller. Once. What its program threw so far comes as its `error` then. */
+  /**
+   * Sends the setup and returns the worker. Call it once. An error of loading the program is emitted as `error` after
+   * this.
+   */
   take(setup: unknown, ports: readonly MessagePort[]): Worker {
     this.#worker.ref();
     this.#worker.postMessage(setup, ports);

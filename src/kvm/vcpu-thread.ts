@@ -1,33 +1,33 @@
-// Ground floor: a thread for a vCPU: it sleeps in KVM_RUN, handles exits, and is stopped, paused and resumed from the main thread.
+// Ground floor: the main thread's side of a vCPU thread: starts, pauses, resumes and stops it.
 import type { MessagePort } from 'node:worker_threads';
 import { SpareThread } from './spare-thread.ts';
 import type { Vcpu } from './vcpu.ts';
 import { OBEYED, ORDER, PAUSE, RUN, STOP, type VcpuThreadMessage, type VcpuThreadSetup } from './vcpu-words.ts';
 
-/** What runs on the thread: made there by the program, called for every exit but those that the thread itself asked for. */
+/** Handles exits on the vCPU's thread, except KVM_EXIT_INTR. Made there by the program. */
 export interface VcpuHandler {
-  /** `reason` is KVM_EXIT_…; the rest is in `vcpu.exits`. False ends the thread. */
+  /** Handles one exit: `reason` is KVM_EXIT_…, details are in `vcpu.exits`. Returning false ends the thread. */
   onExit(reason: number): boolean;
-  /** What `VcpuThread.ended` gives, structured-cloneable. Asked when the guest runs no more. */
+  /** The value for `VcpuThread.ended`, structured-cloneable. Called after the guest's last instruction. */
   result?(): unknown;
 }
 
-/** A module that exports `vcpuProgram` of this type is a program for a vCPU's thread. */
+/** The type of `vcpuProgram`, which the module of a vCPU thread exports. */
 export type VcpuProgram = (vcpu: Vcpu, data: never) => VcpuHandler;
 
-/** What runs on a vCPU's thread. */
+/** Options of a vCPU thread. */
 export interface VcpuThreadOptions {
-  /** The module with `vcpuProgram`, or a thread that has begun to load it. */
+  /** The module with `vcpuProgram`, or a spare thread that loads it. */
   readonly program: URL | SpareThread;
-  /** Given to the program, structured-cloned. */
+  /** Passed to the program, structured-cloned. */
   readonly data?: unknown;
-  /** Ports in `data`: they move to the thread. */
+  /** Ports in `data`, which are transferred. */
   readonly ports?: readonly MessagePort[];
-  /** The processor to stay on. */
+  /** The processor to pin the thread to. Default: none. */
   readonly cpu?: number;
 }
 
-// A process that ends waits for its threads, and these may sleep for ever.
+// Node waits for its threads at exit, and these may be in KVM_RUN for ever: stop them.
 const running = new Set<() => void>();
 process.on('exit', () => {
   for (const end of running) end();
@@ -43,14 +43,14 @@ process.on('exit', () => {
  * const result = await thread.stop();
  */
 export class VcpuThread {
-  /** What the program's `result` gave, once the thread is gone; rejected with what it threw. */
+  /** Resolves to the handler's `result` when the thread has exited; rejects with what the program threw. */
   readonly ended: Promise<unknown>;
   readonly #vcpu: Vcpu;
   readonly #control = new Int32Array(new SharedArrayBuffer(8));
   readonly #ready = Promise.withResolvers<number>();
   #thread: number | undefined;
 
-  /** The vCPU stays the caller's: dispose it after `ended`. */
+  /** The caller keeps the vCPU, and disposes it after `ended`. */
   private constructor(vcpu: Vcpu, { program, data, ports = [], cpu }: VcpuThreadOptions) {
     this.#vcpu = vcpu;
     const setup: VcpuThreadSetup = { vcpu: vcpu.handle, data, cpu, control: this.#control };
@@ -74,14 +74,16 @@ export class VcpuThread {
     this.ended.catch((error) => this.#ready.reject(error));
   }
 
-  /** Starts running the guest. Rejected with what the program threw before it ran. */
+  /** Starts the guest. Rejects with what the program threw before that. */
   static async start(vcpu: Vcpu, options: VcpuThreadOptions): Promise<VcpuThread> {
     const thread = new VcpuThread(vcpu, options);
     thread.#thread = await thread.#ready.promise;
     return thread;
   }
 
-  /** Fulfilled when no instruction of the guest runs, and every exit that had begun is handled; or the thread is gone. */
+  /**
+   * Pauses the guest. Resolves when it executes no instruction and its last exit is handled, or the thread has exited.
+   */
   async pause(): Promise<void> {
     const order = this.#order(PAUSE);
     for (;;) {
@@ -91,12 +93,12 @@ export class VcpuThread {
     }
   }
 
-  /** The guest goes on. */
+  /** Resumes the guest. */
   resume(): void {
     this.#order(RUN);
   }
 
-  /** Ends the thread; gives what `ended` gives. */
+  /** Stops the thread; returns `ended`. */
   stop(): Promise<unknown> {
     this.#order(STOP);
     return this.ended;

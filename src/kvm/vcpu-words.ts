@@ -1,14 +1,17 @@
-// Ground floor: what a vCPU's thread and the main thread tell each other. All the thread needs to load of the main thread's side.
+// Ground floor: the protocol between a vCPU thread and the main thread: shared words and messages.
 import type { VcpuHandle } from './vcpu.ts';
 
-/** The words of `VcpuThreadSetup.control`: the last order, and the last one that was obeyed. An order is a count, times 4, plus what to do. */
+/**
+ * The words of `VcpuThreadSetup.control`: the last order, and the last one carried out. An order is a count times 4
+ * plus RUN, PAUSE or STOP.
+ */
 export const ORDER = 0;
 export const OBEYED = 1;
 export const RUN = 0;
 export const PAUSE = 1;
 export const STOP = 2;
 
-/** What a spare thread waits for. */
+/** The setup that a spare thread waits for. */
 export interface VcpuThreadSetup {
   readonly vcpu: VcpuHandle;
   readonly data: unknown;

@@ -1,4 +1,5 @@
-// Ground floor: what a vCPU's thread does: run the guest, have its exits handled, obey the main thread in between.
+// Ground floor: the program of a vCPU thread: runs the guest, handles its exits, and carries out the main thread's
+// orders.
 import { once } from 'node:events';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { pinThread } from '../sys/cpu.ts';
@@ -8,13 +9,13 @@ import { Vcpu } from './vcpu.ts';
 import type { VcpuHandler, VcpuProgram } from './vcpu-thread.ts';
 import { OBEYED, ORDER, RUN, STOP, type VcpuThreadMessage, type VcpuThreadSetup } from './vcpu-words.ts';
 
-/** Few enough for many slices to begin, enough for beginning one to cost nothing. */
+/** Exits in one call of `runSlice`: few, so that it is called often; enough that the call costs nothing. */
 const SLICE_EXITS = 64;
 
 const main = parentPort as MessagePort;
 const isTaken = once(main, 'message') as Promise<[VcpuThreadSetup]>;
 const loading = import(workerData as string) as Promise<{ vcpuProgram: VcpuProgram }>;
-// Thrown below, when there is somebody to hear it.
+// Thrown below, by `await loading`, when the main thread listens for errors.
 loading.catch(() => {});
 const [{ vcpu: handle, data, cpu, control }] = await isTaken;
 if (cpu !== undefined) pinThread(0, cpu);
@@ -22,7 +23,7 @@ using vcpu = Vcpu.borrow(handle);
 const { vcpuProgram } = await loading;
 const handler = vcpuProgram(vcpu, data as never);
 tell({ type: 'ready', thread: threadId() });
-// Not thrown: an error of the thread's may overtake its messages, and `start` would seem to have failed.
+// Not thrown: the thread's error event may overtake its messages, so that `start` would reject.
 try {
   runGuest(vcpu, handler);
   tell({ type: 'ended', result: handler.result?.() });
@@ -30,14 +31,14 @@ try {
   tell({ type: 'failed', problem });
 }
 
-/** Until the handler has enough, or the main thread wants no more. */
+/** Runs the guest until the handler returns false, or the main thread orders a stop. */
 function runGuest(vcpu: Vcpu, handler: VcpuHandler): void {
   while (runSlice(vcpu, handler));
 }
 
 /**
- * Some exits; false at the end. V8 puts its best compiler's code in when a function is called: a loop that never ends stays in the code
- * of the compiler before it, where every exit costs half a microsecond more.
+ * Handles some exits; returns false at the end. V8 switches to optimized code when a function is called: an endless
+ * loop would stay in less optimized code, in which every exit costs half a microsecond more.
  */
 function runSlice(vcpu: Vcpu, handler: VcpuHandler): boolean {
   for (let left = SLICE_EXITS; left > 0; left--) {
@@ -49,7 +50,7 @@ function runSlice(vcpu: Vcpu, handler: VcpuHandler): boolean {
   return true;
 }
 
-/** Waits while the main thread wants a pause; false when it wants the end. */
+/** Carries out the last order: waits during a pause; returns false for a stop. */
 function obey(): boolean {
   for (;;) {
     const order = Atomics.load(control, ORDER);

@@ -1,4 +1,4 @@
-// Ground floor: a virtual processor: runs the guest on the calling thread until it needs something from outside.
+// Ground floor: a virtual processor: runs the guest on the calling thread until an exit.
 import { constants as os } from 'node:os';
 import { makeInterrupting } from '../sys/interrupting-signal.ts';
 import { closeFd, errno, ioctlByValue, type SystemError, systemError } from '../sys/libc.ts';
@@ -8,7 +8,7 @@ import { IOCTLS, KVM_EXIT_INTR, KVM_MP_STATE_RUNNABLE, KVM_RUN } from './constan
 import { Exits } from './exits.ts';
 import { ioctlWithStruct, zeroedStruct } from './ioctl.ts';
 
-/** A real-time signal, so that it is nobody else's: 34 and less belong to the C library. */
+/** A real-time signal that nothing else uses: 34 and below are the C library's. */
 const KICK_SIGNAL = 40;
 
 const ADVICE: { readonly [code: string]: string } = {
@@ -18,20 +18,20 @@ const ADVICE: { readonly [code: string]: string } = {
 
 const RUN_REQUEST = Number(IOCTLS.KVM_RUN);
 
-/** What it takes to use a vCPU on another thread. Structured-cloneable. */
+/** A reference to a vCPU for another thread. Structured-cloneable. */
 export interface VcpuHandle {
   readonly fd: number;
   readonly index: number;
   readonly runBytes: number;
 }
 
-/** One vCPU. Each of its ioctls belongs on the thread that runs it (api.rst 1); `kick` may come from any. */
+/** One vCPU. Its ioctls have to be called on the thread that runs it (api.rst 1); `kick` may be called on any. */
 export class Vcpu implements Disposable {
-  /** For `getRegisters` and the like. */
+  /** The descriptor, for `getRegisters` and others. */
   readonly fd: number;
   /** Its APIC id. */
   readonly index: number;
-  /** What the guest wants, after `run`. */
+  /** The exit, after `run`. */
   readonly exits: Exits;
   readonly #runPage: Mapping;
   readonly #isOwner: boolean;
@@ -45,46 +45,51 @@ export class Vcpu implements Disposable {
     makeInterrupting(KICK_SIGNAL);
   }
 
-  /** Takes over a descriptor that KVM_CREATE_VCPU gave. */
+  /** Takes over a descriptor from KVM_CREATE_VCPU. */
   static own(handle: VcpuHandle): Vcpu {
     return new Vcpu(handle, true);
   }
 
-  /** Uses a vCPU that another thread made and will dispose of. */
+  /** Uses a vCPU that another thread owns. */
   static borrow(handle: VcpuHandle): Vcpu {
     return new Vcpu(handle, false);
   }
 
-  /** For `borrow`, on another thread. */
+  /** The argument of `borrow` on another thread. */
   get handle(): VcpuHandle {
     return { fd: this.fd, index: this.index, runBytes: this.#runPage.bytes.length };
   }
 
   /**
-   * Runs the guest until it exits, and gives the reason (KVM_EXIT_…): look at `exits`. KVM_EXIT_INTR after a kick; what the guest
-   * waited for is complete then. Throws SystemError where the guest cannot go on.
+   * Runs the guest until it exits, and returns the reason (KVM_EXIT_…); details are in `exits`. After a kick it is
+   * KVM_EXIT_INTR, and the exit before it is complete. Throws SystemError if the guest cannot go on.
    */
   run(): number {
-    // SAFETY: KVM_RUN takes no argument; it writes to the run page, mapped until this is disposed, and to guest memory (MemorySlot).
+    // SAFETY: KVM_RUN takes no argument; it writes to the run page, mapped until this is disposed, and to guest memory
+    // (MemorySlot).
     if (ioctlByValue(this.fd, RUN_REQUEST, 0) >= 0) return this.exits.reason;
     const number = errno();
-    // EAGAIN: a processor that waits for its start-up was woken by something else.
+    // EAGAIN: a vCPU that waits for its start-up message was woken by something else.
     if (number !== os.errno.EINTR && number !== os.errno.EAGAIN) {
       const { code } = systemError('KVM_RUN');
       throw systemError('KVM_RUN', ADVICE[code] ?? this.exits.describe());
     }
-    // Whoever kicks says why before he sets the flag, and whoever was kicked clears it before he looks: a full barrier between them.
+    // The kicking thread stores its order before this flag; this thread clears the flag before it loads the order: full
+    // barriers.
     Atomics.store(this.#runPage.bytes, KVM_RUN.immediateExit, 0);
     return KVM_EXIT_INTR;
   }
 
-  /** Makes `run` on that thread (its kernel id) return, or return at once when it is next called. Threads that do not run are not hurt. */
+  /**
+   * Makes `run` on that thread (kernel thread id) return, or return at once when it is called next. No effect on an
+   * exited thread.
+   */
   kick(thread: number): void {
     Atomics.store(this.#runPage.bytes, KVM_RUN.immediateExit, 1);
     try {
       signalThread(thread, KICK_SIGNAL);
     } catch (error) {
-      // It ended by itself, and nobody has heard of that yet.
+      // The thread has exited, and its exit event has not arrived yet.
       if ((error as SystemError).code !== 'ESRCH') throw error;
     }
   }
@@ -96,7 +101,7 @@ export class Vcpu implements Disposable {
     return memory.getUint32(0, true);
   }
 
-  /** Has a vCPU run although nobody started it, or woke it from a halt. */
+  /** Makes a vCPU runnable that waits for its start-up message, or is halted. */
   makeRunnable(): void {
     zeroedStruct(4).setUint32(0, KVM_MP_STATE_RUNNABLE, true);
     ioctlWithStruct(this.fd, 'KVM_SET_MP_STATE');

@@ -1,4 +1,4 @@
-// Ground floor: a virtual machine: memory, processors, interrupt controllers, doorbells; each has a file of its own.
+// Ground floor: a virtual machine: its memory, processors, interrupt controllers and doorbells.
 import { closeFd } from '../sys/libc.ts';
 import { CAPABILITIES, type Capability } from './constants.ts';
 import { defaultRoutes, GsiRouting } from './gsi-routing.ts';
@@ -9,26 +9,29 @@ import { IrqFds } from './irqfd.ts';
 import { MemorySlots } from './memory-slots.ts';
 import { Vcpu } from './vcpu.ts';
 
-/** Four pages below the firmware that Intel processors need for real mode: no guest memory, no device may stand there. */
+/**
+ * Four pages below the firmware that Intel processors need for real mode: neither guest memory nor devices may be
+ * there.
+ */
 export const RESERVED_PAGES = { start: 0xfffb_c000, end: 0xfffc_0000 } as const;
 const IDENTITY_MAP = RESERVED_PAGES.start;
 const TASK_STATE = RESERVED_PAGES.start + 0x1000;
 
-/** A virtual machine: memory, processors, interrupt controllers, doorbells. `Kvm.createVm` makes one. */
+/** A virtual machine, made by `Kvm.createVm`. */
 export class Vm implements Disposable {
-  /** For ioctls that have no method here. */
+  /** The descriptor, for ioctls that have no method here. */
   readonly fd: number;
   /** Guest memory. */
   readonly memory: MemorySlots;
-  /** Doorbells: a guest's write rings an eventfd. */
+  /** Doorbells: a guest's write signals an eventfd. */
   readonly ioeventfds: IoEventFds;
-  /** Interrupts: an eventfd's ring interrupts the guest. */
+  /** Interrupts: signalling an eventfd interrupts the guest. */
   readonly irqfds: IrqFds;
-  /** Where interrupts lead; begins as `createIrqchip` leaves it. */
+  /** The routes of interrupts; at first those of `createIrqchip`. */
   readonly routing: GsiRouting;
   readonly #runBytes: number;
 
-  /** Takes over a descriptor that KVM_CREATE_VM gave. Made by `Kvm.createVm`. */
+  /** Takes over a descriptor from KVM_CREATE_VM. Called by `Kvm.createVm`. */
   constructor(fd: number, runBytes: number) {
     this.fd = fd;
     this.#runBytes = runBytes;
@@ -41,17 +44,17 @@ export class Vm implements Disposable {
     ioctlWithNumber(fd, 'KVM_SET_TSS_ADDR', TASK_STATE);
   }
 
-  /** What this VM can do: 0, 1, or the number the capability stands for. */
+  /** Returns 0 if the capability is missing, else 1 or its value. */
   capability(name: Capability): number {
     return ioctlWithNumber(this.fd, 'KVM_CHECK_EXTENSION', CAPABILITIES[name]);
   }
 
-  /** Interrupt controllers inside the kernel. Before the first vCPU; without them there is no irqfd. Throws SystemError. */
+  /** Creates the in-kernel interrupt controllers, which irqfds need. Before the first vCPU. Throws SystemError. */
   createIrqchip(): Irqchip {
     return new Irqchip(this.fd);
   }
 
-  /** A vCPU in the state after reset; `index` becomes its APIC id. Dispose it before the VM. Throws SystemError. */
+  /** Creates a vCPU in the state after reset; `index` is its APIC id. Dispose it before the VM. Throws SystemError. */
   createVcpu(index: number): Vcpu {
     const advice = `vCPU ${index}: there are ${this.capability('KVM_CAP_MAX_VCPUS')} at most, and each index is used once`;
     return Vcpu.own({
@@ -61,7 +64,7 @@ export class Vm implements Disposable {
     });
   }
 
-  /** Ends the machine, its vCPUs having been disposed before it: nothing interrupts it, rings for it or writes to its memory any more. */
+  /** Closes the VM, after its vCPUs were disposed. Removes irqfds, ioeventfds and memory. */
   [Symbol.dispose](): void {
     this.irqfds[Symbol.dispose]();
     this.memory[Symbol.dispose]();

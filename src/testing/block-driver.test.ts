@@ -1,4 +1,4 @@
-// Requests become chains as they are told, and what comes back is put together again.
+// BlockDriver: how requests are cut into chains, and how completions are decoded.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDriver, STATUS_UNWRITTEN } from './block-driver.ts';
@@ -20,13 +20,13 @@ function newDriver(): BlockDriver {
   return new BlockDriver(memory, new DriverQueue(memory, { size: 16, indirectMax: 8 }));
 }
 
-test('a request is one readable and one writable piece unless it is cut', () => {
+test('by default a request is one readable and one writable piece', () => {
   const driver = newDriver();
   assert.equal(layoutOf(driver.queue, driver.add(blockRequest.read(1, 512))), '16r 513w');
   assert.equal(layoutOf(driver.queue, driver.add(blockRequest.write(1, new Uint8Array(512)))), '528r 1w');
 });
 
-test('a request is cut where it is told, also into pieces of nothing', () => {
+test('a request is cut at the given lengths, also into empty pieces', () => {
   const driver = newDriver();
   const head = driver.add(blockRequest.read(1, 512), { readable: [0, 10, 6], writable: [512, 0, 1, 7] });
   assert.equal(layoutOf(driver.queue, head), '0r 10r 6r 512w 0w 1w');
@@ -38,7 +38,7 @@ test('a header is type, reserved and sector, little-endian, and ranges follow', 
   assert.deepEqual([...new Uint32Array(bytes.buffer)], [11, 0, 0, 2, 1, 1, 3, 1]);
 });
 
-test('what the device did not write shows', async () => {
+test('bytes that the device did not write can be recognized', async () => {
   const driver = newDriver();
   const head = driver.add(blockRequest.read(0, 4), { writable: [2] });
   driver.queue.publish();

@@ -1,28 +1,28 @@
-// Upper floor: the driver of a block device: cuts requests into descriptors where it is told, decodes what comes back.
+// Upper floor: the driver of a block device: cuts requests into descriptors, and decodes completions.
 import { type BlockRequest, encodeReadable } from './block-request.ts';
 import { ChainDriver, UNWRITTEN } from './chain-driver.ts';
 import type { DriverMemory } from './driver-memory.ts';
 import type { DriverQueue } from './driver-queue.ts';
 
-/** How a request becomes a chain. What is left after the pieces named is one more piece; a piece may have no bytes. */
+/** How a request is cut into a chain. The rest after the given pieces is one more piece; a piece may be empty. */
 export interface Framing {
   /** Lengths of the pieces of header and data. */
   readonly readable?: readonly number[];
   /** Lengths of the pieces of data and status. */
   readonly writable?: readonly number[];
-  /** The first piece that stands in an indirect table; none unless said. */
+  /** Pieces from this one on are in an indirect table. Default: none. */
   readonly indirectFrom?: number;
 }
 
-/** A request that came back. */
+/** A completed request. */
 export interface BlockResult {
   /** What `add` returned for it. */
   readonly head: number;
-  /** As it was given to `add`. */
+  /** The request that was passed to `add`. */
   readonly request: BlockRequest;
-  /** `STATUS_UNWRITTEN` when the device left it alone. */
+  /** `STATUS_UNWRITTEN` if the device did not write it. */
   readonly status: number;
-  /** The used length: how many bytes the device says it wrote. */
+  /** The used length: how many bytes the device reports to have written. */
   readonly usedLength: number;
   /** All `inBytes` of the request; what the device did not write is `UNWRITTEN`. */
   readonly data: Uint8Array<ArrayBuffer>;
@@ -32,7 +32,8 @@ export interface BlockResult {
 export const STATUS_UNWRITTEN = 0xff;
 
 /**
- * The driver of a block device on one queue: makes requests, cuts them into descriptors, decodes what comes back. `BlockLoopback` has one.
+ * The driver of a block device on one queue: makes requests, cuts them into descriptors, decodes completions.
+ * `BlockLoopback` has one.
  *
  * @example
  * driver.add(blockRequest.write(0, new Uint8Array(512)));
@@ -40,7 +41,7 @@ export const STATUS_UNWRITTEN = 0xff;
  * const [{ status }] = driver.harvest();
  */
 export class BlockDriver {
-  /** The ring, where the driver publishes and looks. */
+  /** The driver's side of the ring. */
   readonly queue: DriverQueue;
   readonly #chains: ChainDriver;
   readonly #requests = new Map<number, BlockRequest>();
@@ -50,12 +51,14 @@ export class BlockDriver {
     this.queue = queue;
   }
 
-  /** Requests that have not come back. */
+  /** How many requests are not completed. */
   get inFlight(): number {
     return this.#requests.size;
   }
 
-  /** Places a request, which the device sees after `queue.publish`. Gives its head. Throws RangeError without room. */
+  /**
+   * Places a request, which the device sees after `queue.publish`. Returns its head. Throws RangeError without room.
+   */
   add(request: BlockRequest, { readable = [], writable = [], indirectFrom }: Framing = {}): number {
     const head = this.#chains.add({
       readable: cut(encodeReadable(request), readable),
@@ -66,7 +69,7 @@ export class BlockDriver {
     return head;
   }
 
-  /** Every request that came back since the last time. Throws DeviceError when the device broke a MUST. */
+  /** Returns the requests completed since the last call. Throws DeviceError when the device broke a MUST. */
   harvest(): BlockResult[] {
     return this.#chains.harvest().map(({ head, written, bytes }) => {
       const request = this.#requests.get(head) as BlockRequest;
@@ -78,7 +81,7 @@ export class BlockDriver {
   }
 }
 
-/** Pieces of these lengths, as far as there are bytes; what is left is one more. */
+/** Cuts `bytes` into pieces of these lengths; the rest is one more piece. */
 function cut(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   let at = 0;

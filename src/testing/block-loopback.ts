@@ -14,15 +14,15 @@ import { DriverQueue } from './driver-queue.ts';
 
 /** How the driver uses the disk. */
 export interface BlockLoopbackOptions {
-  /** Of the queue; 128 unless said. */
+  /** Size of the queue. Default: 128. */
   readonly size?: number;
-  /** Where the indices of the ring start. */
+  /** Where the indices of the ring start. Default: 0. */
   readonly start?: number;
-  /** What the driver accepts; everything unless said. */
+  /** The features that the driver accepts. Default: all that are offered. */
   readonly features?: bigint;
-  /** Bytes of guest memory, in which the ring and all requests in flight stand; 1 MiB unless said. */
+  /** Bytes of guest memory, for the ring and all requests in flight. Default: 1 MiB. */
   readonly memoryBytes?: number;
-  /** What the device is made with. */
+  /** Options of the device. */
   readonly device?: BlockDeviceOptions;
 }
 
@@ -35,7 +35,8 @@ const NO_CONTEXT: Omit<DeviceContext, 'log' | 'configChanged'> = {
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 
 /**
- * A disk over `store` and its driver, on one ring in this process: enough to test a store as a guest would use it. Throws as `new BlockDevice`.
+ * A disk over `store` and its driver, on one ring in this process: enough to test a store as a guest would use it.
+ * Throws as `new BlockDevice`.
  *
  * @example
  * const disk = new BlockLoopback(myStore);
@@ -48,16 +49,16 @@ export class BlockLoopback {
   readonly device: BlockDevice;
   /** The device's side of the ring. */
   readonly queue: RunnableQueue;
-  /** What the device told its user. */
+  /** The lines that the device logged. */
   readonly lines: string[] = [];
-  /** Changes of the configuration space that it announced. */
+  /** How many configuration changes the device reported. */
   configChanges = 0;
   #isTurnOver = false;
   /** The driver's side of the ring. */
   readonly driver: BlockDriver;
   /** Guest memory. */
   readonly memory: DriverMemory;
-  /** Notifications the device sent. */
+  /** How many notifications the device sent. */
   calls = 0;
 
   constructor(store: BlockStore, options: BlockLoopbackOptions = {}) {
@@ -78,7 +79,7 @@ export class BlockLoopback {
     });
   }
 
-  /** The driver accepts these features, once more. */
+  /** Starts the device with these features, again. */
   start(features: bigint): void {
     this.device.start(features, {
       ...NO_CONTEXT,
@@ -87,7 +88,7 @@ export class BlockLoopback {
     });
   }
 
-  /** Gives the device requests and lets it drain its queue. What a store answers later is not waited for. */
+  /** Places requests and lets the device drain its queue. Does not wait for a store that answers later. */
   kick(requests: readonly BlockRequest[], framing?: Framing): void {
     for (const request of requests) this.driver.add(request, framing);
     this.driver.queue.publish();
@@ -97,13 +98,13 @@ export class BlockLoopback {
     } while (this.#isTurnOver);
   }
 
-  /** Waits for everything in flight; results come in the order of their completion. */
+  /** Waits for all requests in flight; returns the results in the order of completion. */
   async settle(): Promise<BlockResult[]> {
     while (this.queue.inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
     return this.driver.harvest();
   }
 
-  /** One request from start to end. */
+  /** Places one request and waits for it. */
   async request(request: BlockRequest, framing?: Framing): Promise<BlockResult> {
     this.kick([request], framing);
     return (await this.settle())[0] as BlockResult;

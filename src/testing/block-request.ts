@@ -15,18 +15,18 @@ export interface BlockRequest {
 
 /** struct virtio_blk_discard_write_zeroes. */
 export interface SectorRange {
-  /** The first, in units of 512 bytes. */
+  /** The first sector, in units of 512 bytes. */
   readonly sector: number;
-  /** How many. */
+  /** How many sectors. */
   readonly sectors: number;
-  /** Bit 0, of WRITE_ZEROES: may be unmapped. 0 unless said. */
+  /** Bit 0, for WRITE_ZEROES: may be unmapped. Default: 0. */
   readonly flags?: number;
 }
 
 const NOTHING = new Uint8Array(0);
 
 /**
- * One maker for each type of request; what they make may be changed with a spread.
+ * A function for each type of request; change the results with a spread.
  *
  * @example
  * blockRequest.write(8, new Uint8Array(4096));

@@ -1,33 +1,36 @@
-// Upper floor: the driver of any device: puts bytes into descriptor chains, cut where it is told, and gathers what comes back.
+// Upper floor: the driver of any device: puts bytes into descriptor chains, and gathers the bytes of completed ones.
 import type { DriverMemory } from './driver-memory.ts';
 import type { DriverBuffer, DriverQueue } from './driver-queue.ts';
 
-/** What stands in device-writable memory until the device writes there. */
+/** The byte that fills device-writable memory until the device writes there. */
 export const UNWRITTEN = 0xee;
 
-/** A chain, piece by piece: each becomes a descriptor. A piece may have no bytes. */
+/** A chain, piece by piece: each becomes a descriptor. A piece may be empty. */
 export interface ChainPieces {
-  /** What the device is given to read. */
+  /** Device-readable bytes. */
   readonly readable?: readonly Uint8Array[];
-  /** Room for what it writes: so many bytes, which read `UNWRITTEN` until then, or bytes that stand there before. */
+  /** Device-writable pieces: a length, filled with `UNWRITTEN`, or the bytes to fill the piece with. */
   readonly writable?: readonly (number | Uint8Array)[];
-  /** The first piece that stands in an indirect table; none unless said. */
+  /** Pieces from this one on are in an indirect table. Default: none. */
   readonly indirectFrom?: number;
 }
 
-/** A chain that came back. */
+/** A completed chain. */
 export interface UsedChain {
   /** What `add` returned for it. */
   readonly head: number;
-  /** The used length: how many bytes the device says it wrote. */
+  /** The used length: how many bytes the device reports to have written. */
   readonly written: number;
-  /** Everything that it could have written to. */
+  /** All device-writable bytes of the chain. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** The driver of any device on one queue: puts bytes into chains of descriptors, and gathers what comes back. `LoopbackQueue` has one. */
+/**
+ * The driver of any device on one queue: puts bytes into descriptor chains, and gathers completed ones. `LoopbackQueue`
+ * has one.
+ */
 export class ChainDriver {
-  /** The ring, where the driver publishes and looks. */
+  /** The driver's side of the ring. */
   readonly queue: DriverQueue;
   readonly #memory: DriverMemory;
   readonly #placed = new Map<number, readonly DriverBuffer[]>();
@@ -37,7 +40,7 @@ export class ChainDriver {
     this.queue = queue;
   }
 
-  /** Chains that have not come back. */
+  /** How many chains are not completed. */
   get inFlight(): number {
     return this.#placed.size;
   }
@@ -61,7 +64,7 @@ export class ChainDriver {
     return { address, length: bytes.length, writable };
   }
 
-  /** Every chain that came back since the last time, in the order it did. Throws DeviceError when the device broke a MUST. */
+  /** Returns the chains completed since the last call, in order. Throws DeviceError when the device broke a MUST. */
   harvest(): UsedChain[] {
     const used: UsedChain[] = [];
     this.queue.harvest((head, written) => {

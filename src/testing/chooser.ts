@@ -1,16 +1,16 @@
-// Upper floor: what a test asks when it wants to be told what to do: by `every` combination, or by chance.
+// Upper floor: the interface by which a test makes choices: every combination in turn, or random ones.
 
-/** What a test asks when it wants to be told what to do: `every` answers with each combination in turn, `SeededRandom` by chance. */
+/** Makes the choices of a test: `every` walks all combinations in turn, `SeededRandom` chooses at random. */
 export abstract class Chooser {
-  /** A whole number from 0 to `count` - 1. */
+  /** Returns a whole number from 0 to `count` - 1. */
   abstract below(count: number): number;
 
-  /** One of `options`. */
+  /** Returns one of `options`. */
   of<T>(options: readonly T[]): T {
     return options[this.below(options.length)] as T;
   }
 
-  /** True or false. */
+  /** Returns true or false. */
   flip(): boolean {
     return this.below(2) === 1;
   }

@@ -1,4 +1,4 @@
-// A suite of belfry/testing is defined by whatever runner there is; node:test is loaded for none but its own.
+// Suites of belfry/testing work with any test runner; node:test is loaded only where it is used.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ test('regression: a plain script that imports belfry/testing loads no test runne
   assert.deepEqual([stdout, stderr], ['\n', '']);
 });
 
-test('a suite is defined by the runner that is given', async () => {
+test('a suite defines its tests with the given runner', async () => {
   const defined = new Map<string, () => Promise<void>>();
   storeConformance('mem', {
     open: () => memory(1 << 16),

@@ -1,4 +1,4 @@
-// Upper floor: what every virtio device must do, whatever its kind, as tests. Run it over a device of your own.
+// Upper floor: what every virtio device must do, as tests. Run it on a device of your own.
 import assert from 'node:assert/strict';
 import { checkDevice } from '../virtio/check-device.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
@@ -20,31 +20,33 @@ import { settle } from './transport-world.ts';
 
 /** How a driver uses one queue of the device. */
 export interface ConformingQueue<Device> {
-  /** A request, or a buffer to fill, as a driver makes it. */
+  /** Returns a request, or a buffer to fill, as a driver makes it. */
   readonly request: () => ChainPieces;
-  /** Checks what came back for one. */
+  /** Checks a completed request. */
   readonly check?: (used: UsedChain) => void;
-  /** Has the device use a buffer, on a queue whose buffers wait until it has something to say. Absent: they come back by themselves. */
+  /**
+   * Makes the device use a buffer, on a queue whose buffers wait for an event. Absent: requests complete by themselves.
+   */
   readonly provoke?: (device: Device) => unknown;
 }
 
-/** What the suite has to know of a device. */
+/** What the suite needs to know of a device. */
 export interface DeviceConformanceOptions<Device extends VirtioDevice> {
   /** Makes a device; the suite closes it. Called for each test. */
   readonly open: () => MaybePromise<Device>;
   /** Every queue of the device, in order. */
   readonly queues: readonly ConformingQueue<Device>[];
-  /** Defines each test; `test` of node:test unless said. */
+  /** Defines each test. Default: `test` of node:test. */
   readonly test?: DefineTest;
-  /** How long one of them may take before the device counts as one that does not answer; 30,000 unless said. */
+  /** Limit for one test, in ms, after which it fails as not answered. Default: 30,000. */
   readonly limitMs?: number;
 }
 
-/** Far more than any of it takes. */
+/** Far more than any test takes. */
 const LIMIT_MS = 30_000;
 const SIZE = 8;
 
-/** A device, and the driver that the suite has for each of its queues. */
+/** A device, and a driver for each of its queues. */
 class World implements AsyncDisposable {
   readonly device: VirtioDevice;
   readonly loop: DeviceLoopback;
@@ -66,17 +68,17 @@ class World implements AsyncDisposable {
     return new World(await DeviceLoopback.start(device, { size: SIZE, ...options }), drivers);
   }
 
-  /** Every queue with its driver. */
+  /** Each queue with its driver. */
   get queues(): readonly [LoopbackQueue, ConformingQueue<VirtioDevice>][] {
     return this.loop.queues.map((queue, index) => [queue, this.#drivers[index] as ConformingQueue<VirtioDevice>]);
   }
 
-  /** Has the device say something, where it has to. */
+  /** Makes the device use a buffer of a queue that needs it. */
   readonly provoke = ({ index }: LoopbackQueue): void => {
     this.#drivers[index]?.provoke?.(this.device);
   };
 
-  /** Waits for so many chains. */
+  /** Waits until `count` chains are completed. */
   async back(queue: LoopbackQueue, count: number): Promise<UsedChain[]> {
     const used: UsedChain[] = [];
     while (used.length < count) {
@@ -87,7 +89,7 @@ class World implements AsyncDisposable {
     return used;
   }
 
-  /** A request of every queue is served. */
+  /** Checks that a request of every queue is served. */
   async serves(): Promise<void> {
     for (const [queue, driver] of this.queues) {
       const head = queue.add(driver.request());
@@ -98,13 +100,13 @@ class World implements AsyncDisposable {
     }
   }
 
-  /** What it waits for, of a device that does not answer; and nothing is kept any longer. */
+  /** Abandons a device that does not answer; returns what is outstanding. */
   abandon(): string {
     const waiting = this.loop.queues.map(({ index, inFlight }) => `queue ${index}: ${inFlight} not back`);
-    const said = this.loop.lines.at(-1);
+    const lastLine = this.loop.lines.at(-1);
     this.#isAbandoned = true;
     this.loop.abandon();
-    return [...waiting, ...(said === undefined ? [] : [said])].join('; ');
+    return [...waiting, ...(lastLine === undefined ? [] : [lastLine])].join('; ');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -116,12 +118,12 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 type Open = (options?: DeviceLoopbackOptions) => Promise<World>;
 
-/** By what a test says. */
+/** By the name of the test. */
 const checks: { readonly [sentence: string]: (open: Open) => Promise<void> } = {
   'every request comes back, once, whatever features of the ring are negotiated': async (open) => {
     for (const ring of [0n, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC]) {
       await using world = await open({ features: VIRTIO_F_VERSION_1 | ring, start: 0xfffa });
-      // The indices go round.
+      // The indices wrap around.
       for (let i = 0; i < 3 * SIZE; i++) await world.serves();
     }
   },
@@ -237,7 +239,7 @@ const checks: { readonly [sentence: string]: (open: Open) => Promise<void> } = {
       queue.add(driver.request());
       queue.kick();
       await settle();
-      // A descriptor that names itself, without an end.
+      // A descriptor whose `next` is itself: a chain without end.
       const endless = { index: SIZE - 1, address: 0, length: 16, flags: VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE };
       queue.ring.writeDescriptor(endless.index, endless.address, endless.length, endless.flags, endless.index);
       const { available, availableIndex } = queue.ring;
@@ -257,11 +259,11 @@ const checks: { readonly [sentence: string]: (open: Open) => Promise<void> } = {
   },
 };
 
-/** Stops the device, and looks at what it leaves behind. */
+/** Stops the queues, and checks that the device touches no memory afterwards and that the rings request kicks. */
 async function staysAway({ loop, queues, provoke }: World, eventIdx: boolean): Promise<void> {
   for (const [queue, driver] of queues) {
     const stop = await queue.stop();
-    // §2.7.10: for what is next, or, without EVENT_IDX, for everything.
+    // §2.7.10: avail_event is the base, or, without EVENT_IDX, the flag is 0.
     const { used, size } = queue.ring;
     const [asked, wanted] = eventIdx ? [used[2 + 4 * size], stop?.base] : [used[0], 0];
     assert.equal(asked, wanted, `queue ${queue.index} asks to be kicked`);
@@ -276,7 +278,7 @@ async function staysAway({ loop, queues, provoke }: World, eventIdx: boolean): P
   assert.equal(touched, -1, 'a byte of memory that changed after the stop');
 }
 
-/** What is allowed is written: whatever the driver chose, a reset undoes. */
+/** Writes to every place of the configuration space, where allowed. A reset has to undo it. */
 async function writeEverywhere(loop: DeviceLoopback): Promise<void> {
   const { byteLength } = loop.config();
   for (const length of [1, 2, 4, 8])
@@ -316,7 +318,7 @@ export function deviceConformance<Device extends VirtioDevice>(
   }
 }
 
-/** A device that keeps a request would have the test, and its process, wait for ever. */
+/** Rejects after `limitMs`: a device that keeps a request would make the test wait for ever. */
 async function inTime(run: Promise<void>, limitMs: number, onLate: () => string): Promise<void> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(

@@ -1,4 +1,4 @@
-// The bed that devices are tested in: what a driver does with it, and what it says of a device that goes wrong.
+// DeviceLoopback: what a driver can do with it, and how it reports a misbehaving device.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { DeviceContext, VirtioDevice } from '../virtio/device.ts';
@@ -7,7 +7,7 @@ import { VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
 import { UNWRITTEN } from './chain-driver.ts';
 import { DeviceLoopback } from './device-loopback.ts';
 
-/** Gives back what it reads, byte for byte; keeps a record of what it is told. */
+/** Writes back the bytes that it reads, and records its calls. */
 class EchoDevice implements VirtioDevice {
   readonly type = 42;
   readonly features = 5n;
@@ -50,7 +50,7 @@ class EchoDevice implements VirtioDevice {
 const words = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
 
 suite('a driver', () => {
-  test('asks and is answered, on every queue, whatever the pieces', async () => {
+  test('makes requests on every queue, in any pieces', async () => {
     await using loop = await DeviceLoopback.start(new EchoDevice());
     for (const queue of loop.queues) {
       for (const indirectFrom of [0, 1, undefined]) {
@@ -64,7 +64,7 @@ suite('a driver', () => {
     }
   });
 
-  test('goes round its ring: indices begin where they are told', async () => {
+  test('wraps around its ring, from any start index', async () => {
     await using loop = await DeviceLoopback.start(new EchoDevice(), { size: 4, start: 0xfffe });
     const [queue] = loop.queues;
     for (let i = 0; i < 20; i++) {
@@ -74,7 +74,7 @@ suite('a driver', () => {
     assert.equal(queue?.ring.usedIndex, 18);
   });
 
-  test('waits for several, in the order they came back; those it named itself are not among them', async () => {
+  test('waits for several chains, in the order of completion, without those of `request`', async () => {
     await using loop = await DeviceLoopback.start(new EchoDevice());
     const [queue] = loop.queues;
     const heads = [1, 2].map((byte) => queue!.add({ readable: [words(byte)], writable: [1] }));
@@ -87,7 +87,7 @@ suite('a driver', () => {
     assert.deepEqual(queue!.harvest(), []);
   });
 
-  test('accepts what it wants to, and rings are as long as it and the device allow', async () => {
+  test('chooses features, and rings are as long as it and the device allow', async () => {
     const device = new EchoDevice();
     await using loop = await DeviceLoopback.start(device, { features: VIRTIO_F_VERSION_1 | 4n, size: 32 });
     assert.deepEqual(device.told, [VIRTIO_F_VERSION_1 | 4n]);
@@ -97,17 +97,17 @@ suite('a driver', () => {
     );
     const [queue] = loop.queues;
     for (let i = 0; i < 3; i++) await queue!.request({ readable: [words(i)] });
-    assert.ok(queue!.calls >= 3, 'without EVENT_IDX it is told of each');
+    assert.ok(queue!.calls >= 3, 'without EVENT_IDX it is notified of each');
   });
 
-  test('reads the configuration space and writes where it may', async () => {
+  test('reads the configuration space and writes where the device allows it', async () => {
     await using loop = await DeviceLoopback.start(new EchoDevice());
     assert.equal(await loop.writeConfig(0, words(0x34, 0x12)), true);
     assert.equal(await loop.writeConfig(1, words(1)), false);
     assert.equal(loop.config().getUint32(0, true), 0x1234);
   });
 
-  test('is told of changes, and that the device needs a reset', async () => {
+  test('is notified of changes, and that the device needs a reset', async () => {
     const device = new EchoDevice();
     await using loop = await DeviceLoopback.start(device);
     device.context?.configChanged();
@@ -120,7 +120,7 @@ suite('a driver', () => {
 });
 
 suite('a machine', () => {
-  test('pauses and goes on: what was placed meanwhile is served then, once', async () => {
+  test('pauses and goes on: requests placed meanwhile are served then, once', async () => {
     await using loop = await DeviceLoopback.start(new EchoDevice());
     const [queue] = loop.queues;
     await queue!.request({ writable: [1] });
@@ -135,7 +135,7 @@ suite('a machine', () => {
     assert.equal((await queue!.stop())?.base, 2);
   });
 
-  test('resets: memory is zeroes, rings are empty, and the device begins as it was made', async () => {
+  test('resets: memory is zero, rings are empty, and the device is as it was made', async () => {
     const device = new EchoDevice();
     await using loop = await DeviceLoopback.start(device);
     const [queue] = loop.queues;
@@ -157,8 +157,8 @@ suite('a machine', () => {
   });
 });
 
-suite('a device that goes wrong', () => {
-  test('throws: whoever waits is told the line that its user sees, and the other queue goes on', async () => {
+suite('a misbehaving device', () => {
+  test('throws: waiting requests reject with the logged line, and the other queue goes on', async () => {
     const device = new EchoDevice();
     const { process } = device;
     device.process = (index, queue) => {
@@ -178,18 +178,18 @@ suite('a device that goes wrong', () => {
     await queue!.request({ writable: [1] });
   });
 
-  test('says that it wrote more than it was given: no driver takes that', async () => {
+  test('reports more bytes than the chain has: the driver throws', async () => {
     const device = new EchoDevice();
     device.process = (_, queue) => queue.drain((chain) => queue.markUsed(chain, 2));
     await using loop = await DeviceLoopback.start(device);
     await assert.rejects(loop.queues[0]!.request({ writable: [1] }), /used length 2 of chain 0, which has 1/);
   });
 
-  test('is no device: one line, and nothing stays open', async () => {
+  test('lacks members: one clear error, and nothing stays open', async () => {
     await assert.rejects(DeviceLoopback.start({ type: 1 } as VirtioDevice), /features is missing/);
   });
 
-  test('throws at the start: so does the start', async () => {
+  test('throws at its start: so does DeviceLoopback.start', async () => {
     const device = new EchoDevice();
     device.start = () => {
       throw new Error('not today');

@@ -1,4 +1,5 @@
-// Upper floor: a device and its driver in one process, on the code that runs it for a VM: enough to test any device without one.
+// Upper floor: a device and its driver in one process, on the code that runs devices for VMs: tests any device without
+// a VM.
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
 import { LocalHost } from '../transports/queue/local-host.ts';
@@ -10,24 +11,24 @@ import { LoopbackQueue } from './loopback-queue.ts';
 
 /** How a driver uses a device. */
 export interface DeviceLoopbackOptions {
-  /** What it accepts: bits of VIRTIO 1.3 §5 and §6; everything that is offered unless said. */
+  /** The features that it accepts: bits of VIRTIO 1.3 §5 and §6. Default: all that are offered. */
   readonly features?: bigint;
-  /** Descriptors of each ring, a power of two; 16, or the most that the device takes, unless said. */
+  /** Descriptors of each ring, a power of two. Default: 16, or fewer if the device takes fewer. */
   readonly size?: number;
-  /** Where the indices of each ring begin; 0 unless said. */
+  /** Where the indices of each ring start. Default: 0. */
   readonly start?: number;
-  /** Bytes of guest memory, from address 0 on, in which rings and chains stand; 1 MiB unless said. */
+  /** Bytes of guest memory from address 0 on, for rings and chains. Default: 1 MiB. */
   readonly memoryBytes?: number;
 }
 
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 const SIZE_DEFAULT = 16;
-/** Descriptors of an indirect table: more than the ring has, unless it is told to have many. */
+/** Descriptors of an indirect table: more than a ring of the default size. */
 const INDIRECT_MAX = 32;
 
 /**
- * Runs `device` on this thread, with memory, rings and notifications of its own. Everything is waited for by the event and never by the
- * clock, so that a test depends on no machine's speed.
+ * Runs `device` on this thread, with memory, rings and notifications of its own. Waits for events and never for a time,
+ * so that a test does not depend on the speed of the machine.
  *
  * @example A whole test of a device:
  * test('it answers with what it was asked', async () => {
@@ -41,11 +42,11 @@ export class DeviceLoopback implements AsyncDisposable {
   readonly device: VirtioDevice;
   /** Every queue of the device. */
   readonly queues: readonly LoopbackQueue[];
-  /** What the device told its user, and what was said of its queues. */
+  /** The lines that the device and its queues logged. */
   readonly lines: string[] = [];
-  /** Changes of the configuration space that the driver was told of. */
+  /** How many configuration change notifications the driver got. */
   configChanges = 0;
-  /** Whether the device said that only a reset helps. */
+  /** Whether the device set DEVICE_NEEDS_RESET. */
   needsReset = false;
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #host: LocalHost;
@@ -53,7 +54,10 @@ export class DeviceLoopback implements AsyncDisposable {
   readonly #held = new DisposableStack();
   #memory!: DriverMemory;
 
-  /** Starts every queue of `device`. Throws TypeError where it is none, and what its `start` throws. */
+  /**
+   * Starts every queue of `device`. Rejects with TypeError if it is not a VirtioDevice, and with what its `start`
+   * throws.
+   */
   static async start(device: VirtioDevice, options: DeviceLoopbackOptions = {}): Promise<DeviceLoopback> {
     const loopback = new DeviceLoopback(device, options);
     try {
@@ -88,12 +92,12 @@ export class DeviceLoopback implements AsyncDisposable {
     };
   }
 
-  /** Guest memory, from which the driver takes its buffers. */
+  /** Guest memory, in which the driver allocates buffers. */
   get memory(): DriverMemory {
     return this.#memory;
   }
 
-  /** §3.1.1: features, then the queues, then they run. */
+  /** §3.1.1: negotiates features, sets the queues up and starts them. */
   async #begin(features = this.#options.features ?? this.device.features | RING_FEATURES): Promise<void> {
     const { size = SIZE_DEFAULT, start = 0 } = this.#options;
     this.#memory = new DriverMemory(this.#bytes.fill(0));
@@ -105,27 +109,27 @@ export class DeviceLoopback implements AsyncDisposable {
     }
   }
 
-  /** The configuration space as the driver reads it, little-endian: a copy. */
+  /** Returns a copy of the configuration space. Fields are little-endian. */
   config(): DataView {
     return new DataView((this.device.config?.bytes ?? new Uint8Array()).slice().buffer);
   }
 
-  /** The driver writes to the configuration space. False where it may not. */
+  /** Writes to the configuration space. Resolves to false where the bytes are read-only. */
   writeConfig(offset: number, bytes: Uint8Array): Promise<boolean> {
     return this.#host.writeConfig(offset, bytes);
   }
 
-  /** Stops every queue, as a VM that is paused does. Fulfilled when nothing in flight touches memory any more. */
+  /** Stops every queue, as a paused VM does. Resolves when no request in flight touches memory. */
   async pause(): Promise<void> {
     await Promise.all(this.queues.map((queue) => queue.stop()));
   }
 
-  /** Every queue goes on from where it stopped. */
+  /** Restarts every queue where it stopped. */
   async resume(): Promise<void> {
     for (const queue of this.queues) await queue.start();
   }
 
-  /** The driver resets the device and begins anew: memory is zeroes, rings are empty. */
+  /** Resets the device and starts it again, with zeroed memory and empty rings. */
   async reset(features?: bigint): Promise<void> {
     await this.pause();
     await this.#host.reset();
@@ -133,7 +137,7 @@ export class DeviceLoopback implements AsyncDisposable {
     await this.#begin(features);
   }
 
-  /** Gives everything back without waiting for the device, which may keep what it has and is not closed. */
+  /** Releases everything without stopping or closing the device. */
   abandon(): void {
     this.#held.dispose();
   }

@@ -1,20 +1,21 @@
-// Upper floor: one doorbell address of a made-up kernel that may refuse anything, and a guest that rings whenever it likes.
+// Upper floor: a model of one doorbell address in a kernel that may refuse any call, and of a guest that kicks at any
+// time.
 import assert from 'node:assert/strict';
 import type { EventFd } from '../sys/event-fd.ts';
 import type { Chooser } from './chooser.ts';
 
-/** An eventfd that the kernel was given to ring. */
+/** An eventfd that was registered with the kernel. */
 export class Bell {
   readonly eventFd: EventFd;
-  /** Whether its owner has not closed it. */
+  /** Whether its owner has it open. */
   isOpen = true;
-  /** The kernel would not give it back. */
+  /** The kernel refused to remove it. */
   isKept = false;
 
   constructor(eventFd: EventFd) {
     this.eventFd = eventFd;
     const close = eventFd[Symbol.dispose].bind(eventFd);
-    // Tells a descriptor that is closed from another that has got its number.
+    // A closed descriptor's number may be reused, so closing is recorded here.
     eventFd[Symbol.dispose] = () => {
       assert.ok(this.isOpen, 'an eventfd is closed twice');
       this.isOpen = false;
@@ -22,7 +23,7 @@ export class Bell {
     };
   }
 
-  /** Whether it has a count that was not read. */
+  /** Whether it has a count. */
   get isRung(): boolean {
     if (!this.isOpen || !this.eventFd.clear()) return false;
     this.eventFd.signal();
@@ -30,19 +31,20 @@ export class Bell {
   }
 }
 
+/** The kernel's side of one doorbell address, and the guest's kicks. */
 export class DoorbellKernel implements Disposable {
-  /** What the guest's write to the address rings. Undefined: nothing, the write leaves the guest. */
+  /** The eventfd that the guest's write signals. Undefined: the write causes an exit. */
   registered: Bell | undefined;
-  /** Every eventfd that it was ever given. */
+  /** Every eventfd that was ever registered. */
   readonly bells: Bell[] = [];
-  /** Writes to the address that left the guest, and were not passed on. */
+  /** Writes to the address that caused an exit and are not delivered yet. */
   trapped = 0;
   /** The guest put requests into the ring that no host has served. */
   isOwed = false;
   refusals = true;
-  /** The problems that a user should have been told. */
+  /** The problems that should have been logged. */
   readonly problems: string[] = [];
-  /** What was done that must not be. Kept for `check`, since code that expects a refusal takes any error for one. */
+  /** Broken rules, for `check`. Not thrown at once, because the code under test takes any error for a refusal. */
   readonly #faults: string[] = [];
   readonly #choose: Chooser;
   #isGuestRunning = false;
@@ -51,17 +53,17 @@ export class DoorbellKernel implements Disposable {
     this.#choose = choose;
   }
 
-  /** The eventfd it was given last. */
+  /** The eventfd that was registered last. */
   get latest(): Bell | undefined {
     return this.bells.at(-1);
   }
 
-  /** Those that it would not give back. */
+  /** The eventfds that it refused to remove. */
   get kept(): readonly Bell[] {
     return this.bells.filter(({ isKept }) => isKept);
   }
 
-  /** Makes a request and rings. */
+  /** The guest makes a request and kicks. */
   guestRings(): void {
     this.isOwed = true;
     if (this.registered === undefined) this.trapped++;
@@ -71,7 +73,7 @@ export class DoorbellKernel implements Disposable {
     }
   }
 
-  /** One event, during which the guest may ring once, wherever `meanwhile` is called. */
+  /** Runs one event, during which the guest may kick once, at any call of `meanwhile`. */
   during(event: () => void): void {
     this.#isGuestRunning = true;
     try {
@@ -118,22 +120,22 @@ export class DoorbellKernel implements Disposable {
     this.meanwhile();
   }
 
-  /** Notes a fault unless it is so. */
-  must(isSo: boolean, fault: string): void {
-    if (!isSo) this.#faults.push(fault);
+  /** Records a fault unless `condition` holds. */
+  must(condition: boolean, fault: string): void {
+    if (!condition) this.#faults.push(fault);
   }
 
-  #refusal(why: string, told: string): Error {
-    this.problems.push(`${told}: ${why}`);
+  #refusal(why: string, line: string): Error {
+    this.problems.push(`${line}: ${why}`);
     return new Error(why);
   }
 
-  /** Throws what was done that must not be. */
+  /** Throws the first fault. */
   throwFault(): void {
     if (this.#faults.length > 0) assert.fail(this.#faults[0]);
   }
 
-  /** Checks what holds between any two events; `owned` is the eventfd of the doorbell that is open. */
+  /** Checks the invariants between events; `owned` is the eventfd of the open doorbell. */
   check(owned: Bell | undefined): void {
     this.throwFault();
     for (const bell of this.bells)
@@ -149,12 +151,12 @@ export class DoorbellKernel implements Disposable {
     );
   }
 
-  /** Whether a kick is on its way to what listens to `owned`. */
+  /** Whether a kick is on its way to the host that watches `owned`. */
   isKickComing(owned: Bell): boolean {
     return this.trapped > 0 || [owned, ...this.kept].some(({ isRung }) => isRung);
   }
 
-  /** Its part of a world's situation. */
+  /** This kernel's part of a world's situation. */
   get situation(): unknown {
     const of = (bell: Bell): string => `${bell.isRung} ${bell === this.registered} ${bell.isKept}`;
     return { bells: this.bells.filter(({ isOpen }) => isOpen).map(of), trapped: this.trapped > 0, isOwed: this.isOwed };

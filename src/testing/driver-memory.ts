@@ -1,10 +1,10 @@
-// Upper floor: guest memory as its driver sees it: one region, from which it takes buffers by guest address.
+// Upper floor: guest memory as its driver sees it: one region, and an allocator of buffers in it.
 import type { MemoryRegion } from '../virtio/guest-memory.ts';
 
 const SMALLEST = 16;
 
 /**
- * Guest memory as its driver sees it: one region, from which buffers are taken by guest address, and given back.
+ * Guest memory as its driver sees it: one region, in which buffers are allocated by guest address, and released.
  *
  * @example
  * const memory = new DriverMemory(new Uint8Array(1 << 20));
@@ -12,21 +12,21 @@ const SMALLEST = 16;
  * memory.slice(address, 512).fill(7);
  */
 export class DriverMemory implements MemoryRegion {
-  /** All of it. */
+  /** The whole region. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where the guest sees its first byte. */
+  /** Guest address of the first byte. */
   readonly guestAddress: number;
   #next = 0;
-  /** What was released, by its size. */
+  /** Released addresses by size. */
   readonly #released = new Map<number, number[]>();
 
-  /** `bytes` may be anything: plain memory, or a mapping that a device in another process shares. */
+  /** @param bytes plain memory, or a mapping that a device in another process shares. */
   constructor(bytes: Uint8Array<ArrayBuffer>, guestAddress = 0) {
     this.bytes = bytes;
     this.guestAddress = guestAddress;
   }
 
-  /** The guest address of `length` bytes that nobody else has, aligned to 16. Throws RangeError when there are none. */
+  /** Allocates `length` bytes, aligned to 16; returns their guest address. Throws RangeError when memory is full. */
   allocate(length: number): number {
     const bytes = roomFor(length);
     const again = this.#released.get(bytes)?.pop();
@@ -37,7 +37,7 @@ export class DriverMemory implements MemoryRegion {
     return this.guestAddress + at;
   }
 
-  /** Gives back what `allocate(length)` gave. */
+  /** Releases what `allocate(length)` returned. */
   release(address: number, length: number): void {
     const bytes = roomFor(length);
     const list = this.#released.get(bytes);
@@ -45,14 +45,14 @@ export class DriverMemory implements MemoryRegion {
     else list.push(address);
   }
 
-  /** The bytes of [address, address + length). */
+  /** Returns the bytes of [address, address + length). */
   slice(address: number, length: number): Uint8Array<ArrayBuffer> {
     const at = address - this.guestAddress;
     return this.bytes.subarray(at, at + length);
   }
 }
 
-/** Powers of two, so that what one length released serves another. */
+/** Rounds up to a power of two, so that released memory can be used for other lengths. */
 function roomFor(length: number): number {
   return length === 0 ? 0 : Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(length)));
 }

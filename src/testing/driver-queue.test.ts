@@ -1,4 +1,5 @@
-// The driver side on its own: what it writes into the ring, word by word, and what it makes of a device that lies.
+// DriverQueue on its own: what it writes into the ring, word by word, and how it detects a device that breaks the
+// rules.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { VIRTIO_F_EVENT_IDX } from '../virtio/spec.ts';
@@ -18,7 +19,7 @@ function newQueue(options: Partial<DriverQueueOptions> = {}): { queue: DriverQue
 const readable = (length: number): DriverBuffer => ({ address: BASE + 0x800, length, writable: false });
 const writable = (length: number): DriverBuffer => ({ address: BASE + 0x900, length, writable: true });
 
-/** What the device would write into the used ring. */
+/** Writes a used element, as a device does. */
 function use(queue: DriverQueue, head: number, usedLength: number): void {
   const { deviceArea } = queue.layout;
   const view = new DataView(deviceArea.buffer, deviceArea.byteOffset);
@@ -52,7 +53,7 @@ suite('placing', () => {
     assert.equal(queue.freeDescriptors, 1);
   });
 
-  test('the elements from `indirectFrom` on stand in a table of their own', () => {
+  test('the elements from `indirectFrom` on are in an indirect table', () => {
     const { queue, memory } = newQueue({ indirectMax: 3 });
     queue.add([readable(16), writable(512), writable(1)], 1);
     assert.equal(queue.freeDescriptors, 2);
@@ -65,7 +66,7 @@ suite('placing', () => {
     assert.deepEqual([...words.subarray(6, 8)], [1, WRITE]);
   });
 
-  test('there is an end to it', () => {
+  test('chains that are empty, or do not fit, are refused', () => {
     const { queue } = newQueue({ indirectMax: 1 });
     assert.throws(() => queue.add([]), /a chain of 0 descriptors/);
     queue.add([readable(1), readable(1), readable(1)]);
@@ -73,7 +74,7 @@ suite('placing', () => {
     assert.throws(() => queue.add([readable(1), readable(1)], 0), /2 descriptors for an indirect table of 1/);
   });
 
-  test('a raw descriptor is written as it is told', () => {
+  test('writeDescriptor writes any values', () => {
     const { queue } = newQueue();
     queue.writeDescriptor(3, 2 ** 63, 0xffff_ffff, 0xffff, 0x1234);
     assert.deepEqual([...queue.descriptors.subarray(12)], [0, 0x8000_0000, 0xffff_ffff, 0x1234_ffff]);
@@ -81,7 +82,7 @@ suite('placing', () => {
 });
 
 suite('harvesting', () => {
-  test('completions come in the order of the used ring, and free their descriptors', () => {
+  test('completions are taken in the order of the used ring, and free their descriptors', () => {
     const { queue } = newQueue({ start: 0xffff });
     const first = queue.add([readable(16), writable(1)]);
     const second = queue.add([writable(4)]);
@@ -96,7 +97,7 @@ suite('harvesting', () => {
     assert.deepEqual([queue.usedIndex, queue.availableIndex], [1, 1]);
   });
 
-  test('descriptors that came back out of order are used again', () => {
+  test('descriptors that were freed out of order are used again', () => {
     const { queue } = newQueue();
     const heads = [0, 1, 2, 3].map(() => queue.add([writable(1)]));
     queue.publish();
@@ -110,7 +111,7 @@ suite('harvesting', () => {
     ['a chain that cannot be', 77, 0, /chain 77, which is not in flight/],
     ['more bytes than there are', 0, 5, /used length 5 of chain 0, which has 4 bytes/],
   ] as const) {
-    test(`a device that gives back ${name} is found out`, () => {
+    test(`a device that completes ${name} is detected`, () => {
       const { queue } = newQueue();
       queue.add([readable(16), writable(4)]);
       queue.publish();
@@ -122,7 +123,7 @@ suite('harvesting', () => {
     });
   }
 
-  test('a device that gives back the same chain twice, or more than there are, is found out', () => {
+  test('a device that completes the same chain twice, or more chains than there are, is detected', () => {
     const { queue } = newQueue();
     const head = queue.add([writable(4)]);
     queue.publish();
@@ -135,7 +136,7 @@ suite('harvesting', () => {
 });
 
 suite('notifications', () => {
-  test('with flags, a kick is needed unless the device said NO_NOTIFY, and only for something new', () => {
+  test('with flags, a kick is needed unless the device set NO_NOTIFY, and only for new chains', () => {
     const { queue } = newQueue();
     assert.equal(queue.needsKick(), false);
     queue.add([writable(1)]);
@@ -164,7 +165,7 @@ suite('notifications', () => {
     }
   });
 
-  test('with flags, calls are asked for with a flag', () => {
+  test('with flags, calls are requested with a flag', () => {
     const { queue } = newQueue();
     queue.suppressCalls();
     assert.equal(queue.available[0], 1);
@@ -174,7 +175,7 @@ suite('notifications', () => {
     assert.equal(queue.requestCalls(), true);
   });
 
-  test('with EVENT_IDX, calls are asked for with an index, and the flag stays 0', () => {
+  test('with EVENT_IDX, calls are requested with an index, and the flag stays 0', () => {
     const { queue } = newQueue({ features: VIRTIO_F_EVENT_IDX, start: 0xffff });
     const event = 2 + queue.size;
     assert.equal(queue.available[event], 0xffff);

@@ -1,4 +1,5 @@
-// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words for misbehaviour.
+// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words to break rules
+// with.
 
 import type { AreaBytes, RingAreas } from '../virtio/ring-format.ts';
 import {
@@ -13,7 +14,7 @@ import {
 import { splitQueueBytes } from '../virtio/split/split-format.ts';
 import type { DriverMemory } from './driver-memory.ts';
 
-/** One element of a buffer: what one descriptor names. */
+/** One element of a buffer: what one descriptor describes. */
 export interface DriverBuffer {
   /** A guest address. */
   readonly address: number;
@@ -25,13 +26,13 @@ export interface DriverBuffer {
 
 /** How a driver sets up a split virtqueue. */
 export interface DriverQueueOptions {
-  /** A power of two up to 32768. */
+  /** Descriptors of the ring, a power of two up to 32768. */
   readonly size: number;
-  /** VIRTIO_F_EVENT_IDX decides how either side suppresses notifications. */
+  /** The accepted features; only VIRTIO_F_EVENT_IDX matters here. Default: none. */
   readonly features?: bigint;
-  /** Where both indices start, 0 unless said. */
+  /** Where both indices start. Default: 0. */
   readonly start?: number;
-  /** Descriptors in each indirect table; 0 unless said: then there are none. */
+  /** Descriptors in each indirect table. Default: 0, no indirect tables. */
   readonly indirectMax?: number;
 }
 
@@ -45,15 +46,16 @@ const RING = 2;
 const WORDS = DESCRIPTOR_BYTES / 4;
 
 /**
- * The driver's side of a split virtqueue, §2.7: places chains, publishes, harvests. Its raw words are there to misbehave with: `BlockDriver` and
- * `ChainDriver` are what an honest driver is written with. Throws RangeError where the ring has no room in `memory`.
+ * The driver's side of a split virtqueue, §2.7: places chains, publishes, harvests. Its raw words are there to break
+ * rules with; a correct driver uses `BlockDriver` or `ChainDriver`. Throws RangeError where the ring has no room in
+ * `memory`.
  */
 export class DriverQueue {
   /** Descriptors of the ring. */
   readonly size: number;
-  /** Where its three areas stand, as guest addresses. */
+  /** The guest addresses of its three areas. */
   readonly addresses: RingAreas;
-  /** The same as the device side of this process takes it. */
+  /** The bytes of its three areas, for a device in this process. */
   readonly layout: AreaBytes;
   /** Raw: the descriptor table, four words a descriptor; `writeDescriptor` fills one. */
   readonly descriptors: Uint32Array<ArrayBuffer>;
@@ -68,10 +70,13 @@ export class DriverQueue {
   readonly #indirectWords: Uint32Array<ArrayBuffer>;
   readonly #free: Uint16Array;
   #freeCount: number;
-  /** Of each chain in flight, by head: its descriptors and how many bytes the device may write. -1: not in flight. */
+  /**
+   * By head, for each chain in flight: its number of descriptors (-1: not in flight), and how many bytes the device may
+   * write.
+   */
   readonly #descriptorsOf: Int32Array;
   readonly #writableOf: Float64Array;
-  /** The driver does not trust `next` in memory it shares. */
+  /** The driver's own copy of each `next`, because the device can change shared memory. */
   readonly #nextOf: Uint16Array;
   #placed: number;
   #published: number;
@@ -107,7 +112,7 @@ export class DriverQueue {
     if (this.#eventIdx) this.available[RING + size] = start;
   }
 
-  /** Descriptors that no chain in flight has. */
+  /** How many descriptors are free. */
   get freeDescriptors(): number {
     return this.#freeCount;
   }
@@ -122,14 +127,14 @@ export class DriverQueue {
     return this.#harvested;
   }
 
-  /** Writes one descriptor of the table as it is told, right or wrong. */
+  /** Writes one descriptor of the table, valid or not. */
   writeDescriptor(index: number, address: number, length: number, flags: number, next: number): void {
     writeWords(this.descriptors, index, address, length, flags, next);
   }
 
   /**
    * Places a chain; the device sees it after `publish`. Elements from `indirectFrom` on go into an indirect table.
-   * @returns its head, by which `harvest` names it. Throws RangeError when there are not enough descriptors.
+   * @returns its head, which `harvest` reports. Throws RangeError when there are not enough descriptors.
    */
   add(buffers: readonly DriverBuffer[], indirectFrom = buffers.length): number {
     const direct = Math.min(indirectFrom, buffers.length);
@@ -174,13 +179,13 @@ export class DriverQueue {
     writeWords(this.descriptors, index, table, count * DESCRIPTOR_BYTES, VIRTQ_DESC_F_INDIRECT, 0);
   }
 
-  /** Shows the device every chain placed so far. */
+  /** Publishes every chain placed so far. */
   publish(): void {
     this.#published = this.#placed;
     Atomics.store(this.available, INDEX, this.#published);
   }
 
-  /** Whether the device asked to be notified of what was published since the last call, §2.7.10.1. */
+  /** Whether the device requested a notification for what was published since the last call, §2.7.10.1. */
   needsKick(): boolean {
     const before = this.#kicked;
     const now = this.#published;
@@ -192,13 +197,14 @@ export class DriverQueue {
     return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
   }
 
+  /** Whether there are completions to harvest. */
   hasUsed(): boolean {
     return Atomics.load(this.used, INDEX) !== this.#harvested;
   }
 
   /**
-   * Takes completions off the used ring, at most `limit`, and frees their descriptors.
-   * @returns how many. Throws DeviceError when the device gives back what it does not have, or more bytes than it may.
+   * Takes completions from the used ring, at most `limit`, and frees their descriptors.
+   * @returns how many. Throws DeviceError for a chain that is not in flight, or more bytes than the chain has to write.
    */
   harvest(onUsed: (head: number, usedLength: number) => void, limit = this.size): number {
     const count = (Atomics.load(this.used, INDEX) - this.#harvested) & 0xffff;
@@ -226,15 +232,15 @@ export class DriverQueue {
       this.#free[this.#freeCount++] = index;
   }
 
-  /** Asks the device not to notify. */
+  /** Requests no notifications. */
   suppressCalls(): void {
     if (this.#eventIdx) Atomics.store(this.available, RING + this.size, (this.#harvested - 1) & 0xffff);
     else Atomics.store(this.available, 0, VIRTQ_AVAIL_F_NO_INTERRUPT);
   }
 
   /**
-   * Asks the device to notify when `after` + 1 more completions are there (without EVENT_IDX: at each).
-   * @returns true when they already are, for which no notification will come.
+   * Requests a notification when `after` + 1 more completions are there (without EVENT_IDX: at each).
+   * @returns true when they are there already; no notification will come for them.
    */
   requestCalls(after = 0): boolean {
     if (this.#eventIdx) Atomics.store(this.available, RING + this.size, (this.#harvested + after) & 0xffff);

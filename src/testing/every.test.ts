@@ -1,15 +1,15 @@
-// The enumerator walks every combination once, and refuses what it cannot walk.
+// `every` walks every combination once, and throws for choices that it cannot walk.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { every } from './every.ts';
 
-test('every combination comes once, in order', () => {
+test('every combination is walked once, in order', () => {
   const seen: string[] = [];
   for (const choose of every()) seen.push(`${choose.below(2)}${choose.below(3)}`);
   assert.deepEqual(seen, ['00', '01', '02', '10', '11', '12']);
 });
 
-test('what is asked may depend on earlier answers', () => {
+test('a choice may depend on earlier ones', () => {
   const words: string[] = [];
   for (const choose of every()) {
     let word = '';
@@ -34,7 +34,7 @@ test('a combination has a name', () => {
   assert.deepEqual(names, ['0 0', '0 1', '1 0', '1 1']);
 });
 
-test('a choice among nothing, and one that depends on something else, are mistakes', () => {
+test('a choice among nothing, or one that depends on something else, throws', () => {
   assert.throws(() => {
     for (const choose of every()) choose.below(0);
   }, RangeError);

@@ -1,4 +1,4 @@
-// Upper floor: walks every combination of the choices a test makes, without the test saying how many there are.
+// Upper floor: walks every combination of the choices that a test makes; the test need not know how many there are.
 import { Chooser } from './chooser.ts';
 
 /** One path through the tree of choices. */
@@ -19,7 +19,7 @@ class Path extends Chooser {
     return this.#taken[depth] as number;
   }
 
-  /** Goes to the next path; false when this was the last. */
+  /** Advances to the next path; returns false when this was the last. */
   advance(): boolean {
     if (this.#depth < this.#taken.length) throw new Error('a path ended before its choices did');
     this.#depth = 0;
@@ -39,8 +39,8 @@ class Path extends Chooser {
 }
 
 /**
- * `for (const choose of every()) { … choose.below(3) … }` runs its body once for each combination of answers. What is
- * asked may depend on earlier answers, and on nothing else. `String(choose)` names the combination.
+ * `for (const choose of every()) { … choose.below(3) … }` runs its body once for each combination of choices. A choice
+ * may depend on earlier ones, and on nothing else. `String(choose)` names the combination.
  */
 export function* every(): Generator<Chooser> {
   const path = new Path();

@@ -1,18 +1,18 @@
-// Upper floor: walks every sequence of events of a small world, and goes on from each situation only once.
+// Upper floor: an exhaustive walk over all sequences of events in a small model, with each situation visited once.
 import { Chooser } from './chooser.ts';
 import { every } from './every.ts';
 
-/** Something small that events happen to. Whatever it chooses it asks the `Chooser` it was made with. */
+/** A small model in which events happen. It makes all choices with the `Chooser` of its constructor. */
 export interface ExploredWorld extends AsyncDisposable {
-  /** Lets one event happen, and checks what must be true after every event. */
+  /** Runs one event, and checks the invariants. */
   step(): void | Promise<void>;
-  /** Everything that what happens next can depend on. Worlds with the same situation go on in the same way. */
+  /** Everything that later events can depend on, as a string. Worlds with the same situation behave the same. */
   readonly situation: string;
-  /** Comes to an end from here, and checks what must be true at the end. */
+  /** Runs to the end, and checks what must hold there. */
   conclude(): void | Promise<void>;
 }
 
-/** Gives the answers that it was made with, then those of `fresh`. */
+/** Repeats recorded choices, then takes those of `fresh`. */
 class Replay extends Chooser {
   readonly answers: number[];
   readonly #fresh: Chooser;
@@ -40,9 +40,9 @@ async function walk(world: ExploredWorld, length: number, met: Set<string>): Pro
 }
 
 /**
- * Walks every sequence of events, with every answer to every choice in them, until there is no new situation, or up to
- * `depth` events. Sequences that meet in one situation go on as one. Returns how many situations there are, how many
- * events were tried from them, and how long the longest way to one is. A failure names the answers that lead to it.
+ * Walks every sequence of events, with every combination of choices, until there is no new situation, or up to `depth`
+ * events. Sequences that reach the same situation go on as one. Returns how many situations there are, how many events
+ * were tried from them, and the length of the longest shortest way to one. A failure names the choices that lead to it.
  */
 export async function explore(
   open: (choose: Chooser) => ExploredWorld,
@@ -63,7 +63,7 @@ export async function explore(
         try {
           if (await walk(world, length, met)) reached.push(replay.answers);
         } catch (error) {
-          // What else fails now follows from this.
+          // Later failures follow from this one.
           await Promise.resolve(world[Symbol.asyncDispose]()).catch(() => {});
           const where = `after ${length} events, with the answers ${replay.answers.join(' ')}`;
           throw new Error(`${where}: ${(error as Error).message}`, { cause: error });

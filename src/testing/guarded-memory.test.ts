@@ -1,10 +1,10 @@
-// Guard pages: the memory between them is plain, and what touches them does not live to tell.
+// Guard pages: the memory between them can be used, and touching them kills the process.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { GuardedMemory } from './guarded-memory.ts';
 
-test('the memory between the guards can be used whole', () => {
+test('all memory between the guards can be used', () => {
   using memory = new GuardedMemory(8192);
   assert.equal(memory.bytes.length, 8192);
   memory.bytes.fill(7);
@@ -15,7 +15,7 @@ for (const [side, index] of [
   ['before', 'byteOffset - 1'],
   ['after', 'byteOffset + length'],
 ]) {
-  test(`the byte ${side} it kills who touches it`, () => {
+  test(`touching the byte ${side} it kills the process`, () => {
     const script = `
       const { GuardedMemory } = await import('${new URL('./guarded-memory.ts', import.meta.url)}');
       const { buffer, byteOffset, length } = new GuardedMemory(4096).bytes;

@@ -1,4 +1,4 @@
-// Upper floor: a TCP socket whose close(2) waits for an hour, for tests of what closes it. socket(7), SO_LINGER.
+// Upper floor: a TCP socket whose close(2) blocks for an hour, for tests of code that closes it. socket(7), SO_LINGER.
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { SOL_SOCKET } from '../sys/constants.ts';
@@ -8,7 +8,10 @@ import { callScratch } from '../sys/scratch.ts';
 const SO_LINGER = 13;
 const LINGER_SECONDS = 3600;
 
-/** Its only descriptor, the caller's, and its peer, which reads nothing: the close ends when the peer is destroyed. */
+/**
+ * Returns its only descriptor, which the caller owns, and its peer, which reads nothing: close returns when the peer is
+ * destroyed.
+ */
 export async function lingeringTcp(): Promise<{ fd: number; peer: Socket }> {
   const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,4 +1,4 @@
-// Upper floor: one queue of a DeviceLoopback: its ring, its eventfds, and what came back.
+// Upper floor: one queue of a DeviceLoopback: its ring, its eventfds, and its completed chains.
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 import type { LocalHost } from '../transports/queue/local-host.ts';
@@ -11,23 +11,25 @@ import { DriverQueue, type DriverQueueOptions } from './driver-queue.ts';
 export interface LoopbackParts {
   readonly host: LocalHost;
   readonly loop: EventLoop;
-  /** What the device told its user. */
+  /** The lines that the device and its queues logged. */
   readonly lines: readonly string[];
 }
 
-/** One queue of a DeviceLoopback: its ring, its notifications, and what came back. `DeviceLoopback` makes them. */
+/**
+ * One queue of a DeviceLoopback: its ring, its notifications, and its completed chains. `DeviceLoopback` makes them.
+ */
 export class LoopbackQueue implements Disposable {
-  /** Its number. */
+  /** Its index. */
   readonly index: number;
-  /** Notifications that the device sent. */
+  /** How many notifications the device sent. */
   calls = 0;
   readonly #parts: LoopbackParts;
   readonly #kick = EventFd.create();
   readonly #err = EventFd.create();
   readonly #errWatch: Disposable;
-  /** Came back, and was not asked for by `request`. */
+  /** Completed chains that were not returned yet. */
   readonly #ready: UsedChain[] = [];
-  /** Called when something may have come back, or never will. */
+  /** Called when chains may have completed, or the queue broke. */
   readonly #waiting = new Set<() => void>();
   #driver!: ChainDriver;
   #features = 0n;
@@ -46,17 +48,17 @@ export class LoopbackQueue implements Disposable {
     return this.#driver.queue;
   }
 
-  /** Chains that have not come back. */
+  /** How many chains are not completed. */
   get inFlight(): number {
     return this.#driver.inFlight;
   }
 
-  /** Whether the device, or the driver's mistake, stopped it until a reset. */
+  /** Whether it is broken until a reset: the device failed, or the driver broke a rule. */
   get isBroken(): boolean {
     return this.#why !== undefined;
   }
 
-  /** Sets the ring up anew, in memory nobody uses. */
+  /** Sets up a new ring in unused memory. */
   setUp(memory: DriverMemory, options: DriverQueueOptions): void {
     const { features = 0n, start = 0 } = options;
     this.#driver = new ChainDriver(memory, new DriverQueue(memory, options));
@@ -65,7 +67,7 @@ export class LoopbackQueue implements Disposable {
     this.#ready.length = 0;
   }
 
-  /** Runs the queue, from where it stopped. */
+  /** Starts the queue where it stopped. */
   async start(): Promise<void> {
     if (this.#isRunning) return;
     this.#why = undefined;
@@ -75,13 +77,13 @@ export class LoopbackQueue implements Disposable {
       base: this.#base,
       features: this.#features,
       kickFd: this.#kick.fd,
-      call: { ring: () => this.#called() },
+      call: { notify: () => this.#called() },
       errFd: this.#err.fd,
     });
     this.#isRunning = true;
   }
 
-  /** Stops it, as a VM that is paused does. Fulfilled when nothing in flight touches memory any more. */
+  /** Stops the queue, as a paused VM does. Resolves when no request in flight touches memory. */
   async stop(): Promise<QueueStop | undefined> {
     if (!this.#isRunning) return undefined;
     const stop = await this.#parts.host.stop(this.index);
@@ -111,25 +113,31 @@ export class LoopbackQueue implements Disposable {
     return this.#driver.add(chain);
   }
 
-  /** Shows the device what was placed, and notifies it if it asked for that. */
+  /** Publishes what was placed, and notifies the device if it requested that. */
   kick(): void {
     this.ring.publish();
     if (this.ring.needsKick()) this.#kick.signal();
   }
 
-  /** What came back and was not returned before, without waiting. Throws DeviceError when the device broke a MUST. */
+  /**
+   * Returns completed chains that were not returned before, without waiting. Throws DeviceError when the device broke a
+   * MUST.
+   */
   harvest(): UsedChain[] {
     this.#ready.push(...this.#driver.harvest());
     return this.#ready.splice(0);
   }
 
-  /** Waits until `count` chains have come back that were not returned before, and returns them all. Throws where the queue breaks. */
+  /**
+   * Waits until `count` chains are completed that were not returned before, and returns all of them. Rejects when the
+   * queue breaks.
+   */
   async used(count = 1): Promise<UsedChain[]> {
     await this.#until(() => this.#ready.length >= count);
     return this.#ready.splice(0);
   }
 
-  /** One chain from start to end. Throws where the queue breaks. */
+  /** Places one chain and waits for it. Rejects when the queue breaks. */
   async request(chain: ChainPieces): Promise<UsedChain> {
     const head = this.add(chain);
     this.kick();
@@ -143,7 +151,7 @@ export class LoopbackQueue implements Disposable {
       this.#ready.push(...this.#driver.harvest());
       if (isThere()) return;
       if (this.#why !== undefined) throw new Error(this.#why);
-      // More may have come by now, of which the device tells nobody.
+      // More may have completed by now, for which no notification will come.
       if (this.ring.requestCalls()) continue;
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }

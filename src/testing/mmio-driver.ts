@@ -1,4 +1,4 @@
-// Upper floor: the driver of a virtio-mmio device, §4.2.3, over the buses of a stand-in machine.
+// Upper floor: the driver of a virtio-mmio device, §4.2.3, on a stand-in machine.
 import {
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
@@ -21,6 +21,7 @@ const PARTS = [
   ['deviceArea', Reg.QueueDeviceLow],
 ] as const;
 
+/** Drives a device over virtio-mmio in this process, without KVM. */
 export class MmioDriver implements TransportDriver {
   readonly machine: StandInMachine;
   readonly transport: VirtioMmio;

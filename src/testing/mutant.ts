@@ -1,8 +1,8 @@
-// Upper floor: a module with a mistake put into its text, to show that a test notices that mistake.
+// Upper floor: imports a module with a mistake put into its text, to show that a test detects the mistake.
 import { readFileSync } from 'node:fs';
 import { type LoadHookContext, type ModuleHooks, registerHooks } from 'node:module';
 
-/** A mistake: `from` stands exactly once in the module, and is replaced by `to`. */
+/** A mistake: `from` occurs exactly once in the module, and is replaced by `to`. */
 export interface Mistake {
   readonly module: URL;
   readonly from: string;
@@ -21,7 +21,7 @@ function mutated(text: string, { module, from, to }: Mistake): string {
   return before + to + after;
 }
 
-/** Applies to what has `query` in its address, and to what that imports from its own folder. */
+/** Hooks for the module whose URL has `query`, and for its imports from its own folder. */
 function hooksFor(query: string, mistake: Mistake): ModuleHooks {
   return registerHooks({
     resolve(specifier, context, next) {
@@ -38,8 +38,8 @@ function hooksFor(query: string, mistake: Mistake): ModuleHooks {
 }
 
 /**
- * Imports `entry` anew, together with what it imports from its own folder, where one of these files has a mistake in it.
- * Modules of other folders are the same as ever. Throws an Error when the text to be replaced is not there.
+ * Imports a new copy of `entry` and of its imports from its own folder, with the mistake in one of these files. Modules
+ * of other folders are shared. Throws an Error when the text to be replaced is not there.
  */
 export async function importWithMistake<Module>(entry: URL, mistake: Mistake): Promise<Module> {
   const query = `${QUERY}${++mutants}`;

@@ -1,4 +1,4 @@
-// Upper floor: the socket of a service manager, for tests of what is sent to it. sd_notify(3).
+// Upper floor: the socket of a service manager, for tests of notifications to it. sd_notify(3).
 import { AF_UNIX, O_CLOEXEC, O_NONBLOCK, SOCK_DGRAM } from '../sys/constants.ts';
 import { check, checkOrAgain, closeFd, libc } from '../sys/libc.ts';
 import { callScratch } from '../sys/scratch.ts';
@@ -6,8 +6,9 @@ import { writeAddress } from '../sys/socket-address.ts';
 
 const MESSAGE_BYTES_MAX = 4096;
 
+/** A datagram socket that receives sd_notify messages. */
 export class NotifySocket implements Disposable {
-  /** What $NOTIFY_SOCKET is set to. */
+  /** The value for $NOTIFY_SOCKET. */
   readonly name: string;
   readonly fd: number;
 
@@ -18,11 +19,11 @@ export class NotifySocket implements Disposable {
     const isAbstract = name.startsWith('@');
     const length = writeAddress(name) - (isAbstract ? 1 : 0);
     if (isAbstract) callScratch.bytes[2] = 0;
-    // SAFETY: the address lies in this thread's scratch until the call returns.
+    // SAFETY: the address is in this thread's scratch until the call returns.
     check(libc.bind(this.fd, callScratch.address, length), 'bind', name);
   }
 
-  /** Every message that has arrived and was not taken, a datagram each. */
+  /** Returns the messages that arrived since the last call, one for each datagram. */
   take(): string[] {
     const messages: string[] = [];
     for (;;) {

@@ -1,4 +1,4 @@
-// Upper floor: requests as few drivers place them, and any may: without bytes, without room, in many pieces.
+// Upper floor: chains that are allowed but rare: without bytes, without room, in many pieces.
 import type { ChainPieces } from './chain-driver.ts';
 
 /** Descriptors of a chain in an indirect table: more than the ring has. */
@@ -6,7 +6,7 @@ const PIECES_MAX = 32;
 
 type Pieces = (request: ChainPieces) => ChainPieces;
 
-/** Chains that no device may stumble over, made of a good one. */
+/** Odd chains that every device must complete, made from a normal one. */
 export const oddChains: { readonly [what: string]: Pieces } = {
   'a chain of no bytes': () => ({ readable: [new Uint8Array()] }),
   'a chain with room for no bytes': () => ({ writable: [0] }),
@@ -15,7 +15,7 @@ export const oddChains: { readonly [what: string]: Pieces } = {
   'a chain of one byte each way': () => ({ readable: [Uint8Array.of(0xff)], writable: [1] }),
 };
 
-/** The same request, as another driver places it: §2.7.4, no device may assume how a driver cuts its buffers. */
+/** The same request in other framings: §2.7.4, no device may assume how a driver cuts its buffers. */
 export const otherFramings: { readonly [what: string]: Pieces } = {
   'in an indirect table': (request) => ({ ...request, indirectFrom: 0 }),
   'in more pieces than the ring has descriptors': ({ readable = [], writable = [] }) => {
@@ -31,7 +31,7 @@ export const otherFramings: { readonly [what: string]: Pieces } = {
   }),
 };
 
-/** Pieces of one byte, and what is left: a request has some three pieces, which share the table. */
+/** Cuts into pieces of one byte, and a rest: a request has about three pieces, which share the table. */
 function cutUp(bytes: Uint8Array): Uint8Array[] {
   const single = Math.min(bytes.length, PIECES_MAX / 4 - 1);
   const pieces = Array.from({ length: single }, (_, i) => bytes.subarray(i, i + 1));

@@ -1,4 +1,4 @@
-// Limits stretch with the slowness of the machine, and a wait for an event names it when it does not come.
+// Limits grow with the slowness of the machine, and a wait that times out names its event.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { eventually, patience, Silence, SLOWNESS_MAX, SLOWNESS_VARIABLE, slowness } from './patience.ts';
@@ -13,7 +13,7 @@ function withSlowness(t: TestContext, value: string | undefined): void {
   t.after(() => set(before));
 }
 
-/** A clock that is `stepMs` later at each look. */
+/** A clock that advances by `stepMs` at each reading. */
 function clockOfSteps(t: TestContext, stepMs: number): void {
   let nowMs = 0;
   t.mock.method(performance, 'now', () => {
@@ -35,7 +35,7 @@ for (const [value, expected] of [
     assert.equal(patience(1000), expected * 1000);
   });
 
-test('an event that comes ends the wait, and what brings it on the same thread goes on meanwhile', async () => {
+test('an event ends the wait, while other work on the same thread goes on', async () => {
   let looks = 0;
   setImmediate(() => {
     looks = 1000;
@@ -44,14 +44,14 @@ test('an event that comes ends the wait, and what brings it on the same thread g
   await eventually('a promise', () => Promise.resolve(looks++ >= 1010));
 });
 
-test('an event that does not come is named', async () => {
+test('an event that does not come is named in the error', async () => {
   await assert.rejects(
     eventually('the second coming', () => false, 1),
     /^Error: waited \d+\.\d s in vain: the second coming$/,
   );
 });
 
-test('time in which the process was stopped is no time of waiting', async (t) => {
+test('time in which the process was stopped does not count', async (t) => {
   clockOfSteps(t, 3_600_000);
   let looks = 0;
   await eventually('the ninth look', () => ++looks === 9, 20_000);

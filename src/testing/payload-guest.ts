@@ -1,4 +1,4 @@
-// Upper floor: a virtual machine around a payload: some memory, one processor in the right mode, and a port that says "done".
+// Upper floor: a virtual machine that runs a payload: some memory, and one processor in the payload's mode.
 import type { Irqchip } from '../kvm/irqchip.ts';
 import type { Kvm } from '../kvm/kvm.ts';
 import type { MemorySlot } from '../kvm/memory-slots.ts';
@@ -31,6 +31,7 @@ const EFER_LME_LMA = 0x500n;
 const PRESENT_WRITABLE = 3n;
 const LARGE_PAGE = 0x80n;
 
+/** A VM with one vCPU and a payload in memory. */
 export class PayloadGuest implements Disposable {
   readonly vm: Vm;
   readonly vcpu: Vcpu;
@@ -39,7 +40,7 @@ export class PayloadGuest implements Disposable {
   readonly #payload: Payload;
   readonly #memoryFd: number;
 
-  /** Memory from 0 on, of 1 MiB unless said; the payload in it. Throws SystemError. */
+  /** Maps memory from 0 on (default: 1 MiB) and copies the payload there. Throws SystemError. */
   constructor(kvm: Kvm, payload: Payload, { irqchip = false, memoryBytes = 1 << 20 }: PayloadGuestOptions = {}) {
     this.#payload = payload;
     this.vm = kvm.createVm();
@@ -57,15 +58,15 @@ export class PayloadGuest implements Disposable {
     return new Uint32Array(this.memory.bytes.buffer);
   }
 
-  /** Puts the processor at the payload's first instruction, or at a label. */
+  /** Sets the instruction pointer to the payload's first instruction, or to a label. */
   start(registers: Partial<GeneralRegisters> = {}, label?: string): void {
     const rip = BigInt(label === undefined ? this.#payload.origin : this.#payload.addressOf(label));
     setRegisters(this.vcpu.fd, { rip, rsp: BigInt(STACK_TOP), ...registers });
-    // A processor that sleeps in `hlt` would sleep on.
+    // A processor that halted would stay halted.
     if (this.irqchip !== undefined) this.vcpu.makeRunnable();
   }
 
-  /** Real mode: has an interrupt vector lead to a label. */
+  /** Real mode: sets the handler of an interrupt vector to a label. */
   handle(vector: number, label: string): void {
     new DataView(this.memory.bytes.buffer).setUint32(4 * vector, this.#payload.addressOf(label), true);
   }
@@ -73,7 +74,7 @@ export class PayloadGuest implements Disposable {
   #pageTables(): void {
     const view = new DataView(this.memory.bytes.buffer);
     view.setBigUint64(PAGE_TABLES, BigInt(PAGE_TABLES + PAGE) | PRESENT_WRITABLE, true);
-    // The first 2 GiB, by pages of 2 MiB.
+    // The first 2 GiB, in pages of 2 MiB.
     for (let gib = 0; gib < 2; gib++) {
       const directory = PAGE_TABLES + (2 + gib) * PAGE;
       view.setBigUint64(PAGE_TABLES + PAGE + 8 * gib, BigInt(directory) | PRESENT_WRITABLE, true);

@@ -1,11 +1,11 @@
-// Upper floor: a payload as a kernel file: what a boot loader takes for Linux, and a few instructions are.
+// Upper floor: a payload in the file format of a Linux kernel.
 import type { Payload } from './payload.ts';
 
-/** Where a payload for these files has to begin. */
+/** The origin that a payload for these files needs. */
 export const KERNEL_ORIGIN = 0x20_0000;
 const ENTRY_64 = 0x200;
 
-/** An ELF file of one segment, entered at the payload's first instruction. */
+/** Returns an ELF file of one segment, whose entry is the payload's first instruction. */
 export function elfKernel(payload: Payload): Uint8Array<ArrayBuffer> {
   const code = payload.bytes;
   const codeOffset = 0x1000;
@@ -29,7 +29,7 @@ export function elfKernel(payload: Payload): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** A bzImage of boot protocol 2.15 with one setup sector, entered at the payload's first instruction. */
+/** Returns a bzImage of boot protocol 2.15 with one setup sector, whose entry is the payload's first instruction. */
 export function bzImageKernel(payload: Payload): Uint8Array<ArrayBuffer> {
   const loadAddress = payload.origin - ENTRY_64;
   const code = payload.bytes;

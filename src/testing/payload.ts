@@ -1,8 +1,8 @@
-// Upper floor: guests of a few instructions: an assembler for what a test or a benchmark needs, in real mode or in long mode.
+// Upper floor: an assembler for guests of a few instructions, in real mode or in long mode, for tests and benchmarks.
 
 const REGISTERS = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi'] as const;
 export type Register = (typeof REGISTERS)[number];
-/** Bytes of an operand; 8 in long mode only. */
+/** Size of an operand; 8 in long mode only. */
 export type OperandBytes = 1 | 2 | 4 | 8;
 export type PayloadMode = 'real' | 'long';
 
@@ -10,8 +10,8 @@ const number = (register: Register): number => REGISTERS.indexOf(register);
 const word = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 
 /**
- * Instructions one after the other from `origin` on. Addresses are absolute and flat in both modes: in long mode below 2 GiB. Jumps
- * are short. Instructions that KVM hands to nobody (vmcall, vmmcall) are left out: some KVMs never return from them.
+ * Instructions one after the other from `origin` on. Addresses are absolute and flat in both modes: in long mode below
+ * 2 GiB. Jumps are short. vmcall and vmmcall are left out: on some KVMs KVM_RUN never returns from them.
  */
 export class Payload {
   readonly mode: PayloadMode;
@@ -25,7 +25,7 @@ export class Payload {
     this.origin = origin;
   }
 
-  /** The machine code. Throws RangeError where a jump is too long or leads nowhere. */
+  /** The machine code. Throws RangeError for a jump that is too long or has no such label. */
   get bytes(): Uint8Array {
     for (const { at, label } of this.#jumps) {
       const distance = this.addressOf(label) - this.origin - (at + 1);
@@ -36,7 +36,7 @@ export class Payload {
     return Uint8Array.from(this.#bytes);
   }
 
-  /** Where a label stands in guest memory. */
+  /** The guest address of a label. */
   addressOf(label: string): number {
     const at = this.#labels.get(label);
     if (at === undefined) throw new RangeError(`there is no label ${label}`);
@@ -53,7 +53,7 @@ export class Payload {
     return this;
   }
 
-  // 32 bits unless the operand says otherwise: in real mode that takes a prefix, and so does a 32-bit address.
+  // Operands have 32 bits by default; in real mode that takes a prefix, and so does a 32-bit address.
   #operation(sizeBytes: OperandBytes, byteOpcode: number, ...rest: number[]): this {
     if (sizeBytes === 8 && this.mode === 'real') throw new RangeError('real mode has no operands of 8 bytes');
     if (sizeBytes === 2 ? this.mode === 'long' : sizeBytes === 4 && this.mode === 'real') this.raw(0x66);
@@ -140,7 +140,7 @@ export class Payload {
     return this.raw(0x90);
   }
 
-  /** Lets interrupts in. */
+  /** Enables interrupts. */
   sti(): this {
     return this.raw(0xfb);
   }
@@ -149,12 +149,12 @@ export class Payload {
     return this.raw(0xfa);
   }
 
-  /** Without an irqchip this leaves the guest; with one the processor sleeps until an interrupt. */
+  /** Without an irqchip this exits to user space; with one the processor sleeps until an interrupt. */
   hlt(): this {
     return this.raw(0xf4);
   }
 
-  /** Ends an interrupt handler. Real mode only: long mode would need an interrupt table of gates. */
+  /** Ends an interrupt handler. Real mode only: long mode would need an interrupt descriptor table. */
   iret(): this {
     return this.raw(0xcf);
   }
@@ -164,7 +164,10 @@ export class Payload {
     return this.raw(0x0f, 0x0b);
   }
 
-  /** Sets both 8259s up: interrupts 0..15 become the vectors from `vector` on, edge-triggered; all but `open` (bits) are masked. */
+  /**
+   * Sets both 8259s up: interrupts 0..15 get the vectors from `vector` on, edge-triggered; all but the bits of `open`
+   * are masked.
+   */
   programPics(vector: number, open: number): this {
     const mask = ~open;
     this.outByte(0x20, 0x11)

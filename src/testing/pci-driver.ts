@@ -1,4 +1,5 @@
-// Upper floor: the driver of a virtio-pci device, §4.1: finds it on the bus, sizes and places its BARs, uses its structures and MSI-X.
+// Upper floor: the driver of a virtio-pci device, §4.1: finds it on the bus, sizes and maps its BARs, uses its
+// structures and MSI-X.
 import * as pci from '../transports/bus/pci/spec.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
@@ -22,23 +23,24 @@ const PARTS = [
 
 /** A structure as a capability describes it. */
 export interface FoundStructure {
-  /** Where the capability stands in the configuration space. */
+  /** Offset of the capability in the configuration space. */
   readonly capability: number;
   readonly bar: number;
   readonly offset: number;
   readonly sizeBytes: number;
 }
 
+/** Drives a device over virtio-pci in this process, without KVM. */
 export class PciDriver implements TransportDriver {
   readonly machine: StandInMachine;
   readonly transport: VirtioPci;
   readonly device: number;
-  /** What the sizing protocol found: bytes by BAR, 0 where there is none. */
+  /** The size of each BAR as the sizing protocol found it, 0 where there is none. */
   readonly barBytes: readonly number[];
   /** By `cfg_type`. */
   readonly structures = new Map<number, FoundStructure>();
   #msix = 0;
-  /** Vectors whose message came. */
+  /** Vectors whose message arrived. */
   readonly #came = new Set<number>();
 
   constructor(device: VirtioDevice, guest: RawGuest, options: StandInOptions = {}) {
@@ -59,7 +61,7 @@ export class PciDriver implements TransportDriver {
     return this.machine.lines;
   }
 
-  /** Through the ports. */
+  /** Reads the configuration space through the ports. */
   readPci(register: number, sizeBytes = 4): number {
     this.#select(register);
     return this.machine.ports.read(PORTS.pciConfig + 4 + (register % 4), sizeBytes);
@@ -116,7 +118,7 @@ export class PciDriver implements TransportDriver {
     }
   }
 
-  /** Where the MSI-X capability stands. */
+  /** Offset of the MSI-X capability in the configuration space. */
   get msix(): number {
     return this.#msix;
   }
@@ -125,7 +127,7 @@ export class PciDriver implements TransportDriver {
     return (this.readPci(this.#msix + pci.MsixCapability.control, 2) & 0x7ff) + 1;
   }
 
-  /** Gives each vector a message of its own, lets it be sent, and switches MSI-X on. */
+  /** Gives each vector its own message, unmasks it, and enables MSI-X. */
   enableMsix(): void {
     for (let vector = 0; vector < this.vectors; vector++) {
       this.writeEntry(vector, pci.MsixEntry.addressLow, MESSAGE_ADDRESS);
@@ -198,7 +200,7 @@ export class PciDriver implements TransportDriver {
     return this.read(Field.queue_size, 2);
   }
 
-  /** Vector 0 is for changes of the configuration, 1 + index for a queue. */
+  /** Uses vector 0 for configuration changes, and 1 + index for a queue. */
   async setUp(index: number, size: number, addresses: RingAreas): Promise<boolean> {
     this.write(Field.config_msix_vector, 0, 2);
     this.write(Field.queue_select, index, 2);
@@ -232,7 +234,7 @@ export class PciDriver implements TransportDriver {
     return this.took(0);
   }
 
-  /** Whether a vector's message came since the last time. */
+  /** Whether a vector's message arrived since the last call. */
   took(vector: number): boolean {
     for (const { data } of this.machine.takeMessages()) this.#came.add(data);
     return this.#came.delete(vector);

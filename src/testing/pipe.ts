@@ -1,12 +1,14 @@
-// Upper floor: pipe(2), for tests of what becomes of somebody else's pipe. Belfry itself makes none.
+// Upper floor: pipe(2), for tests of received pipes. Belfry itself makes none.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, openSync } from 'node:fs';
 
-/** The second half of a pipe between two shells: it tells who it is, and keeps the pipe until its input ends. */
+/**
+ * The reading end of a pipe between two shells: prints its process id, and keeps the pipe open until its input ends.
+ */
 const KEEPER = 'exec 3<&0; : | { sh -c "echo \\$PPID; cat <&3"; :; }';
 
-/** Both ends of a new pipe, non-blocking. They are the caller's. */
+/** Returns both ends of a new pipe, non-blocking. The caller owns them. */
 export async function makePipe(): Promise<{ readFd: number; writeFd: number }> {
   const keeper = spawn('sh', ['-c', KEEPER], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [pid] = (await once(keeper.stdout.setEncoding('utf8'), 'data')) as [string];

@@ -1,4 +1,4 @@
-// Upper floor: a vhost-user front end that says whatever a test wants, right or wrong, and never blocks its thread.
+// Upper floor: a vhost-user front end that sends any message, valid or not, and never blocks its thread.
 import { closeFd, SystemError } from '../sys/libc.ts';
 import { UnixSocket } from '../sys/unix-socket.ts';
 import {
@@ -15,16 +15,18 @@ import { eventually } from './patience.ts';
 
 export { eventually } from './patience.ts';
 
-/** A message as it is said: what is left out is empty. */
+/** A message to send. Fields that are left out are empty. */
 export interface RawMessage {
   readonly request: number;
   readonly payload?: Uint8Array;
   readonly fds?: readonly number[];
-  /** On top of the version. */
+  /** Flags besides the version. */
   readonly flags?: number;
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** One end of a vhost-user connection. */
 export class RawFrontEnd implements Disposable {
   readonly #socket: UnixSocket;
 
@@ -32,17 +34,17 @@ export class RawFrontEnd implements Disposable {
     this.#socket = socket;
   }
 
-  /** Throws SystemError: nobody listens, or too many wait already. */
+  /** Connects. Throws SystemError: nothing listens, or the backlog is full. */
   static connect(path: string): RawFrontEnd {
     return new RawFrontEnd(UnixSocket.connect(path));
   }
 
-  /** The other end of a socket that a back end was given, as by SET_BACKEND_REQ_FD. Takes the descriptor over. */
+  /** Takes over the other end of a socket that a back end was sent with SET_BACKEND_REQ_FD. */
   static adopt(fd: number): RawFrontEnd {
     return new RawFrontEnd(new UnixSocket(fd));
   }
 
-  /** Bytes as they are, whole messages or not. The descriptors stay the caller's. Throws SystemError. */
+  /** Sends any bytes, whole messages or not. The caller keeps the descriptors. Throws SystemError. */
   sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
     this.#socket.send(bytes, fds);
   }
@@ -51,7 +53,7 @@ export class RawFrontEnd implements Disposable {
     this.sendBytes(encodeMessage(request, flags, payload), fds);
   }
 
-  /** Sends a message that has an answer, and gives that. Throws when another comes, or none. */
+  /** Sends a message and returns its answer. Rejects when another message comes, or none. */
   async ask(message: RawMessage): Promise<Message> {
     this.send(message);
     return this.answer(message.request);
@@ -73,18 +75,18 @@ export class RawFrontEnd implements Disposable {
     return payload.getBigUint64(0, true);
   }
 
-  /** Sends a message that has no answer of its own and asks for an acknowledgement: 0 is success. */
+  /** Sends a message without an answer of its own, with NEED_REPLY; returns the acknowledgement: 0 is success. */
   acknowledged(message: RawMessage): Promise<bigint> {
     return this.askU64({ ...message, flags: (message.flags ?? 0) | NEED_REPLY });
   }
 
-  /** Sends messages one by one and waits until the back end is done with the last: a question has to wait its turn. */
+  /** Sends messages and waits until the back end has handled the last, by a request after it. */
   async settle(...messages: readonly RawMessage[]): Promise<void> {
     for (const message of messages) this.send(message);
     await this.ask({ request: Request.GET_FEATURES });
   }
 
-  /** The next message, or undefined when the back end has closed the connection. */
+  /** Returns the next message, or undefined when the back end has closed the connection. */
   async receive(): Promise<Message | undefined> {
     const fds: number[] = [];
     const header = await this.#read(HEADER_BYTES, fds);
@@ -116,7 +118,7 @@ export class RawFrontEnd implements Disposable {
     try {
       return this.#socket.receive(into, fds);
     } catch (error) {
-      // It left with something of ours unread: no more than an end.
+      // The back end closed the connection with unread bytes: treated as the end.
       if (error instanceof SystemError && error.code === 'ECONNRESET') return 0;
       throw error;
     }
@@ -127,7 +129,7 @@ export class RawFrontEnd implements Disposable {
     return this.#socket.receive(new Uint8Array(1), []) === undefined;
   }
 
-  /** Throws away what there is to read now. False when the back end has closed the connection. */
+  /** Discards what there is to read now. Returns false when the back end has closed the connection. */
   skim(): boolean {
     const fds: number[] = [];
     const bytes = new Uint8Array(4096);
@@ -138,7 +140,7 @@ export class RawFrontEnd implements Disposable {
     return count === undefined;
   }
 
-  /** Waits until the back end closes the connection, reading past what it said before. */
+  /** Waits until the back end closes the connection; discards messages before that. */
   async closedByPeer(): Promise<void> {
     for (let next = await this.receive(); next !== undefined; next = await this.receive())
       for (const fd of next.fds) closeFd(fd);

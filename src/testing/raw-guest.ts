@@ -1,4 +1,4 @@
-// Upper floor: the guest behind a raw front end: memory to share, and disks' rings in it with their eventfds.
+// Upper floor: the guest of a raw front end: memory to share, and rings of disks in it with their eventfds.
 import { ftruncateSync } from 'node:fs';
 import { EventFd } from '../sys/event-fd.ts';
 import { closeFd } from '../sys/libc.ts';
@@ -15,20 +15,20 @@ import { eventually, type RawMessage, type RawRegion } from './raw-front-end.ts'
 export interface RawGuestOptions {
   readonly sizeBytes?: number;
   readonly guestAddress?: number;
-  /** Where in its file the memory begins. */
+  /** Where the memory begins in its file. */
   readonly mmapOffset?: number;
-  /** A file to hold the memory, which is made long enough; it is the guest's to close. A sealed memfd unless said. */
+  /** The file of the memory, which is extended and later closed by the guest. Default: a sealed memfd. */
   readonly file?: number;
 }
 
-/** Far from guest addresses, so that a back end that mixes them up fails at once. */
+/** User address minus guest address. Large, so that a back end that mixes them up fails at once. */
 const USER_OFFSET = 0x7000_0000_0000;
 
-/** Memory of a guest. What stands in it is allocated from `memory`. */
+/** Memory of a guest. Rings and buffers are allocated from `memory`. */
 export class RawGuest implements Disposable {
-  /** The file that holds the memory: what a front end sends. */
+  /** The file of the memory, which a front end shares. */
   readonly fd: number;
-  /** Where the driver allocates. */
+  /** The driver's allocator. */
   readonly memory: DriverMemory;
   /** As SET_MEM_TABLE describes it. */
   readonly region: RawRegion;
@@ -43,7 +43,7 @@ export class RawGuest implements Disposable {
     this.region = { guestAddress, sizeBytes, userAddress: guestAddress + USER_OFFSET, mmapOffset, fd: this.fd };
   }
 
-  /** A new ring in this memory. */
+  /** Allocates a new ring in this memory. */
   ring(index: number, features: bigint, size = 16): RawRing {
     const ring = new RawRing(this.memory, index, features, size);
     this.#rings.push(ring);
@@ -57,7 +57,7 @@ export class RawGuest implements Disposable {
   }
 }
 
-/** One ring of a disk: its driver, its eventfds, and the messages that tell a back end of it. */
+/** One ring of a disk: its driver, its eventfds, and the messages that set it up in a back end. */
 export class RawRing implements Disposable {
   readonly index: number;
   readonly size: number;
@@ -114,25 +114,25 @@ export class RawRing implements Disposable {
     return { request: Request.GET_VRING_BASE, payload: encodeVringState(this.index, 0) };
   }
 
-  /** Everything a back end has to be told before this ring runs, in QEMU's order. */
+  /** The messages that start this ring, in QEMU's order. */
   start(base = 0): RawMessage[] {
     return [this.setNum, this.setBase(base), this.setAddress, this.setKick, this.setCall, this.enable()];
   }
 
-  /** Puts requests into the ring and kicks if the device asked for it. */
+  /** Puts requests into the ring and kicks if the device requested it. */
   submit(...requests: readonly BlockRequest[]): void {
     this.submitQuietly(...requests);
     if (this.driver.queue.needsKick()) this.kick.signal();
   }
 
-  /** Puts requests into the ring and does not kick. Asks for a call when the first comes back. */
+  /** Puts requests into the ring without a kick. Requests a call for the first completion. */
   submitQuietly(...requests: readonly BlockRequest[]): void {
     this.driver.queue.requestCalls();
     for (const request of requests) this.driver.add(request);
     this.driver.queue.publish();
   }
 
-  /** Waits until everything has come back. */
+  /** Waits until all requests are completed; returns the results. */
   async results(): Promise<BlockResult[]> {
     const all: BlockResult[] = [];
     await eventually(`${this.driver.inFlight} requests of queue ${this.index}`, () => {

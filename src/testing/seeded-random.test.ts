@@ -1,4 +1,4 @@
-// Chance that repeats itself, and is fair.
+// SeededRandom: the same seed gives the same numbers, and they are spread evenly.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SeededRandom } from './seeded-random.ts';
@@ -8,13 +8,13 @@ const first = (seed: number): number[] => {
   return Array.from({ length: 8 }, () => random.uint32());
 };
 
-test('a seed always gives the same, and another seed something else', () => {
+test('a seed always gives the same numbers, and another seed gives others', () => {
   assert.deepEqual(first(7), first(7));
   const seeds = [0, 1, 2, 2 ** 32, 2 ** 32 + 1, 2 ** 52];
   assert.equal(new Set(seeds.map((seed) => first(seed).join())).size, seeds.length);
 });
 
-test('every answer below a count comes about as often as every other', () => {
+test('numbers below a count are about equally frequent', () => {
   const random = new SeededRandom(1);
   const seen = new Array<number>(10).fill(0);
   for (let i = 0; i < 10_000; i++) seen[random.below(10)]! += 1;

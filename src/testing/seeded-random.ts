@@ -1,8 +1,8 @@
-// Upper floor: chance that can be repeated. The generator is sfc32 (PractRand's small fast counting generator).
+// Upper floor: random numbers that can be repeated. The generator is sfc32 (PractRand's small fast counting generator).
 import { Chooser } from './chooser.ts';
 
 /**
- * Chance that can be repeated (sfc32): a test that failed says its seed.
+ * Random numbers that can be repeated (sfc32): a test that fails reports its seed.
  *
  * @example
  * const random = new SeededRandom(42);
@@ -15,7 +15,7 @@ export class SeededRandom extends Chooser {
   #c = 0;
   #counter = 1;
 
-  /** The same seed gives the same answers; seeds count modulo 2^53. */
+  /** @param seed the same seed gives the same numbers; seeds count modulo 2^53. */
   constructor(seed: number) {
     super();
     this.#a = seed | 0;
@@ -23,7 +23,7 @@ export class SeededRandom extends Chooser {
     for (let i = 0; i < 12; i++) this.uint32();
   }
 
-  /** A whole number from 0 to 2^32 - 1. */
+  /** Returns a whole number from 0 to 2^32 - 1. */
   uint32(): number {
     const sum = (this.#a + this.#b + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;
@@ -37,7 +37,7 @@ export class SeededRandom extends Chooser {
     return Math.floor((this.uint32() / 2 ** 32) * count);
   }
 
-  /** True once in `count` times. */
+  /** Returns true with a probability of 1 in `count`. */
   oneIn(count: number): boolean {
     return this.below(count) === 0;
   }

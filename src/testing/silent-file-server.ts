@@ -1,4 +1,5 @@
-// Upper floor: the program of silent-file-system.ts: a FUSE server of one file that answers almost nothing. fuse(4).
+// Upper floor: the program of silent-file-system.ts: a FUSE server of one file that answers only three requests.
+// fuse(4).
 import { spawnSync } from 'node:child_process';
 import { openSync, readSync, writeSync } from 'node:fs';
 import { FUSE_INIT, FUSE_LOOKUP, FUSE_OPEN } from './silent-file-system.ts';

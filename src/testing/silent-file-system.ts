@@ -1,4 +1,4 @@
-// Upper floor: a file system whose server answers nothing but what opening a file takes, as a hostile front end's may.
+// Upper floor: a file system whose server answers only the requests for opening a file, as a hostile front end's may.
 import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,17 +12,18 @@ import type { Readable } from 'node:stream';
 export const FUSE_LOOKUP = 1;
 export const FUSE_OPEN = 14;
 export const FUSE_INIT = 26;
-/** What close(2) asks. */
+/** Sent by close(2). */
 export const FUSE_FLUSH = 25;
 
+/** A mounted FUSE file system with one file, and its server in another process. Needs root. */
 export class SilentFileSystem implements AsyncDisposable {
   readonly #folder: string;
   readonly #server: ChildProcessByStdio<null, Readable, null>;
   readonly #lines: Interface;
-  /** The requests that the kernel sent so far, by their numbers. */
+  /** The opcodes of the requests that the kernel sent so far. */
   readonly requests: number[] = [];
 
-  /** Why there cannot be one here; `undefined` if there can. */
+  /** Why it cannot be mounted here; undefined: it can. */
   static whyNot(): string | undefined {
     if (process.getuid?.() !== 0) return 'mounting needs root';
     return existsSync('/dev/fuse') ? undefined : 'there is no /dev/fuse';
@@ -43,19 +44,19 @@ export class SilentFileSystem implements AsyncDisposable {
     return files;
   }
 
-  /** A new descriptor of the file, open for reading and writing. The caller's. */
+  /** Opens the file for reading and writing; the caller owns the descriptor. */
   open(): number {
     return openSync(join(this.#folder, 'file'), 'r+');
   }
 
-  /** Waits until the kernel has sent a request of this number. */
+  /** Waits until the kernel has sent a request with this opcode. */
   async requested(opcode: number): Promise<void> {
     const ended = once(this.#server, 'exit').then(() => assert.fail('the silent file system ended'));
     while (!this.requests.includes(opcode)) await Promise.race([once(this.#lines, 'line'), ended]);
     ended.catch(() => {});
   }
 
-  /** Ends the server: every call that waits for it returns an error. */
+  /** Kills the server: every call that waits for it returns an error. */
   async end(): Promise<void> {
     if (this.#server.exitCode !== null || this.#server.signalCode !== null) return;
     this.#server.kill('SIGKILL');

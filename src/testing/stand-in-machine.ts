@@ -1,4 +1,5 @@
-// Upper floor: a machine without KVM for transports in this process: buses, doorbells and interrupts as the kernel would have them.
+// Upper floor: a machine without KVM for transports in this process: models the buses, doorbells and interrupts of the
+// kernel.
 import type { EventFd } from '../sys/event-fd.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import type { MsiMessage } from '../sys/msi-message.ts';
@@ -18,9 +19,9 @@ import { Bus } from '../vmm/bus.ts';
 import type { RawGuest } from './raw-guest.ts';
 
 export interface StandInOptions {
-  /** The kernel takes no doorbells: every kick leaves the guest. */
+  /** The kernel refuses doorbells: every kick causes an exit. */
   readonly refusesDoorbells?: boolean;
-  /** In place of the machine's own. */
+  /** Used in place of the machine's own. */
   readonly doorbells?: DoorbellPort;
 }
 
@@ -29,14 +30,15 @@ interface Doorbell {
   readonly eventFd: EventFd;
 }
 
+/** Buses, doorbells and interrupts for one transport, without KVM. */
 export class StandInMachine {
   readonly memory = new Bus();
   readonly ports = new Bus();
-  /** What transports and hosts said. */
+  /** The lines that transports and hosts logged. */
   readonly lines: string[] = [];
-  /** Messages sent and not taken by `takeMessages`. */
+  /** Messages that were sent and not returned by `takeMessages` yet. */
   #messages: MsiMessage[] = [];
-  /** What runs queues here, in the order of `optionsFor`. */
+  /** The hosts on this thread, in the order of `optionsFor`. */
   readonly hosts: LocalHost[] = [];
   readonly loop = new EventLoop();
   readonly #ride = rideNodeLoop(this.loop);
@@ -49,7 +51,7 @@ export class StandInMachine {
     this.#options = options;
   }
 
-  /** What a transport for `device` is made with; its queues run on this thread, in the guest's memory. */
+  /** Returns the options of a transport for `device`, whose queues run on this thread in the guest's memory. */
   optionsFor(device: VirtioDevice, guest: RawGuest): TransportOptions {
     const log = (line: string): void => {
       this.lines.push(line);
@@ -68,7 +70,7 @@ export class StandInMachine {
     },
   };
 
-  /** Where doorbells are now. */
+  /** The places of the registered doorbells. */
   get doorbellPlaces(): readonly DoorbellPlace[] {
     return [...this.#doorbells].map(({ place }) => place);
   }
@@ -80,7 +82,7 @@ export class StandInMachine {
     },
   };
 
-  /** Whether the line was raised since the last time. */
+  /** Whether the line was raised since the last call. */
   takeLine(): boolean {
     return this.#line?.clear() ?? false;
   }
@@ -101,7 +103,7 @@ export class StandInMachine {
     },
   };
 
-  /** The messages sent since the last time. */
+  /** Returns the messages that were sent since the last call. */
   takeMessages(): MsiMessage[] {
     for (const [eventFd, message] of this.#connected) if (eventFd.clear()) this.#messages.push(message);
     const messages = this.#messages;
@@ -109,14 +111,14 @@ export class StandInMachine {
     return messages;
   }
 
-  /** A guest's write to memory where there is none: to a doorbell, or to a device. */
+  /** A guest's write to an address without memory: to a doorbell, or to a device. */
   write(address: number, sizeBytes: number, value: number): void | Promise<void> {
-    const rung = [...this.#doorbells].find(({ place }) => {
+    const doorbell = [...this.#doorbells].find(({ place }) => {
       if (place.address !== address || (place.lengthBytes !== 0 && place.lengthBytes !== sizeBytes)) return false;
       return place.value === undefined || place.value === value;
     });
-    if (rung === undefined) return this.memory.write(address, sizeBytes, value);
-    rung.eventFd.signal();
+    if (doorbell === undefined) return this.memory.write(address, sizeBytes, value);
+    doorbell.eventFd.signal();
   }
 
   read(address: number, sizeBytes: number): number {

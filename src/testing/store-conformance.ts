@@ -1,4 +1,4 @@
-// Upper floor: what every block store must do, as tests. Run it over a store of your own.
+// Upper floor: what every block store must do, as tests. Run it on a store of your own.
 import assert from 'node:assert/strict';
 import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
 import { type DefineTest, nodeTest } from './define-test.ts';
@@ -8,23 +8,23 @@ const OPTIONAL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes',
 const SECTOR = 512;
 const STEPS = 400;
 
-/** What the suite has to know of a store. */
+/** What the suite needs to know of a store. */
 export interface StoreConformanceOptions {
-  /** Gives a store of 64 KiB or more; the suite closes it. Called for each test. */
+  /** Opens a store of 64 KiB or more; the suite closes it. Called for each test. */
   readonly open: () => MaybePromise<BlockStore>;
-  /** The optional members it has. The suite holds it to exactly these: presence means capability. */
+  /** The optional members that it has. The suite requires exactly these: presence means capability. */
   readonly members: readonly (typeof OPTIONAL)[number][];
-  /** What a store without `write` holds. Of one with `write` it is overwritten. */
+  /** The content of a store without `write`. A store with `write` is overwritten. */
   readonly content?: Uint8Array;
-  /** Of the random requests; 1 unless said. */
+  /** Seed of the random requests. Default: 1. */
   readonly seed?: number;
-  /** Defines each test; `test` of node:test unless said. */
+  /** Defines each test. Default: `test` of node:test. */
   readonly test?: DefineTest;
 }
 
 type Check = (store: BlockStore, random: SeededRandom, content: Uint8Array) => Promise<void>;
 
-/** Defines the tests that `name` must pass. */
+/** Defines the tests that the store called `name` must pass. */
 export function storeConformance(name: string, options: StoreConformanceOptions): void {
   const { open, members, content = new Uint8Array(), seed = 1, test = nodeTest } = options;
   const define = (sentence: string, check: Check): void => {
@@ -56,7 +56,7 @@ export function storeConformance(name: string, options: StoreConformanceOptions)
   define(`${STEPS} random requests agree with a plain array`, agreesWithAnArray);
 }
 
-/** As deepEqual, which takes minutes to describe how a mebibyte differs. */
+/** As deepEqual, which takes minutes to describe a difference in a mebibyte. */
 function assertSame(actual: Uint8Array, expected: Uint8Array, what = 'the disk'): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
   const at = actual.findIndex((byte, i) => byte !== expected[i]);
@@ -64,13 +64,16 @@ function assertSame(actual: Uint8Array, expected: Uint8Array, what = 'the disk')
 }
 
 async function readAt(store: BlockStore, offset: number, length: number): Promise<Uint8Array> {
-  // Not zeroes, so that a read that does nothing shows.
+  // Not zeroes, so that a read that does nothing is detected.
   const into = new Uint8Array(length).fill(0xee);
   await store.read(offset, into);
   return into;
 }
 
-/** Moves bytes as the block device does: in one call if the store has one for pieces, else all pieces at once. */
+/**
+ * Moves bytes as the block device does: in one `readv` or `writev` if the store has it, else in one call a piece,
+ * concurrently.
+ */
 async function transfer(
   store: BlockStore,
   isRead: boolean,
@@ -88,7 +91,7 @@ async function transfer(
   await Promise.all(pending);
 }
 
-/** Cuts `bytes` in places that have nothing to do with sectors. */
+/** Cuts `bytes` at random places, independent of sectors. */
 function cut(bytes: Uint8Array, random: SeededRandom): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += pieces.at(-1)!.length)

@@ -1,4 +1,4 @@
-// Upper floor: what a device must do over any transport, as tests. Run it over a transport of your own.
+// Upper floor: what a device must do over any transport, as tests. Run it on a transport of your own.
 import assert from 'node:assert/strict';
 import * as blk from '../devices/blk/spec.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, VIRTQ_DESC_F_NEXT } from '../virtio/spec.ts';
@@ -18,14 +18,14 @@ import {
 } from './transport-world.ts';
 
 const SECTOR = 512;
-/** More than any ring of these tests has descriptors, so that its indices go round. */
+/** More than the descriptors of any ring in these tests, so that the indices wrap around. */
 const ROUNDS = 300;
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 const UNOFFERED = 1n << 40n;
 
 type Check = (world: TransportWorld) => Promise<void>;
 
-/** By what a test says. */
+/** By the name of the test. */
 const checks: { readonly [sentence: string]: Check } = {
   'the device offers its own features and those of its queues, and is told what was accepted': async (world) => {
     const offered = await world.driver.offered();
@@ -147,7 +147,7 @@ const checks: { readonly [sentence: string]: Check } = {
   '§2.7.7 the driver is not interrupted where it asks not to be': async (world) => {
     for (const features of [VIRTIO_F_VERSION_1, VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX]) {
       const [queue] = await world.run(features);
-      // The first after a start comes in any case.
+      // The first notification after a start is unconditional.
       await queue!.serve(blockRequest.read(0, SECTOR));
       await settle();
       world.driver.tookUsedInterrupt(0);
@@ -238,7 +238,7 @@ const checks: { readonly [sentence: string]: Check } = {
   '§2.4.1 a reset leaves a ring that asks to be kicked, for whatever runs it next': async (world) => {
     const [queue] = await world.run(VIRTIO_F_VERSION_1, 64);
     world.closeGate();
-    // More than the device takes at once: it asks for no kick until it has given some back.
+    // More than the device takes at once: it requests no kick until it has completed some.
     queue!.submit(...Array.from({ length: IN_FLIGHT_MAX + 1 }, () => blockRequest.read(0, SECTOR)));
     await eventually('the reads to begin', () => world.waitingReads === IN_FLIGHT_MAX);
     const before = queue!.ring.needsKick();
@@ -269,7 +269,7 @@ const checks: { readonly [sentence: string]: Check } = {
   },
 };
 
-/** Defines the tests that a transport called `name` must pass, by `test` of node:test unless said. */
+/** Defines the tests that a transport called `name` must pass. Default runner: `test` of node:test. */
 export function transportConformance(name: string, open: OpenTransport, test: DefineTest = nodeTest): void {
   for (const [sentence, check] of Object.entries(checks)) {
     test(`${name}: ${sentence}`, async () => {

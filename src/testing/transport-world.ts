@@ -1,4 +1,4 @@
-// Upper floor: a disk reached by some transport, its driver, and the guest they share: what the conformance suite works with.
+// Upper floor: the fixture of the transport conformance suite: a disk behind a transport, its driver, and a guest.
 import assert from 'node:assert/strict';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -12,25 +12,25 @@ import type { TransportDriver } from './transport-driver.ts';
 
 export const DISK_BYTES = 64 * 1024;
 export const QUEUES = 4;
-/** Requests that the disk takes at once. */
+/** The disk's limit of requests in flight. */
 export const IN_FLIGHT_MAX = 8;
 const GUEST_BYTES = 8 << 20;
-const LOOKS = 20;
+const SETTLE_TURNS = 20;
 
-/** Makes a transport for the device, in a guest with this memory, and its driver. */
+/** Makes a transport for the device, in a guest with this memory, and returns its driver. */
 export type OpenTransport = (device: VirtioDevice, guest: RawGuest) => TransportDriver;
 
-/** A disk, its device, the transport it is reached by, and the guest it is reached from. */
+/** A disk, its device, the driver on its transport, and the guest. */
 export class TransportWorld implements AsyncDisposable {
   readonly disk = new Uint8Array(DISK_BYTES);
   readonly device: BlockDevice;
   readonly guest = new RawGuest({ sizeBytes: GUEST_BYTES });
   readonly driver: TransportDriver;
-  /** What the device was told that the driver accepted. */
+  /** The features of each `start` of the device. */
   readonly activated: bigint[] = [];
   resets = 0;
   flushes = 0;
-  /** While it is set reads wait for it. */
+  /** Reads wait for this while it is set. */
   #gate: PromiseWithResolvers<void> | undefined;
   waitingReads = 0;
 
@@ -69,7 +69,7 @@ export class TransportWorld implements AsyncDisposable {
     };
   }
 
-  /** From now on reads wait for `openGate`. */
+  /** Makes reads wait until `openGate`. */
   closeGate(): void {
     this.#gate = Promise.withResolvers();
   }
@@ -80,7 +80,7 @@ export class TransportWorld implements AsyncDisposable {
     this.waitingReads = 0;
   }
 
-  /** §3.1.1 up to the features. Without `features`: all that is offered. */
+  /** §3.1.1 up to the features. Default: all that are offered. Returns the accepted ones. */
   async negotiate(features?: bigint): Promise<bigint> {
     await this.driver.reset();
     const accepted = features ?? (await this.driver.offered());
@@ -89,14 +89,14 @@ export class TransportWorld implements AsyncDisposable {
     return accepted;
   }
 
-  /** A ring for a queue, described to the device. */
+  /** Allocates a ring for a queue and sets it up in the device. */
   async queue(index: number, features: bigint, size = 16): Promise<DrivenQueue> {
     const ring = new DriverQueue(this.guest.memory, { size, features, indirectMax: 8 });
     assert.ok(await this.driver.setUp(index, size, ring.addresses), `queue ${index} of ${size} is taken`);
     return new DrivenQueue(this.driver, index, new BlockDriver(this.guest.memory, ring));
   }
 
-  /** A device that runs, with one queue or several of this size. */
+  /** Starts the device with `count` queues of this size. */
   async run(features?: bigint, size = 16, count = 1): Promise<DrivenQueue[]> {
     const accepted = await this.negotiate(features);
     const queues: DrivenQueue[] = [];
@@ -128,7 +128,7 @@ export class DrivenQueue {
     return this.blocks.queue;
   }
 
-  /** Places requests and rings, if the device wants to be told. A ring of fewer than three descriptors takes indirect tables. */
+  /** Places requests, and kicks if the device requested it. Small rings use indirect tables. */
   submit(...requests: readonly BlockRequest[]): void {
     for (const request of requests) this.blocks.add(request, this.ring.size < 4 ? { indirectFrom: 0 } : {});
     this.ring.publish();
@@ -154,7 +154,7 @@ export class DrivenQueue {
   }
 }
 
-/** Lets everything happen that is going to. */
+/** Waits some turns of Node's loop, in which all pending work runs. */
 export async function settle(): Promise<void> {
-  for (let i = 0; i < LOOKS; i++) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < SETTLE_TURNS; i++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-// Upper floor: a driver behind vhost-user: the front end says for it what a VMM says, to a back end in this process.
+// Upper floor: a driver over vhost-user: sends the messages of a VMM to a back end in this process.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,7 @@ interface Ring {
   broken: boolean;
 }
 
+/** Drives a device through a vhost-user connection to `serve` in this process. */
 export class VhostUserDriver implements TransportDriver {
   readonly lines: string[] = [];
   readonly #guest: RawGuest;
@@ -36,7 +37,7 @@ export class VhostUserDriver implements TransportDriver {
   readonly #server: ServedDevice;
   readonly #rings = new Map<number, Ring>();
   #front: RawFrontEnd | undefined;
-  /** What the back end says on its own. */
+  /** Receives the messages that the back end sends by itself. */
   #requests: RawFrontEnd | undefined;
   #queues = 0;
 
@@ -45,7 +46,7 @@ export class VhostUserDriver implements TransportDriver {
     this.#server = serve(device, { vhostUser: this.#path, log: (line) => this.lines.push(line) });
   }
 
-  /** The connection, made and negotiated where there is none: one that ended over a mistake is no more. */
+  /** Returns the connection; makes and negotiates a new one if the last one has ended. */
   async #connected(): Promise<RawFrontEnd> {
     if (this.#front !== undefined) return this.#front;
     const front = RawFrontEnd.connect(this.#path);
@@ -63,8 +64,8 @@ export class VhostUserDriver implements TransportDriver {
     return front;
   }
 
-  /** Says one thing. Where it is refused the session is over. */
-  async #says(message: RawMessage): Promise<boolean> {
+  /** Sends one message; returns whether it was accepted. After a refusal the session is over. */
+  async #send(message: RawMessage): Promise<boolean> {
     const front = await this.#connected();
     if ((await front.acknowledged(message)) === 0n) return true;
     await front.closedByPeer();
@@ -91,7 +92,7 @@ export class VhostUserDriver implements TransportDriver {
   }
 
   accept(features: bigint): Promise<boolean> {
-    return this.#says(setU64(Request.SET_FEATURES, features | F_PROTOCOL_FEATURES));
+    return this.#send(setU64(Request.SET_FEATURES, features | F_PROTOCOL_FEATURES));
   }
 
   async queueSizeMax(index: number): Promise<number> {
@@ -114,13 +115,13 @@ export class VhostUserDriver implements TransportDriver {
       { request: Request.SET_VRING_CALL, payload: encodeU64(BigInt(index)), fds: [ring.call.fd] },
       { request: Request.SET_VRING_ERR, payload: encodeU64(BigInt(index)), fds: [ring.err.fd] },
     ];
-    for (const message of messages) if (!(await this.#says(message))) return false;
+    for (const message of messages) if (!(await this.#send(message))) return false;
     return true;
   }
 
   async start(): Promise<void> {
     for (const index of this.#rings.keys())
-      await this.#says({ request: Request.SET_VRING_ENABLE, payload: encodeVringState(index, 1) });
+      await this.#send({ request: Request.SET_VRING_ENABLE, payload: encodeVringState(index, 1) });
   }
 
   kick(index: number): void {

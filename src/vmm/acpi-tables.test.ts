@@ -1,4 +1,4 @@
-// The ACPI tables as a guest finds them: from the RSDP on, each whole, each adding up to 0.
+// The ACPI tables as a guest finds them, from the RSDP on, with valid checksums.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AcpiOptions, acpiTables } from './acpi-tables.ts';
@@ -19,7 +19,7 @@ class Tables {
     return new TextDecoder().decode(this.bytes.subarray(at, at + length));
   }
 
-  /** The table at a guest address, checked. */
+  /** Returns the table at a guest address, after checking its checksum. */
   at(address: bigint): DataView<ArrayBuffer> {
     const start = Number(address) - ACPI_TABLES.start;
     assert.equal(start % 16, 0, 'aligned');
@@ -91,7 +91,7 @@ test('the DSDT has the devices that are there, and no others', () => {
   assert.match(dsdtOf({ hasPci: true }), /PCI0/);
 });
 
-test('with every slot and every processor the tables fit where they stand', () => {
+test('with every slot and every processor the tables fit into their area', () => {
   const { bytes } = new Tables({ cpus: 254, mmioSlots: GSIS.virtioMmio.map((_, slot) => slot), hasPci: true });
   assert.ok(bytes.length <= ACPI_TABLES.end - ACPI_TABLES.start);
 });

@@ -1,4 +1,4 @@
-// The microVM: the ACPI tables: which processors and interrupt controllers there are, and which ports power the machine off.
+// The microVM: the ACPI tables, which describe processors, interrupt controllers, and the ports of power management.
 import { ACPI_TABLES, GSIS, IOAPIC, LOCAL_APIC, PORTS } from './address-map.ts';
 import { type DescribedDevices, definitionBlock } from './dsdt.ts';
 import { RESET_VALUE } from './power-management.ts';
@@ -11,7 +11,7 @@ export interface AcpiOptions extends DescribedDevices {
   readonly cpus: number;
 }
 
-/** Everything to be copied to `ACPI_TABLES.start`; the RSDP stands first. ACPI 6.5, chapter 5. Pure. */
+/** Returns the bytes to copy to `ACPI_TABLES.start`; the RSDP is first. ACPI 6.5, chapter 5. Pure. */
 export function acpiTables(options: AcpiOptions): Uint8Array<ArrayBuffer> {
   const memory = new Uint8Array(ACPI_TABLES.end - ACPI_TABLES.start);
   let used = RSDP_BYTES;
@@ -29,14 +29,14 @@ export function acpiTables(options: AcpiOptions): Uint8Array<ArrayBuffer> {
   return memory.slice(0, used);
 }
 
-/** What makes the bytes of a table add up to 0. */
+/** Returns the byte that makes the bytes of a table add up to 0. */
 export function checksum(bytes: Uint8Array): number {
   return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
 }
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-/** §5.2.6: the header that all tables have but the RSDP. */
+/** §5.2.6: a table with the header that all but the RSDP have. */
 function table(signature: string, revision: number, body: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEADER_BYTES + body.length);
   const view = new DataView(bytes.buffer);
@@ -138,11 +138,11 @@ const ENABLED = 1;
 /** Active high, level-triggered: flags of an interrupt source override (§5.2.12.5). */
 const HIGH_LEVEL = 0x0d;
 
-/** §5.2.12: the local APIC of each processor, the one IOAPIC, and that the ACPI interrupt is a level. */
+/** §5.2.12: the local APIC of each processor, the IOAPIC, and the ACPI interrupt, which is level-triggered. */
 function interruptControllers(cpus: number): Uint8Array {
   const bytes: number[] = [...words(LOCAL_APIC), ...words(PCAT_COMPATIBLE)];
   for (let cpu = 0; cpu < cpus; cpu++) bytes.push(0, 8, cpu, cpu, ...words(ENABLED));
-  // Its id is that of no local APIC.
+  // The IOAPIC's id must differ from those of the local APICs.
   bytes.push(1, 12, cpus, 0, ...words(IOAPIC), ...words(0));
   bytes.push(2, 10, 0, GSIS.acpi, ...words(GSIS.acpi), HIGH_LEVEL, 0);
   return Uint8Array.from(bytes);

@@ -1,4 +1,4 @@
-// AML: each term byte by byte as chapter 20 of ACPI 6.5 has it, and resource descriptors as chapter 6.4 has them.
+// AML: each term byte by byte, as in chapter 20 of ACPI 6.5, and resource descriptors, as in chapter 6.4.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as aml from './aml.ts';
@@ -16,7 +16,7 @@ test('§20.2.4: a package length counts itself, and takes one to four bytes', ()
   assert.throws(() => aml.packageLength(0x1000_0000), RangeError);
 });
 
-test('§20.2.2: names are filled up to four letters, and are nothing but letters and digits', () => {
+test('§20.2.2: names are padded to four characters, and have only letters, digits and _', () => {
   assert.equal(hex(aml.nameString('_S5')), '5f 53 35 5f');
   assert.equal(hex(aml.nameString('\\_SB')), '5c 5f 53 42 5f');
   for (const bad of ['', 'abc', '1ABC', 'ABCDE', 'A B', '\\\\A']) assert.throws(() => aml.nameString(bad), RangeError);
@@ -58,7 +58,7 @@ test('§6.4: resources are a buffer of descriptors with an end tag', () => {
   assert.equal(hex(aml.edgeInterrupt(5)), '89 06 00 03 01 05 00 00 00');
 });
 
-test('§6.4.3.5: a bridge says what it hands on, from the first address to the last', () => {
+test('§6.4.3.5: a bridge describes the range that it forwards, from the first address to the last', () => {
   assert.equal(
     hex(aml.passedOn('memory', 0xc000_0000, 0xd000_0000)),
     '87 17 00 00 0c 01 00 00 00 00 00 00 00 c0 ff ff ff cf 00 00 00 00 00 00 00 10',

@@ -1,4 +1,5 @@
-// The microVM: the little of ACPI's machine language (AML) that describes our devices. ACPI 6.5, chapter 20. Pure.
+// The microVM: an encoder for the part of ACPI's machine language (AML) that this machine's devices need. ACPI 6.5,
+// chapter 20. Pure.
 
 /** A term, encoded. */
 export type Aml = readonly number[];
@@ -23,7 +24,7 @@ const littleEndian = (value: number, bytes: number): number[] =>
 
 const ascii = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0));
 
-/** §20.2.4: how many bytes a package has, this field included. */
+/** §20.2.4: the length of a package, this field included. Throws RangeError. */
 export function packageLength(contentBytes: number): Aml {
   if (contentBytes + 1 < 0x40) return [contentBytes + 1];
   const extra = [1, 2, 3].find((count) => contentBytes + 1 + count < 2 ** (4 + 8 * count));
@@ -34,7 +35,7 @@ export function packageLength(contentBytes: number): Aml {
 
 const packaged = (content: Aml): Aml => [...packageLength(content.length), ...content];
 
-/** §20.2.2: up to four of A-Z, 0-9 and _, filled up with _; a backslash before it is the root. */
+/** §20.2.2: up to four of A-Z, 0-9 and _, padded with _; a backslash in front is the root. Throws RangeError. */
 export function nameString(name: string): Aml {
   const root = name.startsWith(ROOT) ? [ROOT.charCodeAt(0)] : [];
   const segment = name.slice(root.length);
@@ -56,7 +57,10 @@ export function string(text: string): Aml {
   return [STRING_PREFIX, ...ascii(text), 0];
 }
 
-/** An EISA id such as PNP0501, packed into 32 bits: three letters of 5 bits, four hexadecimal digits, the bytes the other way round. */
+/**
+ * An EISA id such as PNP0501, packed into 32 bits: three letters of 5 bits, four hexadecimal digits, big-endian. Throws
+ * RangeError.
+ */
 export function eisaId(id: string): Aml {
   const [, letters = '', digits = ''] = /^([A-Z]{3})([0-9A-F]{4})$/.exec(id) ?? [];
   if (letters === '') throw new RangeError(`"${id}" is no EISA id`);
@@ -77,7 +81,7 @@ export function device(label: string, ...terms: readonly Aml[]): Aml {
   return [EXTENDED_PREFIX, DEVICE_OP, ...packaged([...nameString(label), ...terms.flat()])];
 }
 
-/** A package of values: what a list is in AML. */
+/** A list of values: a package in AML. */
 export function list(...values: readonly Aml[]): Aml {
   return [PACKAGE_OP, ...packaged([values.length, ...values.flat()])];
 }
@@ -94,12 +98,12 @@ export function ioPorts(port: number, count: number): Aml {
   return [0x47, 1, ...littleEndian(port, 2), ...littleEndian(port, 2), 1, count];
 }
 
-/** §6.4.3.4: memory of 32-bit addresses that stays where it is, to be read and written. */
+/** §6.4.3.4: read-write memory at a fixed 32-bit address. */
 export function fixedMemory(start: number, sizeBytes: number): Aml {
   return [0x86, 9, 0, 1, ...littleEndian(start, 4), ...littleEndian(sizeBytes, 4)];
 }
 
-/** §6.4.3.6: an interrupt line of its own; edge-triggered and active high. */
+/** §6.4.3.6: an exclusive interrupt line, edge-triggered and active high. */
 export function edgeInterrupt(gsi: number): Aml {
   const [consumer, edge] = [1, 2];
   return [0x89, 6, 0, consumer | edge, 1, ...littleEndian(gsi, 4)];
@@ -107,10 +111,10 @@ export function edgeInterrupt(gsi: number): Aml {
 
 const ADDRESS_SPACE = { memory: 0, ports: 1, busNumbers: 2 } as const;
 
-/** §6.4.3.5: a range that a bridge hands on to what is behind it. Fixed at both ends. */
+/** §6.4.3.5: a fixed range that a bridge forwards to its bus. `end` is exclusive. */
 export function passedOn(what: keyof typeof ADDRESS_SPACE, start: number, end: number): Aml {
   const fixed = 0x0c;
-  // Memory: to be read and written, not cached. Ports: the whole range.
+  // Memory: read-write, not cached. Ports: the whole range.
   const typeFlags = { memory: 1, ports: 3, busNumbers: 0 }[what];
   const [tag, bytes] = what === 'memory' ? [0x87, 4] : [0x88, 2];
   const words = [0, start, end - 1, 0, end - start].flatMap((value) => littleEndian(value, bytes));

@@ -1,4 +1,4 @@
-// What a kernel is told: the zero page field by field, and a memory map that gives away nothing it must not have.
+// The boot parameters of a kernel: the zero page field by field, and the memory map.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BOOT_PARAMS, COMMAND_LINE, HIGH_MEMORY_START, LOW_MEMORY_END } from './address-map.ts';
@@ -18,7 +18,7 @@ function booted(commandLine: string, loaded: LoadedKernel = kernel): DataView<Ar
   return new DataView(memory.buffer);
 }
 
-test('the zero page carries the setup header, and the loader has filled in what is its to fill in', () => {
+test('the zero page has the setup header, and the fields that a boot loader fills in', () => {
   const view = booted('quiet');
   const at = (offset: number): number => BOOT_PARAMS + offset;
   assert.equal(view.getUint8(at(0x1f1)), 0xee, 'the header as it was in the file');
@@ -30,14 +30,14 @@ test('the zero page carries the setup header, and the loader has filled in what 
   assert.equal(view.getUint8(at(0x1e8)), e820Table(2 ** 27).length);
 });
 
-test('a vmlinux brings no header: the magic numbers are there all the same', () => {
+test('a vmlinux has no setup header, but the magic numbers are written', () => {
   const view = booted('', { ...kernel, setupHeader: undefined, initrd: undefined });
   assert.equal(view.getUint16(BOOT_PARAMS + 0x1fe, true), 0xaa55);
   assert.equal(view.getUint32(BOOT_PARAMS + 0x202, true), 0x5372_6448);
   assert.equal(view.getUint32(BOOT_PARAMS + 0x21c, true), 0);
 });
 
-test('the command line ends with a zero, and is refused where the kernel takes less', () => {
+test('the command line ends with a zero, and is refused if the kernel takes less', () => {
   const view = booted('x'.repeat(20));
   assert.equal(new TextDecoder().decode(new Uint8Array(view.buffer, COMMAND_LINE, 21)), `${'x'.repeat(20)}\0`);
   assert.throws(() => booted('x'.repeat(21)), /has 21 bytes, and this kernel takes 20/);

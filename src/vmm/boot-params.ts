@@ -1,4 +1,4 @@
-// The microVM: what a kernel reads first: the "zero page" (struct boot_params), its memory map, its command line.
+// The microVM: the boot parameters of a kernel: the "zero page" (struct boot_params), its memory map, its command line.
 import {
   ACPI_TABLES,
   BOOT_PARAMS,
@@ -41,7 +41,7 @@ export interface E820Entry {
   readonly type: number;
 }
 
-/** What the kernel may use as memory, and what it must leave alone. */
+/** The memory map: what the kernel may use as memory, and what is reserved. */
 export function e820Table(memoryBytes: number): E820Entry[] {
   const entries: E820Entry[] = [
     { start: 0, end: LEGACY_AREA.start, type: E820_RAM },

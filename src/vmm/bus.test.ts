@@ -1,11 +1,11 @@
-// A bus: who answers where, what nobody answers, and accesses that are larger than a device.
+// A bus: which device gets an access, accesses without a device, and accesses across devices.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Registers } from '../transports/bus/registers.ts';
 import { allOnes, Bus } from './bus.ts';
 
-/** Answers with its name's letter in every byte, and notes what was written. */
+/** Reads as its letter in every byte, and records its accesses. */
 function device(letter: string): Registers & { readonly seen: string[] } {
   const seen: string[] = [];
   return {
@@ -18,7 +18,7 @@ function device(letter: string): Registers & { readonly seen: string[] } {
   };
 }
 
-test('an access reaches the device that stands there, with its offset', () => {
+test('an access reaches the device at its address, with the offset', () => {
   const bus = new Bus();
   const [a, b] = [device('a'), device('b')];
   bus.add(0x100, 0x10, a);
@@ -28,7 +28,7 @@ test('an access reaches the device that stands there, with its offset', () => {
   assert.deepEqual([a.seen, b.seen], [['r4/4'], ['w15/1=7f']]);
 });
 
-test('where nobody stands a read gives all ones, and a write is forgotten', () => {
+test('without a device a read returns all ones, and a write is ignored', () => {
   const bus = new Bus();
   bus.add(0x100, 0x10, device('a'));
   for (const sizeBytes of [1, 2, 4]) {
@@ -38,7 +38,7 @@ test('where nobody stands a read gives all ones, and a write is forgotten', () =
   }
 });
 
-test('an access that reaches beyond its device is one access for each byte', () => {
+test('an access beyond the end of a device is split into bytes', () => {
   const bus = new Bus();
   const [a, b] = [device('a'), device('b')];
   bus.add(0x100, 2, a);
@@ -50,7 +50,7 @@ test('an access that reaches beyond its device is one access for each byte', () 
   assert.deepEqual(b.seen, ['r0/1', 'w0/1=22']);
 });
 
-test('a write that reaches two devices is over when both have taken it', async () => {
+test('a write to two devices completes when both have taken it', async () => {
   const bus = new Bus();
   const taken: string[] = [];
   const slow = (name: string): Registers => ({
@@ -66,7 +66,7 @@ test('a write that reaches two devices is over when both have taken it', async (
   assert.deepEqual(taken, ['a', 'b']);
 });
 
-test('a device may not stand where another does, and may once that is gone', () => {
+test('a device may not overlap another one, until that is removed', () => {
   const bus = new Bus();
   const here = bus.add(0x100, 0x10, device('a'));
   for (const [start, sizeBytes] of [
@@ -85,7 +85,7 @@ test('a device may not stand where another does, and may once that is gone', () 
   assert.equal(bus.read(0x100, 1), 0x62);
 });
 
-test('whatever comes and goes, each address is answered by whoever was put there', () => {
+test('with any devices added and removed, each address belongs to the device that was added there', () => {
   const range = fc.record({ start: fc.nat(60), sizeBytes: fc.integer({ min: 1, max: 9 }) });
   const step = fc.oneof(range, fc.record({ remove: fc.nat(9) }));
   fc.assert(

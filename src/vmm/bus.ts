@@ -1,4 +1,4 @@
-// The microVM: a bus: which device answers at an address. There are two, for ports and for memory.
+// The microVM: a bus, which maps addresses to devices. There are two, for ports and for memory.
 import type { Registers } from '../transports/bus/registers.ts';
 
 interface Range {
@@ -7,16 +7,17 @@ interface Range {
   readonly registers: Registers;
 }
 
-/** All ones, in so many bytes: what a read gives that nobody answers. */
+/** All ones in `sizeBytes` bytes: the value of a read without a device. */
 export const allOnes = (sizeBytes: number): number => 2 ** (8 * sizeBytes) - 1;
 
+/** Maps ranges of addresses to registers. */
 export class Bus {
   /** By address, without overlap. */
   #ranges: Range[] = [];
 
   /**
-   * Has `registers` answer for [start, start + sizeBytes), until disposed. Throws RangeError where somebody stands there already: a
-   * hostile driver can ask for that by moving a BAR, so who moves one is prepared for it.
+   * Maps `registers` at [start, start + sizeBytes), until disposed. Throws RangeError if a device is there already. An
+   * untrusted driver can cause that by moving a BAR, so the code that moves BARs has to catch it.
    */
   add(start: number, sizeBytes: number, registers: Registers): Disposable {
     const range: Range = { start, end: start + sizeBytes, registers };
@@ -33,7 +34,7 @@ export class Bus {
     };
   }
 
-  /** `sizeBytes` is 1, 2 or 4. What reaches beyond a device is read byte by byte. */
+  /** `sizeBytes` is 1, 2 or 4. An access beyond the end of a device is split into bytes. */
   read(address: number, sizeBytes: number): number {
     const range = this.#at(address);
     if (range !== undefined && address + sizeBytes <= range.end)
@@ -44,7 +45,7 @@ export class Bus {
     return value;
   }
 
-  /** As `read`. The promise is fulfilled when the last device has taken its part; with none, it has by now. */
+  /** As `read`. Returns a promise if a device does; it resolves when all devices have taken their part. */
   write(address: number, sizeBytes: number, value: number): void | Promise<void> {
     const range = this.#at(address);
     if (range !== undefined && address + sizeBytes <= range.end)
@@ -67,7 +68,7 @@ export class Bus {
     return range !== undefined && address < range.end ? range : undefined;
   }
 
-  /** How many ranges begin at or before an address. */
+  /** Returns how many ranges begin at or before an address. */
   #after(address: number): number {
     let low = 0;
     let high = this.#ranges.length;

@@ -1,4 +1,5 @@
-// The microVM: a device of 8 bits on a bus that is wider: an access of several bytes is that many accesses, as on the real bus.
+// The microVM: a device with 8-bit registers on a wider bus: an access of several bytes is split into bytes, as on the
+// real bus.
 import type { Registers } from '../transports/bus/registers.ts';
 
 /** As `Registers`, a byte at a time. */
@@ -7,7 +8,7 @@ export interface ByteRegisters {
   write(offset: number, value: number): void | Promise<void>;
 }
 
-/** Puts such a device on a bus. */
+/** Adapts a device with 8-bit registers to a bus. */
 export function bytewise(device: ByteRegisters): Registers {
   return {
     read(offset, sizeBytes) {

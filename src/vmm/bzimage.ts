@@ -1,7 +1,8 @@
-// The microVM: a kernel as distributions ship it: bzImage, by the 64-bit boot protocol (Documentation/arch/x86/boot.rst).
+// The microVM: parses a bzImage, as distributions ship kernels, for the 64-bit boot protocol
+// (Documentation/arch/x86/boot.rst).
 import { KernelError } from './kernel-file.ts';
 
-/** Where the setup header stands, in the file and in boot_params alike. */
+/** Offset of the setup header, in the file and in boot_params. */
 export const SETUP_HEADER = 0x1f1;
 /** More than any setup header has had so far: it ends at the length its jump instruction says, 0x202 + 0xff at most. */
 export const SETUP_HEADER_END_MAX = 0x301;
@@ -29,28 +30,30 @@ const VERSION_MIN = 0x20c;
 const LOADED_HIGH = 1;
 const XLF_KERNEL_64 = 1;
 const SECTOR_BYTES = 512;
-/** "If you cannot get this information from the protected-mode entry point… 64-bit entry = startup + 0x200" (boot.rst). */
+/**
+ * "If you cannot get this information from the protected-mode entry point… 64-bit entry = startup + 0x200" (boot.rst).
+ */
 const ENTRY_64 = 0x200;
 const PREF_ADDRESS_MIN = 0x10_0000;
 
-/** What has to be done with the file. Everything is checked against the file's size. */
+/** How to load the file. Everything is checked against the file's size. */
 export interface BzImage {
   /** Bytes [SETUP_HEADER, …) of the file, for boot_params. */
   readonly setupHeader: Uint8Array<ArrayBuffer>;
-  /** The kernel proper: this piece of the file, at this guest address. */
+  /** The kernel itself: `fileBytes` from `fileOffset` of the file, to be loaded at `loadAddress`. */
   readonly fileOffset: number;
   readonly fileBytes: number;
   readonly loadAddress: number;
-  /** Memory from `loadAddress` on that is the kernel's while it unpacks itself. */
+  /** Memory from `loadAddress` on that the kernel uses while it unpacks itself. */
   readonly memoryBytes: number;
   readonly entry: number;
-  /** The last address an initrd may have. */
+  /** The last address that an initrd may occupy. */
   readonly initrdMax: number;
-  /** Bytes, without the zero at its end. */
+  /** In bytes, without the zero at the end. */
   readonly commandLineMax: number;
 }
 
-/** Whether it is one, by its two magic numbers. `head` is the first KiB of the file, or all of it. */
+/** Whether a file is a bzImage, by its two magic numbers. `head` is the first KiB of the file, or all of it. */
 export function isBzImage(head: Uint8Array<ArrayBuffer>): boolean {
   const view = viewOf(head);
   return (
@@ -60,7 +63,7 @@ export function isBzImage(head: Uint8Array<ArrayBuffer>): boolean {
   );
 }
 
-/** Reads the setup header. `isBzImage(head)` holds. Throws KernelError. */
+/** Reads the setup header of a file for which `isBzImage(head)` is true. Throws KernelError. */
 export function parseBzImage(head: Uint8Array<ArrayBuffer>, fileSize: number, name: string): BzImage {
   const view = viewOf(head);
   if (head.length < FIELD.initSize + 4) throw new KernelError(`${name} ends in the middle of its header`);

@@ -1,4 +1,5 @@
-// The microVM: the clock and the small memory behind ports 0x70 and 0x71 (MC146818), as far as a booting kernel asks: the time, UTC.
+// The microVM: the clock and the small memory at ports 0x70 and 0x71 (MC146818), as far as a booting kernel needs it.
+// UTC.
 import type { ByteRegisters } from './byte-registers.ts';
 
 const ADDRESS = 0;
@@ -10,7 +11,7 @@ const STATUS_D = 0x0d;
 const CENTURY = 0x32;
 const MEMORY_BYTES = 0x80;
 
-/** 32.768 kHz, 1024 interrupts a second; no update under way. */
+/** 32.768 kHz, 1024 interrupts a second; no update in progress. */
 const DIVIDER = 0x26;
 const HOURS_24 = 2;
 const BINARY = 4;
@@ -28,7 +29,7 @@ const TIME: { readonly [address: number]: Field } = {
   [CENTURY]: (now) => Math.floor(now.getUTCFullYear() / 100),
 };
 
-/** Its time is the host's; writes to it are forgotten, and its alarm never rings. */
+/** A clock with the host's time. Writes to the time are ignored, and there is no alarm. */
 export class CmosClock implements ByteRegisters {
   readonly #memory = new Uint8Array(MEMORY_BYTES);
   readonly #now: () => Date;

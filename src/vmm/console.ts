@@ -1,11 +1,12 @@
-// The microVM: what the serial port's line leads to.
+// The microVM: the interface of what the serial port is connected to.
 
+/** The other end of the serial line. */
 export interface Console {
-  /** Takes a byte of the guest's. With a promise the guest waits for room. */
+  /** Takes a byte from the guest. If it returns a promise, the guest waits. */
   write(byte: number): void | Promise<void>;
-  /** Begins to deliver input: `receive` gives how many bytes it took, and `onRoom` is called when it takes more. */
+  /** Starts to deliver input: `receive` returns how many bytes it took, and `onRoom` is called when it takes more. */
   start(receive: (bytes: Uint8Array) => number): void;
   onRoom(): void;
-  /** Nothing comes from the guest any more, and nothing goes to it: the terminal is as it was. */
+  /** Flushes output, stops input, and restores the terminal. */
   stop(): void;
 }

@@ -1,4 +1,4 @@
-// The microVM: what a back end has to offer before it gets a disk that a driver already uses.
+// What a back end has to offer before it gets a disk that a driver already uses.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDevice } from '../devices/blk/block-device.ts';
@@ -19,7 +19,7 @@ function withField(field: keyof typeof CONFIG, value: number): DiskTraits {
   return { config, ...rest };
 }
 
-test('the same disk will do, and one that can do more', () => {
+test('the same disk is compatible, and one that can do more', () => {
   const { features } = traits();
   assert.equal(incompatibility(traits(), traits()), undefined);
   assert.equal(incompatibility(traits(), traits({ queues: 64, features: features | (1n << 14n) })), undefined);
@@ -27,7 +27,7 @@ test('the same disk will do, and one that can do more', () => {
   assert.equal(incompatibility(traits(), withField('size_max', 0)), undefined, 'no size_max at all');
 });
 
-test('another disk, or one that can do less, will not, and the reason says which', () => {
+test('another disk, or one that can do less, is not, and the reason is given', () => {
   const { features } = traits();
   for (const [offer, reason] of [
     [traits({ features: features & ~VIRTIO_BLK_F_DISCARD }), /^it does not offer the feature bits 0x2000$/],

@@ -1,16 +1,17 @@
-// The microVM: whether a back end's disk can stand in for one that a driver already uses: features, queues, configuration. §5.2.3, §5.2.4.
+// The microVM: whether a back end's disk can replace one that a driver already uses: features, queues, configuration.
+// §5.2.3, §5.2.4.
 import { CONFIG, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_WRITE_ZEROES } from '../devices/blk/spec.ts';
 
-/** What a driver reads of a disk, once, and relies on from then on. */
+/** What a driver reads of a disk once, and relies on afterwards. */
 export interface DiskTraits {
-  /** The ring's included. */
+  /** Features, those of the ring included. */
   readonly features: bigint;
   readonly queues: number;
   /** The configuration space. */
   readonly config: Uint8Array;
 }
 
-/** Limits that a driver keeps to: more is as good. `unlimited`: what stands for no limit. */
+/** Limits that a driver keeps: a larger one is compatible. `unlimited`: the value that means no limit. */
 const LIMITS = [
   { name: 'size_max', feature: 0n, unlimited: 0 },
   { name: 'seg_max', feature: 0n },
@@ -20,7 +21,7 @@ const LIMITS = [
   { name: 'max_write_zeroes_seg', feature: VIRTIO_BLK_F_WRITE_ZEROES },
 ] as const;
 
-/** Why `offer` cannot stand in for `disk`, which a driver uses already; undefined: it can. */
+/** Why `offer` cannot replace `disk`, which a driver uses already; undefined: it can. */
 export function incompatibility(disk: DiskTraits, offer: DiskTraits): string | undefined {
   const missing = disk.features & ~offer.features;
   if (missing !== 0n) return `it does not offer the feature bits 0x${missing.toString(16)}`;

@@ -1,4 +1,5 @@
-// The microVM: what a guest cannot find by looking: the serial port, virtio-mmio windows, the PCI bridge, how to power off.
+// The microVM: the DSDT: devices that a guest cannot discover: serial port, virtio-mmio windows, PCI bridge; and how to
+// power off.
 import { GSIS, PCI_WINDOW, PORTS, VIRTIO_MMIO } from './address-map.ts';
 import * as aml from './aml.ts';
 
@@ -35,7 +36,7 @@ function virtioMmio(slot: number): aml.Aml {
     `VR${`${slot}`.padStart(2, '0')}`,
     aml.name('_HID', aml.string('LNRO0005')),
     aml.name('_UID', aml.integer(slot)),
-    // Linux' virtio_mmio takes a device of the ACPI table for one whose DMA is not coherent, unless this is said.
+    // Without _CCA Linux assumes that the DMA of an ACPI device is not coherent.
     aml.name('_CCA', aml.integer(1)),
     aml.name('_CRS', aml.resources(window, aml.edgeInterrupt(GSIS.virtioMmio[slot] as number))),
   );

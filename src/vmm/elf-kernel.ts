@@ -1,4 +1,4 @@
-// The microVM: a kernel as it comes out of the linker: vmlinux, an ELF file of 64 bits. Its segments go where they want to stand.
+// The microVM: parses a vmlinux, a 64-bit ELF file, into segments and their physical addresses.
 import { KernelError } from './kernel-file.ts';
 
 /** e_ident, and the header behind it (elf(5)). */
@@ -28,10 +28,13 @@ const EM_X86_64 = 62;
 const PT_LOAD = 1;
 const SEGMENTS_MAX = 64;
 
-/** What has to be in the head of the file that `parseElfKernel` is given. */
+/** How many bytes of the file `parseElfKernel` needs at most. */
 export const ELF_HEAD_BYTES = 8192;
 
-/** A piece of the file and the guest address it goes to; `memoryBytes` beyond it are zero. */
+/**
+ * A piece of the file and its guest address. It has `memoryBytes` in memory, of which those beyond `fileBytes` are
+ * zero.
+ */
 export interface ElfSegment {
   readonly fileOffset: number;
   readonly fileBytes: number;
@@ -49,7 +52,7 @@ export function isElf(head: Uint8Array<ArrayBuffer>): boolean {
   return head.length >= 4 && new DataView(head.buffer, head.byteOffset).getUint32(0, true) === MAGIC;
 }
 
-/** `isElf(head)` holds. Everything is checked against the file's size. Throws KernelError. */
+/** Parses a file for which `isElf(head)` is true. Everything is checked against the file's size. Throws KernelError. */
 export function parseElfKernel(head: Uint8Array<ArrayBuffer>, fileSize: number, name: string): ElfKernel {
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   const damaged = (what: string): KernelError => new KernelError(`${name} ${what}: the file is damaged`);
@@ -73,7 +76,7 @@ export function parseElfKernel(head: Uint8Array<ArrayBuffer>, fileSize: number, 
     if (segment.fileBytes > segment.memoryBytes) throw damaged('has a segment with more in the file than in memory');
     if (segment.fileOffset + segment.fileBytes > fileSize) throw damaged('has a segment beyond its end');
     segments.push(segment);
-    // Linux names its entry by guest address; others name it as their own code would. Those need all 64 bits.
+    // Linux gives its entry as a physical address, other kernels as a virtual one, which needs all 64 bits.
     const inside = Number(named - view.getBigUint64(at + SEGMENT.virtual, true));
     if (inside >= 0 && inside < segment.memoryBytes) entry = segment.loadAddress + inside;
   }

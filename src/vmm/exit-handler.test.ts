@@ -1,4 +1,4 @@
-// The microVM: the main thread's side of an exit, with a vCPU's side that posts and is gone.
+// The main thread's side of an exit, with a vCPU's side that posts writes and ends.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventLoop } from '../sys/event-loop.ts';
@@ -8,7 +8,10 @@ import { POSTED_MAX, PostedWrites } from './posted-writes.ts';
 
 const PORT = 0x3f8;
 
-/** A handler for one vCPU, its end of the ring, and what its device was told. `write` answers for the device. */
+/**
+ * A handler for one vCPU, the vCPU's end of the ring, and the values that its device got. `write` is the device's
+ * answer.
+ */
 function handlerWith(write: (value: number) => Promise<void> | undefined) {
   const loop = new EventLoop();
   const ports = new Bus();
@@ -26,7 +29,7 @@ function handlerWith(write: (value: number) => Promise<void> | undefined) {
   return { handler, values, posted: new PostedWrites(handler.programData(0).posted) };
 }
 
-test('regression: the last words of a guest that failed are heard, although its thread was faster than its bell', () => {
+test('regression: the last writes of a guest that failed arrive, although its thread ended before its eventfd was read', () => {
   const { handler, values, posted } = handlerWith(() => undefined);
   for (const value of [1, 2, 3]) posted.post(PORT, 1, value);
   handler.close();
@@ -34,7 +37,7 @@ test('regression: the last words of a guest that failed are heard, although its 
   handler[Symbol.dispose]();
 });
 
-test('a device that keeps the others waiting does not keep the handler from closing', () => {
+test('a device that blocks posted writes does not keep the handler from closing', () => {
   const { handler, values, posted } = handlerWith((value) => (value === 2 ? new Promise(() => {}) : undefined));
   for (const value of [1, 2, 3]) posted.post(PORT, 1, value);
   handler.close();

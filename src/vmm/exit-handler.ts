@@ -1,4 +1,4 @@
-// The microVM: where the exits of all vCPUs arrive, on the main thread: the bus answers, and the vCPU runs on.
+// The microVM: the vCPU exit handler on the main thread: passes accesses to the buses, and lets the vCPUs go on.
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 import type { Bus } from './bus.ts';
@@ -28,10 +28,11 @@ export interface ExitHandlerOptions {
   readonly memory: Bus;
   readonly loop: EventLoop;
   readonly shortcuts: Shortcuts;
-  /** A device threw: a mistake of ours, which ends the machine. */
+  /** A device threw: a bug, which ends the machine. */
   readonly onFailure: (problem: Error) => void;
 }
 
+/** Handles the exits of all vCPUs. */
 export class ExitHandler implements Disposable {
   /** Exits answered so far. */
   exits = 0;
@@ -41,10 +42,10 @@ export class ExitHandler implements Disposable {
   readonly #start = new Int32Array(new SharedArrayBuffer(4));
   readonly #vcpus: Int32Array<SharedArrayBuffer>[];
   readonly #posted: { readonly words: PostedWords; readonly writes: PostedWrites }[];
-  /** Those that wait for a device's promise. */
+  /** The vCPUs that wait for a device's promise. */
   readonly #waiting = new Set<Int32Array<SharedArrayBuffer>>();
-  /** A posted write waits for its device, and everything else for that. */
-  #isHeldUp = false;
+  /** A posted write waits for its device, and everything else waits for that write. */
+  #isBlocked = false;
 
   constructor(cpus: number, options: ExitHandlerOptions) {
     this.#options = options;
@@ -53,17 +54,17 @@ export class ExitHandler implements Disposable {
       const words = newPostedWords();
       return { words, writes: new PostedWrites(words) };
     });
-    this.#watch = options.loop.watch(this.#eventFd.fd, { readable: this.#onAsked });
+    this.#watch = options.loop.watch(this.#eventFd.fd, { readable: this.#onRequest });
   }
 
-  /** For the program of vCPU `index`. */
+  /** The data for the program of vCPU `index`. */
   programData(index: number): ExitProgramData {
     const { words: posted } = this.#posted[index]!;
     const { shortcuts } = this.#options;
     return { words: this.#vcpus[index]!, eventFd: this.#eventFd.fd, start: this.#start, posted, shortcuts };
   }
 
-  /** Lets the vCPUs run their first instruction. */
+  /** Lets the vCPUs start. */
   releaseStart(): void {
     this.#decideStart(START_RELEASED);
   }
@@ -73,14 +74,17 @@ export class ExitHandler implements Disposable {
     Atomics.notify(this.#start, 0);
   }
 
-  /** Threads that still wait to start fail. */
+  /** Makes threads that still wait to start fail. */
   cancelStart(): void {
     this.#decideStart(START_CANCELLED);
   }
 
-  /** No exit is answered any more, and who waits for an answer goes. Each thread has been told to stop. What was posted is done. */
+  /**
+   * Handles posted writes, then stops answering exits and releases waiting threads, all of which have been told to
+   * stop.
+   */
   close(): void {
-    // A thread that ends by itself may be heard of before its last ring is.
+    // A thread's exit event can come before the event of its last posted write.
     this.#takePosted();
     for (const words of this.#vcpus) {
       Atomics.store(words, STATE, CLOSED);
@@ -89,7 +93,7 @@ export class ExitHandler implements Disposable {
     for (const { writes } of this.#posted) writes.discard();
   }
 
-  readonly #onAsked = (): void => {
+  readonly #onRequest = (): void => {
     this.#eventFd.clear();
     this.#serveAll();
   };
@@ -97,38 +101,38 @@ export class ExitHandler implements Disposable {
   readonly #serveAll = (): void => {
     for (const words of this.#vcpus) {
       if (Atomics.load(words, STATE) !== ASKED || this.#waiting.has(words)) continue;
-      // Whatever any vCPU posted before this one asked comes first.
+      // Writes that any vCPU posted before this request come first.
       if (!this.#takePosted()) return;
       this.#serve(words);
     }
-    // A guest that never stops posting must not keep the loop from everybody else.
+    // A guest that never stops posting must not block the event loop.
     const isMoreLeft = this.#takePosted() && this.#posted.some(({ writes }) => !writes.isEmpty);
     if (isMoreLeft) this.#options.loop.soon(this.#serveAll);
   };
 
-  /** All that is there now. False where a device keeps the others waiting; `#serveAll` is called again then. */
+  /** Handles the writes posted so far. Returns false if one waits for its device; `#serveAll` is called again later. */
   #takePosted(): boolean {
     for (const { writes } of this.#posted)
-      for (let left = POSTED_MAX; left > 0 && !this.#isHeldUp && writes.take(this.#writePosted); left--);
-    return !this.#isHeldUp;
+      for (let left = POSTED_MAX; left > 0 && !this.#isBlocked && writes.take(this.#writePosted); left--);
+    return !this.#isBlocked;
   }
 
   readonly #writePosted = (port: number, sizeBytes: number, value: number): void => {
     this.exits++;
     try {
       const wait = this.#options.ports.write(port, sizeBytes, value);
-      if (wait !== undefined) this.#holdUp(wait);
+      if (wait !== undefined) this.#blockUntil(wait);
     } catch (error) {
       this.#options.onFailure(error as Error);
     }
   };
 
-  #holdUp(wait: Promise<void>): void {
-    this.#isHeldUp = true;
+  #blockUntil(wait: Promise<void>): void {
+    this.#isBlocked = true;
     wait
       .catch((error: Error) => this.#options.onFailure(error))
       .then(() => {
-        this.#isHeldUp = false;
+        this.#isBlocked = false;
         this.#serveAll();
       });
   }
@@ -161,14 +165,14 @@ export class ExitHandler implements Disposable {
       });
   }
 
-  /** After the last vCPU's thread ended. */
+  /** Only after the last vCPU's thread ended. */
   [Symbol.dispose](): void {
     this.#watch[Symbol.dispose]();
     this.#eventFd[Symbol.dispose]();
   }
 }
 
-/** Unless the machine is over meanwhile. */
+/** Answers a vCPU, unless the handler was closed meanwhile. */
 function answer(words: Int32Array<SharedArrayBuffer>): void {
   if (Atomics.compareExchange(words, STATE, ASKED, ANSWERED) === ASKED) Atomics.notify(words, STATE);
 }

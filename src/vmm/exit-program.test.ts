@@ -1,4 +1,4 @@
-// The microVM: a vCPU's side of an exit, with a thread of the test's in the main thread's place.
+// The vCPU's side of an exit, with a thread of the test's in place of the main thread.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -14,7 +14,7 @@ const shared = (words: number) => new Int32Array(new SharedArrayBuffer(4 * words
 /** An `in` of one byte from port 0x40. */
 const PORT_READ = { isOut: false, port: 0x40, sizeBytes: 1, count: 1, offset: 8 };
 
-// Answers the first question with 42, but wakes the vCPU's thread a few times before that.
+// Answers the first request with 42, but wakes the vCPU's thread a few times before that.
 const ANSWERING = `
   const { workerData: words } = require('node:worker_threads');
   while (Atomics.load(words, ${STATE}) !== ${ASKED});
@@ -24,7 +24,7 @@ const ANSWERING = `
   Atomics.notify(words, ${STATE});
 `;
 
-test('regression: a notice that comes late, of an answer seen long ago, does not end the guest', async (t) => {
+test('regression: a late notify of an earlier answer does not end the guest', async (t) => {
   using eventFd = EventFd.create();
   const [words, start, status] = [shared(WORDS_PER_VCPU), shared(1), shared(1)];
   start[0] = START_RELEASED;

@@ -1,4 +1,4 @@
-// The microVM: what a vCPU's thread does with an exit: has the main thread answer it, and waits. What cannot be answered ends the guest.
+// The microVM: the vCPU thread's side of an exit: sends it to the main thread and waits. Other exits end the guest.
 import { KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN } from '../kvm/constants.ts';
 import type { Exits } from '../kvm/exits.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
@@ -25,18 +25,18 @@ import {
 } from './exit-protocol.ts';
 import { PostedWrites } from './posted-writes.ts';
 
-/** For `VcpuThread`. */
+/** The program of a vCPU's thread: see `VcpuThread`. */
 export function vcpuProgram(vcpu: Vcpu, data: ExitProgramData): VcpuHandler {
   const { exits } = vcpu;
   const { start } = data;
-  const asking = new Asking(data, exits);
+  const requests = new ExitRequests(data, exits);
   let failure: ExitProgramResult;
   Atomics.wait(start, 0, START_HELD);
   if (Atomics.load(start, 0) === START_CANCELLED) throw new Error('the machine was closed before it ran');
   return {
     onExit(reason) {
-      if (reason === KVM_EXIT_IO) return asking.ports();
-      if (reason === KVM_EXIT_MMIO) return asking.memory();
+      if (reason === KVM_EXIT_IO) return requests.ports();
+      if (reason === KVM_EXIT_MMIO) return requests.memory();
       failure = reason === KVM_EXIT_SHUTDOWN ? 'the guest failed: triple fault' : exits.describe();
       return false;
     },
@@ -44,8 +44,8 @@ export function vcpuProgram(vcpu: Vcpu, data: ExitProgramData): VcpuHandler {
   };
 }
 
-/** One access at a time, of 1, 2 or 4 bytes: what is larger, or comes in a row, is asked in pieces. */
-class Asking {
+/** Requests one access of 1, 2 or 4 bytes at a time; larger and repeated ones are split. */
+class ExitRequests {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #eventFd: EventFd;
   readonly #posted: PostedWrites;
@@ -63,7 +63,7 @@ class Asking {
     this.#operands = new DataView(buffer, byteOffset, length);
   }
 
-  /** False where the machine is over. */
+  /** Handles a port access. Returns false if the machine has ended. */
   ports(): boolean {
     const { isOut, port, sizeBytes, count, offset } = this.#exits.io;
     if (sizeBytes === 1 && count === 1 && this.#isShort(isOut, port, offset)) return true;
@@ -72,7 +72,7 @@ class Asking {
     return true;
   }
 
-  /** True where a byte is written or read without asking. */
+  /** Tries the shortcuts: returns true if a byte was posted or read without a request. */
   #isShort(isOut: boolean, port: number, offset: number): boolean {
     const { start, end, statusPort, status } = this.#shortcuts;
     if (isOut) {
@@ -86,7 +86,7 @@ class Asking {
     return true;
   }
 
-  /** As `ports`. KVM cuts what crosses a page, so that any length up to 8 may come. */
+  /** As `ports`, for memory. KVM splits accesses at pages, so any length up to 8 is possible. */
   memory(): boolean {
     const { isWrite, address, sizeBytes, offset } = this.#exits.mmio;
     for (let done = 0; done < sizeBytes; ) {
@@ -98,7 +98,7 @@ class Asking {
     return true;
   }
 
-  /** `offset` is where the operand stands in the run page. */
+  /** Requests one access and waits. `offset` is that of the operand in the run page. */
   #piece(kind: number, address: number, sizeBytes: number, offset: number): boolean {
     const words = this.#words;
     words[KIND] = kind;
@@ -108,7 +108,7 @@ class Asking {
     if ((kind & WRITE) !== 0) words[VALUE] = this.#load(sizeBytes, offset);
     if (Atomics.compareExchange(words, STATE, IDLE, ASKED) !== IDLE) return false;
     this.#eventFd.signal();
-    // What wakes us may be the late notice of an answer that we had seen without waiting.
+    // A wake-up may be the late notify of an earlier answer, which was seen without waiting.
     while (Atomics.load(words, STATE) === ASKED) Atomics.wait(words, STATE, ASKED);
     if (Atomics.compareExchange(words, STATE, ANSWERED, IDLE) !== ANSWERED) return false;
     if ((kind & WRITE) === 0) this.#store(sizeBytes, offset, words[VALUE] as number);

@@ -1,7 +1,8 @@
-// The microVM: how a vCPU's thread asks the main thread what a device answers: a few shared words for each vCPU, and one eventfd.
+// The microVM: the protocol of exits between vCPU threads and the main thread: shared words for each vCPU, and one
+// eventfd.
 import type { PostedWords } from './posted-writes.ts';
 
-/** Words of one vCPU. Those behind STATE belong to the side whose turn it is. */
+/** Indices of one vCPU's words. STATE says which side owns the others. */
 export const STATE = 0;
 export const KIND = 1;
 export const SIZE_BYTES = 2;
@@ -10,7 +11,7 @@ export const ADDRESS_HIGH = 4;
 export const VALUE = 5;
 export const WORDS_PER_VCPU = 8;
 
-/** STATE: the thread turns IDLE to ASKED and waits; the main thread turns that to ANSWERED, or to CLOSED for good. */
+/** STATE: the vCPU thread sets ASKED from IDLE and waits; the main thread sets ANSWERED, or CLOSED at the end. */
 export const IDLE = 0;
 export const ASKED = 1;
 export const ANSWERED = 2;
@@ -20,27 +21,28 @@ export const CLOSED = 3;
 export const WRITE = 1;
 export const MEMORY = 2;
 
-/** The start: a thread is held until the guest may run, or never will. */
+/** The start word: threads wait while it is START_HELD. */
 export const START_HELD = 0;
 export const START_RELEASED = 1;
 export const START_CANCELLED = 2;
 
-/** What the vCPU's program is given. */
+/** The data of a vCPU's program. */
 export interface ExitProgramData {
   /** This vCPU's words. */
   readonly words: Int32Array<SharedArrayBuffer>;
-  /** Rung when they ask for something. */
+  /** Signalled when STATE becomes ASKED, and for posted writes. */
   readonly eventFd: number;
-  /** START_HELD until the kernel is in memory and the guest may run. */
+  /** START_HELD until the kernel is loaded and the guest may run. */
   readonly start: Int32Array<SharedArrayBuffer>;
-  /** This vCPU's ring of writes that it does not wait for. */
+  /** This vCPU's ring of posted writes. */
   readonly posted: PostedWords;
   readonly shortcuts: Shortcuts;
 }
 
 /**
- * What a vCPU's thread need not ask: a console's worth of letters would be two changes of thread each. Writes of one byte to
- * [start, end) are posted, in order; a byte read from `statusPort` is what `status` holds, unless that is ASK_STATUS.
+ * Accesses that need no round trip to the main thread, which would cost two thread switches for each byte of the
+ * console. Writes of one byte to [start, end) are posted, in order; a byte read from `statusPort` returns `status`,
+ * unless that is ASK_STATUS.
  */
 export interface Shortcuts {
   readonly start: number;
@@ -51,5 +53,5 @@ export interface Shortcuts {
 
 export const ASK_STATUS = -1;
 
-/** Why a thread ended by itself, in words for a person; `undefined` where it was told to. */
+/** Why a thread ended by itself, as a line for the log; undefined if it was told to stop. */
 export type ExitProgramResult = string | undefined;

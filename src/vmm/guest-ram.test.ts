@@ -1,4 +1,4 @@
-// Where memory stands: from 0, around the devices below 4 GiB, and on above.
+// The guest addresses of memory: from 0 up to the devices below 4 GiB, and from 4 GiB on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HIGH_MEMORY_START, LOW_MEMORY_END } from './address-map.ts';
@@ -9,7 +9,7 @@ test('memory that fits below the devices is one piece', () => {
   assert.deepEqual(memoryPieces(LOW_MEMORY_END), [{ guestAddress: 0, sizeBytes: LOW_MEMORY_END }]);
 });
 
-test('the rest stands above 4 GiB', () => {
+test('the rest is above 4 GiB', () => {
   assert.deepEqual(memoryPieces(LOW_MEMORY_END + 4096), [
     { guestAddress: 0, sizeBytes: LOW_MEMORY_END },
     { guestAddress: HIGH_MEMORY_START, sizeBytes: 4096 },

@@ -1,4 +1,5 @@
-// The microVM: the guest's memory: one memfd, in one or two pieces, so that a back end in another process can map it as well.
+// The microVM: the guest's memory: one memfd, in one or two pieces, so that a back end in another process can map it as
+// well.
 import type { MemorySlots } from '../kvm/memory-slots.ts';
 import { closeFd } from '../sys/libc.ts';
 import { createMemfd } from '../sys/memfd.ts';
@@ -8,7 +9,7 @@ import type { LowMemory } from './load-kernel.ts';
 
 const PAGE_BYTES = 4096;
 
-/** Memory as the guest sees it: from 0, and what does not fit below the devices above 4 GiB. Pure. */
+/** The guest address ranges of memory: from 0, and above 4 GiB for what does not fit below the devices. Pure. */
 export function memoryPieces(sizeBytes: number): { readonly guestAddress: number; readonly sizeBytes: number }[] {
   const low = Math.min(sizeBytes, LOW_MEMORY_END);
   const pieces = [{ guestAddress: 0, sizeBytes: low }];
@@ -16,19 +17,20 @@ export function memoryPieces(sizeBytes: number): { readonly guestAddress: number
   return pieces;
 }
 
+/** The memory of a VM, in a memfd. */
 export class GuestRam implements Disposable {
   readonly sizeBytes: number;
-  /** The piece from 0 on: the boot puts everything there. */
+  /** The piece from guest address 0 on, to which the boot writes. */
   readonly low: Uint8Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
   readonly #fd: number;
 
-  /** That piece as a file, whose offsets are guest addresses. */
+  /** The same piece as a file, whose offsets are guest addresses. */
   get lowFile(): LowMemory {
     return { fd: this.#fd, sizeBytes: this.low.length };
   }
 
-  /** Gives the memory to a VM, whose slots own the mappings from then on. Throws SystemError. */
+  /** Adds the memory to the slots of a VM, which then own the mappings. Throws SystemError. */
   constructor(slots: MemorySlots, sizeBytes: number) {
     this.sizeBytes = Math.floor(sizeBytes / PAGE_BYTES) * PAGE_BYTES;
     this.#fd = createMemfd('guest-memory', this.sizeBytes);
@@ -47,7 +49,7 @@ export class GuestRam implements Disposable {
     }
   }
 
-  /** What a queue host has to map. The descriptor stays ours. */
+  /** The regions that a queue host maps. This object keeps the descriptor. */
   regions(): SharedRegion[] {
     let fileOffset = 0;
     return memoryPieces(this.sizeBytes).map((piece, id) => {
@@ -57,7 +59,7 @@ export class GuestRam implements Disposable {
     });
   }
 
-  /** After the VM. */
+  /** Only after the VM was disposed. */
   [Symbol.dispose](): void {
     closeFd(this.#fd);
   }

@@ -1,4 +1,5 @@
-// The microVM: hands a disk from our own device to a back end at a socket and back, while its guest goes on. The requests wait meanwhile.
+// The microVM: the hand-over of a disk from the in-process device to a back end at a socket, and back, while its guest
+// goes on.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';
 import { CONFIG_BYTES } from '../devices/blk/spec.ts';
@@ -11,31 +12,35 @@ import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
 import { incompatibility } from './disk-compatibility.ts';
 import type { ReopenableImage } from './reopenable-image.ts';
-import { type DiskSurroundings, plugStore } from './store-disk.ts';
+import { type DiskEnvironment, plugStore } from './store-disk.ts';
 
 export interface HandOverOptions {
-  /** Where a back end listens, or will. */
+  /** The path at which a back end listens, or will listen. */
   readonly socket: string;
   readonly device: BlockDevice;
   readonly image: ReopenableImage;
-  /** What the driver sees of the device, made with an in-process host. */
+  /** The registers of the device, made with an in-process host. */
   readonly registers: DeviceRegisters;
   /** The guest's memory. */
   readonly memory: readonly SharedRegion[];
   readonly loop: EventLoop;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
-/** `here` our device; `there` the back end; `waiting` for a back end to come; `moving` between them. */
+/**
+ * What serves the disk: `here`: the in-process device; `there`: the back end; `waiting`: for a back end; `moving`:
+ * between them.
+ */
 export type DiskPlace = 'here' | 'moving' | 'waiting' | 'there';
 
 const RETRY_MS = 50;
-const TELLING_TRY = 6;
+const LOGGED_TRY = 6;
 
+/** Moves one disk. While no device serves it, requests wait in the rings. */
 export class HandOver implements Disposable {
   readonly #options: HandOverOptions;
-  /** While the disk is not here; each time a new one, that knows nothing of what was before. */
+  /** Present while the disk is not here; each hand-over makes a new one. */
   #host: RemoteHost | undefined;
   #where: DiskPlace = 'here';
   #leaving = new AbortController();
@@ -55,20 +60,22 @@ export class HandOver implements Disposable {
     return this.#where;
   }
 
-  /** Fulfilled when what is under way is over: the disk is here, there, or waiting. */
+  /** Resolves when the current step is done: the disk is here, there, or waiting. */
   get settled(): Promise<void> {
     return this.#moved;
   }
 
-  /** What SIGUSR1 does: hands the disk over, or takes it back. */
+  /** Hands the disk over, or takes it back. SIGUSR1 calls this. */
   toggle(): void {
-    if (this.#where === 'here') this.#moved = this.#go();
+    if (this.#where === 'here') this.#moved = this.#handOver();
     else if (this.#where === 'moving') this.#options.log(`${this.#name} is being handed over already`);
-    else this.#comeBack();
+    else this.#startReturn();
   }
 
-  /** Refuses a back end that will not do before anything is stopped, if it is there already. */
-  async #go(): Promise<void> {
+  /**
+   * Hands the disk over. If the back end listens already and is not compatible, refuses it before any queue is stopped.
+   */
+  async #handOver(): Promise<void> {
     const { socket, image, registers, loop, log } = this.#options;
     this.#where = 'moving';
     this.#leaving = new AbortController();
@@ -76,7 +83,7 @@ export class HandOver implements Disposable {
     const objection = early && this.#objection(early);
     if (objection !== undefined || this.#closed) {
       early?.[Symbol.dispose]();
-      return this.#stay(
+      return this.#logStay(
         objection === undefined ? 'the machine ends' : `the back end at ${socket} is refused: ${objection}`,
       );
     }
@@ -86,16 +93,16 @@ export class HandOver implements Disposable {
       await image.release();
     } catch (error) {
       early?.[Symbol.dispose]();
-      await this.#settle();
-      return this.#stay((error as Error).message);
+      await this.#useOwnDevice();
+      return this.#logStay((error as Error).message);
     }
     if (early !== undefined) return this.#attach(early);
     log(`${this.#name} is closed, and its requests wait for a back end at ${socket}`);
     this.#where = 'waiting';
-    void this.#await();
+    void this.#waitForBackEnd();
   }
 
-  #stay(why: string): void {
+  #logStay(why: string): void {
     this.#where = 'here';
     this.#options.log(`${this.#name} stays: ${why}`);
   }
@@ -105,18 +112,18 @@ export class HandOver implements Disposable {
     const host = new RemoteHost(device, (line) => log(`${this.#name}: ${line}`));
     host.onGone = (reason) => {
       log(`${this.#name} comes back: ${reason.message}`);
-      this.#comeBack();
+      this.#startReturn();
     };
     await host.setMemory(memory);
     return host;
   }
 
-  async #await(): Promise<void> {
+  async #waitForBackEnd(): Promise<void> {
     const { socket, loop } = this.#options;
     const { signal } = this.#leaving;
     const objection = (backEnd: RemoteBackEnd): string | undefined => this.#objection(backEnd);
     const backEnd = await reconnect(socket, loop, { ...this.#connecting, signal, objection }).catch(() => undefined);
-    if (backEnd === undefined) return; // it is not waited for any more
+    if (backEnd === undefined) return; // the wait was aborted
     this.#where = 'moving';
     this.#moved = this.#attach(backEnd);
   }
@@ -128,8 +135,8 @@ export class HandOver implements Disposable {
   #objection({ requests, config }: RemoteBackEnd): string | undefined {
     const { registers, device } = this.#options;
     const { offeredFeatures: features, queues } = registers;
-    const promised = { features, queues: queues.length, config: device.config.bytes };
-    return incompatibility(promised, { features: requests.offeredFeatures, queues: requests.queueCount ?? 1, config });
+    const disk = { features, queues: queues.length, config: device.config.bytes };
+    return incompatibility(disk, { features: requests.offeredFeatures, queues: requests.queueCount ?? 1, config });
   }
 
   async #attach(backEnd: RemoteBackEnd): Promise<void> {
@@ -144,7 +151,7 @@ export class HandOver implements Disposable {
     this.#options.log(`${this.#name} is served by the back end at ${this.#options.socket}`);
   }
 
-  #comeBack(): void {
+  #startReturn(): void {
     this.#where = 'moving';
     this.#leaving.abort();
     this.#moved = this.#return();
@@ -156,54 +163,56 @@ export class HandOver implements Disposable {
     this.#backEnd = undefined;
     await this.#reopen();
     if (this.#closed) return;
-    await this.#settle();
+    await this.#useOwnDevice();
     this.#where = 'here';
     this.#options.log(`${this.#name} is served in-process`);
   }
 
-  /** Our own device has the queues again. */
-  async #settle(): Promise<void> {
+  /** Moves the queues back to the in-process device. */
+  async #useOwnDevice(): Promise<void> {
     await this.#options.registers.moveBack();
     this.#host?.[Symbol.dispose]();
     this.#host = undefined;
   }
 
-  /** The back end may not have let go of the image yet. If that lasts, it is said. */
+  /** Reopens the image. Retries while the back end has not closed it yet, and logs it if that lasts. */
   async #reopen(): Promise<void> {
     const { image, device, log } = this.#options;
     for (let tries = 1; !this.#closed; tries++) {
       try {
         return device.resize(image.reopen());
       } catch (error) {
-        if (tries === TELLING_TRY) log(`${this.#name} waits: ${(error as Error).message}`);
+        if (tries === LOGGED_TRY) log(`${this.#name} waits: ${(error as Error).message}`);
       }
       await sleep(RETRY_MS);
     }
   }
 
-  /** For good, wherever the disk is. Before the transport is closed. */
+  /** Ends the hand-over, wherever the disk is. Before the transport is closed. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#leaving.abort();
     await this.#host?.leave();
   }
 
-  /** Gives the guest's memory back, after the transport is closed. */
+  /** Unmaps guest memory, after the transport is closed. */
   [Symbol.dispose](): void {
     this.#host?.[Symbol.dispose]();
   }
 }
 
-/** A disk that can go to a back end at `socket` and come back: `toggle` it. The image is closed when the machine ends. */
+/**
+ * Adds a disk that `toggle` hands over to a back end at `socket` and back. The image is closed when the machine ends.
+ */
 export async function addHandOverDisk(
   image: ReopenableImage,
   socket: string,
-  surroundings: DiskSurroundings,
+  environment: DiskEnvironment,
 ): Promise<HandOver> {
-  const { machine, log } = surroundings;
+  const { machine, log } = environment;
   machine.closeAtEnd({ close: () => image.close() });
   machine.closeAtEnd({ close: () => handOver[Symbol.dispose]() });
-  const { device, transport } = await plugStore(image.store, surroundings);
+  const { device, transport } = await plugStore(image.store, environment);
   const { registers } = transport;
   const memory = machine.ram.regions();
   const handOver = new HandOver({ socket, device, image, registers, memory, loop: machine.loop, log });

@@ -1,8 +1,8 @@
-// The microVM: the file of a kernel or an initrd, copied into the one that is the guest's memory, or refused.
+// The microVM: the file of a kernel or an initrd, and its copy into the memfd of guest memory.
 import { closeSync, fstatSync, constants as open, openSync, readSync, writeSync } from 'node:fs';
 import { SystemError } from '../sys/libc.ts';
 
-/** Small enough to stay in a processor's cache between being read and being written. */
+/** Size of the copy buffer: small enough to stay in a processor's cache. */
 const PIECE_BYTES = 256 * 1024;
 
 const ADVICE: { readonly [code: string]: string } = {
@@ -11,7 +11,7 @@ const ADVICE: { readonly [code: string]: string } = {
   EISDIR: 'is a directory: name the file',
 };
 
-/** This kernel cannot be booted, or not in this memory: one line that says why and what to do. */
+/** This kernel cannot be booted, or not with this memory. The message is one line with the reason and what to do. */
 export class KernelError extends Error {
   readonly code = 'BELFRY_KERNEL';
 
@@ -21,12 +21,13 @@ export class KernelError extends Error {
   }
 }
 
+/** An open kernel or initrd file. */
 export class KernelFile implements Disposable {
   readonly path: string;
   readonly sizeBytes: number;
   readonly #fd: number;
 
-  /** `what` it is to be: `kernel`, `initrd`. Throws SystemError that names the path. */
+  /** @param what its name in errors: `kernel`, `initrd`. Throws SystemError that names the path. */
   constructor(path: string, what: string) {
     this.path = path;
     // O_NONBLOCK: a FIFO must be refused, not waited for.
@@ -40,9 +41,9 @@ export class KernelFile implements Disposable {
   }
 
   /**
-   * Copies `sizeBytes` from `offset` into the file `memory`, from `at` on. A page that is written to in a file needs no page fault: on
-   * processors where those are dear (nested, say) this takes a fifth of the time that reading into the mapping does. Throws SystemError,
-   * also where this file is shorter than it was.
+   * Copies `sizeBytes` from `offset` into the file `memory`, from `at` on. Writing to the file causes no page faults:
+   * where those are slow (in a nested VM) this takes a fifth of the time of reading into the mapping. Throws
+   * SystemError, also where this file became shorter.
    */
   copyInto(memory: number, at: number, offset: number, sizeBytes: number): void {
     const piece = new Uint8Array(Math.min(PIECE_BYTES, sizeBytes));
@@ -65,7 +66,7 @@ export class KernelFile implements Disposable {
     }
   }
 
-  /** The first bytes: `sizeBytes` of them, or all there are. */
+  /** Returns the first `sizeBytes` bytes, or all if there are fewer. */
   head(sizeBytes: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(Math.min(sizeBytes, this.sizeBytes));
     this.#read(0, bytes);

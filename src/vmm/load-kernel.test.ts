@@ -1,4 +1,5 @@
-// Kernels and initrds into memory: as they say where they want to stand, and refused in one line where they are damaged or do not fit.
+// Loading kernels and initrds: at the addresses in their headers, and refused in one line if they are damaged or do not
+// fit.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +24,7 @@ function fileOf(t: TestContext, bytes: Uint8Array, name = 'kernel'): string {
   return join(folder, name);
 }
 
-/** Memory as `loadKernel` wants it, and its bytes. */
+/** Memory as `loadKernel` takes it, and its bytes. */
 function memoryOf(t: TestContext, sizeBytes: number): LowMemory & { readonly bytes: Uint8Array } {
   const fd = createMemfd('kernel-test', sizeBytes);
   const mapping = Mapping.ofFile(fd, sizeBytes);
@@ -43,7 +44,7 @@ for (const [name, image] of [
   ['an ELF file', elfKernel],
   ['a bzImage', bzImageKernel],
 ] as const) {
-  test(`${name} stands where it wants to, and is entered at its first instruction`, (t) => {
+  test(`${name} is loaded at its address, and entered at its first instruction`, (t) => {
     const memory = memoryOf(t, 4 * MIB);
     const loaded = loadKernel(memory, fileOf(t, image(code())), undefined);
     assert.equal(loaded.entry, KERNEL_ORIGIN);
@@ -83,7 +84,7 @@ for (const [name, image] of [
   });
 }
 
-test('the initrd ends where memory ends, on a whole page', (t) => {
+test('the initrd is at the end of memory, aligned to a page', (t) => {
   const memory = memoryOf(t, 8 * MIB);
   const initrd = fileOf(t, new Uint8Array(5000).fill(7), 'initrd');
   const { initrd: placed } = loadKernel(memory, fileOf(t, bzImageKernel(code())), initrd);
@@ -151,7 +152,7 @@ test('an ELF kernel that names its entry by its own address is entered there', (
   assert.equal(loadKernel(memoryOf(t, 4 * MIB), fileOf(t, linked), undefined).entry, KERNEL_ORIGIN + 1);
 });
 
-test('what does not fit is refused with what it takes', (t) => {
+test('what does not fit is refused with the memory that it needs', (t) => {
   const kernel = fileOf(t, bzImageKernel(code()));
   const initrd = fileOf(t, new Uint8Array(2 * MIB), 'initrd');
   const load = (mib: number) => () => loadKernel(memoryOf(t, mib * MIB), kernel, initrd);

@@ -1,41 +1,41 @@
-// The microVM: puts a kernel and its initrd into guest memory, or says why that cannot be.
+// The microVM: loads a kernel and its initrd into guest memory, or throws why it cannot.
 import { ACPI_TABLES, COMMAND_LINE_MAX, LEGACY_AREA, LOW_MEMORY_END } from './address-map.ts';
 import { type BzImage, isBzImage, parseBzImage } from './bzimage.ts';
 import { ELF_HEAD_BYTES, type ElfSegment, isElf, parseElfKernel } from './elf-kernel.ts';
 import { KernelError, KernelFile } from './kernel-file.ts';
 
 const PAGE_BYTES = 4096;
-/** What a vmlinux does not say about itself: boot.rst's default for initrd_addr_max, and Linux's COMMAND_LINE_SIZE. */
+/** For a vmlinux, which has no setup header: boot.rst's default for initrd_addr_max, and Linux's COMMAND_LINE_SIZE. */
 const INITRD_MAX = 0x7fff_ffff;
 const COMMAND_LINE_DEFAULT_MAX = 2047;
 
-/** What the boot has to know of what was loaded. */
+/** What the boot needs to know of a loaded kernel. */
 export interface LoadedKernel {
   readonly entry: number;
-  /** For boot_params; a vmlinux brings none. */
+  /** For boot_params; a vmlinux has none. */
   readonly setupHeader: Uint8Array<ArrayBuffer> | undefined;
   readonly initrd: { readonly address: number; readonly sizeBytes: number } | undefined;
-  /** Bytes, without the zero at its end. */
+  /** In bytes, without the zero at the end. */
   readonly commandLineMax: number;
 }
 
 interface Plan {
   readonly segments: readonly ElfSegment[];
   readonly entry: number;
-  /** The first address that is not the kernel's. */
+  /** The first address after the kernel. */
   readonly end: number;
   readonly initrdMax: number;
   readonly commandLineMax: number;
   readonly setupHeader?: Uint8Array<ArrayBuffer>;
 }
 
-/** The guest's memory from 0 on, as a file: offsets are guest addresses. */
+/** Guest memory from 0 on, as a file: offsets are guest addresses. */
 export interface LowMemory {
   readonly fd: number;
   readonly sizeBytes: number;
 }
 
-/** Throws KernelError, or SystemError where a file cannot be read. */
+/** Loads a kernel and, if given, an initrd. Throws KernelError, or SystemError where a file cannot be read. */
 export function loadKernel({ fd, sizeBytes }: LowMemory, kernel: string, initrd: string | undefined): LoadedKernel {
   using file = new KernelFile(kernel, 'kernel');
   using initrdFile = initrd === undefined ? undefined : new KernelFile(initrd, 'initrd');
@@ -90,7 +90,7 @@ function pageUp(bytes: number): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
-/** Bytes as a person compares them with --memory, rounded up. */
+/** Formats bytes in MiB, rounded up, to compare with --memory. */
 function mib(bytes: number): string {
   return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

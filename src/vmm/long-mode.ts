@@ -1,4 +1,5 @@
-// The microVM: the first processor as a 64-bit kernel wants it: long mode, flat segments, the first 4 GiB mapped to themselves.
+// The microVM: the state of the first processor at a 64-bit kernel's entry: long mode, flat segments, the first 4 GiB
+// identity-mapped.
 import {
   getSpecialRegisters,
   resetFloatingPoint,
@@ -23,7 +24,7 @@ const EFER_LME_LMA = 0x500n;
 const BOOT_CS = 0x10;
 const BOOT_DS = 0x18;
 const TASK = 0x20;
-/** Descriptors as the processor reads them: none, none, code of 64 bits, data, and the low half of a task state. */
+/** The GDT: two null descriptors, 64-bit code, data, and a task state in two halves. */
 const DESCRIPTORS = [0n, 0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x0000_8b00_0000_0067n, 0n];
 
 /** Writes the page tables and the descriptor table. */
@@ -41,7 +42,7 @@ export function writeTables(view: DataView<ArrayBuffer>): void {
     view.setBigUint64(directories + 8 * i, (BigInt(i) * LARGE_PAGE_BYTES) | PRESENT_WRITABLE | LARGE, true);
 }
 
-/** Puts a vCPU at the kernel's entry; `writeTables` was called. Throws SystemError. */
+/** Sets a vCPU's registers for the kernel's entry, after `writeTables`. Throws SystemError. */
 export function enterLongMode(vcpuFd: number, entry: number): void {
   const registers = getSpecialRegisters(vcpuFd);
   const flat: Partial<Segment> = { base: 0n, limit: 0xffff_ffff, present: 1, privilege: 0, s: 1, g: 1, unusable: 0 };

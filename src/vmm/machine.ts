@@ -1,4 +1,4 @@
-// The microVM: memory, processors, buses and devices put together; started, stopped, and its end told.
+// The microVM: memory, processors, buses and devices together: their start, stop and end.
 import assert from 'node:assert/strict';
 import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
 import type { Kvm } from '../kvm/kvm.ts';
@@ -33,28 +33,29 @@ export interface MachineOptions {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly console: Console;
-  /** Of `processorThreads(cpus)`, if they were started earlier. */
+  /** The result of `processorThreads(cpus)`, if it was called earlier. */
   readonly threads?: readonly SpareThread[];
 }
 
-/** What a kernel is booted with. */
+/** Which kernel to boot, and how. */
 export interface BootOptions {
   readonly kernel: string;
   readonly initrd: string | undefined;
   readonly commandLine: string;
 }
 
-/** A device that has to be closed before the machine's memory goes. */
+/** Something to close before the machine's memory is unmapped. */
 export interface Closable {
   close(): void | Promise<void>;
 }
 
+/** One microVM, from its construction to its disposal. */
 export class Machine implements AsyncDisposable {
   readonly vm: Vm;
   readonly ram: GuestRam;
   readonly ports = new Bus();
   readonly memory = new Bus();
-  /** Every device runs on it; it rides Node's own. */
+  /** The event loop of every device. It runs inside Node's loop. */
   readonly loop = new EventLoop();
   readonly #options: MachineOptions;
   readonly #exits: ExitHandler;
@@ -68,7 +69,7 @@ export class Machine implements AsyncDisposable {
   #hasPci = false;
   #isBooted = false;
 
-  /** A machine without kernel and virtio devices; its processors wait. Throws SystemError. */
+  /** Makes a machine without a kernel and virtio devices; its processors wait for `boot`. Throws SystemError. */
   constructor(kvm: Kvm, options: MachineOptions) {
     this.#options = options;
     this.vm = kvm.createVm();
@@ -87,7 +88,7 @@ export class Machine implements AsyncDisposable {
     const { status } = shortcuts;
     const setLine = (gsi: number, isHigh: boolean): void => irqchip.setLine(gsi, isHigh);
     this.#serial = addPlatform({ ports: this.ports, setLine, console, end: this.#end, status });
-    // They take longer to start than all that follows: they wait to be released.
+    // Threads take longer to start than all that follows, so they start now and wait for `releaseStart`.
     const { threads = processorThreads(options.cpus) } = options;
     assert(threads.length === options.cpus, `${threads.length} threads for ${options.cpus} processors`);
     this.#threads = this.#vcpus.map((vcpu, index) => this.#startThread(vcpu, index, threads[index]!));
@@ -101,7 +102,7 @@ export class Machine implements AsyncDisposable {
     try {
       return new GuestRam(this.vm.memory, this.#options.memoryBytes);
     } catch (error) {
-      // Nobody can dispose of a machine that never was: its threads have to end by themselves.
+      // After a throw the caller cannot dispose of the machine, so its threads have to end by themselves.
       this.#exits.cancelStart();
       throw error;
     }
@@ -111,7 +112,7 @@ export class Machine implements AsyncDisposable {
     const thread = await VcpuThread.start(vcpu, { program, data: this.#exits.programData(index) });
     thread.ended.then(
       (result) => {
-        // Of an end that was wanted somebody has told already, and only the first word counts.
+        // After an intended end this is ignored, because only the first call of `#end` counts.
         const why = (result as ExitProgramResult) ?? 'its thread ended by itself';
         this.#end({ how: 'failed', why: `${why} (vCPU ${index})` });
       },
@@ -126,22 +127,25 @@ export class Machine implements AsyncDisposable {
     return this.#options.cpus;
   }
 
-  /** Has the ACPI tables describe a virtio-mmio window. Before `boot`. */
+  /** Adds a virtio-mmio window to the ACPI tables. Before `boot`. */
   describeMmio(slot: number): void {
     this.#mmioSlots.push(slot);
   }
 
-  /** Has the ACPI tables describe the PCI bridge. Before `boot`. */
+  /** Adds the PCI bridge to the ACPI tables. Before `boot`. */
   describePci(): void {
     this.#hasPci = true;
   }
 
-  /** Has `closable` closed when no processor runs any more, the latest first. */
+  /** Adds a closable, to close when no processor runs any more; the last added is closed first. */
   closeAtEnd(closable: Closable): void {
     this.#closables.defer(async () => await closable.close());
   }
 
-  /** Loads the kernel and lets the processors go. Throws KernelError or SystemError; the machine can then only be disposed of. */
+  /**
+   * Loads the kernel and starts the processors. Rejects with KernelError or SystemError; the machine can then only be
+   * disposed.
+   */
   async boot({ kernel, initrd, commandLine }: BootOptions): Promise<void> {
     const { low, lowFile, view, sizeBytes } = this.ram;
     const loaded = loadKernel(lowFile, kernel, initrd);
@@ -158,7 +162,7 @@ export class Machine implements AsyncDisposable {
     await Promise.all(this.#threads);
   }
 
-  /** How it ends, once it has; before that, call `stop`. */
+  /** Resolves to how the machine ended. `stop` ends it. */
   get ended(): Promise<MachineExit> {
     return this.#ended.promise;
   }
@@ -167,7 +171,7 @@ export class Machine implements AsyncDisposable {
     this.#end({ how: 'stopped' });
   }
 
-  /** Exits that devices answered so far; a doorbell or an interrupt is none. */
+  /** How many exits devices answered so far; doorbells and interrupts in the kernel do not count. */
   get exits(): number {
     return this.#exits.exits;
   }
@@ -181,8 +185,8 @@ export class Machine implements AsyncDisposable {
   }
 
   /**
-   * Stops the processors, closes the devices, and gives the memory back. What fails to close keeps nothing else from being
-   * closed; rejects with its error at the end.
+   * Stops the processors, then closes the devices, then unmaps the memory. A closable that fails does not keep others
+   * from being closed; rejects with its error at the end.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end({ how: 'stopped' });
@@ -200,7 +204,7 @@ function createVcpus(kvm: Kvm, vm: Vm, cpus: number): Vcpu[] {
   return Array.from({ length: cpus }, (_, index) => {
     const vcpu = vm.createVcpu(index);
     setCpuid(vcpu.fd, cpuidFor(supported, { index, cpus, hasTscDeadline }));
-    // As firmware leaves them; Linux says so where it finds them otherwise, and goes slower.
+    // As firmware sets them. Otherwise Linux logs it, and runs slower.
     const [misc = 0n] = getMsrs(vcpu.fd, [IA32_MISC_ENABLE]);
     setMsrs(vcpu.fd, [
       [IA32_MISC_ENABLE, misc | FAST_STRINGS],

@@ -1,4 +1,4 @@
-// Tests of the PCI bus: mechanism #1 as guests probe it, its host bridge, and who answers for which device number.
+// The PCI bus: mechanism #1 as guests probe it, its host bridge, and device numbers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigSpace } from '../transports/bus/pci/config-space.ts';
@@ -44,7 +44,7 @@ test('functions get the free numbers from 1 on, up to 31', () => {
   assert.equal(bus.read(4, 2), 0x1007);
 });
 
-test('who is not there reads as ones and takes nothing: other devices, functions, buses, and without the enable bit', () => {
+test('missing devices, functions and buses read as all ones and ignore writes, as do accesses without the enable bit', () => {
   const bus = new PciBus();
   bus.add(functionOf(0x1234));
   for (const where of [address(2), address(1) + 0x100, address(1) + 0x1_0000, address(1) - ENABLE]) {

@@ -1,11 +1,12 @@
-// The microVM: a PCI bus: its host bridge, up to 31 functions, and their configuration spaces behind two ports (mechanism #1).
+// The microVM: a PCI bus with a host bridge and up to 31 functions, whose configuration spaces are reached through
+// ports (mechanism #1).
 
 import { ConfigSpace } from '../transports/bus/pci/config-space.ts';
 import { PciConfig } from '../transports/bus/pci/spec.ts';
 import type { Registers } from '../transports/bus/registers.ts';
 import { allOnes } from './bus.ts';
 
-/** The ports from 0xcf8 on: an address, then the word of configuration space it names. */
+/** The ports from 0xcf8 on: CONFIG_ADDRESS, then CONFIG_DATA. */
 export const PCI_PORTS_BYTES = 8;
 const DATA = 4;
 
@@ -16,13 +17,13 @@ const DEVICES = 32;
 
 const BRIDGE = { vendor: 0x1b36, device: 0x0008, classCode: 0x06_00_00 } as const;
 
-/** Stands on the bus of ports. */
+/** The bus as registers on the port bus. */
 export class PciBus implements Registers {
-  /** By device number. The bridge is 0. */
+  /** By device number; 0 is the host bridge. */
   readonly #functions: (Registers | undefined)[] = [hostBridge()];
   #address = 0;
 
-  /** Adds a function by its configuration space, and gives its device number. Throws RangeError when the bus is full. */
+  /** Adds a function by its configuration space; returns its device number. Throws RangeError when the bus is full. */
   add(config: Registers): number {
     const free = Array.from({ length: DEVICES }).findIndex((_, device) => this.#functions[device] === undefined);
     if (free < 0) throw new RangeError(`a PCI bus takes ${DEVICES - 1} devices`);
@@ -31,7 +32,7 @@ export class PciBus implements Registers {
   }
 
   read(offset: number, sizeBytes: number): number {
-    // The address is one double word; other accesses there are not for the bus.
+    // CONFIG_ADDRESS is one double word; other accesses there are not for the bus.
     if (offset < DATA) return offset === 0 && sizeBytes === 4 ? this.#address : allOnes(sizeBytes);
     const register = this.#register(offset);
     return this.#function?.read(register, sizeBytes) ?? allOnes(sizeBytes);
@@ -55,7 +56,7 @@ export class PciBus implements Registers {
   }
 }
 
-/** The CPU's side of the bus: nothing to set, but guests look for it before they believe that there is a bus. */
+/** The host bridge: nothing to configure, but guests probe for it to detect the bus. */
 function hostBridge(): ConfigSpace {
   const config = new ConfigSpace();
   config.define(PciConfig.vendorId, 2, BRIDGE.vendor);

@@ -1,4 +1,4 @@
-// The devices every PC has, against a guest that writes nonsense to every port.
+// The platform devices, against a guest that writes random values to every port.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -26,7 +26,7 @@ const access = fc.record({
   value: fc.option(fc.nat(0xffff_ffff), { nil: undefined }),
 });
 
-test('whatever a guest writes to whatever port, reads give what fits their size, and nothing throws', () => {
+test('with any accesses to any ports, reads fit their size, and nothing throws', () => {
   fc.assert(
     fc.property(fc.array(access, { maxLength: 200 }), (accesses) => {
       const { ports, serial } = platform();
@@ -46,13 +46,13 @@ test('whatever a guest writes to whatever port, reads give what fits their size,
   );
 });
 
-test('a wide write to the exit port gives its lowest byte', () => {
+test('a wide write to the exit port ends with its lowest byte', () => {
   const { ports, exits } = platform();
   ports.write(PORTS.exit, 4, 0x0102_0304);
   assert.deepEqual(exits, [{ how: 'exit', code: 4 }]);
 });
 
-test('the line status that vCPUs read by themselves is kept up from the first access on', () => {
+test('the shared line status is current from the first access on', () => {
   const { ports, status } = platform();
   ports.write(PORTS.serial + 7, 1, 0);
   assert.equal(status[0], ports.read(PORTS.serial + 5, 1));

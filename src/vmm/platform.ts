@@ -1,4 +1,5 @@
-// The microVM: the few devices every PC has, on their ports: serial port, clock, reset line, power; the exit port; and how a machine ends.
+// The microVM: the platform devices of a PC on their ports: serial port, clock, reset, power; the exit port; and how a
+// machine ends.
 
 import type { Registers } from '../transports/bus/registers.ts';
 import { GSIS, PORTS } from './address-map.ts';
@@ -13,8 +14,9 @@ import { LINE_STATUS, SERIAL_PORT_BYTES, SerialPort } from './serial-port.ts';
 const PULSE_RESET = 0xfe;
 
 /**
- * How a machine ended. `power-off`: the guest switched it off (ACPI S5). `exit`: it chose a code (the exit port). `reset`: it asked for a
- * reset: a reboot, or what a panic does in the end. `failed`: no processor can go on; `why` is one line. `stopped`: we stopped it.
+ * How a machine ended. `power-off`: the guest powered it off (ACPI S5). `exit`: the guest wrote a code to the exit
+ * port. `reset`: the guest requested a reset, for a reboot or after a panic. `failed`: it cannot go on; `why` is one
+ * line. `stopped`: by `Machine.stop`.
  */
 export type MachineExit =
   | { readonly how: 'power-off' }
@@ -29,18 +31,18 @@ export interface PlatformOptions {
   readonly setLine: (gsi: number, isHigh: boolean) => void;
   readonly console: Console;
   readonly end: (exit: MachineExit) => void;
-  /** The serial port's status for whoever reads it elsewhere. */
+  /** The serial port's line status, shared with the vCPU threads. */
   readonly status: Int32Array<SharedArrayBuffer>;
 }
 
-/** What vCPUs do without asking: most of what a guest does with its serial port. */
+/** The shortcuts of the serial port for vCPU threads. */
 export function serialShortcuts(): Shortcuts {
   const { serial: start } = PORTS;
   const status = new Int32Array(new SharedArrayBuffer(4)).fill(ASK_STATUS);
   return { start, end: start + SERIAL_PORT_BYTES, statusPort: start + LINE_STATUS, status };
 }
 
-/** Gives the serial port: the console's input goes there. */
+/** Adds the platform devices to the port bus; returns the serial port, which receives the console's input. */
 export function addPlatform({ ports, setLine, console, end, status }: PlatformOptions): SerialPort {
   const reset = (): void => end({ how: 'reset' });
   const serial = new SerialPort({
@@ -60,10 +62,10 @@ export function addPlatform({ ports, setLine, console, end, status }: PlatformOp
   return serial;
 }
 
-/** Port 0x64: no keyboard, but the line to the processor's reset that has hung on its controller since 1984. */
+/** Port 0x64: no keyboard, only the command that pulses the processor's reset line. */
 function keyboardController(reset: () => void): Registers {
   return {
-    // Both buffers are empty: a command may be written, and nothing is there to be read.
+    // Both buffers are empty: a command may be written, and there is nothing to read.
     read: () => 0,
     write: (_, __, value) => {
       if ((value & 0xff) === PULSE_RESET) reset();

@@ -1,4 +1,4 @@
-// Posted writes: in order, none lost, and the other side is rung whenever it may be asleep.
+// Posted writes: in order, none lost, and the other side is signalled whenever it may be asleep.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newPostedWords, PostedWrites } from './posted-writes.ts';
@@ -22,34 +22,34 @@ test('writes arrive in order, with port, size and value', () => {
   ]);
 });
 
-test('only who finds the ring empty has to ring', () => {
+test('post returns true only when the ring was empty', () => {
   const { vcpu, take } = ring();
   assert.equal(vcpu.post(1, 1, 1), true);
   assert.equal(vcpu.post(1, 1, 2), false);
   take();
-  assert.equal(vcpu.post(1, 1, 3), false, 'there is one left: whoever takes it looks again');
+  assert.equal(vcpu.post(1, 1, 3), false, 'there is one left: the device side checks again after it');
   while (take());
   assert.equal(vcpu.post(1, 1, 4), true);
 });
 
-test('what is posted while the last one is being taken is seen in the same turn, or rung for', () => {
+test('a write that is posted while the last one is taken is seen in the same turn, or signalled', () => {
   const { vcpu, device } = ring();
   const seen: number[] = [];
-  let hasRung = false;
+  let isSignalled = false;
   vcpu.post(1, 1, 1);
   const turn = (): void => {
     const take = (_: number, __: number, value: number): void => {
       seen.push(value);
-      if (value === 1) hasRung = vcpu.post(1, 1, 2);
+      if (value === 1) isSignalled = vcpu.post(1, 1, 2);
     };
     while (device.take(take));
   };
   turn();
-  assert.ok(hasRung || seen.includes(2));
+  assert.ok(isSignalled || seen.includes(2));
   assert.deepEqual(seen, [1, 2]);
 });
 
-test('head and tail go round as 32 bits do', () => {
+test('head and tail wrap around at 32 bits', () => {
   const { vcpu, taken, take, words } = ring();
   words[0] = words[1] = 0x7fff_ffff;
   for (let i = 0; i < 3; i++) vcpu.post(1, 1, i);
@@ -61,7 +61,7 @@ test('head and tail go round as 32 bits do', () => {
   ]);
 });
 
-test('what is discarded does not arrive', () => {
+test('discarded writes do not arrive', () => {
   const { vcpu, device, taken, take } = ring();
   for (let i = 0; i < 1024; i++) vcpu.post(1, 1, i);
   device.discard();

@@ -1,9 +1,10 @@
-// The microVM: writes a vCPU does not wait for: a ring from its thread to the main thread, as PCI posts writes.
+// The microVM: writes that a vCPU does not wait for: a ring from its thread to the main thread, like posted writes on
+// PCI.
 
 const HEAD = 0;
 const TAIL = 1;
 const ENTRIES = 2;
-/** How many a ring holds. */
+/** Capacity of a ring. */
 export const POSTED_MAX = 1024;
 const ENTRY_WORDS = 2;
 
@@ -11,12 +12,12 @@ const WORDS = ENTRIES + POSTED_MAX * ENTRY_WORDS;
 
 export type PostedWords = Int32Array<SharedArrayBuffer>;
 
-/** Memory for one ring, to be shared. */
+/** Allocates shared memory for one ring. */
 export function newPostedWords(): PostedWords {
   return new Int32Array(new SharedArrayBuffer(4 * WORDS));
 }
 
-/** One ring, on either side. Head and tail count for ever, and wrap as 32 bits do. */
+/** One ring, on either side. Head and tail count on and wrap around at 32 bits. */
 export class PostedWrites {
   readonly #words: PostedWords;
 
@@ -24,7 +25,10 @@ export class PostedWrites {
     this.#words = words;
   }
 
-  /** The vCPU's side. True where the other side may be asleep and has to be rung. A full ring waits until there is room. */
+  /**
+   * The vCPU's side: adds a write; blocks while the ring is full. Returns true if the other side may be asleep and has
+   * to be signalled.
+   */
   post(port: number, sizeBytes: number, value: number): boolean {
     const words = this.#words;
     const head = words[HEAD] as number;
@@ -34,7 +38,7 @@ export class PostedWrites {
     words[at] = (sizeBytes << 16) | port;
     words[at + 1] = value;
     Atomics.store(words, HEAD, (head + 1) | 0);
-    // Whoever takes moves the tail, then looks at the head again: one of both sees the other.
+    // The device side stores the tail, then loads the head: one of the two sides sees the other's store.
     return this.#tail() === head;
   }
 
@@ -42,7 +46,7 @@ export class PostedWrites {
     return Atomics.load(this.#words, TAIL);
   }
 
-  /** The device's side: the oldest one is handed to `write`. False when there was none. */
+  /** The device's side: calls `write` with the oldest write. Returns false when there was none. */
   take(write: (port: number, sizeBytes: number, value: number) => void): boolean {
     const words = this.#words;
     const tail = words[TAIL] as number;
@@ -59,7 +63,7 @@ export class PostedWrites {
     return Atomics.load(this.#words, HEAD) === this.#tail();
   }
 
-  /** The device's side: forgets what is there, and lets a vCPU go that waits for room. */
+  /** The device's side: empties the ring, which releases a vCPU that waits for room. */
   discard(): void {
     while (this.take(() => {}));
   }

@@ -1,4 +1,4 @@
-// Power off, reset and the timer, as ACPI has a kernel use them.
+// Power off, reset and the timer, as a kernel uses them by ACPI.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PORTS } from './address-map.ts';
@@ -34,14 +34,14 @@ test('the sleep type may be written before, and a byte at a time', () => {
   assert.deepEqual(done, ['power-off']);
 });
 
-test('no event is ever pending, and what is enabled can be read back', () => {
+test('no event is ever pending, and enable bits can be read back', () => {
   const { bus } = ports();
   bus.write(PORTS.pmEvent, 2, 0xffff);
   bus.write(PORTS.pmEvent + 2, 2, 0x0120);
   assert.equal(bus.read(PORTS.pmEvent, 4), 0x0120_0000);
 });
 
-test('the reset register takes its value alone', () => {
+test('the reset register takes only its value', () => {
   const { bus, done } = ports();
   bus.write(PORTS.reset, 1, 0);
   assert.deepEqual(done, []);
@@ -49,7 +49,7 @@ test('the reset register takes its value alone', () => {
   assert.deepEqual(done, ['reset']);
 });
 
-test('the timer has 24 bits, 3,579,545 ticks a second, and goes on', (t) => {
+test('the timer has 24 bits, 3,579,545 ticks a second, and wraps around', (t) => {
   const { bus } = ports();
   let nowMs = 0;
   t.mock.method(performance, 'now', () => nowMs);

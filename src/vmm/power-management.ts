@@ -5,18 +5,18 @@ import type { Bus } from './bus.ts';
 import { bytewise } from './byte-registers.ts';
 import { SLEEP_TYPE_S5 } from './dsdt.ts';
 
-/** PM1_CNT: SCI_EN says that ACPI is in charge; it always is here. */
+/** PM1_CNT.SCI_EN: ACPI mode, always on here. */
 const SCI_ENABLED = 1;
 const SLEEP_TYPE_SHIFT = 10;
 const SLEEP_TYPE_MASK = 7;
 const SLEEP_ENABLE = 1 << 13;
-/** The bits of PM1_CNT that keep what was written: all but SLP_EN, which only does something. */
+/** The bits of PM1_CNT that keep what was written: all but SLP_EN, which is write-only. */
 const KEPT = 0x1c07;
 
 const TIMER_HZ = 3_579_545;
 const TIMER_MASK = 0xff_ffff;
 
-/** What the guest writes to the reset register, a value of ours. */
+/** The value that the guest writes to the reset register; the FADT gives it. */
 export const RESET_VALUE = 1;
 
 export interface PowerSwitch {
@@ -36,7 +36,7 @@ export function addPowerManagement(ports: Bus, { powerOff, reset }: PowerSwitch)
   });
 }
 
-/** PM1_STS: no event ever happens. PM1_EN: whoever enables one looks whether it took. */
+/** PM1_STS: no event ever happens. PM1_EN: keeps what was written, because guests check that. */
 function eventBlock(): Registers {
   const enable = new Uint8Array(2);
   return bytewise({
@@ -61,7 +61,7 @@ function controlBlock(powerOff: () => void): Registers {
   };
 }
 
-/** 24 bits that count 3.58 MHz. */
+/** A 24-bit counter at 3.58 MHz. */
 function timer(): Registers {
   return {
     read: (offset, sizeBytes) => {

@@ -1,4 +1,4 @@
-// CPUID of each vCPU: an APIC id of its own wherever a kernel may look for it, and what KVM cannot say beforehand.
+// CPUID of each vCPU: its APIC id in every leaf that has one, and the bits that KVM does not report.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CpuidEntry } from '../kvm/cpuid.ts';
@@ -35,7 +35,7 @@ test('each vCPU has its APIC id in leaf 1, in every level of leaf 0xb, and where
   }
 });
 
-test('three processors are three cores: two bits tell them apart', () => {
+test('three processors are three cores, with APIC ids of two bits', () => {
   const entries = cpuidFor(SUPPORTED, { index: 1, cpus: 3, hasTscDeadline: false });
   const levels = [0, 1, 2].map((level) => find(entries, 0xb, level)).map(({ eax, ebx, ecx }) => [eax, ebx, ecx]);
   assert.deepEqual(levels, [
@@ -48,20 +48,20 @@ test('three processors are three cores: two bits tell them apart', () => {
   assert.equal(find(entries, 4, 4).eax, 0, 'no cache at all stays none');
 });
 
-test('one processor says that it is alone', () => {
+test('a single processor does not have the multithreading bit', () => {
   const alone = cpuidFor(SUPPORTED, { index: 0, cpus: 1, hasTscDeadline: false });
   assert.equal(find(alone, 1).edx & (1 << 28), 0);
   const two = cpuidFor(SUPPORTED, { index: 0, cpus: 2, hasTscDeadline: false });
   assert.notEqual(find(two, 1).edx & (1 << 28), 0);
 });
 
-test('the hypervisor shows, and the TSC deadline timer where there is one', () => {
+test('the hypervisor bit is set, and the TSC deadline timer where there is one', () => {
   const bits = (hasTscDeadline: boolean): number =>
     find(cpuidFor(SUPPORTED, { index: 0, cpus: 1, hasTscDeadline }), 1).ecx;
   assert.deepEqual([bits(false), bits(true)], [0x8000_0000, 0x8100_0000]);
 });
 
-test('the rest stays as KVM gave it, and what KVM gave is left alone', () => {
+test('other leaves stay as KVM reported them, and the argument is not changed', () => {
   const before = structuredClone(SUPPORTED);
   const entries = cpuidFor(SUPPORTED, { index: 2, cpus: 4, hasTscDeadline: true });
   assert.deepEqual(find(entries, 0), SUPPORTED[0]);

@@ -1,4 +1,4 @@
-// The microVM: its processors: the thread that each runs on, and what it tells the guest about itself.
+// The microVM: its processors: the thread of each, and its CPUID.
 import type { CpuidEntry } from '../kvm/cpuid.ts';
 import { SpareThread } from '../kvm/spare-thread.ts';
 import { moduleBeside } from '../sys/thread.ts';
@@ -9,7 +9,7 @@ const LEAF = { features: 1, cache: 4, topology: 0xb, topology2: 0x1f, amdSizes: 
 
 const HYPERVISOR = 1 << 31;
 const TSC_DEADLINE = 1 << 24;
-/** EDX: "the APIC id field counts", which only says that there is more than one. */
+/** HTT in EDX: the field of logical processors is valid; set if there is more than one. */
 const MULTITHREADED = 1 << 28;
 
 const LEVEL_THREAD = 1;
@@ -18,16 +18,23 @@ const LEVEL_CORE = 2;
 export interface ProcessorOptions {
   readonly index: number;
   readonly cpus: number;
-  /** KVM_CAP_TSC_DEADLINE_TIMER: KVM_GET_SUPPORTED_CPUID never says so, since it depends on the irqchip (api.rst 4.46). */
+  /**
+   * KVM_CAP_TSC_DEADLINE_TIMER: KVM_GET_SUPPORTED_CPUID never reports it, since it depends on the irqchip (api.rst
+   * 4.46).
+   */
   readonly hasTscDeadline: boolean;
 }
 
-/** A thread for each processor, to be given to `new Machine`. They take longer to start than all the rest: begin with them. */
+/**
+ * Starts a thread for each processor, for `new Machine`. Call it early: threads take longer to start than all the rest.
+ */
 export function processorThreads(cpus: number): SpareThread[] {
   return Array.from({ length: cpus }, () => new SpareThread(PROGRAM));
 }
 
-/** The entries for one vCPU: all in one package, each a core of its own. `supported` is left alone. */
+/**
+ * Returns the entries for one vCPU: all vCPUs are in one package, each a core of its own. Does not change `supported`.
+ */
 export function cpuidFor(supported: readonly CpuidEntry[], options: ProcessorOptions): CpuidEntry[] {
   return supported.flatMap((entry) => {
     if (entry.leaf === LEAF.topology || entry.leaf === LEAF.topology2) {
@@ -60,12 +67,12 @@ function changes(entry: CpuidEntry, { index, cpus, hasTscDeadline }: ProcessorOp
   }
 }
 
-/** How many bits of an APIC id tell processors of the package apart. */
+/** How many bits of an APIC id the processors of the package need. */
 function idBits(cpus: number): number {
   return 32 - Math.clz32(cpus - 1);
 }
 
-/** Threads of a core, cores of the package, and the end of the list. The x2APIC id stands in each. */
+/** Threads of a core, cores of the package, and the end of the list. Each has the x2APIC id. */
 function topologyLeaf(entry: CpuidEntry, { index, cpus }: ProcessorOptions): CpuidEntry[] {
   const levels = [
     { eax: 0, ebx: 1, ecx: LEVEL_THREAD << 8 },

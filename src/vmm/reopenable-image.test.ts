@@ -1,4 +1,4 @@
-// The microVM: an image that is closed while another process has it, and opened again.
+// An image that is closed while another process has it, and opened again.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ function makeFile(t: TestContext): string {
   return path;
 }
 
-test('while the image is released its lock is free, and nobody can take it while it is open', async (t) => {
+test('the lock of the image is held while it is open, and free while it is released', async (t) => {
   const path = makeFile(t);
   const image = ReopenableImage.ofFile(path);
   assert.throws(() => openStore(path), /in use/);
@@ -34,7 +34,7 @@ test('while the image is released its lock is free, and nobody can take it while
   await image.close();
 });
 
-test('an image that grew meanwhile says so', async (t) => {
+test('reopen returns the size of an image that grew meanwhile', async (t) => {
   const path = makeFile(t);
   const image = ReopenableImage.ofFile(path);
   await image.release();
@@ -43,7 +43,7 @@ test('an image that grew meanwhile says so', async (t) => {
   await image.close();
 });
 
-test('an image that cannot keep what was written is not let go, or nobody would hear of it', async () => {
+test('an image whose flush fails is not released, so that the error is reported', async () => {
   const closed: string[] = [];
   const failing: BlockStore = {
     sizeBytes: 512,
@@ -59,7 +59,7 @@ test('an image that cannot keep what was written is not let go, or nobody would 
   image.store.read(0, new Uint8Array(512));
 });
 
-test('what the image cannot do the store does not offer', () => {
+test('the store has only the members that the image has', () => {
   const image = new ReopenableImage(() => ({ sizeBytes: 512, read() {} }));
   assert.deepEqual(Object.keys(image.store).sort(), ['name', 'read', 'sizeBytes']);
 });

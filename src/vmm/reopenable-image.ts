@@ -1,12 +1,13 @@
-// The microVM: a disk image that is closed, lock and all, while another process serves it, and opened again afterwards.
+// The microVM: a disk image that is closed and unlocked while another process serves it, and opened again afterwards.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { openStore } from '../stores/open-store.ts';
 
-/** Opens the image. `raw`: whatever its bytes look like. Throws what says why it cannot. */
+/** Opens the image. `raw`: without detecting its format. Throws if it cannot. */
 export type OpenImage = (format: 'raw' | undefined) => BlockStore;
 
+/** An image with a store that stays the same over `release` and `reopen`. */
 export class ReopenableImage {
-  /** For a device: its members stay while the store behind them changes. Nothing calls them while the image is closed. */
+  /** The store for a device. Its members forward to the open image, and throw while it is closed. */
   readonly store: BlockStore;
   readonly #open: OpenImage;
   #opened: BlockStore | undefined;
@@ -31,7 +32,7 @@ export class ReopenableImage {
     };
   }
 
-  /** An image file or a block device, as `openStore` opens it. */
+  /** Opens an image file or a block device as `openStore` does. */
   static ofFile(path: string): ReopenableImage {
     return new ReopenableImage((format) => openStore(path, { format }).store);
   }
@@ -41,16 +42,16 @@ export class ReopenableImage {
     return this.#opened;
   }
 
-  /** Makes what was written durable, and closes it. Throws what a flush throws; the image then stays open. */
+  /** Makes completed writes durable, and closes the image. Rejects as the flush does; the image then stays open. */
   async release(): Promise<void> {
-    // A write that Linux could not keep is reported here or never: the next to open the file would not hear of it.
+    // Linux reports a failed write-back once: after this, the next process to open the file would not see it.
     await this.#now.flush?.();
     await this.close();
   }
 
-  /** Opens it again, and returns its size. Throws why it cannot, for instance because it is in use. */
+  /** Opens the image again, and returns its size. Throws if it cannot, for instance because it is in use. */
   reopen(): number {
-    // Its bytes are the guest's meanwhile: what looks like an image of another format is what the guest wrote.
+    // Raw: the guest may have written bytes that look like another image format.
     this.#opened ??= this.#open('raw');
     return this.#opened.sizeBytes;
   }

@@ -1,4 +1,4 @@
-// The serial port, rule by rule of the 16550's data sheet, and as the drivers of a PC test it.
+// The serial port, by the rules of the 16550's data sheet, and as drivers probe it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RECEIVE_FIFO_BYTES, SerialPort } from './serial-port.ts';
@@ -18,7 +18,7 @@ const LOOPBACK = 0x10;
 const RECEIVED = 1;
 const EMPTY = 2;
 
-/** A port whose driver has opened the way to the interrupt line. */
+/** A port whose driver has set OUT2, which enables the interrupt line. */
 function opened(enable = 0) {
   const sent: number[] = [];
   const line: boolean[] = [];
@@ -36,7 +36,7 @@ function opened(enable = 0) {
   return { port, sent, line, type, rooms: () => rooms, status: () => status.at(-1) };
 }
 
-test('what is written goes out, and the transmitter is empty again at once', () => {
+test('a written byte is sent, and the transmitter is empty again at once', () => {
   const { port, sent } = opened();
   port.write(DATA, 0x41);
   port.write(DATA, 0x42);
@@ -44,7 +44,7 @@ test('what is written goes out, and the transmitter is empty again at once', () 
   assert.equal(port.read(LSR), 0x60);
 });
 
-test('while the line behind it is full, a write is over when there is room', async () => {
+test('a write waits while the console is full', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   const port = new SerialPort({ transmit: () => promise, interrupt: () => {} });
   assert.equal(port.write(DATA, 1), promise);
@@ -77,7 +77,7 @@ test('the FIFOs show in IIR once FCR has enabled them: that is how a 16550A is t
   assert.equal(port.read(IIR), 0x01);
 });
 
-test('what arrives raises the line until it is read', () => {
+test('received bytes raise the line until they are read', () => {
   const { port, line, type } = opened(RECEIVED);
   assert.equal(type('hi'), 2);
   assert.deepEqual([port.read(IIR), port.read(LSR), line], [0x04, 0x61, [true]]);
@@ -88,7 +88,7 @@ test('what arrives raises the line until it is read', () => {
   assert.equal(port.read(DATA), 0, 'an empty FIFO gives zero');
 });
 
-test('the FIFO takes 16 bytes, says how many, and asks for more when it is empty', () => {
+test('the FIFO takes 16 bytes, returns how many, and calls onRoom when it is empty', () => {
   const { port, type, rooms } = opened(RECEIVED);
   assert.equal(type('x'.repeat(20)), RECEIVE_FIFO_BYTES);
   assert.equal(type('x'), 0);
@@ -98,14 +98,14 @@ test('the FIFO takes 16 bytes, says how many, and asks for more when it is empty
   assert.equal(rooms(), 1);
 });
 
-test('clearing the receiver forgets what arrived, lowers the line and asks for more', () => {
+test('clearing the receiver drops received bytes, lowers the line and calls onRoom', () => {
   const { port, line, type, rooms } = opened(RECEIVED);
   type('abc');
   port.write(FCR, 0x03);
   assert.deepEqual([port.read(LSR), line, rooms()], [0x60, [true, false], 1]);
 });
 
-test('an empty transmitter interrupts when that is enabled, and after each byte; reading IIR takes it back', () => {
+test('an empty transmitter interrupts when that is enabled, and after each byte; reading IIR clears it', () => {
   const { port, line } = opened(EMPTY);
   assert.deepEqual(line, [true]);
   assert.equal(port.read(IIR), 0x02);
@@ -149,7 +149,7 @@ test('without OUT2 nothing reaches the interrupt line of a PC', () => {
   assert.deepEqual(line, [true]);
 });
 
-test('in loopback outputs lead to inputs: what drivers look for first', () => {
+test('in loopback outputs are connected to inputs, which drivers probe first', () => {
   const { port } = opened();
   port.write(MCR, LOOPBACK | 0x0a);
   assert.equal(port.read(MSR) & 0xf0, 0x90, 'RTS to CTS, OUT2 to DCD');
@@ -159,14 +159,14 @@ test('in loopback outputs lead to inputs: what drivers look for first', () => {
   assert.equal(port.read(MSR) & 0xf0, 0xb0, 'somebody is at the other end');
 });
 
-test('reading the modem status takes its changes back', () => {
+test('reading the modem status clears its change bits', () => {
   const { port } = opened();
   port.write(MCR, LOOPBACK);
   assert.equal(port.read(MSR), 0x0b);
   assert.equal(port.read(MSR), 0x00);
 });
 
-test('in loopback bytes come back and none goes out; the seventeenth is an overrun, told once', () => {
+test('in loopback bytes are received and not sent; the seventeenth is an overrun, reported once', () => {
   const { port, sent, type, status } = opened();
   port.write(MCR, LOOPBACK);
   assert.equal(type('outside'), 0);
@@ -177,7 +177,7 @@ test('in loopback bytes come back and none goes out; the seventeenth is an overr
   assert.deepEqual([back[0], back[15], sent], [0, 15, []]);
 });
 
-test('the line status that others may read is what a read would give', () => {
+test('the shared line status is what a read returns', () => {
   const { port, type, status } = opened();
   assert.equal(status(), port.read(LSR));
   type('a');

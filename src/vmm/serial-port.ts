@@ -1,10 +1,10 @@
-// The microVM: a 16550A, as the data sheet of the PC16550D has it; the line behind it is as fast as whoever reads it.
+// The microVM: a 16550A by the data sheet of the PC16550D, whose line is as fast as the console.
 import type { ByteRegisters } from './byte-registers.ts';
 
-/** By offset; the first two are the divisor's halves while LCR.DLAB is set. */
+/** Registers by offset; the first two are the divisor's halves while LCR.DLAB is set. */
 const DATA = 0;
 const INTERRUPT_ENABLE = 1;
-/** Read: what interrupts (IIR). Written: how the FIFOs work (FCR). */
+/** Read: interrupt identification (IIR). Write: FIFO control (FCR). */
 const INTERRUPT_ID = 2;
 const LINE_CONTROL = 3;
 const MODEM_CONTROL = 4;
@@ -32,27 +32,29 @@ const MCR_LOOPBACK = 0x10;
 
 const LSR_DATA_READY = 1;
 const LSR_OVERRUN = 2;
-/** The holding register and the shift register are empty: whatever is written is gone at once. */
+/** The holding register and the shift register are empty: a written byte is sent at once. */
 const LSR_TRANSMITTER_EMPTY = 0x60;
 
-/** CTS, DSR and DCD: somebody is there. */
+/** CTS, DSR and DCD: the other end is connected. */
 const MSR_CONNECTED = 0xb0;
 
 export const RECEIVE_FIFO_BYTES = 16;
-/** Registers in front of a guest. */
+/** How many registers the guest sees. */
 export const SERIAL_PORT_BYTES = 8;
 
+/** What a serial port is connected to. */
 export interface SerialLine {
-  /** Takes a byte. With a promise the guest waits until there is room for the next. */
+  /** Sends a byte. If it returns a promise, the guest waits. */
   transmit(byte: number): void | Promise<void>;
-  /** The interrupt line, told of changes alone. */
+  /** Sets the interrupt line; called for changes only. */
   interrupt(isHigh: boolean): void;
-  /** What the line status register holds now; `undefined` while reading it would change it. Told after every access. */
+  /** Called after every access with the line status register; undefined while a read of it would change it. */
   status?(value: number | undefined): void;
-  /** `receive` takes more again. */
+  /** Called when `receive` takes more again. */
   onRoom?(): void;
 }
 
+/** One serial port. */
 export class SerialPort implements ByteRegisters {
   readonly #line: SerialLine;
   readonly #received: number[] = [];
@@ -63,7 +65,7 @@ export class SerialPort implements ByteRegisters {
   #modemControl = 0;
   #scratch = 0;
   #overrun = false;
-  /** The guest was told by IIR, or had nothing to be told: writing makes it true again. */
+  /** The "transmitter empty" interrupt is pending: set by a write, cleared by a read of IIR. */
   #transmitterEmptied = false;
   #modemChanges = 0;
   #wasHigh = false;
@@ -72,18 +74,18 @@ export class SerialPort implements ByteRegisters {
     this.#line = line;
   }
 
-  /** Puts what arrived into the FIFO; gives how many of the bytes found room. */
+  /** Puts received bytes into the FIFO; returns how many had room. */
   receive(bytes: Uint8Array): number {
-    // What arrives while the guest tests the port with its own loopback stays outside.
+    // In loopback nothing is received from outside.
     const taken = bytes.subarray(0, this.#isLooped ? 0 : RECEIVE_FIFO_BYTES - this.#received.length);
     this.#received.push(...taken);
-    this.#tellLine();
+    this.#updateLine();
     return taken.length;
   }
 
   read(offset: number): number {
     const value = this.#read(offset);
-    this.#tellLine();
+    this.#updateLine();
     return value;
   }
 
@@ -110,7 +112,7 @@ export class SerialPort implements ByteRegisters {
 
   write(offset: number, value: number): void | Promise<void> {
     const wait = this.#write(offset, value);
-    this.#tellLine();
+    this.#updateLine();
     return wait;
   }
 
@@ -136,7 +138,7 @@ export class SerialPort implements ByteRegisters {
       case SCRATCH:
         this.#scratch = value;
         break;
-      default: // LSR and MSR are the port's to write
+      default: // LSR and MSR are read-only
     }
   }
 
@@ -172,7 +174,7 @@ export class SerialPort implements ByteRegisters {
       this.#divisor = (this.#divisor & 0xff) | (value << 8);
       return;
     }
-    // Enabling the interrupt of an empty transmitter raises it at once: drivers wait for that to begin.
+    // Enabling the interrupt of an empty transmitter raises it at once: drivers wait for it before they send.
     if ((value & ~this.#interruptEnable & IER_TRANSMITTER_EMPTY) !== 0) this.#transmitterEmptied = true;
     this.#interruptEnable = value & 0x0f;
   }
@@ -181,12 +183,12 @@ export class SerialPort implements ByteRegisters {
     const before = this.#modemStatus;
     const wasLooped = this.#isLooped;
     this.#modemControl = value;
-    // Bit n of the changes belongs to bit n + 4 of the lines.
+    // Bit n of the changes is for bit n + 4 of the lines.
     this.#modemChanges |= (before ^ this.#modemStatus) >> 4;
     if (wasLooped && !this.#isLooped) this.#line.onRoom?.();
   }
 
-  /** In loopback the outputs lead to the inputs: RTS to CTS, DTR to DSR, OUT1 to RI, OUT2 to DCD. */
+  /** In loopback the outputs are connected to the inputs: RTS to CTS, DTR to DSR, OUT1 to RI, OUT2 to DCD. */
   get #modemStatus(): number {
     if (!this.#isLooped) return MSR_CONNECTED;
     const control = this.#modemControl;
@@ -209,7 +211,7 @@ export class SerialPort implements ByteRegisters {
     return value;
   }
 
-  /** What interrupts most urgently, without the FIFO bits. */
+  /** The pending interrupt of the highest priority, without the FIFO bits. */
   get #interruptId(): number {
     const enabled = this.#interruptEnable;
     if ((enabled & IER_RECEIVED) !== 0 && this.#received.length > 0) return IIR_RECEIVED;
@@ -220,13 +222,13 @@ export class SerialPort implements ByteRegisters {
 
   #readInterruptId(): number {
     const id = this.#interruptId;
-    // "Reading the IIR (if source of interrupt)" is what takes this one back.
+    // This one is cleared by "Reading the IIR (if source of interrupt)".
     if (id === IIR_TRANSMITTER_EMPTY) this.#transmitterEmptied = false;
     return id | (this.#fifosEnabled ? IIR_FIFOS_ENABLED : 0);
   }
 
-  /** On a PC the interrupt passes through OUT2, except in loopback, where it is tested inside. */
-  #tellLine(): void {
+  /** Updates status and interrupt line. On a PC the interrupt is gated by OUT2, except in loopback. */
+  #updateLine(): void {
     this.#line.status?.(this.#overrun ? undefined : this.#lineStatus);
     const isOpen = (this.#modemControl & MCR_OUT2) !== 0 || this.#isLooped;
     const isHigh = isOpen && this.#interruptId !== IIR_NONE;

@@ -1,4 +1,4 @@
-// The microVM: a disk that a store of ours is behind, served in this process.
+// The microVM: a disk over a store, served in this process.
 
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -10,10 +10,11 @@ import type { Log } from '../virtio/log.ts';
 import type { Machine } from './machine.ts';
 import type { VirtioSlots } from './virtio-slots.ts';
 
-export interface DiskSurroundings {
+/** What a disk needs of its machine. */
+export interface DiskEnvironment {
   readonly machine: Machine;
   readonly slots: VirtioSlots;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
@@ -22,14 +23,14 @@ interface InProcess {
   readonly transport: Transport;
 }
 
-/** The store is closed when the machine ends. */
-export async function addStoreDisk(store: BlockStore, surroundings: DiskSurroundings): Promise<void> {
-  surroundings.machine.closeAtEnd({ close: () => store.close?.() });
-  await plugStore(store, surroundings);
+/** Adds a disk over `store`, which is closed when the machine ends. */
+export async function addStoreDisk(store: BlockStore, environment: DiskEnvironment): Promise<void> {
+  environment.machine.closeAtEnd({ close: () => store.close?.() });
+  await plugStore(store, environment);
 }
 
-/** Puts it into a slot; closing it is the caller's. */
-export async function plugStore(store: BlockStore, { machine, slots, log }: DiskSurroundings): Promise<InProcess> {
+/** Puts a disk over `store` into a slot. The caller closes the store. */
+export async function plugStore(store: BlockStore, { machine, slots, log }: DiskEnvironment): Promise<InProcess> {
   const lines = new LimitedLog((line) => log(`${store.name ?? 'disk'}: ${line}`));
   machine.closeAtEnd({ close: () => lines.flush() });
   const device = new BlockDevice(store, { queues: machine.cpus });

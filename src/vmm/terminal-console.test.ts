@@ -1,4 +1,4 @@
-// The console on a terminal and on pipes: raw and sane again, the way out, and nobody overrun in either direction.
+// The console on a terminal and on pipes: raw mode and its end, Ctrl-A x, and flow control in both directions.
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
@@ -61,7 +61,7 @@ function connected({ isTTY = true, room = 1000 } = {}) {
   return { input, output, left, console, received, state };
 }
 
-test('a terminal is raw while the guest has it, and as before afterwards', () => {
+test('a terminal is in raw mode while the guest uses it, and as before afterwards', () => {
   const { input, console } = connected();
   assert.deepEqual([input.modes, input.paused], [[true], false]);
   console.stop();
@@ -70,7 +70,7 @@ test('a terminal is raw while the guest has it, and as before afterwards', () =>
   assert.deepEqual(input.modes, [true, false], 'once');
 });
 
-test('the terminal is restored when the process ends of something else', () => {
+test('the terminal is restored when the process exits for another reason', () => {
   const before = process.listeners('exit');
   const { input, console } = connected();
   for (const listener of process.listeners('exit')) if (!before.includes(listener)) listener(0);
@@ -79,7 +79,7 @@ test('the terminal is restored when the process ends of something else', () => {
   assert.deepEqual(process.listeners('exit'), before);
 });
 
-test('Ctrl-A x leaves; Ctrl-A before anything else is the guest’s, twice it is once', () => {
+test('Ctrl-A x leaves; Ctrl-A Ctrl-A sends one Ctrl-A to the guest', () => {
   const { input, left, received, console } = connected();
   input.type('a\x01');
   assert.deepEqual(left, []);
@@ -90,7 +90,7 @@ test('Ctrl-A x leaves; Ctrl-A before anything else is the guest’s, twice it is
   console.stop();
 });
 
-test('on a pipe every byte is the guest’s', () => {
+test('on a pipe every byte goes to the guest', () => {
   const { input, left, received, console } = connected({ isTTY: false });
   input.type('a\x01x');
   assert.deepEqual([text(received), left, input.modes], ['a\x01x', [], []]);
@@ -111,7 +111,7 @@ test('input waits while the guest does not take it, in order', () => {
   console.stop();
 });
 
-test('output is gathered for a moment, and nothing is held back at the end', async () => {
+test('output is gathered for a moment, and flushed at the end', async () => {
   const { output, console } = connected();
   for (const byte of new TextEncoder().encode('hello')) console.write(byte);
   assert.deepEqual(output.written, []);
@@ -138,7 +138,7 @@ for (const event of ['drain', 'close', 'error']) {
   });
 }
 
-test('a reader that is gone keeps nobody waiting', () => {
+test('a guest does not wait for a reader that is gone', () => {
   const { output, console } = connected();
   output.isFull = output.destroyed = true;
   for (let i = 0; i < 5000; i++) assert.equal(console.write(46), undefined);

@@ -1,11 +1,11 @@
-// The microVM: the guest's serial line on our own standard input and output: a terminal in raw mode, or pipes.
+// The microVM: the guest's serial line on this process's standard input and output: a terminal in raw mode, or pipes.
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { Console } from './console.ts';
 
-/** What is written within this time goes out together: a system call for each letter would be most of a boot. */
+/** Output within this time is written together: a system call for each byte would take most of the time of a boot. */
 const GATHER_MS = 2;
 const GATHER_BYTES = 4096;
-/** Ctrl-A: then x leaves, and another Ctrl-A, or anything else, goes to the guest. */
+/** Ctrl-A: a following x leaves; any other byte goes to the guest. */
 const ESCAPE = 0x01;
 const LEAVE = 'x'.charCodeAt(0);
 
@@ -15,10 +15,11 @@ type Output = Pick<WriteStream, 'write' | 'once' | 'off' | 'destroyed'>;
 export interface TerminalConsoleOptions {
   readonly input: Input;
   readonly output: Output;
-  /** Ctrl-A x. */
+  /** Called for Ctrl-A x. */
   readonly onLeave: () => void;
 }
 
+/** A console on standard input and output. */
 export class TerminalConsole implements Console {
   readonly #options: TerminalConsoleOptions;
   readonly #gathered = new Uint8Array(GATHER_BYTES);
@@ -41,7 +42,7 @@ export class TerminalConsole implements Console {
     if (input.isTTY) input.setRawMode(true);
     process.on('exit', this.#restore);
     input.on('data', this.#onData);
-    // A terminal that is gone types no more: no reason to end the guest.
+    // A terminal that is gone gives no more input, which is no reason to end the guest.
     input.on('error', () => {});
     input.resume();
   }
@@ -63,7 +64,7 @@ export class TerminalConsole implements Console {
     });
   }
 
-  /** What the port does not take waits here, and what comes after it waits where it is. */
+  /** Keeps the bytes that the port does not take, and pauses the input meanwhile. */
   #deliver(data: Uint8Array): void {
     const all = new Uint8Array(this.#waiting.length + data.length);
     all.set(this.#waiting);
@@ -91,7 +92,7 @@ export class TerminalConsole implements Console {
     const { output } = this.#options;
     const bytes = this.#gathered.slice(0, this.#count);
     this.#count = 0;
-    // A reader that is gone takes everything.
+    // Without a reader output is dropped.
     if (bytes.length === 0 || output.write(bytes) || output.destroyed || this.#room !== undefined) return;
     this.#room = new Promise((resolve) => {
       const go = (): void => {

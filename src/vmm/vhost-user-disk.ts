@@ -1,4 +1,5 @@
-// The microVM: a disk that is anybody's back end, which may go and return; meanwhile its requests wait, or fail, as the user chose.
+// The microVM: a disk in a vhost-user back end, which may go away and return; meanwhile its requests wait, or fail, as
+// the user chose.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
@@ -13,24 +14,25 @@ import { RemoteDevice } from '../transports/vhost-user/front-end/remote-device.t
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
-import type { DiskSurroundings } from './store-disk.ts';
+import type { DiskEnvironment } from './store-disk.ts';
 
 export interface VhostUserDiskOptions {
   readonly socket: string;
-  /** What becomes of requests while the back end is gone: they wait for it, or are answered with an I/O error. */
+  /** While the back end is gone, requests wait for it, or fail with an I/O error. */
   readonly whenGone: 'wait' | 'fail';
   /** The guest's memory. */
   readonly memory: readonly SharedRegion[];
   readonly loop: EventLoop;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
-/** After a back end that was there and would not do what it was asked. */
+/** Delay after a back end that could not be attached. */
 const RETRY_MS = 200;
 
+/** A disk in a back end at a socket. */
 export class VhostUserDisk implements Disposable {
-  /** What a transport is made with. */
+  /** The host for a transport. */
   readonly host: RemoteHost;
   readonly #device: RemoteDevice;
   readonly #options: VhostUserDiskOptions;
@@ -46,11 +48,14 @@ export class VhostUserDisk implements Disposable {
     });
     this.host = new RemoteHost(this.#device, (line) => options.log(`${options.socket}: ${line}`));
     this.host.onGone = (reason) => {
-      this.#awaitReturn(reason).catch((error: Error) => options.log(`${options.socket}: ${error.message}`));
+      this.#onGone(reason).catch((error: Error) => options.log(`${options.socket}: ${error.message}`));
     };
   }
 
-  /** Rejects with SystemError (nobody listens), or BackEndError (what listens there will not do). */
+  /**
+   * Connects and attaches the back end. Rejects with SystemError (nothing listens) or BackEndError (it is not
+   * acceptable).
+   */
   static async connect(options: VhostUserDiskOptions): Promise<VhostUserDisk> {
     const { socket, loop, log } = options;
     const backEnd = await RemoteBackEnd.connect(socket, loop, {
@@ -70,7 +75,7 @@ export class VhostUserDisk implements Disposable {
     }
   }
 
-  /** What its driver sees: requests fail there while the back end is gone. */
+  /** Sets the registers of the disk's transport, in which requests fail while the back end is gone. */
   serve(registers: DeviceRegisters): void {
     this.#registers = registers;
   }
@@ -82,22 +87,22 @@ export class VhostUserDisk implements Disposable {
     await this.host.attach(backEnd);
   }
 
-  async #awaitReturn(reason: Error): Promise<void> {
+  async #onGone(reason: Error): Promise<void> {
     const { socket, whenGone, log } = this.#options;
     log(`${socket}: ${reason.message}; its disk's requests ${whenGone} until it returns`);
     const failing = whenGone === 'fail' ? await this.#failAll() : undefined;
-    if (await this.#untilItReturns()) return;
+    if (await this.#reconnect()) return;
     await failing?.moveBack();
     log(`${socket}: the back end is back`);
   }
 
-  /** True when it is not waited for any more. */
-  async #untilItReturns(): Promise<boolean> {
+  /** Waits for the back end and attaches it. Returns true if the disk was closed instead. */
+  async #reconnect(): Promise<boolean> {
     const { socket, loop, log } = this.#options;
     const { signal } = this.#closing;
     const objection = (backEnd: RemoteBackEnd): string | undefined => this.#device.difference(backEnd);
     const options = { configBytes: CONFIG_BYTES, log: (line: string) => log(`${socket}: ${line}`), signal, objection };
-    for (let said = ''; ; ) {
+    for (let lastLine = ''; ; ) {
       const backEnd = await reconnect(socket, loop, options).catch(() => undefined);
       if (backEnd === undefined) return true;
       try {
@@ -106,8 +111,8 @@ export class VhostUserDisk implements Disposable {
       } catch (error) {
         backEnd[Symbol.dispose]();
         const { message } = error as Error;
-        if (message !== said) log(`${socket}: ${message}`);
-        said = message;
+        if (message !== lastLine) log(`${socket}: ${message}`);
+        lastLine = message;
       }
       await sleep(RETRY_MS);
     }
@@ -123,20 +128,20 @@ export class VhostUserDisk implements Disposable {
     return this.#registers;
   }
 
-  /** Leaves the back end for good, also one that does not answer. Before the transport is closed. */
+  /** Disconnects the back end, even if it does not answer. Before the transport is closed. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.host.leave();
   }
 
-  /** Gives the guest's memory back, after the transport is closed. */
+  /** Unmaps guest memory, after the transport is closed. */
   [Symbol.dispose](): void {
     this.host[Symbol.dispose]();
     void this.#failing?.setMemory([]);
   }
 }
 
-/** Answers every request with VIRTIO_BLK_S_IOERR. */
+/** A device that answers every request with VIRTIO_BLK_S_IOERR. */
 function failingDisk({ config: { bytes }, queueSizes }: RemoteDevice): BlockDevice {
   const fail = (): never => {
     throw new Error('the back end is gone');
@@ -153,10 +158,10 @@ function failingDisk({ config: { bytes }, queueSizes }: RemoteDevice): BlockDevi
   return new BlockDevice(store, { queues: queueSizes.length });
 }
 
-/** Rejects with SystemError (nobody listens there), or BackEndError (what listens will not do). */
+/** Adds a disk in a back end. Rejects with SystemError (nothing listens) or BackEndError (it is not acceptable). */
 export async function addVhostUserDisk(
   { socket, whenGone }: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  { machine, slots, log }: DiskSurroundings,
+  { machine, slots, log }: DiskEnvironment,
 ): Promise<void> {
   const memory = machine.ram.regions();
   const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });

@@ -1,4 +1,4 @@
-// The microVM: what a virtio transport needs of KVM: doorbells by ioeventfd, a line or messages by irqfd.
+// The microVM: the doorbells and interrupts of virtio transports in KVM: ioeventfd, and irqfd for a line or messages.
 import type { GsiRouting } from '../kvm/gsi-routing.ts';
 import type { IrqFds } from '../kvm/irqfd.ts';
 import type { Vm } from '../kvm/vm.ts';
@@ -7,9 +7,10 @@ import type { MsiPort } from '../transports/bus/pci/msix.ts';
 import type { DoorbellPort, InterruptPort } from '../transports/bus/transport.ts';
 import { GSIS } from './address-map.ts';
 
-/** A notification on PCI is 16 bits (§4.1.5.2): what is asked for where the kernel cannot take any length. */
+/** A notification on PCI has 16 bits (§4.1.5.2): the length to use if the kernel does not support "any length". */
 const NOTIFICATION_BYTES = 2;
 
+/** The doorbells of a VM's transports. */
 export function doorbellsOf(vm: Vm): DoorbellPort {
   const takesAnyLength = vm.capability('KVM_CAP_IOEVENTFD_ANY_LENGTH') > 0;
   return {
@@ -20,12 +21,12 @@ export function doorbellsOf(vm: Vm): DoorbellPort {
   };
 }
 
-/** An edge on this line for each ring. */
+/** An interrupt line: an edge for each signal of the eventfd. */
 export function lineOf(vm: Vm, gsi: number): InterruptPort {
   return { assign: (eventFd) => vm.irqfds.assign({ gsi }, eventFd) };
 }
 
-/** Hands out the GSIs that lead to messages, one for each vector of each function that was ever unmasked. */
+/** Allocates GSIs for messages, one for each vector of each function that was ever unmasked. */
 export class MessageGsis {
   readonly #irqfds: IrqFds;
   readonly #routing: GsiRouting;
@@ -36,7 +37,7 @@ export class MessageGsis {
     this.#routing = vm.routing;
   }
 
-  /** The messages of one function. */
+  /** Returns the port for the messages of one function. */
   port(): MsiPort {
     const vectors = new Map<number, { readonly gsi: number; message: MsiMessage | undefined }>();
     return {
@@ -44,7 +45,7 @@ export class MessageGsis {
         const vector = vectors.get(index) ?? { gsi: this.#next++, message: undefined };
         vectors.set(index, vector);
         const { message: before, gsi } = vector;
-        // Writing the table makes every vCPU pause: masking and unmasking alone must not.
+        // Writing the routing table pauses every vCPU, so masking and unmasking alone must not write it.
         if (before?.address !== message.address || before.data !== message.data) {
           this.#route(gsi, message);
           vector.message = message;
@@ -54,7 +55,7 @@ export class MessageGsis {
     };
   }
 
-  /** A message that the kernel will not have must not stay in the table: nobody's could be changed any more. */
+  /** Restores the old route if the kernel refuses the new one: with it in the table, no later commit would succeed. */
   #route(gsi: number, message: MsiMessage): void {
     const before = this.#routing.get(gsi);
     try {

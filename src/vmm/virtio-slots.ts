@@ -1,4 +1,4 @@
-// The microVM: where virtio devices are plugged in: a window of virtio-mmio each, or a place on the PCI bus.
+// The microVM: the slots of virtio devices: a virtio-mmio window each, or a number on the PCI bus.
 import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
 import type { PciMemory } from '../transports/bus/pci/bar-windows.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';
@@ -11,24 +11,27 @@ import type { Machine } from './machine.ts';
 import { PCI_PORTS_BYTES, PciBus } from './pci-bus.ts';
 import { doorbellsOf, lineOf, MessageGsis } from './virtio-lines.ts';
 
-/** A device, and what runs its queues. */
+/** A device with its host, and its log. */
 export interface Plugged {
   readonly host: DeviceHost;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
 export interface VirtioSlots {
-  /** Before the machine boots; unplugged when it ends. Throws RangeError when all are taken, SystemError where the kernel refuses. */
+  /**
+   * Plugs a device in, before the machine boots; it is removed at the end. Throws RangeError when all slots are used,
+   * or SystemError.
+   */
   plug(plugged: Plugged): Transport;
 }
 
-/** The slots of `machine` on the bus that was asked for. */
+/** Returns the slots of `machine` on the given bus. */
 export function virtioSlots(machine: Machine, transport: TransportName): VirtioSlots {
   return transport === 'mmio' ? new MmioSlots(machine) : new PciSlots(machine);
 }
 
-/** Closes a transport when the machine ends, having taken it off its bus. */
+/** Makes the machine remove a transport from its bus and close it at the end. */
 function closeAtEnd(machine: Machine, transport: Transport, onBus?: Disposable): Transport {
   machine.closeAtEnd({
     close: () => {
@@ -39,12 +42,12 @@ function closeAtEnd(machine: Machine, transport: Transport, onBus?: Disposable):
   return transport;
 }
 
-/** What every transport of this machine is made with. */
+/** The common options of this machine's transports. */
 function optionsFor(machine: Machine, plugged: Plugged): TransportOptions {
   return { ...plugged, loop: machine.loop, doorbells: doorbellsOf(machine.vm) };
 }
 
-/** A window and a line of the IOAPIC for each device. */
+/** virtio-mmio: a window and a line of the IOAPIC for each device. */
 class MmioSlots implements VirtioSlots {
   readonly #machine: Machine;
   #used = 0;
@@ -65,7 +68,7 @@ class MmioSlots implements VirtioSlots {
   }
 }
 
-/** A bus whose functions the guest finds by itself, and messages for interrupts. */
+/** virtio-pci: a PCI bus, and messages for interrupts. */
 class PciSlots implements VirtioSlots {
   readonly #machine: Machine;
   readonly #bus = new PciBus();

@@ -64,7 +64,7 @@ kvmTest('a doorbell that changes hands while the guest rings loses no request', 
   const lines = {
     assignDoorbell: (_queue: number, eventFd: EventFd) => guest.vm.ioeventfds.assign(DOORBELL, eventFd),
     call: () => undefined,
-    say: assert.fail,
+    log: assert.fail,
   };
   const queue = new QueueRegisters({ index: 0, sizeMax: 256, loop, lines, errFd: errors.fd });
   loop.watch(trap.fd, {

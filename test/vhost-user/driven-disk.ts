@@ -96,7 +96,7 @@ export class DrivenDisk implements AsyncDisposable {
         const call = this.#queues[queue]?.call;
         return call && { fd: call.fd };
       },
-      say: this.log,
+      log: this.log,
       configChanged: () => this.configChanges++,
       reset: () => {},
     });

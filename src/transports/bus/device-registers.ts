@@ -1,7 +1,8 @@
-// Ground floor: what a driver did to one device, whatever the bus: status (§2.1), features (§2.2), configuration space (§2.5), queues.
+// Ground floor: a device's registers on any bus: status (§2.1), features (§2.2), configuration space (§2.5), queues.
 //
-// A transport (mmio, pci) puts its registers over this. Steps that take time (start, reset, pause, hand-over) are done one after the other.
-// A hand-over is a stop on one host and a start on another: requests in flight end, the doorbell moves, the driver notices nothing.
+// A transport (mmio, pci) maps its own registers to this. Steps that take time (start, reset, pause, hand-over) run one
+// after the other. A hand-over stops the queues on one host and starts them on another; requests in flight end first,
+// and the driver notices nothing.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import { LimitedLog } from '../../sys/limited-log.ts';
@@ -11,20 +12,20 @@ import { ConfigView } from '../queue/config-view.ts';
 import type { DeviceEvents, DeviceHost, DeviceTraits } from '../queue/queue-host.ts';
 import { type QueueLines, QueueRegisters } from './queue-registers.ts';
 
-/** What the transport does for it. */
+/** What DeviceRegisters needs of its transport. */
 export interface DriverLines extends QueueLines {
   /** Sends the driver a configuration change notification, §2.3. */
   configChanged(): void;
-  /** The device was reset: what the driver told the transport is forgotten as well. */
+  /** The device was reset: the transport resets its own registers too. */
   reset(): void;
 }
 
 export interface DeviceRegistersOptions {
-  /** The largest size of a queue, where the device allows more. 256 unless said. */
+  /** The largest size of a queue, where the device allows more. Default: 256. */
   readonly queueSizeMax?: number;
-  /** What the queues offer: less where another host that shall run them can do less. VERSION_1, INDIRECT_DESC and EVENT_IDX unless said. */
+  /** Ring features to offer, which every later host needs too. Default: VERSION_1, INDIRECT_DESC, EVENT_IDX. */
   readonly ringFeatures?: bigint;
-  /** Whether it begins as after `pause`. */
+  /** Whether the device starts paused, as after `pause`. */
   readonly paused?: boolean;
 }
 
@@ -33,11 +34,12 @@ const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVE
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED } = DeviceStatus;
 const DRIVER_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
 
+/** The registers of one device, between the driver's accesses and the hosts that run its queues. */
 export class DeviceRegisters implements DeviceEvents {
   readonly device: DeviceTraits;
   readonly offeredFeatures: bigint;
   readonly queues: readonly QueueRegisters[];
-  /** The host it was made with, and the one that has it now. */
+  /** The host of the constructor, and the current one. */
   readonly #own: DeviceHost;
   #host: DeviceHost;
   readonly #lines: DriverLines;
@@ -52,8 +54,8 @@ export class DeviceRegisters implements DeviceEvents {
   #generation = 0;
   #turn: Promise<void> = Promise.resolve();
   #resetting: Promise<void> | undefined;
-  /** Tells the user one line. What a driver does again and again must not fill a log. */
-  readonly #say: (line: string) => void;
+  /** Logs a line. Limited, because a driver can cause any number of lines. */
+  readonly #log: (line: string) => void;
 
   constructor(host: DeviceHost, loop: EventLoop, lines: DriverLines, options: DeviceRegistersOptions = {}) {
     const { device } = host;
@@ -61,7 +63,7 @@ export class DeviceRegisters implements DeviceEvents {
     this.#config = new ConfigView(device.config);
     this.#own = this.#host = host;
     this.#lines = lines;
-    this.#say = new LimitedLog((line) => lines.say(line), { burst: 1 }).log;
+    this.#log = new LimitedLog((line) => lines.log(line), { burst: 1 }).log;
     this.#paused = options.paused ?? false;
     this.offeredFeatures = device.features | (options.ringFeatures ?? RING_FEATURES);
     this.#errors = EventFd.create();
@@ -74,12 +76,12 @@ export class DeviceRegisters implements DeviceEvents {
     host.events = this;
   }
 
-  /** §2.1. It stays as it is while a reset goes on. */
+  /** Device status, §2.1. Keeps its value until a reset is complete. */
   get status(): number {
     return this.#status;
   }
 
-  /** 0 resets. "The driver MUST NOT clear a device status bit" (§2.1.1): one it leaves out stays set. A promise: the driver has to wait. */
+  /** 0 resets. "The driver MUST NOT clear a device status bit" (§2.1.1): it stays set. The driver waits for a promise. */
   writeStatus(value: number): void | Promise<void> {
     if (value === 0) return this.#reset();
     if (this.#resetting !== undefined) return;
@@ -88,7 +90,7 @@ export class DeviceRegisters implements DeviceEvents {
     if (((this.#status | added) & FEATURES_OK) === 0) added &= ~DRIVER_OK;
     this.#status |= added;
     if ((added & DRIVER_OK) === 0) return;
-    // What changed after the driver read it, and before it could be told.
+    // The configuration may have changed after the driver read it and before it could be notified.
     if (this.#config.isStale) this.#lines.configChanged();
     return this.#inTurn(() => this.#start());
   }
@@ -97,7 +99,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await this.#host.activate(this.#features);
     } catch (problem) {
-      this.#say(`the device failed to start: ${(problem as Error).message}`);
+      this.#log(`the device failed to start: ${(problem as Error).message}`);
       return this.needsReset();
     }
     await this.#startQueues();
@@ -107,17 +109,17 @@ export class DeviceRegisters implements DeviceEvents {
   #acceptFeatures(): boolean {
     const extra = unofferedFeatures(this.#features, this.offeredFeatures);
     if (extra !== 0n || this.#unknownFeatures) {
-      this.#say('the driver accepted features that were not offered: refused');
+      this.#log('the driver accepted features that were not offered: refused');
       return false;
     }
     if ((this.#features & VIRTIO_F_VERSION_1) === 0n) {
-      this.#say('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
+      this.#log('the driver did not accept VIRTIO_F_VERSION_1: legacy drivers are refused');
       return false;
     }
     return true;
   }
 
-  /** What the driver accepted so far. */
+  /** The feature bits that the driver wrote so far. */
   get features(): bigint {
     return this.#features;
   }
@@ -146,13 +148,13 @@ export class DeviceRegisters implements DeviceEvents {
     return this.queues[index];
   }
 
-  /** The driver has set a queue up, or is done with it. */
+  /** The driver wrote queue readiness: starts the queue if the device runs, or resets it. */
   setReady(index: number, ready: boolean): void | Promise<void> {
     const queue = this.queues[index];
     if (queue === undefined || this.#resetting !== undefined || queue.ready === ready) return;
     if (!ready) return this.#inTurn(() => queue.reset());
     const problem = queue.makeReady(this.#features);
-    if (problem !== undefined) this.#say(`queue ${index} is not made ready: ${problem}`);
+    if (problem !== undefined) this.#log(`queue ${index} is not made ready: ${problem}`);
     else return this.#inTurn(() => this.#startQueue(queue));
   }
 
@@ -165,7 +167,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await queue.start(this.#features, this.#host);
     } catch (problem) {
-      this.#say(`queue ${queue.index} does not start: ${(problem as Error).message}`);
+      this.#log(`queue ${queue.index} does not start: ${(problem as Error).message}`);
       this.needsReset();
     }
   }
@@ -174,7 +176,7 @@ export class DeviceRegisters implements DeviceEvents {
     return queue.ready && !this.#paused && (this.#status & DRIVER_OK) !== 0;
   }
 
-  /** Stops every queue until `resume`. When it is fulfilled nothing in flight touches guest memory. */
+  /** Stops every queue until `resume`. When it resolves, no request in flight touches guest memory. */
   pause(): Promise<void> {
     return this.#inTurn(async () => {
       this.#paused = true;
@@ -186,7 +188,7 @@ export class DeviceRegisters implements DeviceEvents {
     await Promise.all(this.queues.map((queue) => queue.stop()));
   }
 
-  /** Has the queues that the driver wants to run go on. */
+  /** Restarts the queues that are ready. */
   resume(): Promise<void> {
     return this.#inTurn(() => {
       this.#paused = false;
@@ -194,12 +196,12 @@ export class DeviceRegisters implements DeviceEvents {
     });
   }
 
-  /** A write to a queue's doorbell left the guest. */
+  /** The driver wrote to a queue's doorbell, and the write caused an exit. */
   kick(index: number): void {
     this.queues[index]?.kick();
   }
 
-  /** The lines give another `call` for this queue from now on. However often a driver changes it, it is passed on once in turn. */
+  /** The queue's `call` target changed. Changes until the host's turn are combined into one. */
   callChanged(index: number): void {
     if (this.#changingCalls.has(index)) return;
     this.#changingCalls.add(index);
@@ -209,28 +211,28 @@ export class DeviceRegisters implements DeviceEvents {
     });
   }
 
-  /** Whether the driver may find buffers used: while it drives, also while a queue goes from one host to another. */
+  /** Whether there may be used buffers: DRIVER_OK is set and a queue is ready, also during a hand-over. */
   get mayHaveUsed(): boolean {
     return (this.#status & DRIVER_OK) !== 0 && this.queues.some(({ ready }) => ready);
   }
 
-  /** Bytes of the configuration space. */
+  /** Size of the configuration space. */
   get configBytes(): number {
     return this.#config.sizeBytes;
   }
 
-  /** Changes when what the driver reads changed since it last read. */
+  /** Changes when the driver reads a configuration space that changed since it last read. */
   get generation(): number {
     return this.#generation;
   }
 
-  /** Bytes that are not there read as zeroes. */
+  /** Reads `sizeBytes` little-endian; bytes beyond the configuration space read as zeroes. */
   readConfig(offset: number, sizeBytes: number): number {
     if (this.#config.isStale) this.#generation = (this.#generation + 1) >>> 0;
     return this.#config.read(offset, sizeBytes).reduceRight((value, byte) => value * 256 + byte, 0);
   }
 
-  /** What the device does not let the driver write stays as it is. A promise: it holds when that is fulfilled. */
+  /** Writes to the configuration space; read-only bytes stay. The driver waits for a promise. */
   writeConfig(offset: number, sizeBytes: number, value: number): void | Promise<void> {
     if (offset + sizeBytes > this.configBytes || this.#resetting !== undefined) return;
     const bytes = Uint8Array.from({ length: sizeBytes }, (_, i) => value >>> (8 * i));
@@ -239,12 +241,15 @@ export class DeviceRegisters implements DeviceEvents {
     });
   }
 
-  /** The device says that its configuration space has changed. */
+  /** The device changed its configuration space. */
   configChanged(): void {
     if ((this.#status & DRIVER_OK) !== 0) this.#lines.configChanged();
   }
 
-  /** "If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a device configuration change notification", §2.1.2. */
+  /**
+   * "If DRIVER_OK is set, after it sets DEVICE_NEEDS_RESET, the device MUST send a device configuration change
+   * notification", §2.1.2.
+   */
   needsReset(): void {
     if ((this.#status & DEVICE_NEEDS_RESET) !== 0 || this.#status === 0) return;
     this.#status |= DEVICE_NEEDS_RESET;
@@ -266,18 +271,19 @@ export class DeviceRegisters implements DeviceEvents {
     return this.#resetting;
   }
 
-  /** The driver waits for the reset, whatever becomes of it. */
+  /** Logs a failure: the driver waits for the reset in any case. */
   async #resetHost(host: DeviceHost): Promise<void> {
     try {
       await host.reset();
     } catch (problem) {
-      this.#say(`the device failed to reset: ${(problem as Error).message}`);
+      this.#log(`the device failed to reset: ${(problem as Error).message}`);
     }
   }
 
   /**
-   * Has `host` run the queues, at any moment of the driver's life; a queue that starts later starts there. The caller gives `host` the
-   * memory. What the driver chose is repeated to it. Rejects when it cannot; then all is as the registers were made.
+   * Moves the queues to `host`, whatever the driver is doing; queues that start later start there. The caller has set
+   * the memory of `host`. Repeats the driver's features and configuration writes to it. If it rejects, the host of the
+   * constructor runs the queues.
    */
   moveTo(host: DeviceHost): Promise<void> {
     return this.#inTurn(async () => {
@@ -290,7 +296,7 @@ export class DeviceRegisters implements DeviceEvents {
     });
   }
 
-  /** Has the host that it was made with run the queues again. */
+  /** Moves the queues back to the host of the constructor. */
   moveBack(): Promise<void> {
     return this.#inTurn(() => this.#attachOwn());
   }
@@ -299,7 +305,7 @@ export class DeviceRegisters implements DeviceEvents {
     try {
       await this.#attach(this.#own);
     } catch (problem) {
-      this.#say(`the queues do not start again: ${(problem as Error).message}`);
+      this.#log(`the queues do not start again: ${(problem as Error).message}`);
       this.needsReset();
     }
   }
@@ -319,14 +325,14 @@ export class DeviceRegisters implements DeviceEvents {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** One step after the other; a step that fails is its caller's matter, and the next goes on. */
+  /** Runs steps one after the other. A failure rejects this step only. */
   #inTurn(step: () => Promise<void>): Promise<void> {
     const done = this.#turn.then(step);
     this.#turn = done.catch(() => {});
     return done;
   }
 
-  /** Ends it as a reset does, and gives everything back. */
+  /** Resets the device and releases everything. */
   async close(): Promise<void> {
     await this.#reset();
     for (const host of [this.#own, this.#host]) host.events = undefined;

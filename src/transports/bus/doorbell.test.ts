@@ -1,4 +1,4 @@
-// A doorbell over every order of events: a kernel that may refuse, a guest that rings whenever it likes, a host that comes and goes.
+// A doorbell over every order of events: the kernel may refuse, the guest kicks at any time, hosts start and stop.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from '../../sys/event-fd.ts';
@@ -9,15 +9,15 @@ import { type ExploredWorld, explore } from '../../testing/explore.ts';
 import { importWithMistake } from '../../testing/mutant.ts';
 import { Doorbell, type DoorbellLines } from './doorbell.ts';
 
-/** One queue's doorbell, opened and closed again and again, and the host that listens to it, on one thread. */
+/** One queue's doorbell, opened and closed repeatedly, and the host that watches it, on one thread. */
 class World implements ExploredWorld {
   readonly #choose: Chooser;
   readonly #Doorbell: typeof Doorbell;
   readonly #kernel: DoorbellKernel;
   readonly #loop = new EventLoop();
-  readonly #said: string[] = [];
+  readonly #lines: string[] = [];
   #doorbell: Doorbell | undefined;
-  /** What the host listens with. */
+  /** The host's watch of the eventfd. */
   #watch: Disposable | undefined;
   #isOver = false;
 
@@ -37,22 +37,22 @@ class World implements ExploredWorld {
       lateRing: () => {
         this.#doorbell?.ring();
         // A host may be another process.
-        if (this.#watch !== undefined && !this.#isOver && this.#choose.flip()) this.#hostHears();
+        if (this.#watch !== undefined && !this.#isOver && this.#choose.flip()) this.#hostReads();
         this.#kernel.meanwhile();
       },
-      say: (line) => void this.#said.push(line),
+      log: (line) => void this.#lines.push(line),
     };
     this.#doorbell = new this.#Doorbell(this.#loop, lines);
   }
 
-  /** A host looks at the ring when it starts, and then whenever the eventfd is rung. */
+  /** A host checks the ring when it starts, and whenever the eventfd is signalled. */
   #startHost(doorbell: Doorbell): void {
-    this.#watch = this.#loop.watch(doorbell.fd, { readable: () => this.#hostHears() });
+    this.#watch = this.#loop.watch(doorbell.fd, { readable: () => this.#hostReads() });
     this.#kernel.meanwhile();
     this.#kernel.isOwed = false;
   }
 
-  #hostHears(): void {
+  #hostReads(): void {
     EventFd.borrow((this.#doorbell as Doorbell).fd).clear();
     this.#kernel.meanwhile();
     this.#kernel.isOwed = false;
@@ -70,13 +70,13 @@ class World implements ExploredWorld {
     doorbell?.close();
   }
 
-  /** What left the guest arrives. */
-  #passOn(): void {
+  /** Delivers the trapped writes to the doorbell. */
+  #deliverTrapped(): void {
     this.#kernel.trapped = 0;
     this.#doorbell?.ring();
   }
 
-  /** What can happen now and would change something. */
+  /** The events that can happen now and change something. */
   get #events(): (() => void)[] {
     const doorbell = this.#doorbell;
     const events = [() => this.#kernel.guestRings()];
@@ -87,7 +87,7 @@ class World implements ExploredWorld {
         () => this.#startHost(doorbell),
         () => this.#close(),
       );
-    if (this.#kernel.trapped > 0) events.push(() => this.#passOn());
+    if (this.#kernel.trapped > 0) events.push(() => this.#deliverTrapped());
     if (this.#kernel.bells.some(({ isRung }) => isRung)) events.push(() => void this.#loop.turn(0));
     return events;
   }
@@ -100,7 +100,7 @@ class World implements ExploredWorld {
   #check(): void {
     const owned = this.#owned;
     this.#kernel.check(owned);
-    assert.deepEqual(this.#said, this.#kernel.problems, 'what the user is told');
+    assert.deepEqual(this.#lines, this.#kernel.problems, 'what the user is told');
     if (owned === undefined || this.#watch === undefined || !this.#kernel.isOwed) return;
     assert.ok(this.#kernel.isKickComing(owned), 'a request is in the ring and no kick is coming');
   }
@@ -110,14 +110,14 @@ class World implements ExploredWorld {
     return JSON.stringify([this.#doorbell !== undefined, listens, this.#kernel.situation]);
   }
 
-  /** Has a host run, and expects that it hears of everything. */
+  /** Runs a host, and checks that it gets every kick. */
   conclude(): void {
     this.#kernel.refusals = false;
     this.#isOver = true;
     if (this.#doorbell === undefined) this.#open();
     if (this.#watch === undefined) this.#startHost(this.#doorbell as Doorbell);
     for (const _ of [1, 2]) {
-      if (this.#kernel.trapped > 0) this.#passOn();
+      if (this.#kernel.trapped > 0) this.#deliverTrapped();
       for (let turns = 0; turns < 3; turns++) this.#loop.turn(0);
       assert.equal(this.#kernel.isOwed, false, 'a request was lost');
       assert.ok(!this.#kernel.bells.some(({ isRung }) => isRung), 'a count stays');
@@ -168,8 +168,8 @@ const mistakes: readonly (readonly [name: string, from: string, to: string, comp
     /an eventfd is open that nothing needs/,
   ],
   ['a refusal that ends everything', 'return undefined;\n    }', 'throw problem;\n    }', /ENOSPC/],
-  ['a refusal that is not told', 'this.#lines.say(`kicks', 'void (`kicks', /what the user is told/],
-  ['a doorbell kept in silence', 'this.#lines.say(`the kernel', 'void (`the kernel', /what the user is told/],
+  ['a refusal that is not told', 'this.#lines.log(`kicks', 'void (`kicks', /what the user is told/],
+  ['a doorbell kept in silence', 'this.#lines.log(`the kernel', 'void (`the kernel', /what the user is told/],
   ['kicks on the slow path dropped', 'this.#eventFd.signal();', '', LOST],
   [
     'a kept doorbell that is closed',

@@ -1,36 +1,41 @@
-// Ground floor: the doorbell of one queue: an eventfd that the kernel rings for the guest, or that we ring where the kernel will not.
+// Ground floor: the doorbell of one queue: an eventfd that the kernel signals for the guest (ioeventfd), or this
+// process does.
 //
-// From `open` to `close` every ring of the guest ends in the eventfd: through the kernel (ioeventfd), or, where that refused it, through a
-// write that left the guest and comes here as `ring`. What is counted when it closes needs no handling: its request is in the ring of the
-// queue, and whatever runs the queue next looks there first (`QueueHost.start`). bus/doorbell.test.ts walks every
-// order of events, and so does model/doorbell.pml.
+// From construction to `close` every kick of the guest reaches the eventfd: through the kernel, or, where it refused
+// the ioeventfd, through a write that causes an exit and arrives here as `ring`. A count left at `close` needs no
+// handling: its request is in the ring, and the next host checks the ring first (`QueueHost.start`).
+// bus/doorbell.test.ts and model/doorbell.pml walk every order of events.
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 
 /** What a doorbell needs of its transport. */
 export interface DoorbellLines {
-  /** Has a write to the doorbell ring the eventfd, until disposed. Throws SystemError where the kernel will not; disposing may too. */
+  /**
+   * Makes writes to the doorbell signal the eventfd, until disposed. Throws SystemError if the kernel refuses; so may
+   * disposing.
+   */
   assign(eventFd: EventFd): Disposable;
-  /** A write to the doorbell that reached us after the queue was closed, through an eventfd the kernel would not give back. */
+  /** A kick that came after `close`, through an ioeventfd that the kernel would not remove. */
   lateRing(): void;
-  /** Tells the user one line. */
-  say(line: string): void;
+  /** Logs a line. */
+  log(line: string): void;
 }
 
+/** One queue's doorbell. The constructor opens it; `close` may follow when nothing watches it. */
 export class Doorbell {
   readonly #eventFd = EventFd.create();
   readonly #loop: EventLoop;
   readonly #lines: DoorbellLines;
   readonly #assigned: Disposable | undefined;
 
-  /** Opens it. Throws SystemError when there is no eventfd left. */
+  /** Throws SystemError when no eventfd can be created. */
   constructor(loop: EventLoop, lines: DoorbellLines) {
     this.#loop = loop;
     this.#lines = lines;
     this.#assigned = this.#assign();
   }
 
-  /** For whatever runs the queue to watch. */
+  /** The descriptor that the queue's host watches. */
   get fd(): number {
     return this.#eventFd.fd;
   }
@@ -39,28 +44,30 @@ export class Doorbell {
     try {
       return this.#lines.assign(this.#eventFd);
     } catch (problem) {
-      this.#lines.say(`kicks take the slow path, out of the guest: ${(problem as Error).message}`);
+      this.#lines.log(`kicks take the slow path, out of the guest: ${(problem as Error).message}`);
       return undefined;
     }
   }
 
-  /** A write to the doorbell that left the guest. */
+  /** Signals the eventfd, for a write to the doorbell that caused an exit. */
   ring(): void {
     this.#eventFd.signal();
   }
 
-  /** Nothing watches it any more. */
+  /** Removes the ioeventfd and closes the eventfd, which nothing may watch any more. */
   close(): void {
     try {
       this.#assigned?.[Symbol.dispose]();
       this.#eventFd[Symbol.dispose]();
     } catch (problem) {
-      this.#lines.say(`the kernel goes on ringing a doorbell that was given back: ${(problem as Error).message}`);
+      this.#lines.log(`the kernel goes on ringing a doorbell that was given back: ${(problem as Error).message}`);
       this.#keep();
     }
   }
 
-  /** For as long as the process lives the kernel rings it, and cannot be told not to: from now on its rings come here. */
+  /**
+   * Keeps the eventfd, which the kernel goes on signalling until the process ends, and passes its kicks to `lateRing`.
+   */
   #keep(): void {
     const readable = (): void => {
       if (this.#eventFd.clear()) this.#lines.lateRing();

@@ -1,4 +1,4 @@
-// A queue that goes from host to host and back, is paused and reset, over every order of events; the driver makes requests all the while.
+// A queue over every order of events: hand-overs between hosts, pause, reset, while the driver makes requests.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventLoop } from '../../sys/event-loop.ts';
@@ -13,8 +13,8 @@ import { DeviceRegisters, type DriverLines } from './device-registers.ts';
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, DEVICE_NEEDS_RESET } = DeviceStatus;
 const DEVICE = { type: 2, features: 0n, queueSizes: [2] };
 
-/** What a host was asked and has not answered. */
-type Asked =
+/** The call that a host has not answered yet. */
+type Pending =
   | {
       readonly what: 'start';
       readonly setup: QueueSetup;
@@ -23,13 +23,13 @@ type Asked =
     }
   | { readonly what: 'stop'; readonly answer: PromiseWithResolvers<QueueStop> };
 
-/** Something that runs the queue, and takes its time to answer. */
+/** A host whose answers are steps of the walk. */
 class Host implements DeviceHost {
   readonly device = DEVICE;
   events: DeviceEvents | undefined;
   readonly #world: World;
-  asked: Asked | undefined;
-  /** The eventfd it listens to. */
+  pending: Pending | undefined;
+  /** The eventfd that it watches. */
   bell: Bell | undefined;
 
   constructor(world: World) {
@@ -39,14 +39,14 @@ class Host implements DeviceHost {
   start(_index: number, setup: QueueSetup): Promise<void> {
     this.#world.checkStart(setup);
     const answer = Promise.withResolvers<void>();
-    this.asked = { what: 'start', setup, hasLooked: false, answer };
+    this.pending = { what: 'start', setup, hasLooked: false, answer };
     return answer.promise;
   }
 
   stop(): Promise<QueueStop> {
-    this.#world.kernel.must(this.bell !== undefined && this.asked === undefined, 'a host stops what it does not run');
+    this.#world.kernel.must(this.bell !== undefined && this.pending === undefined, 'a host stops what it does not run');
     const answer = Promise.withResolvers<QueueStop>();
-    this.asked = { what: 'stop', answer };
+    this.pending = { what: 'stop', answer };
     return answer.promise;
   }
 
@@ -59,35 +59,35 @@ class Host implements DeviceHost {
     return true;
   }
 
-  /** Does the next step of what it was asked. */
-  goOn(): void {
-    const { asked } = this;
-    if (asked?.what === 'stop') {
+  /** Does the next step of the pending call. */
+  advance(): void {
+    const { pending } = this;
+    if (pending?.what === 'stop') {
       this.bell = undefined;
       this.#world.kernel.meanwhile();
-      this.asked = undefined;
-      asked.answer.resolve({ base: this.#world.stopAt(), broken: false });
-    } else if (asked?.hasLooked === false) {
+      this.pending = undefined;
+      pending.answer.resolve({ base: this.#world.stopAt(), broken: false });
+    } else if (pending?.hasLooked === false) {
       this.bell = this.#world.kernel.latest;
       this.#world.kernel.meanwhile();
       this.#world.kernel.isOwed = false;
-      asked.hasLooked = true;
+      pending.hasLooked = true;
     } else {
-      this.asked = undefined;
-      asked?.answer.resolve();
+      this.pending = undefined;
+      pending?.answer.resolve();
     }
   }
 
-  /** Does not start the queue. */
+  /** Rejects the pending start. */
   refuse(): void {
-    const { asked } = this;
-    this.asked = undefined;
+    const { pending } = this;
+    this.pending = undefined;
     this.bell = undefined;
-    asked?.answer.reject(new Error('no room'));
+    pending?.answer.reject(new Error('no room'));
   }
 
-  /** Its eventfd is rung. */
-  hear(): void {
+  /** Handles the signal of its eventfd. */
+  readKick(): void {
     this.bell?.eventFd.clear();
     this.#world.kernel.meanwhile();
     this.#world.kernel.isOwed = false;
@@ -95,18 +95,18 @@ class Host implements DeviceHost {
   }
 
   get situation(): unknown {
-    const { asked } = this;
-    return [asked?.what, asked?.what === 'start' && asked.hasLooked, this.bell !== undefined];
+    const { pending } = this;
+    return [pending?.what, pending?.what === 'start' && pending.hasLooked, this.bell !== undefined];
   }
 }
 
-/** A step that the registers were asked for. */
+/** A step of the registers that is not done yet. */
 interface Move {
   readonly what: 'drive' | 'reset' | 'pause' | 'resume' | 'move' | 'move back';
   readonly done: Promise<void>;
 }
 
-/** So many moves are asked for before the first one is done. */
+/** The most moves at a time. */
 const MOVES_MAX = 2;
 
 type Beginning = 'as made' | 'with a running queue';
@@ -118,9 +118,9 @@ class World implements ExploredWorld {
   readonly #registers: DeviceRegisters;
   readonly #own = new Host(this);
   readonly #other = new Host(this);
-  readonly #said: string[] = [];
+  readonly #logged: string[] = [];
   readonly #moves: Move[] = [];
-  /** What the moves that are done come to. */
+  /** The state after the moves that are done. */
   #isPaused = false;
   #isMoved = false;
   /** Where the queue has to go on: 0 after a reset, 1 after it was stopped. */
@@ -141,7 +141,7 @@ class World implements ExploredWorld {
         this.kernel.isOwed = false;
         this.#base = 0;
       },
-      say: (line) => void this.#said.push(line),
+      log: (line) => void this.#logged.push(line),
     };
     this.#registers = new implementation(this.#own, this.#loop, lines);
   }
@@ -152,7 +152,7 @@ class World implements ExploredWorld {
 
   /** The host that has the queue, or is about to. */
   get #user(): Host | undefined {
-    return this.#hosts.find(({ asked, bell }) => asked !== undefined || bell !== undefined);
+    return this.#hosts.find(({ pending, bell }) => pending !== undefined || bell !== undefined);
   }
 
   checkStart(setup: QueueSetup): void {
@@ -191,7 +191,7 @@ class World implements ExploredWorld {
     );
   }
 
-  /** Negotiates, sets the queue up, and says DRIVER_OK. */
+  /** Negotiates, sets the queue up, and sets DRIVER_OK. */
   async #drive(): Promise<void> {
     const registers = this.#registers;
     const steps = [registers.writeStatus(ACKNOWLEDGE | DRIVER)];
@@ -215,21 +215,21 @@ class World implements ExploredWorld {
     return moves;
   }
 
-  /** What can happen now and would change something. */
+  /** The events that can happen now and change something. */
   get #events(): (() => void)[] {
     const events = this.#moves.length < MOVES_MAX ? this.#possibleMoves : [];
     if (this.#isDriven) events.push(() => this.kernel.guestRings());
-    if (this.kernel.trapped > 0) events.push(() => this.#passOn());
+    if (this.kernel.trapped > 0) events.push(() => this.#deliverTrapped());
     if (this.kernel.kept.some(({ isRung }) => isRung)) events.push(() => void this.#loop.turn(0));
     const user = this.#user;
-    if (user?.asked !== undefined) events.push(() => user.goOn());
-    if (user?.asked?.what === 'start' && this.kernel.refusals) events.push(() => user.refuse());
-    if (user?.bell?.isRung === true) events.push(() => user.hear());
+    if (user?.pending !== undefined) events.push(() => user.advance());
+    if (user?.pending?.what === 'start' && this.kernel.refusals) events.push(() => user.refuse());
+    if (user?.bell?.isRung === true) events.push(() => user.readKick());
     return events;
   }
 
-  /** What left the guest arrives. */
-  #passOn(): void {
+  /** Delivers the trapped writes to the doorbell. */
+  #deliverTrapped(): void {
     this.kernel.trapped = 0;
     this.#registers.kick(0);
   }
@@ -241,22 +241,22 @@ class World implements ExploredWorld {
     this.#check();
   }
 
-  /** The first steps go without choices: the home host runs the queue. */
+  /** The first steps have no choices: the own host runs the queue. */
   async #begin(): Promise<void> {
     this.#begins = 'as made';
     const { refusals } = this.kernel;
     this.kernel.refusals = false;
     this.#move('drive', () => this.#drive());
-    await this.#rest();
+    await this.#settleAll();
     this.kernel.refusals = refusals;
   }
 
-  /** Everything that promises lead to happens: Node comes to a tick when no microtask is left. */
+  /** Lets all pending microtasks run: the next tick comes after them. */
   async #settle(): Promise<void> {
     await new Promise<void>((resolve) => process.nextTick(resolve));
   }
 
-  // What must be true between events.
+  // Invariants between events.
 
   #check(): void {
     assert.deepEqual(this.#failures, []);
@@ -271,7 +271,7 @@ class World implements ExploredWorld {
     if (this.#moves.length === 0) this.#checkRest();
   }
 
-  /** Nothing is asked for any more: the queue runs if and only if it should, where it should. */
+  /** With no move pending: the queue runs if and only if it should, on the right host. */
   #checkRest(): void {
     const { status, queues } = this.#registers;
     const needsReset = (status & DEVICE_NEEDS_RESET) !== 0;
@@ -280,7 +280,7 @@ class World implements ExploredWorld {
     assert.equal(rests.bell, undefined, 'the wrong host runs the queue');
     if (!needsReset) assert.equal(runs.bell !== undefined, mayRun, `the queue ${mayRun ? 'rests' : 'runs'}`);
     const problems = this.kernel.problems.map((line) => `queue 0: ${line}`);
-    for (const line of problems) assert.ok(this.#said.includes(line), `the user is not told: ${line}`);
+    for (const line of problems) assert.ok(this.#logged.includes(line), `the user is not told: ${line}`);
   }
 
   get situation(): string {
@@ -290,35 +290,35 @@ class World implements ExploredWorld {
     return JSON.stringify([registers, moves, this.#hosts.map((host) => host.situation), this.kernel.situation]);
   }
 
-  /** Lets everything come to rest. */
-  async #rest(): Promise<void> {
+  /** Advances until no move is pending. */
+  async #settleAll(): Promise<void> {
     for (let rounds = 0; this.#moves.length > 0; rounds++) {
-      assert.ok(rounds < 100, 'what was asked for is never done');
-      this.#user?.goOn();
+      assert.ok(rounds < 100, 'a pending move is never done');
+      this.#user?.advance();
       await this.#settle();
     }
-    if (this.kernel.trapped > 0) this.#passOn();
+    if (this.kernel.trapped > 0) this.#deliverTrapped();
     for (let turns = 0; turns < 3; turns++) {
       this.#loop.turn(0);
-      if (this.#user?.bell?.isRung === true) this.#user.hear();
+      if (this.#user?.bell?.isRung === true) this.#user.readKick();
     }
     await this.#settle();
     this.#check();
   }
 
-  /** Has the queue run, and expects that nothing was lost. */
+  /** Runs the queue, and checks that no request was lost. */
   async conclude(): Promise<void> {
     this.kernel.refusals = false;
-    await this.#rest();
+    await this.#settleAll();
     const registers = this.#registers;
     if ((registers.status & DEVICE_NEEDS_RESET) !== 0) this.#move('reset', () => registers.writeStatus(0));
-    await this.#rest();
+    await this.#settleAll();
     this.#move('resume', () => registers.resume());
     this.#move('move back', () => registers.moveBack());
-    await this.#rest();
+    await this.#settleAll();
     if (registers.status === 0) this.#move('drive', () => this.#drive());
     for (const _ of [1, 2]) {
-      await this.#rest();
+      await this.#settleAll();
       assert.equal(this.kernel.isOwed, false, 'a request was lost');
       assert.ok(!this.kernel.bells.some(({ isRung }) => isRung), 'a count stays');
       this.kernel.guestRings();
@@ -337,7 +337,7 @@ class World implements ExploredWorld {
       (problem: Error) => this.#failures.push(`close: ${problem.message}`),
     );
     for (let rounds = 0; !isClosed && rounds < 20; rounds++) {
-      this.#user?.goOn();
+      this.#user?.advance();
       await this.#settle();
     }
     assert.deepEqual([isClosed, this.#failures], [true, []], 'it does not close');

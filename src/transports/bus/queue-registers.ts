@@ -1,4 +1,4 @@
-// Ground floor: one queue as a driver sets it up through registers: its size and areas, its doorbell, and what runs it.
+// Ground floor: one queue as a driver sets it up through registers: size, areas, doorbell, and the host that runs it.
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import { LimitedLog } from '../../sys/limited-log.ts';
@@ -10,12 +10,14 @@ import { Doorbell } from './doorbell.ts';
 
 /** What a queue needs of its transport. */
 export interface QueueLines {
-  /** Has a write to the queue's doorbell ring the eventfd, until disposed. Throws SystemError where the kernel will not. */
+  /**
+   * Makes writes to the queue's doorbell signal the eventfd, until disposed. Throws SystemError if the kernel refuses.
+   */
   assignDoorbell(queue: number, eventFd: EventFd): Disposable;
-  /** What a host notifies when the queue has completions; undefined: nothing. */
+  /** What the host notifies when the queue has used buffers; undefined: nothing. */
   call(queue: number): CallTarget | undefined;
-  /** Tells the user one line. */
-  say(line: string): void;
+  /** Logs a line. */
+  log(line: string): void;
 }
 
 export type RingArea = keyof RingAreas;
@@ -26,16 +28,17 @@ export interface QueueRegistersOptions {
   readonly sizeMax: number;
   readonly loop: EventLoop;
   readonly lines: QueueLines;
-  /** Rung by a host whose queue broke. */
+  /** Signalled by the host when the queue breaks. */
   readonly errFd: number;
 }
 
+/** The registers of one queue, and the start and stop of it on a host. */
 export class QueueRegisters {
   readonly index: number;
   /** The largest size a driver may choose: a power of two. */
   readonly sizeMax: number;
   readonly #options: QueueRegistersOptions;
-  readonly #say: (line: string) => void;
+  readonly #log: (line: string) => void;
   #ready = false;
   #size: number;
   readonly #words: Record<RingArea, [number, number]> = {
@@ -45,7 +48,7 @@ export class QueueRegisters {
   };
   #base: number | undefined;
   #broken = false;
-  /** What runs the queue, and the doorbell it listens to. */
+  /** The host that runs the queue, and its doorbell. */
   #running: { readonly host: QueueHost; readonly doorbell: Doorbell; call: CallTarget | undefined } | undefined;
 
   constructor(options: QueueRegistersOptions) {
@@ -53,27 +56,27 @@ export class QueueRegisters {
     this.index = options.index;
     this.sizeMax = 2 ** Math.floor(Math.log2(Math.min(options.sizeMax, QUEUE_SIZE_MAX)));
     this.#size = this.sizeMax;
-    // A driver can start it again and again.
-    this.#say = new LimitedLog((line) => options.lines.say(`queue ${options.index}: ${line}`), { burst: 1 }).log;
+    // Limited, because a driver can start the queue any number of times.
+    this.#log = new LimitedLog((line) => options.lines.log(`queue ${options.index}: ${line}`), { burst: 1 }).log;
   }
 
-  /** What the driver chose, `sizeMax` before it does; 0 after it chose what is no size. */
+  /** The size that the driver wrote; before that `sizeMax`, after an invalid one 0. */
   get size(): number {
     return this.#size;
   }
 
-  /** A size of a queue is a power of two, §2.7. A ready queue keeps its own. */
+  /** A size is a power of two, §2.7. A ready queue keeps its size. */
   set size(size: number) {
     if (this.#ready) return;
     this.#size = size <= this.sizeMax && ringFormatOf(0n).isSize(size) ? size : 0;
   }
 
-  /** Half of the guest address of an area: 0 the low word, 1 the high one. */
+  /** Half of the guest address of an area: 0 is the low word, 1 the high one. */
   addressWord(area: RingArea, half: 0 | 1): number {
     return this.#words[area][half];
   }
 
-  /** A ready queue keeps its own. */
+  /** A ready queue keeps its addresses. */
   setAddressWord(area: RingArea, half: 0 | 1, word: number): void {
     if (!this.#ready) this.#words[area][half] = word;
   }
@@ -86,7 +89,7 @@ export class QueueRegisters {
     return this.#ready;
   }
 
-  /** The driver is done with its set-up. Returns the rule it broke, if it broke one; the queue is then not ready. */
+  /** Makes the queue ready. Returns the rule that its set-up breaks, if any; the queue is then not ready. */
   makeReady(features: bigint): string | undefined {
     if (this.#size === 0) return `its size is to be a power of two up to ${this.sizeMax} (VIRTIO 1.3 §2.7)`;
     const { alignment } = ringFormatOf(features);
@@ -97,22 +100,25 @@ export class QueueRegisters {
     return undefined;
   }
 
-  /** A write to the doorbell that left the guest. One of a queue that does not run rings nothing. */
+  /** Signals the doorbell's eventfd, for a write that caused an exit. Ignored while the queue does not run. */
   kick(): void {
     this.#running?.doorbell.ring();
   }
 
-  /** Has `host` run it, from where it stands. A broken one waits for a reset. Rejects when it cannot run. */
+  /**
+   * Starts the queue on `host`, where it stopped last. A broken queue waits for a reset. Rejects when the host cannot
+   * run it.
+   */
   async start(features: bigint, host: QueueHost): Promise<void> {
     if (this.#running !== undefined || this.#broken) return;
     const { index, loop, lines } = this.#options;
     const doorbell = new Doorbell(loop, {
       assign: (eventFd) => lines.assignDoorbell(index, eventFd),
       lateRing: () => this.kick(),
-      say: this.#say,
+      log: this.#log,
     });
     const running = { host, doorbell, call: lines.call(index) };
-    // A ring that comes while the host starts is not lost: the eventfd counts it.
+    // A kick that comes while the host starts is not lost: the eventfd counts it.
     this.#running = running;
     try {
       await host.start(index, this.#setup(features, running));
@@ -138,7 +144,10 @@ export class QueueRegisters {
     };
   }
 
-  /** When this is fulfilled nothing in flight touches guest memory, and nothing listens to the doorbell. It can go on where it stood. */
+  /**
+   * Stops the queue, which can go on later. When it resolves, no request in flight touches guest memory and the
+   * doorbell is closed.
+   */
   async stop(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
@@ -149,7 +158,7 @@ export class QueueRegisters {
     running.doorbell.close();
   }
 
-  /** Stops it, and clears size, areas, readiness and place. */
+  /** Stops the queue, and clears size, areas, readiness and base. */
   async reset(): Promise<void> {
     await this.stop();
     this.#base = undefined;
@@ -158,7 +167,7 @@ export class QueueRegisters {
     for (const words of Object.values(this.#words)) words.fill(0);
   }
 
-  /** The transport's `call` gives another target from now on. */
+  /** The transport's `call` target changed: passes it to the host. */
   async changeCall(): Promise<void> {
     const running = this.#running;
     const call = this.#options.lines.call(this.index);

@@ -1,9 +1,12 @@
-// Ground floor: a device as a bus shows it: a few addresses that answer. A transport has them, a machine puts them on a bus.
+// Ground floor: the interface of a range of registers on a bus. A transport implements it, a machine maps it.
 
-/** Offsets count from the beginning of the range; `sizeBytes` is 1, 2 or 4. Both stand for what a hostile driver wrote. */
+/**
+ * Offsets count from the start of the range; `sizeBytes` is 1, 2 or 4. Offsets and values come from an untrusted
+ * driver.
+ */
 export interface Registers {
-  /** What the driver reads, little-endian. Never throws: what is not there reads as the specification says, or as zeroes. */
+  /** Returns the value, little-endian. Never throws: other addresses read as the specification says, or as zeroes. */
   read(offset: number, sizeBytes: number): number;
-  /** A promise where the driver has to wait: its processor runs on when that is fulfilled. */
+  /** Returns a promise if the driver has to wait: its vCPU goes on when the promise resolves. */
   write(offset: number, sizeBytes: number, value: number): void | Promise<void>;
 }

@@ -1,4 +1,5 @@
-// Ground floor: a transport as whoever owns the machine sees it; and what it needs of the machine. `vmm` makes that of KVM.
+// Ground floor: the interface of a transport to the machine, and what it needs of the machine. `vmm` implements that
+// with KVM.
 
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
@@ -6,19 +7,19 @@ import type { Log } from '../../virtio/log.ts';
 import type { DeviceHost } from '../queue/queue-host.ts';
 import type { DeviceRegisters, DeviceRegistersOptions } from './device-registers.ts';
 
-/** One device on a bus, and the driver that finds it there. */
+/** One device on a bus. */
 export interface Transport {
   readonly registers: DeviceRegisters;
-  /** Ends it as a reset does, and gives everything back. It is off the bus by then. */
+  /** Resets the device and releases everything. The caller has removed it from the bus. */
   close(): Promise<void>;
 }
 
-/** What every transport is made with. */
+/** Options of every transport. */
 export interface TransportOptions extends DeviceRegistersOptions {
   /** The device, and what runs its queues. */
   readonly host: DeviceHost;
   readonly loop: EventLoop;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
   readonly doorbells: DoorbellPort;
 }
@@ -27,20 +28,23 @@ export interface TransportOptions extends DeviceRegistersOptions {
 export interface DoorbellPlace {
   /** Guest address. */
   readonly address: number;
-  /** 0: any. */
+  /** Length of the write; 0: any. */
   readonly lengthBytes: 0 | 4;
-  /** Rings for this value alone. */
+  /** Signal for this value only. Default: any value. */
   readonly value?: number;
 }
 
-/** Doorbells in the kernel. */
+/** Doorbells in the kernel: ioeventfds. */
 export interface DoorbellPort {
-  /** Has the guest's write ring the eventfd, until disposed. Throws SystemError where the kernel will not. */
+  /** Makes the guest's writes signal the eventfd, until disposed. Throws SystemError if the kernel refuses. */
   assign(place: DoorbellPlace, eventFd: EventFd): Disposable;
 }
 
-/** An interrupt in the kernel. */
+/** An interrupt in the kernel: an irqfd. */
 export interface InterruptPort {
-  /** Has a ring of the eventfd interrupt the guest, until disposed; what is counted already interrupts once. Throws SystemError. */
+  /**
+   * Makes signals of the eventfd interrupt the guest, until disposed; an earlier count interrupts once. Throws
+   * SystemError.
+   */
   assign(eventFd: EventFd): Disposable;
 }

@@ -15,16 +15,17 @@ import type { QueueReport } from './queue-report.ts';
 import { RunningQueue } from './running-queue.ts';
 
 export interface LocalHostOptions {
-  /** One line for each thing a person should know. What a guest can make it say again and again is for the log to cut down. */
+  /** Takes each log line. A guest can cause any number of lines, so the log has to limit them. */
   readonly log: Log;
   readonly latency?: { record(ns: number): void };
-  /** Guest memory that is here already; `setMemory` adds to it. */
+  /** Guest memory that is mapped already; `setMemory` adds to it. Default: none. */
   readonly guest?: GuestMemory;
 }
 
+/** Runs a device and its queues on this thread's event loop. */
 export class LocalHost implements DeviceHost {
   readonly device: VirtioDevice;
-  /** By queue, over all sessions. */
+  /** Counters by queue, over all sessions. */
   readonly counters: QueueCounters[];
   events: DeviceEvents | undefined;
   readonly #loop: EventLoop;
@@ -33,10 +34,10 @@ export class LocalHost implements DeviceHost {
   readonly #inFlight: InFlightLimit;
   readonly #memory: MappedMemory;
   readonly #running = new Map<number, RunningQueue>();
-  /** The features of the device type that it was started with. */
+  /** The device-type features that the device was started with; undefined: not started since the last reset. */
   #active: bigint | undefined;
 
-  /** Throws TypeError where `device` is no VirtioDevice. */
+  /** Throws TypeError if `device` is not a VirtioDevice. */
   constructor(device: VirtioDevice, loop: EventLoop, options: LocalHostOptions) {
     checkDevice(device);
     this.device = device;
@@ -72,7 +73,7 @@ export class LocalHost implements DeviceHost {
     const { latency, log } = this.#options;
     const { features, size } = setup;
     const format = ringFormatOf(features);
-    const around = {
+    const environment = {
       device: this.device,
       loop: this.#loop,
       counters: this.counters[index] as QueueCounters,
@@ -81,7 +82,7 @@ export class LocalHost implements DeviceHost {
       log,
     };
     const areas = this.#memory.ring(format, size, setup);
-    const queue = new RunningQueue(index, setup, around, (options) =>
+    const queue = new RunningQueue(index, setup, environment, (options) =>
       format.open(size, areas, this.#memory.guest, options),
     );
     this.#running.set(index, queue);
@@ -103,7 +104,7 @@ export class LocalHost implements DeviceHost {
     return queue;
   }
 
-  /** Every queue that runs, as it is now. */
+  /** Reports every running queue as it is now. */
   report(): QueueReport[] {
     return [...this.#running.values()].map((queue) => queue.report());
   }
@@ -112,7 +113,7 @@ export class LocalHost implements DeviceHost {
     this.#startDevice(features);
   }
 
-  /** The ring's and the transport's features are not the device's business. */
+  /** Starts the device unless it runs with these features; feature bits of the ring and the transport do not count. */
   #startDevice(features: bigint): void {
     const accepted = features & DEVICE_FEATURE_BITS;
     if (this.#active === accepted) return;

@@ -1,4 +1,4 @@
-// Ground floor: guest memory mapped from its descriptors, region by region, and the rings that stand in it.
+// Ground floor: guest memory mapped from its descriptors, region by region, and the areas of a ring in it.
 import { Mapping } from '../../sys/mapping.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import type { AreaBytes, RingAreas, RingFormat } from '../../virtio/ring-format.ts';
@@ -9,18 +9,19 @@ interface MappedRegion {
   readonly mapping: Mapping;
 }
 
+/** Maps shared regions into a GuestMemory. */
 export class MappedMemory implements Disposable {
   readonly guest: GuestMemory;
   readonly #mapped = new Map<number, MappedRegion>();
 
-  /** @param guest memory that is here already, to which the mapped regions are added; none unless said. */
+  /** @param guest the memory to which the mapped regions are added. Default: an empty one. */
   constructor(guest = new GuestMemory()) {
     this.guest = guest;
   }
 
   /**
-   * Maps the regions that are new, and gives back those that are gone: the others stay where they are.
-   * Throws SystemError, or RangeError where regions overlap; then those that could be mapped are there.
+   * Maps new regions and unmaps those that are gone; the others stay mapped.
+   * Throws SystemError, or RangeError where regions overlap; the regions mapped until then stay.
    */
   set(regions: readonly SharedRegion[]): void {
     const wanted = new Set(regions.map(({ id }) => id));
@@ -29,7 +30,7 @@ export class MappedMemory implements Disposable {
   }
 
   #add({ id, fd, fileOffset, sizeBytes, blockBytes, guestAddress }: SharedRegion): void {
-    // Only its own part of the file: hundreds of regions may lie in one.
+    // Map only the region's part of the file: one file may hold hundreds of regions.
     const start = Math.floor(fileOffset / blockBytes) * blockBytes;
     const mapBytes = Math.ceil((fileOffset + sizeBytes - start) / blockBytes) * blockBytes;
     const mapping = Mapping.ofFile(fd, mapBytes, { offset: start });
@@ -50,7 +51,7 @@ export class MappedMemory implements Disposable {
     mapping[Symbol.dispose]();
   }
 
-  /** The areas of a ring. Throws DriverError where one is not in the guest's memory. */
+  /** Returns the bytes of a ring's areas. Throws DriverError where one is not in guest memory. */
   ring(format: RingFormat, size: number, areas: RingAreas): AreaBytes {
     const bytes = format.bytes(size);
     return {

@@ -1,75 +1,84 @@
-// Ground floor: what runs a device's queues: this thread, others of this process, or somebody's back end.
+// Ground floor: the interface of what runs a device's queues: this thread, other threads, or a back end in another
+// process.
 import type { VirtioDevice } from '../../virtio/device.ts';
 import type { RingAreas } from '../../virtio/ring-format.ts';
 
-/** A piece of guest memory behind a descriptor that stays the session's. */
+/** A piece of guest memory behind a descriptor, which the session owns. */
 export interface SharedRegion {
-  /** The same for the same piece, and never used again. */
+  /** Identifies the piece; never used for another one. */
   readonly id: number;
   readonly fd: number;
   /** Where the region begins in the file. */
   readonly fileOffset: number;
   readonly guestAddress: number;
   readonly sizeBytes: number;
-  /** What a mapping of the file begins and ends at a multiple of: the size of a page, or of a huge page. */
+  /** Mappings of the file start and end at a multiple of this: the size of a page, or of a huge page. */
   readonly blockBytes: number;
 }
 
-/** What is notified when a queue has completions: an eventfd, or, on this thread alone, a function. */
-export type CallTarget = { readonly fd: number } | { ring(): void };
+/** What a host notifies when a queue has used buffers: an eventfd, or a function where the host runs on this thread. */
+export type CallTarget = { readonly fd: number } | { notify(): void };
 
-/** A ring ready to run. Areas are guest addresses; descriptors stay the session's. */
+/** A ring ready to run. Areas are guest addresses. The session owns the descriptors. */
 export interface QueueSetup extends RingAreas {
   readonly size: number;
-  /** Where to go on in the ring; opaque but to its format. */
+  /** Where to go on in the ring; only its format interprets this. */
   readonly base: number;
   readonly features: bigint;
-  /** Absent: no kicks will come, the ring has to be looked at. */
+  /** Undefined: no kicks will come, so the host has to poll the ring. */
   readonly kickFd: number | undefined;
   readonly call: CallTarget | undefined;
-  /** Rung when the queue breaks. */
+  /** Signalled when the queue breaks. */
   readonly errFd: number | undefined;
 }
 
-/** Where a queue stands that was stopped. */
+/** State of a queue that was stopped. */
 export interface QueueStop {
   readonly base: number;
-  /** It had stopped by itself, over a mistake of the driver. */
+  /** It had stopped already: the driver broke a rule, or the device failed. */
   readonly broken: boolean;
 }
 
-/** Every promise is rejected with an Error where the impossible was asked for, and means "done" otherwise. */
+/** Runs queues. Every promise resolves when the step is done, and rejects with an Error when it is impossible. */
 export interface QueueHost {
-  /** Has the guest's memory consist of these regions from now on. No queue that runs stands in one that goes. */
+  /** Replaces guest memory with these regions. No running queue may be in a region that is removed. */
   setMemory(regions: readonly SharedRegion[]): Promise<void>;
-  /** Starts a queue, and looks at its ring at once: a kick may have come before. Notifies the driver once, for what it may have missed. */
+  /**
+   * Starts a queue, and checks its ring at once for earlier kicks. Notifies the driver once for what it may have
+   * missed.
+   */
   start(index: number, setup: QueueSetup): Promise<void>;
-  /** Stops a queue that was started. Afterwards nothing in flight touches guest memory, and the ring asks to be kicked. */
+  /**
+   * Stops a queue that was started. Afterwards no request in flight touches guest memory, and the ring requests kicks.
+   */
   stop(index: number): Promise<QueueStop>;
-  /** Changes where a running queue notifies, and notifies there once: a notification may have been missed meanwhile. */
+  /** Changes the target of a running queue's notifications, and notifies it once for what may have been missed. */
   setCall(index: number, call: CallTarget | undefined): Promise<void>;
 }
 
 /** What a driver sees of a device. */
 export type DeviceTraits = Pick<VirtioDevice, 'type' | 'features' | 'queueSizes' | 'config'>;
 
-/** What a device says by itself. */
+/** Events that a device raises. */
 export interface DeviceEvents {
   /** Its configuration space has changed, §2.3. */
   configChanged(): void;
-  /** It is in an error that only a reset ends, §2.1.2. */
+  /** The device is in an error state that only a reset ends, §2.1.2. */
   needsReset(): void;
 }
 
-/** A device and what runs its queues, wherever that is. One session or driver uses it at a time. */
+/** A device and what runs its queues. One session or driver uses it at a time. */
 export interface DeviceHost extends QueueHost {
   readonly device: DeviceTraits;
-  /** Set by whatever the driver is reached through. */
+  /** Set by the transport that uses the host. */
   events: DeviceEvents | undefined;
-  /** The driver accepted these features, and is about to use the device. Queues that start do this too, with theirs. */
+  /** Starts the device with the features that the driver accepted. Starting a queue does this too. */
   activate(features: bigint): Promise<void>;
-  /** The driver writes to the configuration space. False where it may not. Fulfilled when it holds on every thread. */
+  /**
+   * Writes to the configuration space. Resolves when every thread has applied it: to false where the bytes are
+   * read-only.
+   */
   writeConfig(offset: number, bytes: Uint8Array): Promise<boolean>;
-  /** The device as it was made. No queue runs. */
+  /** Resets the device. No queue may run. */
   reset(): Promise<void>;
 }

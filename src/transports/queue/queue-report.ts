@@ -1,14 +1,15 @@
-// Ground floor: a running queue for a person to look at when something hangs: what either side says, and how far it got.
+// Ground floor: the state of a running queue, for debugging a hang: the shared words of the ring and the device's
+// progress.
 import type { QueueCounters } from '../../virtio/queue-counters.ts';
 import type { QueueState } from '../../virtio/ring-format.ts';
 
-/** One queue that runs, as it is now: for finding out why a guest hangs. */
+/** A running queue as it is now, for debugging a hang. */
 export interface QueueReport extends QueueState {
   /** Its index. */
   readonly queue: number;
-  /** `broken`: stopped by a mistake of its driver. `stopping`: waits for requests in flight. */
+  /** `broken`: stopped until the driver resets it. `stopping`: waits for requests in flight. */
   readonly runs: 'running' | 'broken' | 'stopping';
-  /** Requests given back to the driver since the queue first ran. */
+  /** Requests completed since the queue first ran. */
   readonly requests: number;
   /** Notifications received from the driver. */
   readonly kicks: number;
@@ -20,6 +21,7 @@ export interface QueueReport extends QueueState {
   readonly lastCallAgoMs: number | undefined;
 }
 
+/** Combines the state of a queue with its counters. */
 export function reportOf(
   queue: number,
   runs: QueueReport['runs'],
@@ -33,7 +35,7 @@ export function reportOf(
   return { queue, runs, ...state, requests, kicks, calls, ...lasts };
 }
 
-/** One line: the shared words, our own, and what they add up to. */
+/** Formats a report as one line: a verdict, the shared words, the device's progress and counters. */
 export function describeQueue(report: QueueReport): string {
   const ago = (ms: number | undefined): string => (ms === undefined ? 'never' : `${(ms / 1000).toFixed(3)} s ago`);
   const r = report;
@@ -43,7 +45,7 @@ export function describeQueue(report: QueueReport): string {
   return `queue ${r.queue}: ${verdict(r)}; ring: ${words.join(', ')}; ${progress}; ${r.requests} requests, ${rings}`;
 }
 
-/** As VIRTIO writes it: `usedEvent` is used_event, `availableIndex` avail_idx. */
+/** The specification's spelling: `usedEvent` is used_event, `availableIndex` avail_idx. */
 function specName(name: string): string {
   return name
     .replace('available', 'avail')

@@ -1,4 +1,4 @@
-// A queue that runs, with a device that does what it should not: what the queue's user sees, and that it can always be stopped.
+// A running queue with a misbehaving device: what is logged, and that the queue can always be stopped.
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
@@ -16,7 +16,7 @@ import { LocalHost } from './local-host.ts';
 
 const RING_SIZE = 8;
 
-/** One queue of `device` on a loop, and its driver. */
+/** One queue of `device` on an event loop, and its driver. */
 class Bed {
   readonly loop = new EventLoop();
   readonly lines: string[] = [];
@@ -55,7 +55,7 @@ for (const [how, queueStopping] of [
   });
 }
 
-test('regression: no queue starts of a device that failed to start, and it is asked again', async (t) => {
+test('regression: no queue starts while the device fails to start, and each attempt starts the device again', async (t) => {
   let failures = 2;
   const start = (): void => {
     if (failures-- > 0) throw new Error('it is stuck');
@@ -66,7 +66,7 @@ test('regression: no queue starts of a device that failed to start, and it is as
   await bed.host.stop(0);
 });
 
-test('regression: a queue that is to stop says what it waits for, ever more rarely, and tells its requests to give up', async (t) => {
+test('regression: a stopping queue logs what it waits for, less and less often, and aborts the signal of its requests', async (t) => {
   let held: { readonly chain: DescriptorChain; readonly queue: DeviceQueue } | undefined;
   const bed = new Bed(t, {
     process: (_, queue) => queue.drain((chain) => (held = { chain, queue })),
@@ -116,7 +116,7 @@ test('regression: a kick that cannot be watched fails the start, leaves nothing 
 
 test('regression: a burst of kicks on a ring that stays full costs the thread one turn of that queue at a time', async (t) => {
   let turns = 0;
-  // As a queue is left whose driver refills it as fast as it is served.
+  // The state of a queue whose driver refills it as fast as it is served.
   const bed = new Bed(t, {
     process: (_, queue) => {
       turns++;
@@ -132,12 +132,12 @@ test('regression: a burst of kicks on a ring that stays full costs the thread on
     assert.equal(bed.loop.turn(0), true);
     counts.push(turns);
   }
-  // One for the kick, one for what it had asked for before.
+  // One turn for the kick, one for the `again` of the turn before.
   assert.deepEqual([...new Set(counts)], [2]);
   await bed.host.stop(0);
 });
 
-test('regression: a queue that is stopped while it is polled leaves a ring that asks to be kicked', async (t) => {
+test('regression: a queue that is stopped while it is polled leaves a ring that requests kicks', async (t) => {
   const bed = new Bed(t, {}, VIRTIO_F_EVENT_IDX);
   const polled = t.mock.method(bed.loop, 'poll');
   await bed.start();

@@ -1,4 +1,4 @@
-// Ground floor: one queue that runs, on its owner thread: kicked, polled, broken, stopped. The one place that knows which.
+// Ground floor: one running queue on its thread: kicks, polling, breakage and stopping.
 
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
@@ -12,15 +12,15 @@ import type { QueueOptions, RunnableQueue } from '../../virtio/ring-format.ts';
 import type { CallTarget, QueueSetup, QueueStop } from './queue-host.ts';
 import { type QueueReport, reportOf } from './queue-report.ts';
 
-/** How often a ring is looked at whose driver sends no kicks, and that is not being polled anyway. */
-const LOOK_MS = 1;
-/** A queue that waits so long for its requests in flight says so, and again after twice as long, and so on. */
+/** How often to check a ring whose driver sends no kicks, while the event loop does not poll it. */
+const CHECK_MS = 1;
+/** A stop that waits this long for requests in flight is logged; the interval then doubles each time. */
 const SLOW_MS = 1000;
-/** After so long its requests are told to give up: their signal is aborted. */
+/** After this long the signal of the requests is aborted. */
 const GRACE_MS = 5000;
 
 /** What a queue needs of the thread it runs on. */
-export interface QueueSurroundings {
+export interface QueueEnvironment {
   readonly device: VirtioDevice;
   readonly loop: EventLoop;
   readonly counters: QueueCounters;
@@ -29,67 +29,68 @@ export interface QueueSurroundings {
   readonly log: Log;
 }
 
+/** One running queue, from construction to `stop`. */
 export class RunningQueue implements Pollable {
   readonly #index: number;
   readonly #setup: QueueSetup;
-  readonly #around: QueueSurroundings;
+  readonly #environment: QueueEnvironment;
   readonly #queue: RunnableQueue;
   readonly #abort = new AbortController();
   readonly #kick: EventFd | undefined;
-  readonly #listening = new DisposableStack();
+  readonly #watches = new DisposableStack();
   #call: CallTarget | undefined;
   #state: 'running' | 'broken' | 'stopping' = 'running';
 
   /**
-   * Runs from now on. Throws what `open` throws, or SystemError for a kick that cannot be watched.
+   * Starts the queue. Throws what `open` throws, or SystemError for a kick descriptor that cannot be watched.
    * @param open opens the ring in guest memory.
    */
   constructor(
     index: number,
     setup: QueueSetup,
-    around: QueueSurroundings,
+    environment: QueueEnvironment,
     open: (options: QueueOptions) => RunnableQueue,
   ) {
     this.#index = index;
     this.#setup = setup;
-    this.#around = around;
+    this.#environment = environment;
     this.#call = setup.call;
     this.#queue = open({
       features: setup.features,
       base: setup.base,
       notify: () => this.#notify(),
-      again: () => around.loop.soon(this.#process),
+      again: () => environment.loop.soon(this.#process),
       broken: (problem) => this.#break(problem),
-      counters: around.counters,
-      inFlight: around.inFlight,
+      counters: environment.counters,
+      inFlight: environment.inFlight,
       signal: this.#abort.signal,
-      ...(around.latency && { latency: around.latency }),
+      ...(environment.latency && { latency: environment.latency }),
     });
     this.#kick = setup.kickFd === undefined ? undefined : EventFd.borrow(setup.kickFd);
     this.#listen();
     try {
-      around.device.queueStarted?.(index, this.#queue);
+      environment.device.queueStarted?.(index, this.#queue);
     } catch (error) {
       this.#break(error as Error);
     }
-    // The ring may hold requests whose kick came long ago, or never; the driver may have missed a notification.
-    around.loop.soon(this.#process);
-    ring(this.#call);
+    // The ring may hold requests whose kick came earlier, or never; the driver may have missed a notification.
+    environment.loop.soon(this.#process);
+    notify(this.#call);
   }
 
   #listen(): void {
-    const { loop } = this.#around;
+    const { loop } = this.#environment;
     if (this.#kick !== undefined) {
-      this.#listening.use(loop.watch(this.#kick.fd, { readable: this.#onKick, pollable: this }));
+      this.#watches.use(loop.watch(this.#kick.fd, { readable: this.#onKick, pollable: this }));
       return;
     }
     const look = (): void => {
-      timer = loop.timer(LOOK_MS, look);
+      timer = loop.timer(CHECK_MS, look);
       if (this.#queue.hasWork()) this.#process();
     };
-    let timer = loop.timer(LOOK_MS, look);
-    this.#listening.use(loop.poll(this));
-    this.#listening.defer(() => timer[Symbol.dispose]());
+    let timer = loop.timer(CHECK_MS, look);
+    this.#watches.use(loop.poll(this));
+    this.#watches.defer(() => timer[Symbol.dispose]());
   }
 
   readonly #onKick = (): void => {
@@ -102,25 +103,25 @@ export class RunningQueue implements Pollable {
   };
 
   #countKick(): void {
-    this.#around.counters.kicks++;
-    this.#around.counters.lastKickMs = performance.now();
+    this.#environment.counters.kicks++;
+    this.#environment.counters.lastKickMs = performance.now();
   }
 
   readonly #process = (): void => {
     if (this.#state !== 'running') return;
     try {
-      this.#around.device.process(this.#index, this.#queue);
+      this.#environment.device.process(this.#index, this.#queue);
     } catch (error) {
       this.#break(error as Error);
     }
   };
 
   #notify(): void {
-    this.#around.counters.lastCallMs = performance.now();
-    ring(this.#call);
+    this.#environment.counters.lastCallMs = performance.now();
+    notify(this.#call);
   }
 
-  /** Work that the device leaves in the ring is no progress. */
+  /** Returns whether it took a request: work that the device leaves in the ring is no progress. */
   poll(): boolean {
     if (!this.#queue.hasWork()) return false;
     const { base } = this.#queue;
@@ -140,10 +141,10 @@ export class RunningQueue implements Pollable {
     return this.#queue.inService === 0;
   }
 
-  /** Changes where it notifies, and notifies there once. */
+  /** Changes the target of notifications, and notifies it once. */
   setCall(call: CallTarget | undefined): void {
     this.#call = call;
-    ring(call);
+    notify(call);
   }
 
   #break(problem: Error): void {
@@ -154,38 +155,43 @@ export class RunningQueue implements Pollable {
     if (this.#state !== 'running') return;
     this.#state = 'broken';
     this.#queue.close();
-    this.#listening.dispose();
+    this.#watches.dispose();
     if (this.#setup.errFd !== undefined) EventFd.borrow(this.#setup.errFd).signal();
-    this.#around.log(`queue ${this.#index} stopped until the driver resets it: ${why}`, { event: 'queue-stopped' });
+    this.#environment.log(`queue ${this.#index} stopped until the driver resets it: ${why}`, {
+      event: 'queue-stopped',
+    });
   }
 
-  /** Takes no more requests, and waits for those in flight. Afterwards nothing touches guest memory, and the ring asks to be kicked. */
+  /**
+   * Takes no more requests, and waits for those in flight. Afterwards nothing touches guest memory, and the ring
+   * requests kicks.
+   */
   async stop(): Promise<QueueStop> {
     const broken = this.#state === 'broken';
     this.#state = 'stopping';
     this.#queue.close();
-    this.#listening.dispose();
-    const patience = this.#losePatience();
-    await this.#tellDevice();
+    this.#watches.dispose();
+    const slowStop = this.#watchSlowStop();
+    await this.#stopDeviceQueue();
     this.#queue.publish();
     await new Promise<void>((resolve) => this.#queue.whenIdle(resolve));
-    patience[Symbol.dispose]();
+    slowStop[Symbol.dispose]();
     this.#queue.rearm();
     return { base: this.#queue.base, broken };
   }
 
-  /** A device that fails here may hold buffers still: they are waited for like others. */
-  async #tellDevice(): Promise<void> {
+  /** Calls `queueStopping`. If that fails, the device may still hold buffers; `stop` waits for them like for others. */
+  async #stopDeviceQueue(): Promise<void> {
     try {
-      await this.#around.device.queueStopping?.(this.#index);
+      await this.#environment.device.queueStopping?.(this.#index);
     } catch (error) {
-      this.#around.log(`queue ${this.#index}: the device failed to stop it: ${(error as Error).message}`);
+      this.#environment.log(`queue ${this.#index}: the device failed to stop it: ${(error as Error).message}`);
     }
   }
 
-  /** Says what is waited for, more and more rarely, and tells the requests to give up. */
-  #losePatience(): Disposable {
-    const { loop, log } = this.#around;
+  /** Until disposed, logs what the stop waits for, less and less often, and aborts the requests after GRACE_MS. */
+  #watchSlowStop(): Disposable {
+    const { loop, log } = this.#environment;
     const startedMs = performance.now();
     let timer: Disposable;
     const wait = (delayMs: number): void => {
@@ -197,23 +203,23 @@ export class RunningQueue implements Pollable {
       });
     };
     wait(SLOW_MS);
-    const giveUp = loop.timer(GRACE_MS, () => this.#abort.abort(new Error('the queue has to stop')));
+    const abort = loop.timer(GRACE_MS, () => this.#abort.abort(new Error('the queue has to stop')));
     return {
       [Symbol.dispose]: () => {
         timer[Symbol.dispose]();
-        giveUp[Symbol.dispose]();
+        abort[Symbol.dispose]();
       },
     };
   }
 
-  /** As it is now. */
+  /** Reports the queue as it is now. */
   report(): QueueReport {
-    return reportOf(this.#index, this.#state, this.#queue.state(), this.#around.counters);
+    return reportOf(this.#index, this.#state, this.#queue.state(), this.#environment.counters);
   }
 }
 
-function ring(call: CallTarget | undefined): void {
+function notify(call: CallTarget | undefined): void {
   if (call === undefined) return;
   if ('fd' in call) EventFd.borrow(call.fd).signal();
-  else call.ring();
+  else call.notify();
 }

@@ -15,7 +15,7 @@ import {
 export interface VirtioMmioOptions extends TransportOptions {
   /** Guest address of the window. */
   readonly address: number;
-  /** The line: edge-triggered, because InterruptStatus is not always ours to lower. */
+  /** The interrupt line: edge-triggered, because another process may signal it and this one cannot lower it. */
   readonly interrupt: InterruptPort;
 }
 
@@ -28,9 +28,10 @@ interface Register {
   readonly write?: (mmio: VirtioMmio, value: number) => void | Promise<void>;
 }
 
+/** One virtio-mmio device: its window of registers and its interrupt. */
 export class VirtioMmio implements Transport, Registers {
   readonly registers: DeviceRegisters;
-  /** What the driver selected: words of feature bits, and a queue. */
+  /** The selectors that the driver wrote: words of feature bits, and a queue. */
   offeredSelect = 0;
   acceptedSelect = 0;
   queueSelect = 0;
@@ -38,7 +39,7 @@ export class VirtioMmio implements Transport, Registers {
   readonly #interrupt = EventFd.create();
   readonly #interruptLine: Disposable;
 
-  /** Throws SystemError where the kernel has no interrupt for it. */
+  /** Throws SystemError if the kernel refuses the irqfd. */
   constructor(options: VirtioMmioOptions) {
     const { host, loop, log, doorbells, address, interrupt } = options;
     this.#interruptLine = interrupt.assign(this.#interrupt);
@@ -51,7 +52,7 @@ export class VirtioMmio implements Transport, Registers {
         this.#interrupt.signal();
       },
       reset: () => this.#reset(),
-      say: log,
+      log,
     };
     this.registers = new DeviceRegisters(host, loop, lines, options);
   }
@@ -62,8 +63,9 @@ export class VirtioMmio implements Transport, Registers {
   }
 
   /**
-   * The host of a queue rings the interrupt by itself, maybe from another process. So while a queue runs the bit is always set: a driver
-   * that looks for used buffers in vain loses nothing, one that does not look would.
+   * The host of a queue signals the interrupt itself, maybe from another process. So the "used buffer" bit is always
+   * set while a queue runs: a driver that checks the ring needlessly loses nothing, one that does not check would lose
+   * a request.
    */
   get interruptStatus(): number {
     return (
@@ -106,7 +108,7 @@ const addressWord = (part: RingArea, half: 0 | 1): Register => ({
   write: (mmio, word) => mmio.queue?.setAddressWord(part, half, word),
 });
 
-/** By offset. What is not here reads as zero and takes nothing, as do reads of what is only written, and writes of what is only read. */
+/** By offset. Registers that are not here, or have no `read`, read as zero; those without `write` ignore writes. */
 const REGISTERS: { readonly [offset: number]: Register } = {
   [Reg.MagicValue]: constant(MMIO_MAGIC),
   [Reg.Version]: constant(MMIO_VERSION),

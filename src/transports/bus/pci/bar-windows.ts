@@ -1,11 +1,14 @@
-// Ground floor: the BARs of a function: how large each is, where the driver has put it, and whether it answers there.
+// Ground floor: the BARs of a function: their size, the address that the driver chose, and whether they are mapped.
 import type { Registers } from '../registers.ts';
 import type { ConfigSpace } from './config-space.ts';
 import { PCI_COMMAND_MEMORY, PciConfig } from './spec.ts';
 
-/** The memory in which BARs appear. */
+/** The address space in which BARs are mapped. */
 export interface PciMemory {
-  /** Has the registers answer there, until disposed. Throws RangeError where they cannot: the driver chose a bad place. */
+  /**
+   * Maps the registers at `start`, until disposed. Throws RangeError where there is no room: the driver chose a bad
+   * address.
+   */
   add(start: number, sizeBytes: number, registers: Registers): Disposable;
 }
 
@@ -18,21 +21,22 @@ interface Bar {
   shown: Disposable | undefined;
 }
 
+/** Maps a function's BARs as the driver writes them. */
 export class BarWindows implements Disposable {
   readonly #config: ConfigSpace;
   readonly #memory: PciMemory;
-  readonly #say: (line: string) => void;
+  readonly #log: (line: string) => void;
   readonly #bars: Bar[] = [];
 
-  constructor(config: ConfigSpace, memory: PciMemory, say: (line: string) => void) {
+  constructor(config: ConfigSpace, memory: PciMemory, log: (line: string) => void) {
     this.#config = config;
     this.#memory = memory;
-    this.#say = say;
+    this.#log = log;
   }
 
   /**
-   * A BAR of 32 bits in memory. `sizeBytes` is a power of two: the bits below it are not writable, by which the driver finds the size.
-   * `onMove` is told where it answers from now on, undefined for nowhere.
+   * Adds a 32-bit memory BAR. `sizeBytes` is a power of two: the bits below it are read-only, from which the driver
+   * finds the size. `onMove` is called with its new address, undefined for unmapped.
    */
   add(index: number, sizeBytes: number, registers: Registers, onMove?: (address: number | undefined) => void): void {
     this.#bars.push({ index, sizeBytes, registers, onMove, address: undefined, shown: undefined });
@@ -41,7 +45,7 @@ export class BarWindows implements Disposable {
     this.#config.listen(at, 4, { afterWrite: () => this.update() });
   }
 
-  /** Shows every BAR where the driver wants it now. */
+  /** Maps every BAR at the address that its register has now. */
   update(): void {
     const answers = (this.#config.view.getUint16(PciConfig.command, true) & PCI_COMMAND_MEMORY) !== 0;
     for (const bar of this.#bars) {
@@ -58,7 +62,7 @@ export class BarWindows implements Disposable {
     try {
       if (address !== undefined) bar.shown = this.#memory.add(address, bar.sizeBytes, bar.registers);
     } catch {
-      this.#say(`BAR ${bar.index} answers nowhere: the driver put it where there is no room`);
+      this.#log(`BAR ${bar.index} answers nowhere: the driver put it where there is no room`);
     }
     bar.onMove?.(bar.shown === undefined ? undefined : address);
   }

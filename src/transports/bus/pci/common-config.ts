@@ -1,4 +1,5 @@
-// Ground floor: the common configuration structure of virtio-pci, VIRTIO 1.3 §4.1.4.3: fields about the device and the selected queue.
+// Ground floor: the common configuration structure of virtio-pci, VIRTIO 1.3 §4.1.4.3: fields about the device and the
+// selected queue.
 import type { DeviceRegisters } from '../device-registers.ts';
 import type { QueueRegisters, RingArea } from '../queue-registers.ts';
 import type { Registers } from '../registers.ts';
@@ -10,9 +11,10 @@ interface CommonField {
   readonly write?: (common: CommonRegisters, value: number) => void | Promise<void>;
 }
 
+/** The common configuration structure of one function. */
 export class CommonRegisters implements Registers {
   readonly registers: DeviceRegisters;
-  /** How many vectors exist: 0 up to that. */
+  /** The number of vectors. */
   readonly vectors: number;
   offeredSelect = 0;
   acceptedSelect = 0;
@@ -60,7 +62,10 @@ export class CommonRegisters implements Registers {
     this.#queueVectors.fill(VIRTIO_MSI_NO_VECTOR);
   }
 
-  /** "the driver MUST use 8-bit wide accesses for 8-bit wide fields", and so on: anything else reads as zero and writes nothing. */
+  /**
+   * "the driver MUST use 8-bit wide accesses for 8-bit wide fields", and so on: anything else reads as zero and writes
+   * nothing.
+   */
   read(offset: number, sizeBytes: number): number {
     const field = fields[offset];
     return field?.sizeBytes === sizeBytes ? (field.read?.(this) ?? 0) : 0;
@@ -78,7 +83,7 @@ const addressWord = (part: RingArea, half: 0 | 1): CommonField => ({
   write: ({ queue }, word) => queue?.setAddressWord(part, half, word),
 });
 
-/** By offset. Of features that are never negotiated there is no field: they read as zero. */
+/** By offset. Fields of features that are never offered are missing: they read as zero. */
 const fields: { readonly [offset: number]: CommonField } = {
   [Field.device_feature_select]: {
     sizeBytes: 4,

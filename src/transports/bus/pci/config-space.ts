@@ -1,8 +1,9 @@
-// Ground floor: the configuration space of a PCI function: bytes, which of their bits the driver can write, and who is told.
+// Ground floor: the configuration space of a PCI function: bytes, which of their bits are writable, and listeners for
+// accesses.
 import type { Registers } from '../registers.ts';
 import { PCI_CONFIG_BYTES, PCI_HEADER_BYTES, PciConfig } from './spec.ts';
 
-/** Told of accesses that touch a range: before it is read, after it was written. */
+/** Called for accesses that overlap a range: before a read, after a write. */
 interface Listener {
   readonly start: number;
   readonly end: number;
@@ -10,6 +11,7 @@ interface Listener {
   readonly afterWrite?: () => void | Promise<void>;
 }
 
+/** 256 bytes of configuration space. */
 export class ConfigSpace implements Registers {
   readonly view = new DataView(new ArrayBuffer(PCI_CONFIG_BYTES));
   readonly #writable = new DataView(new ArrayBuffer(PCI_CONFIG_BYTES));
@@ -17,7 +19,7 @@ export class ConfigSpace implements Registers {
   #free = PCI_HEADER_BYTES;
   #lastPointer: number = PciConfig.capabilities;
 
-  /** Sets a word and says which of its bits the driver can write. */
+  /** Sets a word, and which of its bits the driver can write. */
   define(offset: number, sizeBytes: 1 | 2 | 4, value: number, writable = 0): void {
     for (let i = 0; i < sizeBytes; i++) {
       this.view.setUint8(offset + i, value >>> (8 * i));
@@ -25,7 +27,7 @@ export class ConfigSpace implements Registers {
     }
   }
 
-  /** Appends a capability of so many bytes to the list, and gives where it stands. */
+  /** Appends a capability of `sizeBytes` to the list and returns its offset. */
   addCapability(id: number, sizeBytes: number): number {
     const at = this.#free;
     this.view.setUint8(this.#lastPointer, at);
@@ -35,6 +37,7 @@ export class ConfigSpace implements Registers {
     return at;
   }
 
+  /** Adds a listener for accesses to a range. */
   listen(start: number, sizeBytes: number, listener: Omit<Listener, 'start' | 'end'>): void {
     this.#listeners.push({ start, end: start + sizeBytes, ...listener });
   }

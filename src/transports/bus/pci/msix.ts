@@ -1,24 +1,26 @@
-// Ground floor: MSI-X (PCI 3.0 §6.8.2): a table of messages, one irqfd for each vector that may be sent, pending bits for the others.
+// Ground floor: MSI-X (PCI 3.0 §6.8.2): a table of messages, an irqfd for each unmasked vector, a pending bit for each
+// masked one.
 import assert from 'node:assert/strict';
 import { EventFd } from '../../../sys/event-fd.ts';
 import type { MsiMessage } from '../../../sys/msi-message.ts';
 import type { Registers } from '../registers.ts';
 import { Bar1, MSIX_ENTRY_BYTES, MSIX_ENTRY_MASKED, MsixEntry } from './spec.ts';
 
-/** The message interrupts of one function, in the kernel. */
+/** The message interrupts of one function in the kernel. */
 export interface MsiPort {
   /**
-   * Has a ring of the eventfd send the message, until disposed, which leaves it empty; what is counted already sends it once. The same
-   * vector comes again and again with the same message: whoever keeps a route keeps it. Throws SystemError.
+   * Makes signals of the eventfd send the message, until disposed, which leaves the eventfd empty; an earlier count
+   * sends it once. A vector is assigned again with the same message at each unmasking, so a port may keep its route.
+   * Throws SystemError.
    */
   assign(vector: number, message: MsiMessage, eventFd: EventFd): Disposable;
 }
 
 interface Vector {
   readonly eventFd: EventFd;
-  /** While it may be sent. */
+  /** The assignment while the vector is unmasked. */
   sending: Disposable | undefined;
-  /** Rung while it might not be sent, as far as somebody looked. */
+  /** Signalled while masked, and taken from the eventfd by a read of the pending bits. */
   pending: boolean;
 }
 
@@ -26,17 +28,17 @@ interface Vector {
 export class Msix implements Registers, Disposable {
   readonly count: number;
   readonly #port: MsiPort;
-  readonly #say: (line: string) => void;
+  readonly #log: (line: string) => void;
   readonly #vectors: readonly Vector[];
   readonly #table: DataView<ArrayBuffer>;
   #enabled = false;
   #masked = false;
 
   /** `count` vectors, up to 2048. Throws SystemError when there are no eventfds left. */
-  constructor(count: number, port: MsiPort, say: (line: string) => void) {
+  constructor(count: number, port: MsiPort, log: (line: string) => void) {
     this.count = count;
     this.#port = port;
-    this.#say = say;
+    this.#log = log;
     this.#vectors = Array.from({ length: count }, () => ({
       eventFd: EventFd.create(),
       sending: undefined,
@@ -48,12 +50,14 @@ export class Msix implements Registers, Disposable {
       this.#table.setUint32(vector * MSIX_ENTRY_BYTES + MsixEntry.control, MSIX_ENTRY_MASKED, true);
   }
 
-  /** Who rings this sends the vector, now or when it is unmasked. Undefined for a vector that does not exist. */
+  /**
+   * The eventfd whose signals send the vector, now or when it is unmasked. Undefined for a vector that does not exist.
+   */
   eventFd(vector: number): EventFd | undefined {
     return this.#vectors[vector]?.eventFd;
   }
 
-  /** The whole function: `enabled` sends messages at all, `masked` keeps every vector pending. */
+  /** Sets the Enable and Function Mask bits: without `enabled`, or with `masked`, every vector stays pending. */
   control(enabled: boolean, masked: boolean): void {
     this.#enabled = enabled;
     this.#masked = masked;
@@ -91,7 +95,7 @@ export class Msix implements Registers, Disposable {
     try {
       vector.sending = this.#port.assign(index, this.#message(index), vector.eventFd);
     } catch (problem) {
-      this.#say(`MSI-X vector ${index} stays masked: ${(problem as Error).message}`);
+      this.#log(`MSI-X vector ${index} stays masked: ${(problem as Error).message}`);
     }
   }
 
@@ -111,7 +115,7 @@ export class Msix implements Registers, Disposable {
     };
   }
 
-  /** 32 pending bits. A ring of a vector that is not sent is in its eventfd. */
+  /** 32 pending bits. A masked vector's signals are in its eventfd. */
   #pendingWord(index: number): number {
     let word = 0;
     for (let bit = 0; bit < 32; bit++) {

@@ -1,4 +1,4 @@
-// The doorbells of a function while its BAR moves, and the kernel does not always give one back.
+// The doorbells of a function while its BAR moves, with a kernel that does not remove each ioeventfd.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { EventFd } from '../../../sys/event-fd.ts';
@@ -7,7 +7,7 @@ import { NOTIFY_MULTIPLIER } from './spec.ts';
 
 const PLACES = [0x1000, 0x2000, 0x3000] as const;
 
-/** A kernel with doorbells by address; what stands at one of `kept` it does not give back. */
+/** A kernel with ioeventfds by address; it does not remove those at the addresses in `kept`. */
 class Kernel {
   readonly ringing = new Map<number, EventFd>();
   readonly kept = new Set<number>();
@@ -35,7 +35,7 @@ function newDoorbells(t: TestContext) {
   return { kernel, lines, doorbells, eventFds };
 }
 
-test('they are where the BAR is, and nowhere while it does not answer', (t) => {
+test('doorbells are where the BAR is, and nowhere while it is not mapped', (t) => {
   const { kernel, lines, doorbells, eventFds } = newDoorbells(t);
   doorbells.assign(0, eventFds[0]);
   assert.equal(kernel.ringing.size, 0);
@@ -49,7 +49,7 @@ test('they are where the BAR is, and nowhere while it does not answer', (t) => {
   assert.deepEqual([kernel.ringing.size, lines], [0, []]);
 });
 
-test('regression: a doorbell that is not given back when the BAR moves keeps no other from moving, and is told', (t) => {
+test('regression: a doorbell that the kernel does not remove when the BAR moves is logged, and the others move', (t) => {
   const { kernel, lines, doorbells, eventFds } = newDoorbells(t);
   doorbells.moveTo(PLACES[0]);
   for (const [queue, eventFd] of eventFds.entries()) doorbells.assign(queue, eventFd);
@@ -60,7 +60,7 @@ test('regression: a doorbell that is not given back when the BAR moves keeps no 
   assert.deepEqual(lines, ['the kernel goes on ringing a doorbell at its old address: ENOMEM']);
 });
 
-test('regression: a doorbell that was closed and not given back does not move with the BAR', (t) => {
+test('regression: a doorbell that was closed and not removed does not move with the BAR', (t) => {
   const { kernel, lines, doorbells, eventFds } = newDoorbells(t);
   doorbells.moveTo(PLACES[0]);
   kernel.kept.add(PLACES[0]);

@@ -1,4 +1,4 @@
-// Ground floor: the doorbells of a function's queues: they go where its BAR goes, and are nowhere while that does not answer.
+// Ground floor: the doorbells of a function's queues: they move with its BAR, and are nowhere while it is not mapped.
 import type { EventFd } from '../../../sys/event-fd.ts';
 import type { DoorbellPort } from '../transport.ts';
 import { NOTIFY_MULTIPLIER } from './spec.ts';
@@ -9,18 +9,21 @@ interface Assigned {
   placed: Disposable | undefined;
 }
 
+/** The doorbells of one function. */
 export class PciDoorbells {
   readonly #port: DoorbellPort;
-  readonly #say: (line: string) => void;
+  readonly #log: (line: string) => void;
   readonly #assigned = new Set<Assigned>();
   #address: number | undefined;
 
-  constructor(port: DoorbellPort, say: (line: string) => void) {
+  constructor(port: DoorbellPort, log: (line: string) => void) {
     this.#port = port;
-    this.#say = say;
+    this.#log = log;
   }
 
-  /** Has a queue's doorbell ring the eventfd, until disposed. Throws SystemError where the kernel will not. */
+  /**
+   * Makes writes to a queue's doorbell signal the eventfd, until disposed. Throws SystemError if the kernel refuses.
+   */
   assign(queue: number, eventFd: EventFd): Disposable {
     const one: Assigned = { queue, eventFd, placed: undefined };
     this.#place(one);
@@ -33,7 +36,7 @@ export class PciDoorbells {
     };
   }
 
-  /** The notification structure stands at this guest address now; undefined: nowhere. */
+  /** Moves all doorbells: `address` is the guest address of the notification structure; undefined: unmapped. */
   moveTo(address: number | undefined): void {
     this.#address = address;
     const each = (step: (one: Assigned) => void, problem: string): void => {
@@ -41,7 +44,7 @@ export class PciDoorbells {
         try {
           step(one);
         } catch (error) {
-          this.#say(`${problem}: ${(error as Error).message}`);
+          this.#log(`${problem}: ${(error as Error).message}`);
         }
       }
     };
@@ -49,7 +52,9 @@ export class PciDoorbells {
     each((one) => this.#place(one), 'a doorbell that moved takes the slow path, out of the guest');
   }
 
-  /** A word for each queue, and nothing the driver reads: any length rings, which is the fastest. */
+  /**
+   * Each queue has a word that the driver never reads, so writes of any length may signal, which is the fastest kind.
+   */
   #place(one: Assigned): void {
     if (this.#address === undefined) return;
     const address = this.#address + one.queue * NOTIFY_MULTIPLIER;
@@ -57,7 +62,7 @@ export class PciDoorbells {
   }
 }
 
-/** What the kernel does not give back it rings for ever; nothing stands at that address any more. */
+/** Removes a doorbell. If the kernel refuses, it goes on signalling at the old address, where nothing else is. */
 function takeBack(one: Assigned): void {
   const { placed } = one;
   one.placed = undefined;

@@ -1,4 +1,5 @@
-// Ground floor: numbers of PCI's configuration space and of virtio's structures in it: PCI 3.0 chapter 6, VIRTIO 1.3 §4.1.
+// Ground floor: numbers of PCI's configuration space and of virtio's structures in it: PCI 3.0 chapter 6, VIRTIO 1.3
+// §4.1.
 
 // The configuration space of a function (type 0)
 export const PCI_CONFIG_BYTES = 256;
@@ -82,10 +83,10 @@ export const VIRTIO_MSI_NO_VECTOR = 0xffff;
 export const ISR_QUEUE = 1;
 export const ISR_CONFIG = 2;
 
-/** Where each structure stands in BAR 0, a page or more for each; every queue's doorbell is a word of its own. */
+/** Where each structure is in BAR 0, a page or more each; every queue's doorbell is a word of its own. */
 export const Bar0 = { common: 0x0000, isr: 0x1000, device: 0x2000, notify: 0x3000 } as const;
 export const BAR0_BYTES = 0x4000;
 export const NOTIFY_MULTIPLIER = 4;
-/** MSI-X table and pending bits in BAR 1: room for as many as there can be. */
+/** MSI-X table and pending bits in BAR 1, with room for the largest number of vectors. */
 export const Bar1 = { table: 0, pending: 0x8000 } as const;
 export const BAR1_BYTES = 0x1_0000;

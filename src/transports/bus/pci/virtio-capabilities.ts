@@ -8,11 +8,13 @@ interface Structure {
   readonly type: number;
   readonly offset: number;
   readonly sizeBytes: number;
-  /** What follows struct virtio_pci_cap. */
+  /** The word after struct virtio_pci_cap. */
   readonly extra?: number;
 }
 
-/** Adds one for each structure in BAR 0, and the window through which that can be reached without mapping it. */
+/**
+ * Adds a capability for each structure in BAR 0, and VIRTIO_PCI_CAP_PCI_CFG, a window to BAR 0 that needs no mapping.
+ */
 export function addVirtioCapabilities(config: ConfigSpace, registers: DeviceRegisters, bar0: Registers): void {
   const { common, isr, device, notify } = pci.Bar0;
   const notifyBytes = registers.queues.length * pci.NOTIFY_MULTIPLIER;
@@ -37,7 +39,10 @@ function addCapability(config: ConfigSpace, { type, offset, sizeBytes, extra }: 
   return at;
 }
 
-/** §4.1.4.9: an access to `pci_cfg_data` is an access to the BAR, at the offset and of the size that the driver wrote before. */
+/**
+ * §4.1.4.9: an access to `pci_cfg_data` is an access to the BAR, at the offset and of the size that the driver wrote
+ * before.
+ */
 function addWindow(config: ConfigSpace, bar0: Registers): void {
   const at = addCapability(config, { type: pci.VIRTIO_PCI_CAP_PCI_CFG, offset: 0, sizeBytes: 0, extra: 0 });
   const data = at + pci.VirtioCapability.extra;

@@ -1,4 +1,5 @@
-// Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, message interrupts and no line.
+// Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, MSI-X and no
+// interrupt line.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { LimitedLog } from '../../../sys/limited-log.ts';
 import { VIRTIO_ID_BLOCK } from '../../../virtio/spec.ts';
@@ -15,25 +16,26 @@ import * as pci from './spec.ts';
 import { addVirtioCapabilities } from './virtio-capabilities.ts';
 
 export interface VirtioPciOptions extends TransportOptions {
-  /** Where its BARs appear. */
+  /** The address space of its BARs. */
   readonly memory: PciMemory;
   readonly messages: MsiPort;
 }
 
-/** Mass storage, neither of the kinds that have a programming interface; for other devices "unassigned". */
+/** Class codes by device type: "other mass storage" for a disk, "unassigned" for other devices. */
 const CLASS_CODES: { readonly [type: number]: number } = { [VIRTIO_ID_BLOCK]: 0x01_80_00 };
 const CLASS_CODE_UNASSIGNED = 0xff_00_00;
 
+/** One virtio-pci function. */
 export class VirtioPci implements Transport {
   readonly registers: DeviceRegisters;
-  /** Its configuration space: what the bus shows. */
+  /** Its configuration space, which the bus maps. */
   readonly config = new ConfigSpace();
   readonly #msix: Msix;
   readonly #common: CommonRegisters;
   readonly #doorbells: PciDoorbells;
   readonly #windows: BarWindows;
   readonly #msixControl: number;
-  /** Where hosts call while MSI-X is off: what was rung since the driver last read the ISR status. */
+  /** The call target of hosts while MSI-X is off: signalled since the driver last read the ISR status. */
   readonly #isr = EventFd.create();
   #isrQueue = false;
   #isrConfig = false;
@@ -43,21 +45,21 @@ export class VirtioPci implements Transport {
   constructor(options: VirtioPciOptions) {
     const { host, loop, log, doorbells, memory, messages } = options;
     const vectors = Math.min(host.device.queueSizes.length + 1, pci.MSIX_VECTORS_MAX);
-    const { log: say } = new LimitedLog((line) => log(line), { burst: 1 });
-    this.#msix = new Msix(vectors, messages, say);
-    this.#doorbells = new PciDoorbells(doorbells, say);
+    const limited = new LimitedLog((line) => log(line), { burst: 1 }).log;
+    this.#msix = new Msix(vectors, messages, limited);
+    this.#doorbells = new PciDoorbells(doorbells, limited);
     const lines = {
       assignDoorbell: (queue: number, eventFd: EventFd) => this.#doorbells.assign(queue, eventFd),
       call: (queue: number) => this.#call(queue),
       configChanged: () => this.#configChanged(),
       reset: () => this.#reset(),
-      say: log,
+      log,
     };
-    // Until the driver allows DMA.
+    // Paused until the driver enables DMA.
     this.registers = new DeviceRegisters(host, loop, lines, { ...options, paused: true });
     this.#common = new CommonRegisters(this.registers, vectors);
     this.#header(host.device.type);
-    this.#windows = new BarWindows(this.config, memory, say);
+    this.#windows = new BarWindows(this.config, memory, limited);
     this.#windows.add(0, pci.BAR0_BYTES, this.#structures(), (address) =>
       this.#doorbells.moveTo(address === undefined ? undefined : address + pci.Bar0.notify),
     );
@@ -115,7 +117,7 @@ export class VirtioPci implements Transport {
     return (this.config.view.getUint16(this.#msixControl, true) & pci.MSIX_CONTROL_ENABLE) !== 0;
   }
 
-  /** A message is a write to memory: until the driver allows DMA it stays pending. */
+  /** A message is a write to memory: it stays pending until the driver enables DMA. */
   #msixChanged(): void {
     const control = this.config.view.getUint16(this.#msixControl, true);
     const masked = (control & pci.MSIX_CONTROL_MASK_ALL) !== 0 || !this.#mayAccessMemory;
@@ -146,13 +148,15 @@ export class VirtioPci implements Transport {
     return status;
   }
 
-  /** "the device MUST set the Interrupt Status bit … to the logical OR of all bits in ISR status", where MSI-X is off. */
+  /**
+   * "the device MUST set the Interrupt Status bit … to the logical OR of all bits in ISR status", where MSI-X is off.
+   */
   #showInterrupt(): void {
     const interrupt = !this.#msixEnabled && this.#isrStatus() !== 0 ? pci.PCI_STATUS_INTERRUPT : 0;
     this.config.view.setUint16(pci.PciConfig.status, pci.PCI_STATUS_CAPABILITIES | interrupt, true);
   }
 
-  /** What BAR 0 shows. */
+  /** The registers of BAR 0. */
   #structures(): Registers {
     return {
       read: (offset, sizeBytes) => {

@@ -44,7 +44,9 @@ const setBackendReqFd: Handler = (session, message) => {
   return undefined;
 };
 
-/** "back-end's payload size MUST match the front-end's request": what lies beyond our space reads as zeroes. */
+/**
+ * "back-end's payload size MUST match the front-end's request": bytes beyond the configuration space read as zeroes.
+ */
 const getConfig: Handler = (session, message) => {
   const { offset, size } = decodeConfig(message);
   return { reply: encodeConfig(offset, session.config.read(offset, size)) };

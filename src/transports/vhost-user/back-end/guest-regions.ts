@@ -1,4 +1,4 @@
-// Ground floor: the memory table of a session: which descriptors hold guest memory, and where the front end sees them.
+// Ground floor: the memory table of a session: the descriptors of guest memory, with their guest and user addresses.
 import { fstatSync, type Stats } from 'node:fs';
 import { sealShrink } from '../../../sys/memfd.ts';
 import { closeReceived, nameOfKind, receivedKind } from '../../../sys/received-fd.ts';
@@ -10,21 +10,22 @@ import { MEM_SLOTS_MAX } from '../protocol/spec.ts';
 
 interface Region extends SharedRegion {
   readonly userAddress: number;
-  /** Nobody can make the file shorter. */
+  /** The file cannot be made shorter: F_SEAL_SHRINK. */
   readonly isSealed: boolean;
 }
 
-/** A multiple of every size of a page: what a mapping begins and ends at, where the file's own blocks are not larger. */
+/** Alignment of mappings, unless the file's own blocks are larger: a multiple of every page size. */
 const BLOCK_BYTES = 64 * 1024;
 
-/** Over all sessions of this process: the regions of one are never taken for those of another. */
+/** Counts over all sessions of this process, so that an id is never reused. */
 let lastId = 0;
 
+/** The regions that a front end shares. Owns their descriptors. */
 export class GuestRegions {
   #regions: Region[] = [];
   readonly #allowFiles: boolean;
 
-  /** @param allowFiles a region may be a file of any file system, not of memory alone. */
+  /** @param allowFiles accept a file of any file system, not only one in memory. */
   constructor(allowFiles: boolean) {
     this.#allowFiles = allowFiles;
   }
@@ -41,12 +42,15 @@ export class GuestRegions {
     return this.#regions;
   }
 
-  /** Whether no region can be truncated by somebody else: touching such memory is SIGBUS. */
+  /** Whether no region can be truncated by another process: touching truncated memory raises SIGBUS. */
   get isSealed(): boolean {
     return this.#regions.every(({ isSealed }) => isSealed);
   }
 
-  /** Adds a region and takes its descriptor over, if it is what it claims to be. Throws ProtocolError, and leaves the descriptor alone. */
+  /**
+   * Checks a region, adds it and takes ownership of its descriptor. Throws ProtocolError; the caller then keeps the
+   * descriptor.
+   */
   add(messageName: string, message: MemoryRegionMessage, fd: number): void {
     const { guestAddress, sizeBytes, userAddress, mmapOffset } = message;
     const status = this.#statusOf(messageName, fd);
@@ -64,13 +68,13 @@ export class GuestRegions {
     if (this.#regions.some((other) => overlaps(other.guestAddress, other.sizeBytes, guestAddress, sizeBytes))) {
       throw new ProtocolError(messageName, `two regions at guest address 0x${guestAddress.toString(16)}`);
     }
-    // munmap of huge pages wants whole ones; st_blksize is their size there.
+    // munmap of huge pages takes whole ones only; st_blksize is their size there.
     const blockBytes = Math.max(BLOCK_BYTES, status.blksize);
     const shared = { id: ++lastId, fd, fileOffset: mmapOffset, blockBytes, guestAddress, sizeBytes };
     this.#regions.push({ ...shared, userAddress, isSealed: sealShrink(fd) });
   }
 
-  /** A file system is asked for nothing before it is known that it is the kernel's own: FUSE may never answer. */
+  /** Checks the kind of the file before fstat: a FUSE server may never answer. */
   #statusOf(messageName: string, fd: number): Stats {
     const kind = receivedKind(fd);
     if (kind !== 'memory' && !(kind === 'other' && this.#allowFiles))
@@ -83,7 +87,7 @@ export class GuestRegions {
     return status;
   }
 
-  /** Takes a region out and closes its descriptor. Throws ProtocolError when there is none like it. */
+  /** Removes a region and closes its descriptor. Throws ProtocolError when there is no such region. */
   remove(messageName: string, { guestAddress, sizeBytes, userAddress }: MemoryRegionMessage): void {
     const at = this.#regions.findIndex(
       (r) => r.guestAddress === guestAddress && r.sizeBytes === sizeBytes && r.userAddress === userAddress,
@@ -103,7 +107,10 @@ export class GuestRegions {
     this.#regions = [];
   }
 
-  /** The areas of a ring by guest address. Throws ProtocolError where one is unaligned or outside every region. */
+  /**
+   * Translates the areas of a ring from user to guest addresses. Throws ProtocolError for one that is unaligned or in
+   * no region.
+   */
   ringAreas(format: RingFormat, size: number, user: RingAreas): RingAreas {
     const bytes = format.bytes(size);
     const translated = (area: keyof RingAreas): number => {

@@ -4,7 +4,7 @@ import { ProtocolError } from '../protocol/protocol-error.ts';
 import { MEM_SLOTS_MAX, MEM_TABLE_REGIONS_MAX, Request, requestName } from '../protocol/spec.ts';
 import type { Handler, Session } from './session.ts';
 
-/** Adds a region with the next descriptor of its message, which keeps that one when it throws. */
+/** Adds a region with the next descriptor of its message. When it throws, the message keeps that descriptor. */
 function addRegion(session: Session, message: Message, at: number): void {
   session.regions.add(requestName(message.request), decodeRegion(message, at), message.fds[0] as number);
   message.fds.shift();
@@ -16,7 +16,7 @@ const setMemTable: Handler = async (session, message) => {
   const count = payload.byteLength < 8 ? 0 : payload.getUint32(0, true);
   if (count > MEM_TABLE_REGIONS_MAX)
     throw new ProtocolError('SET_MEM_TABLE', `${count} regions, the most is ${MEM_TABLE_REGIONS_MAX}`);
-  // QEMU sends room for as many regions as there are, others their whole table: User-Mode Linux has one of two regions.
+  // QEMU's payload has as many regions as it counts, others send their whole table: User-Mode Linux always sends two.
   const room = (payload.byteLength - 8) / REGION_BYTES;
   if (!Number.isInteger(room) || room < count || room > MEM_TABLE_REGIONS_MAX)
     throw new ProtocolError('SET_MEM_TABLE', `${payload.byteLength} bytes of payload for ${count} regions`);
@@ -42,7 +42,10 @@ const addMemReg: Handler = async (session, message) => {
   return undefined;
 };
 
-/** "For compatibility with existing incorrect implementations, the back-end MAY accept messages with one file descriptor." */
+/**
+ * "For compatibility with existing incorrect implementations, the back-end MAY accept messages with one file
+ * descriptor."
+ */
 const remMemReg: Handler = async (session, message) => {
   expectPayload(message, 8 + REGION_BYTES);
   await session.changeMemory(message, () => session.regions.remove('REM_MEM_REG', decodeRegion(message, 8)));

@@ -1,4 +1,5 @@
-// Ground floor: a listening socket and the front ends that come to it, one at a time; the next is served when the first leaves.
+// Ground floor: a listening socket that serves one front end at a time; the next is accepted when the session before
+// has ended.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { isPeerOf } from '../../../sys/socket-address.ts';
@@ -17,20 +18,24 @@ import { WaitingFrontEnd } from './waiting-front-end.ts';
 
 const handlers: { readonly [request: number]: Handler } = { ...deviceMessages, ...memoryMessages, ...vringMessages };
 
-/** How soon a front end that could not be taken on is looked at again. */
+/** How soon accept is tried again after it failed. */
 const RETRY_MS = 1000;
 
 export interface ServerOptions {
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
   /** Serve one front end, then close. */
   readonly once?: boolean;
-  /** Guest memory may be a file of any file system, whose server can then hold this thread for ever in a page fault. */
+  /**
+   * Accept guest memory in a file of any file system. A FUSE server that does not answer then blocks this thread in a
+   * page fault.
+   */
   readonly allowFileMemory?: boolean;
-  /** Everything is closed: after `close`, or after the one front end of `once`. */
+  /** Called when everything is closed: after `close`, or after the one front end of `once`. */
   readonly onClosed?: () => void;
 }
 
+/** Serves a device to one vhost-user front end after the other. */
 export class VhostUserServer {
   readonly #listener: UnixListener;
   readonly #host: DeviceHost;
@@ -38,10 +43,10 @@ export class VhostUserServer {
   readonly #options: ServerOptions;
   #listening: Disposable | undefined;
   #connection: Connection | undefined;
-  /** From a front end's coming until nothing is left of its session. */
+  /** From accept until the session has ended. */
   #isServing = false;
   #isClosing = false;
-  #hasComplained = false;
+  #hasLoggedFailure = false;
 
   constructor(listener: UnixListener, host: DeviceHost, loop: EventLoop, options: ServerOptions) {
     this.#listener = listener;
@@ -62,20 +67,20 @@ export class VhostUserServer {
     });
   }
 
-  /** A client for which there is no descriptor or memory keeps its place; the socket stays readable meanwhile, and is not looked at. */
+  /** When descriptors or memory run out, the client stays in the backlog and accept is tried again after RETRY_MS. */
   #accept(): UnixSocket | undefined {
     try {
       const socket = this.#listener.accept();
-      this.#hasComplained = false;
+      this.#hasLoggedFailure = false;
       return socket;
     } catch (error) {
       const { message } = error as Error;
-      if (!this.#hasComplained)
+      if (!this.#hasLoggedFailure)
         this.#options.log(`a front end waits: ${message}; tried again every second`, {
           event: 'waiting',
           ...codeOf(error),
         });
-      this.#hasComplained = true;
+      this.#hasLoggedFailure = true;
       this.#listening?.[Symbol.dispose]();
       this.#listening = this.#loop.timer(RETRY_MS, () => this.#listen());
       return undefined;
@@ -109,7 +114,7 @@ export class VhostUserServer {
         connection.close(
           new ProtocolError(
             'connection',
-            'its process has exited, somebody keeps it open, and another front end waits',
+            'its process has exited, another process keeps the connection open, and another front end waits',
           ),
         ),
     });

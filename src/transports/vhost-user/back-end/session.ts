@@ -1,4 +1,5 @@
-// Ground floor: one front end's session: what was negotiated, its memory table, its rings, and the start and stop of each.
+// Ground floor: one front end's session: what was negotiated, its memory table, its rings, and the start and stop of
+// each.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
@@ -14,10 +15,10 @@ import * as vu from '../protocol/spec.ts';
 import { GuestRegions } from './guest-regions.ts';
 import { Vring } from './vring.ts';
 
-/** Deals with a message: see `ConnectionEvents.onMessage`. */
+/** Handles a message: see `ConnectionEvents.onMessage`. */
 export type Handler = (session: Session, message: Message) => Outcome | undefined | Promise<Outcome | undefined>;
 
-/** What this back end can do beyond the base protocol. */
+/** The protocol features that this back end offers. */
 export const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_MQ |
   vu.PROTOCOL_F_REPLY_ACK |
@@ -28,15 +29,16 @@ export const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_STATUS;
 
 export interface SessionOptions {
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
-  /** Guest memory may be a file of any file system. */
+  /** Accept guest memory in a file of any file system. */
   readonly allowFileMemory: boolean;
 }
 
-/** A ring of which everything is known, and that does not run after so long, says why: its front end waits for it. */
-const STARTS_MS = 1000;
+/** A complete ring that does not run after this long is logged, with the reason. */
+const START_LIMIT_MS = 1000;
 
+/** The state of one front end's session, and the steps that messages make in it. */
 export class Session implements DeviceEvents {
   readonly host: DeviceHost;
   readonly vrings: readonly Vring[];
@@ -47,9 +49,9 @@ export class Session implements DeviceEvents {
   #features = 0n;
   #backendSocket: UnixSocket | undefined;
   readonly #loop: EventLoop;
-  #starts: Disposable | undefined;
-  /** What was told of the present driver. Rings stop and start again for many a message: that is no news. */
-  #started: string | undefined;
+  #startCheck: Disposable | undefined;
+  /** The last line logged about the start. Many messages stop and start rings, and must not repeat it. */
+  #startLine: string | undefined;
 
   constructor(host: DeviceHost, loop: EventLoop, { log, allowFileMemory }: SessionOptions) {
     this.host = host;
@@ -70,7 +72,7 @@ export class Session implements DeviceEvents {
     return this.#features;
   }
 
-  /** Takes the accepted features. Throws ProtocolError for one that was not offered. */
+  /** Stores the features that the driver accepted. Throws ProtocolError for one that was not offered. */
   async acceptFeatures(features: bigint): Promise<void> {
     const extra = unofferedFeatures(features, this.offeredFeatures);
     if (extra !== 0n) throw new ProtocolError('SET_FEATURES', `feature bits 0x${extra.toString(16)} were not offered`);
@@ -81,7 +83,7 @@ export class Session implements DeviceEvents {
     await this.#startThoseReady();
   }
 
-  /** The ring a message names. Throws ProtocolError. */
+  /** Returns the ring that a message names. Throws ProtocolError for an index out of range. */
   vring(message: Message, index: number): Vring {
     const vring = this.vrings[index];
     if (vring === undefined)
@@ -93,29 +95,29 @@ export class Session implements DeviceEvents {
     for (const index of this.vrings.keys()) await this.#startIfReady(index);
   }
 
-  /** Starts a ring if everything it needs has been said. Throws ProtocolError for the front end's mistake. */
+  /** Starts a ring if it is complete. Throws ProtocolError for the front end's mistake. */
   async #startIfReady(index: number): Promise<void> {
     const vring = this.vrings[index] as Vring;
     if (vring.running || !vring.isComplete) return;
-    if (this.regions.count === 0) return this.#watchStart();
+    if (this.regions.count === 0) return this.#checkStartLater();
     await this.#start(index, vring.setup(this.#features, this.regions));
   }
 
   async #start(index: number, setup: QueueSetup): Promise<void> {
     const isFirst = !this.vrings.some(({ running }) => running);
-    if (isFirst) this.#tellStaleConfig();
+    if (isFirst) this.#notifyStaleConfig();
     await this.host.start(index, setup);
     (this.vrings[index] as Vring).running = true;
-    if (isFirst) this.#tellStart();
+    if (isFirst) this.#logStart();
   }
 
-  #tellStart(): void {
+  #logStart(): void {
     const { count: regions, sizeBytes: memoryBytes, isSealed } = this.regions;
     const features = `0x${this.#features.toString(16)}`;
     const memory = `${Math.round(memoryBytes / 2 ** 20)} MiB of memory in ${regions} ${regions === 1 ? 'region' : 'regions'}`;
     const line = `the driver uses the device: features ${features}, ${memory}`;
-    if (line === this.#started) return;
-    this.#started = line;
+    if (line === this.#startLine) return;
+    this.#startLine = line;
     this.log(line, { event: 'started', features, memoryBytes, regions, isSealed });
     if (isSealed) return;
     this.log('the front end can end this process: its memory is not sealed against shrinking (F_SEAL_SHRINK)', {
@@ -123,17 +125,17 @@ export class Session implements DeviceEvents {
     });
   }
 
-  #watchStart(): void {
-    this.#starts ??= this.#loop.timer(STARTS_MS, () => {
-      this.#starts = undefined;
+  #checkStartLater(): void {
+    this.#startCheck ??= this.#loop.timer(START_LIMIT_MS, () => {
+      this.#startCheck = undefined;
       for (const [index, vring] of this.vrings.entries()) {
-        const obstacle = vring.running || !vring.isComplete ? undefined : this.#obstacle(vring);
-        if (obstacle !== undefined) this.log(`queue ${index} cannot start: ${obstacle}`, { event: 'queue-waits' });
+        const problem = vring.running || !vring.isComplete ? undefined : this.#startProblem(vring);
+        if (problem !== undefined) this.log(`queue ${index} cannot start: ${problem}`, { event: 'queue-waits' });
       }
     });
   }
 
-  #obstacle(vring: Vring): string | undefined {
+  #startProblem(vring: Vring): string | undefined {
     if (this.regions.count === 0) return 'the front end has shared no memory';
     try {
       vring.setup(this.#features, this.regions);
@@ -143,7 +145,9 @@ export class Session implements DeviceEvents {
     }
   }
 
-  /** Stops a ring if it runs, and keeps how far it got. A broken one would break again: it waits for a new SET_VRING_KICK. */
+  /**
+   * Stops a ring if it runs, and keeps its base. A broken ring would break again, so it waits for a new SET_VRING_KICK.
+   */
   async stop(index: number): Promise<void> {
     const vring = this.vrings[index] as Vring;
     if (!vring.running) return;
@@ -153,20 +157,20 @@ export class Session implements DeviceEvents {
     if (broken) vring.setKick(undefined);
   }
 
-  /** Changes something of a ring that may run: stops it, changes, and starts it again if it can. */
+  /** Changes a ring that may run: stops it, calls `change`, and starts it again if it is complete. */
   async change(index: number, change: () => void): Promise<void> {
     await this.stop(index);
     change();
     await this.#startIfReady(index);
   }
 
-  /** Adds memory, which disturbs no ring; those that waited for it start. Throws what `add` throws: the front end's mistake. */
+  /** Adds memory while rings run; rings that waited for it start. Throws what `add` throws: the front end's mistake. */
   async addMemory({ request }: Message, add: () => void): Promise<void> {
     add();
     await this.#shareMemory(request);
   }
 
-  /** Changes the memory table, which every ring stands on. Throws what `change` throws: the front end's mistake. */
+  /** Stops all rings and changes the memory table. Throws what `change` throws: the front end's mistake. */
   async changeMemory({ request }: Message, change: () => void): Promise<void> {
     await this.stopAll();
     change();
@@ -185,9 +189,10 @@ export class Session implements DeviceEvents {
       try {
         setup = vring.setup(this.#features, this.regions);
       } catch (error) {
-        // A ring that stands in none of the regions waits: they come and go one by one, and what is replaced goes first.
+        // A ring outside every region waits: regions are added and removed one by one, and a replaced one is removed
+        // first.
         if (!(error instanceof ProtocolError)) throw error;
-        this.#watchStart();
+        this.#checkStartLater();
         continue;
       }
       await this.#start(index, setup);
@@ -199,35 +204,36 @@ export class Session implements DeviceEvents {
   }
 
   /**
-   * §2.1. QEMU writes 0 when its guest resets the device, and just so when the VM is paused and shall go on: a ring stops, and keeps its
-   * place until SET_VRING_BASE names another. What the driver chose holds.
+   * §2.1. QEMU writes 0 when its guest resets the device, and also when the VM is paused and will go on: rings stop,
+   * and keep their base until SET_VRING_BASE sets another. Features and configuration stay.
    */
   async setStatus(status: number): Promise<void> {
-    if (status === 0) await this.#park();
+    if (status === 0) await this.#stopUntilKick();
     this.status = status;
     if ((status & DeviceStatus.DRIVER_OK) === 0) return;
-    this.#tellStaleConfig();
+    this.#notifyStaleConfig();
     await this.host.activate(this.#features);
   }
 
-  /** A device that nobody drives yet changed after the front end had read its configuration space. */
-  #tellStaleConfig(): void {
+  /** The configuration space may have changed after the front end read it and before the driver used the device. */
+  #notifyStaleConfig(): void {
     if (this.config.isStale) this.configChanged();
   }
 
   /** Stops every ring as GET_VRING_BASE does: each waits for a new SET_VRING_KICK. */
-  async #park(): Promise<void> {
-    this.#started = undefined;
+  async #stopUntilKick(): Promise<void> {
+    this.#startLine = undefined;
     await this.stopAll();
     for (const vring of this.vrings) vring.setKick(undefined);
   }
 
   /**
-   * RESET_DEVICE: everything that the driver did is undone. What the front end said of itself stays, and what it wrote to the
-   * configuration space: QEMU 10 writes its `config-wce` once, and resets the device before each start of the guest.
+   * RESET_DEVICE: undoes everything that the driver did. The front end's memory table, its call eventfds and its writes
+   * to the configuration space stay: QEMU 10 writes its `config-wce` once, and resets the device before each start of
+   * the guest.
    */
   async reset(): Promise<void> {
-    this.#started = undefined;
+    this.#startLine = undefined;
     await this.stopAll();
     for (const vring of this.vrings) vring.clear();
     this.status = 0;
@@ -235,7 +241,7 @@ export class Session implements DeviceEvents {
     await this.config.repeat(this.host);
   }
 
-  /** SET_OWNER: a session begins. What one before it left on the same connection is forgotten. */
+  /** SET_OWNER: a session begins. Undoes everything that a session before it did on the same connection. */
   async begin(): Promise<void> {
     this.config.forgetWrites();
     await this.reset();
@@ -265,9 +271,9 @@ export class Session implements DeviceEvents {
     this.configChanged();
   }
 
-  /** Ends it: rings stopped, memory given back, descriptors closed. */
+  /** Ends the session: stops rings, unmaps memory, closes descriptors. */
   async end(): Promise<void> {
-    this.#starts?.[Symbol.dispose]();
+    this.#startCheck?.[Symbol.dispose]();
     await this.begin();
     this.host.events = undefined;
     this.#backendSocket?.[Symbol.dispose]();

@@ -1,4 +1,4 @@
-// Ground floor: the messages about rings. They may come in any order, before or while the ring runs.
+// Ground floor: the messages about rings. They may come in any order, before the ring runs and while it does.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
 import { encodeVringState, expectPayload, type Message } from '../protocol/message.ts';
@@ -7,13 +7,13 @@ import { Request, requestName, VRING_INDEX_MASK, VRING_NOFD } from '../protocol/
 import type { Handler, Session } from './session.ts';
 import type { Vring } from './vring.ts';
 
-/** What a message changes of a ring. */
+/** The change that a message makes to a ring. */
 interface VringChange {
   readonly index: number;
   apply(): void;
 }
 
-/** struct vhost_vring_state, or vhost_vring_addr, whose first word is the index too. */
+/** Decodes struct vhost_vring_state, or vhost_vring_addr, whose first word is the index too. */
 function ringOf(
   session: Session,
   message: Message,
@@ -24,7 +24,10 @@ function ringOf(
   return { index, num: message.payload.getUint32(4, true), vring: session.vring(message, index) };
 }
 
-/** The ring and the descriptor of SET_VRING_KICK, _CALL or _ERR; `null` where the message says there is none. */
+/**
+ * Decodes the ring and the descriptor of SET_VRING_KICK, _CALL or _ERR; `notifier` is null if the message has
+ * VRING_NOFD.
+ */
 function notifierOf(session: Session, message: Message): { index: number; vring: Vring; notifier: EventFd | null } {
   expectPayload(message, 8);
   const name = requestName(message.request);
@@ -36,7 +39,7 @@ function notifierOf(session: Session, message: Message): { index: number; vring:
   if (fd === undefined || message.fds.length > 1)
     throw new ProtocolError(name, `${message.fds.length} descriptors, one belongs to it`);
   try {
-    // Reading a socket, or writing a pipe, can block this thread for as long as its sender likes.
+    // Reading a socket, or writing a pipe, can block this thread for as long as the other end likes.
     const isCall = message.request === Request.SET_VRING_CALL;
     const notifier = EventFd.adopt(fd, isCall ? ['eventfd', 'socket'] : ['eventfd']);
     message.fds.length = 0;
@@ -105,7 +108,7 @@ function setEnable(session: Session, message: Message): VringChange {
   };
 }
 
-/** A message that changes a ring: stop it if it runs, change, start it if it now can. */
+/** The handler of a message that changes a ring: stops the ring if it runs, changes it, starts it if it is complete. */
 function changing(decode: (session: Session, message: Message) => VringChange): Handler {
   return async (session, message) => {
     const { index, apply } = decode(session, message);
@@ -116,7 +119,7 @@ function changing(decode: (session: Session, message: Message) => VringChange): 
 
 const setCall: Handler = async (session, message) => {
   const { index, vring, notifier } = notifierOf(session, message);
-  // The old descriptor must not be closed, and its number given to another file, while the queue's thread may still ring it.
+  // The old descriptor must not be closed, and its number reused, while the queue's thread may still signal it.
   if (vring.running) await session.host.setCall(index, notifier === null ? undefined : { fd: notifier.fd });
   vring.setCall(notifier ?? undefined);
   return undefined;

@@ -1,31 +1,34 @@
-// Ground floor: what the front end has said about one ring. Messages may come in any order; this knows when they suffice.
+// Ground floor: the state of one ring as messages set it, in any order, and whether it is complete.
 import type { EventFd } from '../../../sys/event-fd.ts';
 import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
 import type { RingAreas } from '../../../virtio/ring-format.ts';
 import type { CallTarget, QueueSetup } from '../../queue/queue-host.ts';
 import type { GuestRegions } from './guest-regions.ts';
 
+/** One ring of a session. Owns its eventfds. */
 export class Vring {
   size = 0;
-  /** Where to go on. Never guessed: requests before it would be served twice, those after it never. */
+  /** Where to go on. No default: with a wrong base, requests are served twice or never. */
   base: number | undefined;
-  /** In the front end's own address space. */
+  /** User addresses: in the front end's address space. */
   areas: RingAreas | undefined;
   enabled = false;
-  /** Whether the queue host was told to run it. */
+  /** Whether the queue host runs it. */
   running = false;
-  /** `null`: the front end said that no kicks will come. `undefined`: it has not said anything. */
+  /** `null`: the front end sends no kicks (VRING_NOFD). `undefined`: no SET_VRING_KICK yet. */
   kick: EventFd | null | undefined;
   callFd: EventFd | undefined;
   err: EventFd | undefined;
 
-  /** Whether the front end said all that belongs to a ring. */
+  /** Whether size, base, areas and kick are set and the ring is enabled. */
   get isComplete(): boolean {
     const isDescribed = this.size > 0 && this.base !== undefined && this.areas !== undefined;
     return isDescribed && this.kick !== undefined && this.enabled;
   }
 
-  /** What the queue host needs to run a complete ring. Throws ProtocolError for impossible addresses. */
+  /**
+   * The setup of a complete ring for the queue host. Throws ProtocolError for addresses outside memory or unaligned.
+   */
   setup(features: bigint, regions: GuestRegions): QueueSetup {
     return {
       ...regions.ringAreas(ringFormatOf(features), this.size, this.areas as RingAreas),
@@ -57,7 +60,7 @@ export class Vring {
     this.err = err;
   }
 
-  /** Back to nothing said, but for where to notify: QEMU tells that once a connection. The ring does not run. */
+  /** Clears all but the call and error eventfds, which QEMU sends once a connection. The ring must not run. */
   clear(): void {
     this.size = 0;
     this.base = undefined;
@@ -66,7 +69,7 @@ export class Vring {
     this.setKick(undefined);
   }
 
-  /** Back to nothing said at all. */
+  /** Clears everything. The ring must not run. */
   close(): void {
     this.clear();
     this.setCall(undefined);

@@ -1,18 +1,22 @@
-// Ground floor: a front end that comes while another one is served: it waits, its user is told, and a dead one makes room for it.
+// Ground floor: detects a front end that waits while another is served, and a served one whose process has exited.
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { closeFd } from '../../../sys/libc.ts';
 import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
 
-/** One that waits longer than this is told of: the one before it is not just leaving. */
+/** Waiting longer than this is reported: the served front end is not just disconnecting. */
 const WAITS_MS = 1000;
 
 export interface WaitingEvents {
-  /** Another one has waited for a second; the one that is served has been connected for `seconds`. */
+  /** Another front end has waited for a second; the served one has been connected for `seconds`. */
   waits(seconds: number): void;
-  /** Another one waits, and the process that connected has exited: whoever holds its end of the connection will not close it. */
+  /**
+   * Another front end waits, and the process that connected has exited, but another process keeps its end of the
+   * connection open.
+   */
   peerGone(): void;
 }
 
+/** Watches the listener and the served front end's process, until disposed. */
 export class WaitingFrontEnd implements Disposable {
   readonly #loop: EventLoop;
   readonly #events: WaitingEvents;
@@ -20,7 +24,7 @@ export class WaitingFrontEnd implements Disposable {
   readonly #peer: number | undefined;
   #next: Disposable;
 
-  /** @param served the connection of the one that is served. */
+  /** @param served the connection of the served front end. */
   constructor(listener: UnixListener, served: UnixSocket, loop: EventLoop, events: WaitingEvents) {
     this.#loop = loop;
     this.#events = events;

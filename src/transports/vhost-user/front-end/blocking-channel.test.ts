@@ -1,4 +1,4 @@
-// Ground floor: the front end's channel against a back end that answers whatever the test wrote in advance.
+// The blocking channel against a back end whose answers the test wrote in advance.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,14 +25,14 @@ function pair(t: TestContext): { ours: UnixSocket; theirs: UnixSocket } {
 
 const features = encodeMessage(Request.GET_FEATURES, REPLY, encodeU64(5n));
 
-test('an answer that arrives with the question gives its payload', (t) => {
+test('ask returns the payload of an answer that has arrived already', (t) => {
   const { ours, theirs } = pair(t);
   using channel = new BlockingChannel(ours, 1000);
   theirs.send(features);
   assert.equal(channel.ask({ request: Request.GET_FEATURES }).payload.getBigUint64(0, true), 5n);
 });
 
-test('two answers in one piece are two answers', (t) => {
+test('two answers that arrive in one piece are read as two', (t) => {
   const { ours, theirs } = pair(t);
   using channel = new BlockingChannel(ours, 1000);
   theirs.send(Uint8Array.from([...features, ...features]));
@@ -101,7 +101,7 @@ test('regression: the descriptors of an answer that is wrong, or cut off, are cl
   }
 });
 
-test('a back end that goes away is named with the message it left open', (t) => {
+test('when a back end closes the connection, the error names the unanswered message', (t) => {
   const { ours, theirs } = pair(t);
   using channel = new BlockingChannel(ours, 1000);
   channel.tell({ request: Request.GET_FEATURES });

@@ -7,23 +7,24 @@ import { BackEndError } from '../protocol/back-end-error.ts';
 import { decodeHeader, encodeMessage, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { HEADER_BYTES, REPLY, requestName } from '../protocol/spec.ts';
-import type { Channel, Question } from './requests.ts';
+import type { Channel, OutgoingMessage } from './requests.ts';
 
 const NO_PAYLOAD = new Uint8Array(0);
 
+/** Sends messages and blocks the thread until each answer. Owns the socket. */
 export class BlockingChannel implements Channel, Disposable {
   readonly #socket: UnixSocket;
   readonly #epoll = new Epoll();
   readonly #timeoutMs: number;
 
-  /** @param timeoutMs how long to wait for an answer. */
+  /** @param timeoutMs limit for each part of an answer. */
   constructor(socket: UnixSocket, timeoutMs: number) {
     this.#socket = socket;
     this.#timeoutMs = timeoutMs;
     this.#epoll.add(socket.fd, 0);
   }
 
-  tell({ request, payload = NO_PAYLOAD, fds = [], flags = 0 }: Question): void {
+  tell({ request, payload = NO_PAYLOAD, fds = [], flags = 0 }: OutgoingMessage): void {
     try {
       this.#socket.send(encodeMessage(request, flags, payload), fds);
     } catch (error) {
@@ -36,12 +37,15 @@ export class BlockingChannel implements Channel, Disposable {
     }
   }
 
-  ask(question: Question): Message {
+  ask(question: OutgoingMessage): Message {
     this.tell(question);
     return this.receiveReply(question.request);
   }
 
-  /** Waits for the answer to `request`. Throws BackEndError: none in time, another message, the connection closed. */
+  /**
+   * Waits for the answer to `request`. Throws BackEndError: no answer in time, another message, or the connection was
+   * closed.
+   */
   receiveReply(request: number): Message {
     const name = requestName(request);
     const fds: number[] = [];

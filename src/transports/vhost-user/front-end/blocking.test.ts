@@ -1,4 +1,4 @@
-// Ground floor: what the front end says, in which order, and what it makes of the answers.
+// The messages that the blocking front end sends, their order, and its handling of answers.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,13 +14,13 @@ import { VhostUserFrontEnd } from './blocking.ts';
 
 const { Request } = spec;
 
-interface Said {
+interface Sent {
   readonly name: string;
   readonly needsReply: boolean;
   readonly payload: DataView<ArrayBuffer>;
 }
 
-/** A back end that answered everything before it was asked, and then reads what it was asked. */
+/** A back end that writes its answers in advance, and then reads the messages. */
 class Script {
   readonly socket: UnixSocket;
   readonly #theirs: UnixSocket;
@@ -49,21 +49,21 @@ class Script {
     return this;
   }
 
-  /** What the front end said since last asked. */
-  heard(): Said[] {
+  /** Returns the messages that the front end sent since the last call. */
+  received(): Sent[] {
     const bytes = new Uint8Array(16 * 1024);
     let length = 0;
     for (let more = 1; more > 0; length += more) {
       more = this.#theirs.receive(bytes.subarray(length), this.#fds) ?? 0;
     }
-    const said: Said[] = [];
+    const sent: Sent[] = [];
     for (let at = 0; at < length; ) {
       const { request, flags, size } = decodeHeader(new DataView(bytes.buffer, at));
       const payload = new DataView(bytes.buffer, at + spec.HEADER_BYTES, size);
-      said.push({ name: spec.requestName(request), needsReply: (flags & spec.NEED_REPLY) !== 0, payload });
+      sent.push({ name: spec.requestName(request), needsReply: (flags & spec.NEED_REPLY) !== 0, payload });
       at += spec.HEADER_BYTES + size;
     }
-    return said;
+    return sent;
   }
 
   get fdCount(): number {
@@ -88,23 +88,23 @@ async function negotiated(
   return { script, frontEnd };
 }
 
-const names = (said: readonly Said[]): string[] => said.map(({ name }) => name);
+const names = (sent: readonly Sent[]): string[] => sent.map(({ name }) => name);
 
-test('it takes the protocol features that both sides know, and asks for what they promise', async (t) => {
+test('it takes the protocol features that both sides know, and sends the messages that they allow', async (t) => {
   const { script, frontEnd } = await negotiated(t, ALL | spec.PROTOCOL_F_STATUS);
-  const said = script.heard();
-  assert.deepEqual(names(said), [
+  const sent = script.received();
+  assert.deepEqual(names(sent), [
     'GET_FEATURES',
     'GET_PROTOCOL_FEATURES',
     'SET_PROTOCOL_FEATURES',
     'GET_QUEUE_NUM',
     'SET_OWNER',
   ]);
-  assert.equal(said[2]?.payload.getBigUint64(0, true), ALL);
+  assert.equal(sent[2]?.payload.getBigUint64(0, true), ALL);
   assert.deepEqual([frontEnd.queueCount, frontEnd.protocolFeatures], [4, ALL]);
 });
 
-test('a back end without protocol features is asked for none, and its rings need no enabling', async (t) => {
+test('without protocol features none are requested, and rings need no SET_VRING_ENABLE', async (t) => {
   const script = new Script(t).answer(Request.GET_FEATURES, 0x2000n);
   using frontEnd = await VhostUserFrontEnd.on(script.socket, { timeoutMs });
   const fd = createMemfd('t', 4096);
@@ -113,8 +113,8 @@ test('a back end without protocol features is asked for none, and its rings need
   await frontEnd.shareMemory([{ guestAddress: 0x1000, sizeBytes: 4096, fd }]);
   const ring = { size: 4, descriptorArea: 0x1000, driverArea: 0x1100, deviceArea: 0x1200 };
   await frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined });
-  const said = script.heard();
-  assert.deepEqual(names(said), [
+  const sent = script.received();
+  assert.deepEqual(names(sent), [
     'GET_FEATURES',
     'SET_OWNER',
     'SET_FEATURES',
@@ -125,41 +125,41 @@ test('a back end without protocol features is asked for none, and its rings need
     'SET_VRING_CALL',
     'SET_VRING_KICK',
   ]);
-  assert.equal(said[2]?.payload.getBigUint64(0, true), 0x2000n);
-  assert.equal(said[8]?.payload.getBigUint64(0, true), BigInt(spec.VRING_NOFD));
+  assert.equal(sent[2]?.payload.getBigUint64(0, true), 0x2000n);
+  assert.equal(sent[8]?.payload.getBigUint64(0, true), BigInt(spec.VRING_NOFD));
   await assert.rejects(frontEnd.readConfig(0, 8), /GET_CONFIG: the back end does not offer/);
 });
 
-test('ring addresses are user addresses, which are not the guest addresses of the same memory', async (t) => {
+test('ring addresses are sent as user addresses, which differ from guest addresses', async (t) => {
   const { script, frontEnd } = await negotiated(t, 0n);
   const fd = createMemfd('t', 8192);
   t.after(() => closeFd(fd));
   await frontEnd.shareMemory([{ guestAddress: 0x10000, sizeBytes: 4096, fd, fileOffset: 4096 }]);
   const ring = { size: 4, descriptorArea: 0x10000, driverArea: 0x10100, deviceArea: 0x10200, base: 7 };
   await frontEnd.startQueue(3, { ...ring, kickFd: fd, callFd: fd });
-  const said = new Map(script.heard().map(({ name, payload }) => [name, payload]));
-  const region = said.get('SET_MEM_TABLE') as DataView;
+  const sent = new Map(script.received().map(({ name, payload }) => [name, payload]));
+  const region = sent.get('SET_MEM_TABLE') as DataView;
   const [guest, , user, offset] = [8, 16, 24, 32].map((at) => Number(region.getBigUint64(at, true)));
-  const address = said.get('SET_VRING_ADDR') as DataView;
+  const address = sent.get('SET_VRING_ADDR') as DataView;
   const [table, used, available] = [8, 16, 24].map((at) => Number(address.getBigUint64(at, true)));
   assert.notEqual(user, guest);
   assert.deepEqual([table, available, used], [user, Number(user) + 0x100, Number(user) + 0x200]);
   assert.equal(offset, 4096);
-  assert.equal(said.get('SET_VRING_BASE')?.getUint32(4, true), 7);
-  assert.equal(said.get('SET_VRING_KICK')?.getBigUint64(0, true), 3n);
-  assert.equal(said.get('SET_VRING_ENABLE')?.getUint32(4, true), 1);
+  assert.equal(sent.get('SET_VRING_BASE')?.getUint32(4, true), 7);
+  assert.equal(sent.get('SET_VRING_KICK')?.getBigUint64(0, true), 3n);
+  assert.equal(sent.get('SET_VRING_ENABLE')?.getUint32(4, true), 1);
   assert.equal(script.fdCount, 3);
 });
 
-test('with CONFIGURE_MEM_SLOTS each region is added by itself, and no more than the back end has slots for', async (t) => {
+test('with CONFIGURE_MEM_SLOTS each region is a message, and more regions than slots are refused', async (t) => {
   const { script, frontEnd } = await negotiated(t, spec.PROTOCOL_F_CONFIGURE_MEM_SLOTS);
   const fd = createMemfd('t', 8192);
   t.after(() => closeFd(fd));
-  script.heard();
+  script.received();
   const regions = [0x1000, 0x9000].map((guestAddress) => ({ guestAddress, sizeBytes: 4096, fd }));
   script.answer(Request.GET_MAX_MEM_SLOTS, 2n);
   await frontEnd.shareMemory(regions);
-  assert.deepEqual(names(script.heard()), ['GET_MAX_MEM_SLOTS', 'ADD_MEM_REG', 'ADD_MEM_REG']);
+  assert.deepEqual(names(script.received()), ['GET_MAX_MEM_SLOTS', 'ADD_MEM_REG', 'ADD_MEM_REG']);
   assert.equal(script.fdCount, 2);
   script.answer(Request.GET_MAX_MEM_SLOTS, 1n);
   await assert.rejects(frontEnd.shareMemory(regions), /takes 1 regions, not 2/);
@@ -172,7 +172,7 @@ test('with REPLY_ACK a refusal is an error of the message that was refused', asy
     frontEnd.setFeatures(1n),
     (error) => error instanceof BackEndError && error.message === 'SET_FEATURES: the back end refused it (answer 1)',
   );
-  assert.ok(script.heard().at(-1)?.needsReply);
+  assert.ok(script.received().at(-1)?.needsReply);
 });
 
 test('the configuration space is read at the offset asked for, and an empty answer is a refusal', async (t) => {
@@ -184,25 +184,25 @@ test('the configuration space is read at the offset asked for, and an empty answ
   script.answer(Request.GET_CONFIG, encodeConfig(8, Uint8Array.of(1)));
   await assert.rejects(frontEnd.readConfig(8, 4), /answered 13 bytes to a question for 4/);
   script.acknowledge(Request.SET_CONFIG);
-  script.heard();
+  script.received();
   await frontEnd.writeConfig(32, Uint8Array.of(1));
-  const [said] = script.heard();
-  assert.deepEqual([said?.payload.getUint32(0, true), said?.payload.getUint32(4, true)], [32, 1]);
+  const [sent] = script.received();
+  assert.deepEqual([sent?.payload.getUint32(0, true), sent?.payload.getUint32(4, true)], [32, 1]);
 });
 
-test('a stopped queue gives its base', async (t) => {
+test('stopping a queue returns its base', async (t) => {
   const { script, frontEnd } = await negotiated(t, ALL);
   script.answer(Request.GET_VRING_BASE, encodeVringState(2, 65535));
   assert.equal(await frontEnd.stopQueue(2), 65535);
 });
 
-test('a ring outside the shared memory is refused here, before a back end could trip over it', async (t) => {
+test('a ring outside the shared memory is refused before any message is sent', async (t) => {
   const { frontEnd } = await negotiated(t, 0n);
   const ring = { size: 4, descriptorArea: 0x1000, driverArea: 0x1100, deviceArea: 0x1200 };
   await assert.rejects(frontEnd.startQueue(0, { ...ring, kickFd: undefined, callFd: undefined }), RangeError);
 });
 
-test('regression: more queues than there can be are refused, whatever number it is', async (t) => {
+test('regression: an impossible number of queues is refused', async (t) => {
   for (const count of [0n, 257n, 65_536n, 2n ** 27n, 2n ** 64n - 1n]) {
     const script = new Script(t);
     script.answer(Request.GET_FEATURES, spec.F_PROTOCOL_FEATURES);

@@ -4,15 +4,15 @@ import { BlockingChannel } from './blocking-channel.ts';
 import { FrontEndRequests } from './requests.ts';
 
 export interface FrontEndOptions {
-  /** How long to wait for each answer. 5 s unless said. */
+  /** Limit for each answer. Default: 5 s. */
   readonly timeoutMs?: number;
-  /** The protocol features to use where they are offered: MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS unless said. */
+  /** The protocol features to use where they are offered. Default: MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS. */
   readonly protocolFeatures?: bigint;
 }
 
-/** Its promises are fulfilled without Node's loop: the thread has waited already. */
+/** A front end whose promises resolve without Node's loop: it blocks the thread until each answer. */
 export class VhostUserFrontEnd extends FrontEndRequests implements Disposable {
-  /** For messages this class has no method for. */
+  /** For messages without a method of their own. */
   readonly channel: BlockingChannel;
 
   private constructor(channel: BlockingChannel, protocolFeatures: bigint | undefined) {
@@ -21,14 +21,14 @@ export class VhostUserFrontEnd extends FrontEndRequests implements Disposable {
   }
 
   /**
-   * Connects and negotiates the protocol. It blocks its thread for each answer, so the back end lives in another.
-   * Rejects with SystemError (nothing listens) or BackEndError.
+   * Connects and negotiates the protocol. It blocks its thread for each answer, so the back end has to run on another
+   * one. Rejects with SystemError (nothing listens) or BackEndError.
    */
   static async connect(path: string, options: FrontEndOptions = {}): Promise<VhostUserFrontEnd> {
     return VhostUserFrontEnd.on(UnixSocket.connect(path), options);
   }
 
-  /** As `connect`, on a connected socket that belongs to the front end from now on. Rejects with BackEndError. */
+  /** As `connect`, on a connected socket, which the front end takes over. Rejects with BackEndError. */
   static async on(socket: UnixSocket, options: FrontEndOptions = {}): Promise<VhostUserFrontEnd> {
     const frontEnd = new VhostUserFrontEnd(
       new BlockingChannel(socket, options.timeoutMs ?? 5000),

@@ -1,12 +1,14 @@
-// Ground floor: the memory in which a back end notes the requests it took, kept here for the back end that comes after it (INFLIGHT_SHMFD).
+// Ground floor: keeps the memory in which a back end records requests in flight, for the back end after it
+// (INFLIGHT_SHMFD).
 import { closeFd } from '../../../sys/libc.ts';
 import type { InflightMessage } from '../protocol/message.ts';
 import { PROTOCOL_F_INFLIGHT_SHMFD } from '../protocol/spec.ts';
 import type { FrontEndRequests } from './requests.ts';
 
-/** Rings of more are not made: it is the most that back ends take. */
+/** The largest ring that back ends accept here. */
 const QUEUE_SIZE_MAX = 1024;
 
+/** The inflight memory of one device, over all its back ends. Owns the descriptor. */
 export class InflightArea implements Disposable {
   readonly #queues: number;
   readonly #queueSize: number;
@@ -17,12 +19,14 @@ export class InflightArea implements Disposable {
     this.#queueSize = Math.min(Math.max(...queueSizes), QUEUE_SIZE_MAX);
   }
 
-  /** Whether the back end there is now notes what it takes, and was given what its predecessor noted. */
+  /** Whether the current back end records requests in flight, and was given the records of the one before it. */
   get isShared(): boolean {
     return this.#area !== undefined;
   }
 
-  /** Gives a back end the area there is, or, when it is `stale`, has it make a new one. Before any queue starts. */
+  /**
+   * Passes the area to a back end; if there is none, or it is `stale`, gets a new one from it. Before any queue starts.
+   */
   async share(requests: FrontEndRequests, stale: boolean): Promise<void> {
     const isOffered = requests.uses(PROTOCOL_F_INFLIGHT_SHMFD);
     if (stale || !isOffered) this[Symbol.dispose]();

@@ -1,4 +1,4 @@
-// A link to a back end: conversations one after the other, each to its end, whatever the other side does.
+// A link to a back end: exchanges run one after the other, each to its end, whatever the other side does.
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
@@ -42,8 +42,8 @@ class Wire {
     });
   }
 
-  /** What the link says next, by name. */
-  async heard(count = 1): Promise<string[]> {
+  /** Returns the names of the next messages of the link, at least `count`. */
+  async received(count = 1): Promise<string[]> {
     const names: string[] = [];
     await eventually(`${count} messages`, () => {
       const bytes = new Uint8Array(4096);
@@ -66,42 +66,42 @@ class Wire {
     this.#theirs[Symbol.dispose]();
   }
 
-  /** Asks GET_VRING_BASE; gives the answer, or what was wrong. */
+  /** Sends GET_VRING_BASE; resolves to the answer, or the message of the error. */
   stopQueue(index: number): Promise<number | string> {
-    return this.link.converse(() => this.requests.stopQueue(index)).catch((problem: Error): string => problem.message);
+    return this.link.exchange(() => this.requests.stopQueue(index)).catch((problem: Error): string => problem.message);
   }
 }
 
-test('a conversation goes on when its question is answered, and the next begins when it has ended', async (t) => {
+test('an exchange goes on when its request is answered, and the next begins when it has ended', async (t) => {
   const wire = new Wire(t);
-  const negotiated = wire.link.converse(() => wire.requests.negotiate());
+  const negotiated = wire.link.exchange(() => wire.requests.negotiate());
   const stopped = wire.stopQueue(3);
-  assert.deepEqual(await wire.heard(), ['GET_FEATURES']);
+  assert.deepEqual(await wire.received(), ['GET_FEATURES']);
   wire.answer(Request.GET_FEATURES, encodeU64(vu.F_PROTOCOL_FEATURES));
-  assert.deepEqual(await wire.heard(), ['GET_PROTOCOL_FEATURES']);
+  assert.deepEqual(await wire.received(), ['GET_PROTOCOL_FEATURES']);
   wire.answer(Request.GET_PROTOCOL_FEATURES);
   await negotiated;
-  assert.deepEqual(await wire.heard(3), ['SET_PROTOCOL_FEATURES', 'SET_OWNER', 'GET_VRING_BASE']);
+  assert.deepEqual(await wire.received(3), ['SET_PROTOCOL_FEATURES', 'SET_OWNER', 'GET_VRING_BASE']);
   wire.answer(Request.GET_VRING_BASE, encodeVringState(3, 77));
   assert.equal(await stopped, 77);
 });
 
-test('a back end that leaves ends what waited for it, and whatever holds the rings is told first', async (t) => {
+test('when the back end disconnects, onClosed is called first, then pending requests reject', async (t) => {
   const wire = new Wire(t);
   const order: string[] = [];
   const ends = [
-    wire.stopQueue(0).then(() => order.push(`stop, told before: ${wire.closed !== undefined}`)),
-    wire.stopQueue(1).then(() => order.push('the next too')),
+    wire.stopQueue(0).then(() => order.push(`first ends, onClosed before: ${wire.closed !== undefined}`)),
+    wire.stopQueue(1).then(() => order.push('second ends')),
   ];
-  await wire.heard();
+  await wire.received();
   wire.leave();
   await Promise.all(ends);
-  assert.deepEqual(order, ['stop, told before: true', 'the next too']);
+  assert.deepEqual(order, ['first ends, onClosed before: true', 'second ends']);
   assert.equal(wire.closed?.message, 'GET_VRING_BASE: the back end closed the connection');
   assert.equal(await wire.stopQueue(2), 'connection: the back end is gone');
 });
 
-test('regression: one that left unnoticed is noticed by the message it does not take', async (t) => {
+test('regression: a disconnect that was not seen is detected when a message cannot be sent', async (t) => {
   const wire = new Wire(t);
   wire.leave();
   const problems = await Promise.all([wire.stopQueue(0), wire.stopQueue(1)]);
@@ -109,14 +109,14 @@ test('regression: one that left unnoticed is noticed by the message it does not 
   assert.equal(wire.closed?.message, 'connection: the back end closed the connection');
 });
 
-test('an answer to what was not asked ends the connection', async (t) => {
+test('an answer to another request ends the connection', async (t) => {
   for (const [request, flags] of [
     [Request.GET_FEATURES, vu.REPLY],
     [Request.GET_VRING_BASE, 0],
   ] as const) {
     const wire = new Wire(t);
     const end = wire.stopQueue(0);
-    await wire.heard();
+    await wire.received();
     wire.answer(request, encodeU64(0n), flags);
     assert.match(String(await end), /answered GET_VRING_BASE with \w+, flags 0x[15]$/);
     assert.match(wire.closed?.message ?? '', /answered GET_VRING_BASE with \w+, flags 0x[15]$/);
@@ -127,12 +127,12 @@ test('an answer to what was not asked ends the connection', async (t) => {
   assert.match(wire.closed?.message ?? '', /answered no question with GET_FEATURES/);
 });
 
-test('an answer of the wrong size is the end of its conversation, and of nothing else', async (t) => {
+test('an answer of the wrong size ends its exchange and nothing else', async (t) => {
   const wire = new Wire(t);
   const ends = [wire.stopQueue(0), wire.stopQueue(1)];
-  await wire.heard();
+  await wire.received();
   wire.answer(Request.GET_VRING_BASE, new Uint8Array(4));
-  await wire.heard();
+  await wire.received();
   wire.answer(Request.GET_VRING_BASE, encodeVringState(1, 5));
   assert.deepEqual(await Promise.all(ends), ['GET_VRING_BASE: the back end answered 4 bytes, not 8', 5]);
   assert.equal(wire.closed, undefined);
@@ -142,14 +142,14 @@ test('regression: a descriptor that comes with a good answer is closed', async (
   const wire = new Wire(t);
   using doorbell = EventFd.create();
   const end = wire.stopQueue(0);
-  await wire.heard(); // the clock of the link's timers is there now
+  await wire.received(); // the timerfd of the link's timers is open now
   const before = readdirSync('/proc/self/fd').length;
   wire.answer(Request.GET_VRING_BASE, encodeVringState(0, 5), vu.REPLY, [doorbell.fd]);
   assert.equal(await end, 5);
   assert.equal(readdirSync('/proc/self/fd').length, before);
 });
 
-test('a back end that is silent is spoken of once, and still waited for', async (t) => {
+test('a back end that does not answer is logged once, and still waited for', async (t) => {
   const wire = new Wire(t);
   const end = wire.stopQueue(0);
   await eventually('a line', () => wire.lines.length > 0);
@@ -159,10 +159,10 @@ test('a back end that is silent is spoken of once, and still waited for', async 
   assert.equal(wire.lines.length, 1);
 });
 
-test('a link that is left ends what it carried, and tells nobody that it is closed', async (t) => {
+test('disposing a link rejects the pending request and does not call onClosed', async (t) => {
   const wire = new Wire(t);
   const end = wire.stopQueue(0);
-  assert.deepEqual(await wire.heard(), ['GET_VRING_BASE']);
+  assert.deepEqual(await wire.received(), ['GET_VRING_BASE']);
   wire.link[Symbol.dispose]();
   assert.match(String(await end), /closed the connection/);
   assert.equal(wire.closed, undefined);

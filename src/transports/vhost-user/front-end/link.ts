@@ -1,4 +1,5 @@
-// Ground floor: a channel to a back end inside an event loop: one question at a time, whole conversations one after the other.
+// Ground floor: a channel to a back end inside an event loop: one request at a time, whole exchanges one after the
+// other.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { SystemError } from '../../../sys/libc.ts';
@@ -8,35 +9,37 @@ import { BackEndError } from '../protocol/back-end-error.ts';
 import { Connection, type Outcome } from '../protocol/connection.ts';
 import { encodeMessage, type Message } from '../protocol/message.ts';
 import { REPLY, requestName } from '../protocol/spec.ts';
-import type { Channel, Question } from './requests.ts';
+import type { Channel, OutgoingMessage } from './requests.ts';
 
-/** A back end that owes an answer for so long is spoken of. It is still waited for: its guest's memory is in use. */
-const SILENCE_MS = 1000;
+/** An answer that takes longer is logged. The link goes on waiting, because the back end may be using guest memory. */
+const SLOW_MS = 1000;
 
 export interface LinkEvents {
-  /** The back end went away, or broke the protocol. Nothing of its is used afterwards. Not told after `dispose`. */
+  /** The back end closed the connection or broke the protocol. Not called after `dispose`. */
   onClosed(reason: Error): void;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
 }
 
-interface Asked {
+/** The request that waits for its answer. */
+interface Pending {
   readonly request: number;
-  readonly answered: PromiseWithResolvers<Message>;
-  readonly silence: Disposable;
+  readonly answer: PromiseWithResolvers<Message>;
+  readonly slowTimer: Disposable;
 }
 
+/** Sends messages over a connected socket and receives the answers on the event loop. */
 export class Link implements Channel, Disposable {
   readonly #socket: UnixSocket;
   readonly #loop: EventLoop;
   readonly #events: LinkEvents;
   readonly #connection: Connection;
-  #asked: Asked | undefined;
-  #conversation: Promise<unknown> = Promise.resolve();
+  #pending: Pending | undefined;
+  #lastExchange: Promise<unknown> = Promise.resolve();
   #closed: Error | undefined;
   #disposed = false;
 
-  /** On a connected socket, which belongs to the link from now on. */
+  /** @param socket a connected socket, which the link takes over. */
   constructor(socket: UnixSocket, loop: EventLoop, events: LinkEvents) {
     this.#socket = socket;
     this.#loop = loop;
@@ -47,85 +50,88 @@ export class Link implements Channel, Disposable {
     });
   }
 
-  /** Has a conversation when those before it have ended. Rejects with what it rejects with, or BackEndError. */
-  converse<T>(conversation: () => Promise<T>): Promise<T> {
-    const done = this.#conversation.then(() => {
+  /**
+   * Runs `steps`, an exchange of messages, when the exchanges before it have ended. Rejects as `steps` does, or with
+   * BackEndError.
+   */
+  exchange<T>(steps: () => Promise<T>): Promise<T> {
+    const done = this.#lastExchange.then(() => {
       if (this.#closed !== undefined) throw new BackEndError('connection', 'is gone');
-      return conversation();
+      return steps();
     });
-    this.#conversation = done.catch(() => {});
+    this.#lastExchange = done.catch(() => {});
     return done;
   }
 
-  tell({ request, payload, fds, flags }: Question): void {
+  tell({ request, payload, fds, flags }: OutgoingMessage): void {
     if (this.#closed !== undefined) throw this.#closed;
     try {
       this.#socket.send(encodeMessage(request, flags ?? 0, payload ?? new Uint8Array(0)), fds);
     } catch (error) {
-      // Part of a message may have gone out: nothing can follow it.
+      // Part of the message may have been sent, so no other may follow.
       this.#connection.close(error as Error);
       const { message } = error as Error;
-      throw new BackEndError(requestName(request), hasLeft(error) ? LEFT : `took no message (${message})`);
+      throw new BackEndError(requestName(request), isDisconnect(error) ? CLOSED : `took no message (${message})`);
     }
   }
 
-  ask(question: Question): Promise<Message> {
-    if (this.#asked !== undefined) throw new Error('two questions at a time');
+  ask(question: OutgoingMessage): Promise<Message> {
+    if (this.#pending !== undefined) throw new Error('two requests at a time');
     const { request } = question;
     try {
       this.tell(question);
     } catch (error) {
       return Promise.reject(error);
     }
-    const answered = Promise.withResolvers<Message>();
-    this.#asked = { request, answered, silence: this.#loop.timer(SILENCE_MS, () => this.#onSilence(request)) };
-    return answered.promise;
+    const answer = Promise.withResolvers<Message>();
+    this.#pending = { request, answer, slowTimer: this.#loop.timer(SLOW_MS, () => this.#logSlowAnswer(request)) };
+    return answer.promise;
   }
 
   #onMessage(message: Message): Outcome | undefined {
     const { request, flags } = message;
-    const asked = this.#asked;
-    if (asked === undefined || request !== asked.request || (flags & REPLY) === 0) {
-      const question = asked === undefined ? 'no question' : requestName(asked.request);
+    const pending = this.#pending;
+    if (pending === undefined || request !== pending.request || (flags & REPLY) === 0) {
+      const question = pending === undefined ? 'no question' : requestName(pending.request);
       const problem = `answered ${question} with ${requestName(request)}, flags 0x${flags.toString(16)}`;
       throw new BackEndError('connection', problem);
     }
-    this.#asked = undefined;
-    asked.silence[Symbol.dispose]();
-    asked.answered.resolve({ ...message, fds: message.fds.splice(0) });
+    this.#pending = undefined;
+    pending.slowTimer[Symbol.dispose]();
+    pending.answer.resolve({ ...message, fds: message.fds.splice(0) });
     return undefined;
   }
 
-  #onSilence(request: number): void {
-    const what = `the back end has not answered ${requestName(request)} for ${SILENCE_MS / 1000} s`;
+  #logSlowAnswer(request: number): void {
+    const what = `the back end has not answered ${requestName(request)} for ${SLOW_MS / 1000} s`;
     this.#events.log(`${what}: what depends on it waits`);
   }
 
   #onClosed(problem: Error | undefined): void {
-    const asked = this.#asked;
-    const name = asked === undefined ? 'connection' : requestName(asked.request);
+    const pending = this.#pending;
+    const name = pending === undefined ? 'connection' : requestName(pending.request);
     const reason = problem instanceof BackEndError ? problem : new BackEndError(name, why(problem));
     this.#closed = reason;
-    this.#asked = undefined;
-    asked?.silence[Symbol.dispose]();
-    // First whoever has to know where the rings stand now, then whoever waits for an answer.
+    this.#pending = undefined;
+    pending?.slowTimer[Symbol.dispose]();
+    // `onClosed` first: what awaits the answer may depend on the state that it sets.
     if (!this.#disposed) this.#events.onClosed(reason);
-    asked?.answered.reject(reason);
+    pending?.answer.reject(reason);
   }
 
-  /** Closes the connection. What is being asked is answered with BackEndError. */
+  /** Closes the connection. A pending request rejects with BackEndError. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#connection.close(undefined);
   }
 }
 
-const LEFT = 'closed the connection';
+const CLOSED = 'closed the connection';
 
-function hasLeft(problem: unknown): boolean {
+function isDisconnect(problem: unknown): boolean {
   return problem instanceof SystemError && ['EPIPE', 'ECONNRESET'].includes(problem.code);
 }
 
 function why(problem: Error | undefined): string {
-  return problem === undefined || hasLeft(problem) ? LEFT : `was given up (${problem.message})`;
+  return problem === undefined || isDisconnect(problem) ? CLOSED : `was given up (${problem.message})`;
 }

@@ -1,4 +1,5 @@
-// Ground floor: a vhost-user back end that was connected to: what it offers, its configuration space, and whether it is still there.
+// Ground floor: a connected vhost-user back end: what it offers, its configuration space, and whether it is still
+// connected.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { UnixSocket } from '../../../sys/unix-socket.ts';
@@ -10,11 +11,11 @@ import { Link } from './link.ts';
 import { FrontEndRequests } from './requests.ts';
 
 export interface RemoteBackEndOptions {
-  /** How long the device configuration space is: that of the device's type. */
+  /** Size of the configuration space of this device type. */
   readonly configBytes: number;
-  /** One line for each thing a person should know. */
+  /** Takes each log line. */
   readonly log: Log;
-  /** How long it may take to introduce itself. 5 s unless said. */
+  /** Limit for the negotiation. Default: 5 s. */
   readonly timeoutMs?: number;
 }
 
@@ -28,18 +29,19 @@ const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_RESET_DEVICE |
   vu.PROTOCOL_F_CONFIGURE_MEM_SLOTS;
 
+/** A connection to a back end, from negotiation until it is gone or disposed. */
 export class RemoteBackEnd implements Disposable {
-  /** Inside `converse` only. */
+  /** Use inside `exchange` only. */
   readonly requests: FrontEndRequests;
-  /** The device configuration space as the back end told it last. */
+  /** The configuration space as it was last read. */
   config: Uint8Array = new Uint8Array(0);
-  /** It went away by itself, or broke the protocol. */
+  /** Called when the back end closed the connection or broke the protocol. */
   onGone: ((reason: Error) => void) | undefined;
   onConfigChange: (() => void) | undefined;
   readonly #options: RemoteBackEndOptions;
   readonly #loop: EventLoop;
   readonly #link: Link;
-  #ownMessages: Connection | undefined;
+  #backEndMessages: Connection | undefined;
   #gone: Error | undefined;
 
   private constructor(socket: UnixSocket, loop: EventLoop, options: RemoteBackEndOptions) {
@@ -49,7 +51,7 @@ export class RemoteBackEnd implements Disposable {
       log: options.log,
       onClosed: (reason) => {
         this.#gone = reason;
-        this.#ownMessages?.close(undefined);
+        this.#backEndMessages?.close(undefined);
         this.onGone?.(reason);
       },
     });
@@ -66,7 +68,7 @@ export class RemoteBackEnd implements Disposable {
       backEnd[Symbol.dispose]();
     });
     try {
-      await backEnd.converse(() => backEnd.#introduce());
+      await backEnd.exchange(() => backEnd.#negotiate());
       return backEnd;
     } catch (error) {
       backEnd[Symbol.dispose]();
@@ -77,7 +79,7 @@ export class RemoteBackEnd implements Disposable {
     }
   }
 
-  async #introduce(): Promise<void> {
+  async #negotiate(): Promise<void> {
     await this.requests.negotiate();
     if (this.requests.uses(vu.PROTOCOL_F_BACKEND_REQ)) {
       const [ours, theirs] = UnixSocket.pair();
@@ -91,9 +93,9 @@ export class RemoteBackEnd implements Disposable {
     this.config = await this.requests.readConfig(0, this.#options.configBytes);
   }
 
-  /** Messages of the back end's own. */
+  /** Handles messages that the back end sends by itself. */
   #listen(socket: UnixSocket): void {
-    this.#ownMessages = new Connection(socket, this.#loop, {
+    this.#backEndMessages = new Connection(socket, this.#loop, {
       onMessage: ({ request }) => {
         const isKnown = request === vu.BackendRequest.CONFIG_CHANGE_MSG;
         if (isKnown) void this.refreshConfig();
@@ -103,31 +105,31 @@ export class RemoteBackEnd implements Disposable {
     });
   }
 
-  /** Reads the configuration space again; `onConfigChange` is told. */
+  /** Reads the configuration space again and calls `onConfigChange`. */
   async refreshConfig(): Promise<void> {
     try {
-      this.config = await this.converse(() => this.requests.readConfig(0, this.#options.configBytes));
+      this.config = await this.exchange(() => this.requests.readConfig(0, this.#options.configBytes));
       this.onConfigChange?.();
     } catch (problem) {
       if (this.#gone !== undefined) return;
-      this.#options.log(`its configuration is not known: ${(problem as Error).message}`);
+      this.#options.log(`the back end's configuration space cannot be read: ${(problem as Error).message}`);
     }
   }
 
-  /** Whether it went away, and why. */
+  /** Why the connection is closed; undefined while it is open. */
   get gone(): Error | undefined {
     return this.#gone;
   }
 
-  /** Has a conversation when those before it have ended. */
-  converse<T>(conversation: () => Promise<T>): Promise<T> {
-    return this.#link.converse(conversation);
+  /** Runs `steps`, which may use `requests`, when the exchanges before it have ended. */
+  exchange<T>(steps: () => Promise<T>): Promise<T> {
+    return this.#link.exchange(steps);
   }
 
-  /** Closes the connection; what is being asked is answered with BackEndError. `onGone` is not told. */
+  /** Closes the connection. A pending request rejects with BackEndError; `onGone` is not called. */
   [Symbol.dispose](): void {
     this.#gone ??= new BackEndError('connection', 'was left');
     this.#link[Symbol.dispose]();
-    this.#ownMessages?.close(undefined);
+    this.#backEndMessages?.close(undefined);
   }
 }

@@ -1,4 +1,4 @@
-// Ground floor: what the driver sees of a device that lives behind a vhost-user socket.
+// Ground floor: what the driver sees of a device in a vhost-user back end.
 import {
   DEVICE_FEATURE_BITS,
   VIRTIO_F_EVENT_IDX,
@@ -9,17 +9,18 @@ import type { DeviceTraits } from '../../queue/queue-host.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import type { RemoteBackEnd } from './remote-back-end.ts';
 
-/** What our registers offer to every driver, so that every back end has to. */
+/** Offered to every driver by DeviceRegisters, so every back end has to offer them. */
 const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
-/** Every back end takes this: it is what QEMU asks for. There is no message to find out more. */
+/** Every back end accepts this size, because QEMU uses it. No message reports a larger limit. */
 const QUEUE_SIZE_MAX = 128;
 
 export interface RemoteDeviceOptions {
   readonly type: number;
-  /** Whether a driver may write `sizeBytes` at `offset` of the configuration space. Nowhere unless said. */
+  /** Whether a driver may write `sizeBytes` at `offset` of the configuration space. Default: nowhere. */
   readonly isWritable?: (offset: number, sizeBytes: number) => boolean;
 }
 
+/** The traits of a device, taken from the first back end and kept when another one takes over. */
 export class RemoteDevice implements DeviceTraits {
   readonly type: number;
   readonly features: bigint;
@@ -27,7 +28,7 @@ export class RemoteDevice implements DeviceTraits {
   readonly config: { bytes: Uint8Array; write(offset: number, bytes: Uint8Array): boolean };
   readonly #isWritable: (offset: number, sizeBytes: number) => boolean;
 
-  /** What `backEnd` offers now. Throws BackEndError where that is too little. */
+  /** Takes the traits from `backEnd`. Throws BackEndError if it lacks a needed feature. */
   constructor(backEnd: RemoteBackEnd, options: RemoteDeviceOptions) {
     const { offeredFeatures, queueCount } = backEnd.requests;
     const missing = RING_FEATURES & ~offeredFeatures;
@@ -43,7 +44,7 @@ export class RemoteDevice implements DeviceTraits {
     this.config = { bytes: backEnd.config.slice(), write: (offset, bytes) => this.#write(offset, bytes) };
   }
 
-  /** Takes over what the configuration space is now; returns whether that is new. */
+  /** Stores the present configuration space; returns whether it changed. */
   update(config: Uint8Array): boolean {
     if (config.every((byte, i) => byte === this.config.bytes[i])) return false;
     this.config.bytes = config.slice();
@@ -56,7 +57,9 @@ export class RemoteDevice implements DeviceTraits {
     return true;
   }
 
-  /** Why a back end that is there now is not the one there was. What the driver chose is told to each anew, and may differ. */
+  /**
+   * Why `backEnd` cannot replace the first one; undefined: it can. Bytes that the driver may write are not compared.
+   */
   difference(backEnd: RemoteBackEnd): string | undefined {
     const { offeredFeatures, queueCount } = backEnd.requests;
     const missing = (this.features | RING_FEATURES) & ~offeredFeatures;

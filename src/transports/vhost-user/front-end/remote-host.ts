@@ -1,4 +1,5 @@
-// Ground floor: a device whose queues a vhost-user back end runs. It may come and go: while there is none, requests wait in the rings.
+// Ground floor: a DeviceHost whose queues a vhost-user back end runs. Back ends come and go; without one, requests wait
+// in the rings.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventFd } from '../../../sys/event-fd.ts';
@@ -21,26 +22,34 @@ import type { RemoteBackEnd } from './remote-back-end.ts';
 import type { FrontEndRequests } from './requests.ts';
 import { resumeIndex } from './resume-index.ts';
 
-/** How often the ring of a queue that was stopped is looked at, and when its user is told why it takes so long. */
-const LOOK_MS = 1;
+/** How often the ring of a stopping queue is checked, and when a slow stop is logged. */
+const CHECK_MS = 1;
 const SLOW_MS = 1000;
-/** Without EVENT_IDX a back end does not tell what it took: one that finishes nothing for so long has finished it all. */
+/**
+ * Without EVENT_IDX the ring does not show what a back end took: if it finishes nothing for this long, it has finished
+ * everything.
+ */
 const STEADY_MS = 20;
 
+/** A queue that the driver runs, with or without a back end. */
 interface Running {
   setup: QueueSetup;
   readonly ring: SplitRing;
-  /** Where to go on, if that is known. It is not while a back end runs the queue; when that went away only the ring tells. */
+  /**
+   * Where to go on. Undefined while a back end runs the queue, and after one went away until it is worked out from the
+   * ring.
+   */
   base: number | undefined;
   broken: boolean;
-  /** While its back end is asked to be done with it. */
-  parking: Promise<void> | undefined;
+  /** Set while the back end is stopping the queue. */
+  stopping: Promise<void> | undefined;
 }
 
+/** Runs a device's queues in the attached back end. Keeps what the driver chose, for the next back end. */
 export class RemoteHost implements DeviceHost, Disposable {
   readonly device: DeviceTraits;
   events: DeviceEvents | undefined;
-  /** The back end went away by itself; requests wait until `attach`. */
+  /** Called when the back end went away by itself; requests then wait until `attach`. */
   onGone: ((reason: Error) => void) | undefined;
   readonly #log: Log;
   readonly #running = new Map<number, Running>();
@@ -48,23 +57,25 @@ export class RemoteHost implements DeviceHost, Disposable {
   #regions: readonly SharedRegion[] = [];
   readonly #memory = new MappedMemory();
   #features: bigint | undefined;
-  /** What the driver wrote to the configuration space, and what stood there before it did, by offset. */
-  readonly #written = new Map<number, { readonly bytes: Uint8Array; readonly before: Uint8Array }>();
+  /** By offset: what the driver wrote to the configuration space, and the bytes before its first write. */
+  readonly #configWrites = new Map<number, { readonly bytes: Uint8Array; readonly before: Uint8Array }>();
   readonly #inflight: InflightArea;
 
-  /** @param device what the driver sees: it judges its writes to the configuration space. Its queues run in the back end. */
+  /** @param device what the driver sees; it accepts or refuses writes to the configuration space. */
   constructor(device: DeviceTraits, log: Log) {
     this.device = device;
     this.#log = log;
     this.#inflight = new InflightArea(device.queueSizes);
   }
 
-  /** The back end that runs the queues, if there is one. */
+  /** The attached back end, if there is one. */
   get backEnd(): RemoteBackEnd | undefined {
     return this.#backEnd;
   }
 
-  /** Has this back end run everything from now on, from where it stands. Rejects with why not; then there is none again. */
+  /**
+   * Attaches a back end, which goes on with all queues. Rejects with what the back end refused; then none is attached.
+   */
   async attach(backEnd: RemoteBackEnd): Promise<void> {
     let isAttached = false;
     this.#backEnd = backEnd;
@@ -74,7 +85,7 @@ export class RemoteHost implements DeviceHost, Disposable {
       if (isAttached) this.onGone?.(reason);
     };
     try {
-      await backEnd.converse(() => this.#everything(backEnd.requests, [...this.#running]));
+      await backEnd.exchange(() => this.#setUp(backEnd.requests, [...this.#running]));
       isAttached = true;
     } catch (problem) {
       await this.detach();
@@ -82,19 +93,20 @@ export class RemoteHost implements DeviceHost, Disposable {
     }
   }
 
-  async #everything(requests: FrontEndRequests, running: readonly [number, Running][]): Promise<void> {
+  async #setUp(requests: FrontEndRequests, running: readonly [number, Running][]): Promise<void> {
     if (this.#regions.length > 0) await requests.shareMemory(this.#regions);
     if (this.#features !== undefined) await requests.setFeatures(this.#features);
-    for (const [offset, { bytes }] of this.#written) await requests.writeConfig(offset, bytes);
+    for (const [offset, { bytes }] of this.#configWrites) await requests.writeConfig(offset, bytes);
     const isInOrder = running.every(([, { base }]) => base !== undefined);
     await this.#inflight.share(requests, isInOrder);
     for (const [index, queue] of running) await this.#startQueue(requests, index, queue);
   }
 
   async #startQueue(requests: FrontEndRequests, index: number, queue: Running): Promise<void> {
-    // While this waited its turn, the queue may have been stopped, or all of them taken elsewhere.
+    // While this waited for other exchanges, the queue may have been stopped, or the back end detached.
     if (this.#running.get(index) !== queue || this.#backEnd?.requests !== requests) return;
-    // A back end that was given its predecessor's notes finds out by itself what is unfinished, from the used index on.
+    // With the inflight area of the back end before it, a back end finds out by itself what is unfinished after the
+    // used index.
     if (this.#inflight.isShared && !queue.broken) queue.base ??= queue.ring.usedIndex();
     const base = this.#baseOf(index, queue);
     if (base === undefined) return;
@@ -104,16 +116,19 @@ export class RemoteHost implements DeviceHost, Disposable {
     try {
       await requests.startQueue(index, { ...queue.setup, callFd: fdOf(call) });
     } catch (refusal) {
-      await requests.stopQueue(index); // it may have begun all the same
+      await requests.stopQueue(index); // it may have started
       this.#baseOf(index, queue);
       throw refusal;
     }
-    // Its predecessor may have heard a kick that it did not live to serve, and not told of what it finished last.
-    ringOnce(kickFd);
-    ringOnce(fdOf(call));
+    // The back end before it may have read a kick and served nothing, or finished requests without a call.
+    signal(kickFd);
+    signal(fdOf(call));
   }
 
-  /** Where to go on, with no back end running the queue. Undefined: that cannot be known, and the driver is told. */
+  /**
+   * Returns where to go on, with no back end running the queue. Undefined if unknown: the queue is then broken, which
+   * is logged.
+   */
   #baseOf(index: number, queue: Running): number | undefined {
     if (queue.broken || queue.base !== undefined) return queue.base;
     const { features, base, errFd } = queue.setup;
@@ -122,20 +137,20 @@ export class RemoteHost implements DeviceHost, Disposable {
     if (queue.base !== undefined) return queue.base;
     queue.broken = true;
     this.#log(
-      `queue ${index} stopped until the driver resets it: its back end went away with requests finished out of order, and which ones are not cannot be told`,
+      `queue ${index} stopped until the driver resets it: its back end went away with requests finished out of order, and the ring does not show which are unfinished`,
     );
-    ringOnce(errFd);
+    signal(errFd);
     return undefined;
   }
 
-  /** Stops every queue, and leaves the back end to the caller: requests wait until `attach`. */
+  /** Stops every queue and detaches the back end, which the caller disposes. Requests wait until `attach`. */
   async detach(): Promise<void> {
-    const parked = [...this.#running].map(([index, queue]) => this.#park(index, queue));
+    const stopped = [...this.#running].map(([index, queue]) => this.#stopInBackEnd(index, queue));
     this.#backEnd = undefined;
-    await Promise.all(parked);
+    await Promise.all(stopped);
   }
 
-  /** Leaves the back end for good: in an orderly way if it stops its queues within a second, else as it is. */
+  /** Detaches and disposes the back end; waits at most a second for its queues to stop. */
   async leave(): Promise<void> {
     const backEnd = this.#backEnd;
     const slow = new AbortController();
@@ -144,55 +159,56 @@ export class RemoteHost implements DeviceHost, Disposable {
     backEnd?.[Symbol.dispose]();
   }
 
-  /** Afterwards no back end runs the queue, and `base` is known if it stopped in an orderly way. */
-  #park(index: number, queue: Running): Promise<void> {
+  /** Has the back end stop a queue. Afterwards none runs it, and `base` is known if the stop succeeded. */
+  #stopInBackEnd(index: number, queue: Running): Promise<void> {
     const backEnd = this.#backEnd;
-    if (queue.parking !== undefined) return queue.parking;
+    if (queue.stopping !== undefined) return queue.stopping;
     if (backEnd === undefined || queue.broken || queue.base !== undefined) return Promise.resolve();
-    queue.parking = this.#parkAt(backEnd, index, queue).finally(() => {
-      queue.parking = undefined;
+    queue.stopping = this.#stopIn(backEnd, index, queue).finally(() => {
+      queue.stopping = undefined;
     });
-    return queue.parking;
+    return queue.stopping;
   }
 
-  async #parkAt(backEnd: RemoteBackEnd, index: number, queue: Running): Promise<void> {
+  async #stopIn(backEnd: RemoteBackEnd, index: number, queue: Running): Promise<void> {
     const { ring } = queue;
     try {
-      if (backEnd.requests.isLibvhostUser) await this.#quieten(backEnd, index, queue);
-      const base = await backEnd.converse(() => backEnd.requests.stopQueue(index));
-      // One may answer while requests that it took are in flight. Their number is in the ring: nobody else may serve it before.
+      if (backEnd.requests.isLibvhostUser) await this.#drainLibvhostUser(backEnd, index, queue);
+      const base = await backEnd.exchange(() => backEnd.requests.stopQueue(index));
+      // A back end may answer with requests still in flight. It has finished when the used index reaches the base.
       if (await this.#until(index, backEnd, () => ring.usedIndex() === base)) queue.base = base;
     } catch (problem) {
-      if (backEnd.gone === undefined) this.#giveUp(backEnd, problem as Error);
+      if (backEnd.gone === undefined) this.#dropBackEnd(backEnd, problem as Error);
     }
   }
 
   /**
-   * libvhost-user (of QEMU 7.2) closes its call eventfd with GET_VRING_BASE, and gives up on the next request it finishes: the others in
-   * flight are lost. So it is given a kick eventfd that is never rung, and asked when it has finished what it took, as avail_event tells.
+   * libvhost-user (of QEMU 7.2) closes its call eventfd with GET_VRING_BASE, and fails when it then finishes a request:
+   * the others in flight are lost. So its kick eventfd is replaced by one that is never signalled, and this waits until
+   * avail_event shows that it has finished what it took.
    */
-  async #quieten(backEnd: RemoteBackEnd, index: number, { ring, setup }: Running): Promise<void> {
+  async #drainLibvhostUser(backEnd: RemoteBackEnd, index: number, { ring, setup }: Running): Promise<void> {
     const hasEventIdx = (setup.features & VIRTIO_F_EVENT_IDX) !== 0n;
     using silent = EventFd.create();
-    await backEnd.converse(() => backEnd.requests.setKick(index, silent.fd));
-    const isQuiet = hasEventIdx ? () => ring.words().availEvent === ring.usedIndex() : steady(() => ring.usedIndex());
-    await this.#until(index, backEnd, () => isQuiet() || ring.usedIndex() === ring.availableIndex());
+    await backEnd.exchange(() => backEnd.requests.setKick(index, silent.fd));
+    const isIdle = hasEventIdx ? () => ring.words().availEvent === ring.usedIndex() : steady(() => ring.usedIndex());
+    await this.#until(index, backEnd, () => isIdle() || ring.usedIndex() === ring.availableIndex());
   }
 
-  /** It does not keep to the protocol. */
-  #giveUp(backEnd: RemoteBackEnd, problem: Error): void {
+  /** Disconnects a back end that broke the protocol. */
+  #dropBackEnd(backEnd: RemoteBackEnd, problem: Error): void {
     backEnd[Symbol.dispose]();
     backEnd.onGone?.(problem);
   }
 
-  /** Looks until it is so; false when the back end is gone. */
-  async #until(index: number, backEnd: RemoteBackEnd, isSo: () => boolean): Promise<boolean> {
+  /** Polls until `condition` holds; returns false when the back end is gone. */
+  async #until(index: number, backEnd: RemoteBackEnd, condition: () => boolean): Promise<boolean> {
     const startedMs = performance.now();
-    for (let isTold = false; !isSo(); await sleep(LOOK_MS)) {
+    for (let isLogged = false; !condition(); await sleep(CHECK_MS)) {
       if (backEnd.gone !== undefined) return false;
-      if (isTold || performance.now() - startedMs < SLOW_MS) continue;
+      if (isLogged || performance.now() - startedMs < SLOW_MS) continue;
       this.#log(`queue ${index} waits for requests that its back end has in flight`);
-      isTold = true;
+      isLogged = true;
     }
     return true;
   }
@@ -200,15 +216,15 @@ export class RemoteHost implements DeviceHost, Disposable {
   async setMemory(regions: readonly SharedRegion[]): Promise<void> {
     this.#memory.set(regions);
     this.#regions = regions;
-    await this.#tell((requests) => requests.shareMemory(regions));
+    await this.#send((requests) => requests.shareMemory(regions));
   }
 
   async start(index: number, setup: QueueSetup): Promise<void> {
     const ring = new SplitRing(setup.size, this.#memory.ring(splitFormat, setup.size, setup));
-    const queue: Running = { setup, ring, base: setup.base, broken: false, parking: undefined };
+    const queue: Running = { setup, ring, base: setup.base, broken: false, stopping: undefined };
     this.#running.set(index, queue);
     try {
-      await this.#tell((requests) => this.#startQueue(requests, index, queue));
+      await this.#send((requests) => this.#startQueue(requests, index, queue));
     } catch (problem) {
       this.#running.delete(index);
       throw problem;
@@ -217,7 +233,7 @@ export class RemoteHost implements DeviceHost, Disposable {
 
   async stop(index: number): Promise<QueueStop> {
     const queue = this.#queue(index);
-    await this.#park(index, queue);
+    await this.#stopInBackEnd(index, queue);
     const base = this.#baseOf(index, queue);
     this.#running.delete(index);
     return { base: base ?? splitFormat.firstBase, broken: base === undefined };
@@ -226,8 +242,8 @@ export class RemoteHost implements DeviceHost, Disposable {
   async setCall(index: number, call: CallTarget | undefined): Promise<void> {
     const queue = this.#queue(index);
     queue.setup = { ...queue.setup, call };
-    await this.#tell((requests) => requests.setCall(index, fdOf(call)));
-    ringOnce(fdOf(call));
+    await this.#send((requests) => requests.setCall(index, fdOf(call)));
+    signal(fdOf(call));
   }
 
   #queue(index: number): Running {
@@ -240,9 +256,9 @@ export class RemoteHost implements DeviceHost, Disposable {
     this.#features = features;
     const backEnd = this.#backEnd;
     try {
-      await this.#tell((requests) => requests.setFeatures(features));
+      await this.#send((requests) => requests.setFeatures(features));
     } catch (problem) {
-      this.#giveUp(backEnd as RemoteBackEnd, problem as Error);
+      this.#dropBackEnd(backEnd as RemoteBackEnd, problem as Error);
     }
   }
 
@@ -250,51 +266,55 @@ export class RemoteHost implements DeviceHost, Disposable {
     const { config } = this.device;
     const before = config?.bytes.slice(offset, offset + bytes.length);
     if (before === undefined || config?.write?.(offset, bytes) !== true) return false;
-    this.#written.set(offset, { bytes, before: this.#written.get(offset)?.before ?? before });
-    await this.#tellAnyway((requests) => requests.writeConfig(offset, bytes));
+    this.#configWrites.set(offset, { bytes, before: this.#configWrites.get(offset)?.before ?? before });
+    await this.#sendOrLog((requests) => requests.writeConfig(offset, bytes));
     return true;
   }
 
   async reset(): Promise<void> {
     this.#features = undefined;
-    const written = [...this.#written];
-    this.#written.clear();
-    await this.#tellAnyway((requests) => requests.resetDevice());
-    // A back end keeps what a front end wrote: some front ends write once, and reset the device before each start.
+    const written = [...this.#configWrites];
+    this.#configWrites.clear();
+    await this.#sendOrLog((requests) => requests.resetDevice());
+    // A back end keeps a front end's writes over a reset, because some front ends write once and reset before each
+    // start.
     for (const [offset, { before }] of written)
-      await this.#tellAnyway((requests) => requests.writeConfig(offset, before));
-    await this.#tellAnyway((requests) => this.#inflight.share(requests, true));
+      await this.#sendOrLog((requests) => requests.writeConfig(offset, before));
+    await this.#sendOrLog((requests) => this.#inflight.share(requests, true));
     await this.#backEnd?.refreshConfig();
   }
 
-  /** Gives the guest's memory back. No queue runs. */
+  /** Unmaps guest memory. No queue may run. */
   [Symbol.dispose](): void {
     this.#inflight[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
 
-  /** What it refuses is a line in the log. */
-  async #tellAnyway(say: (requests: FrontEndRequests) => Promise<void>): Promise<void> {
+  /** As `#send`, but logs a refusal. */
+  async #sendOrLog(send: (requests: FrontEndRequests) => Promise<void>): Promise<void> {
     try {
-      await this.#tell(say);
+      await this.#send(send);
     } catch (problem) {
       this.#log((problem as Error).message);
     }
   }
 
-  /** Tells the back end, if there is one; the next one is told with everything else. Rejects with what it refused, not that it went. */
-  async #tell(say: (requests: FrontEndRequests) => Promise<void>): Promise<void> {
+  /**
+   * Sends to the attached back end, if any; `attach` sends everything to the next one. Rejects with a refusal, not when
+   * it is gone.
+   */
+  async #send(send: (requests: FrontEndRequests) => Promise<void>): Promise<void> {
     const backEnd = this.#backEnd;
     if (backEnd === undefined) return;
     try {
-      await backEnd.converse(() => say(backEnd.requests));
+      await backEnd.exchange(() => send(backEnd.requests));
     } catch (problem) {
       if (backEnd.gone === undefined) throw problem;
     }
   }
 }
 
-/** Tells whether a value has not changed for a while. */
+/** Returns a function that returns whether the value has not changed for STEADY_MS. */
 function steady(read: () => number): () => boolean {
   let latest = Number.NaN;
   let sinceMs = 0;
@@ -306,11 +326,11 @@ function steady(read: () => number): () => boolean {
   };
 }
 
-/** A back end in another process calls by eventfd. */
+/** The eventfd of a call target: a back end in another process needs one. */
 function fdOf(call: CallTarget | undefined): number | undefined {
   return call !== undefined && 'fd' in call ? call.fd : undefined;
 }
 
-function ringOnce(fd: number | undefined): void {
+function signal(fd: number | undefined): void {
   if (fd !== undefined) EventFd.borrow(fd).signal();
 }

@@ -1,4 +1,5 @@
-// Ground floor: what a VMM asks of a vhost-user back end, message by message. How messages travel and how one waits is the channel's.
+// Ground floor: the messages that a VMM sends to a vhost-user back end, as functions. A channel sends them and waits
+// for answers.
 import { closeReceived } from '../../../sys/received-fd.ts';
 import type { RingAreas } from '../../../virtio/ring-format.ts';
 import { splitQueueBytes } from '../../../virtio/split/split-format.ts';
@@ -20,45 +21,45 @@ import * as vu from '../protocol/spec.ts';
 
 const { Request } = vu;
 
-/** One message of the front end's. The descriptors stay the caller's. */
-export interface Question {
+/** One message of the front end's. The caller keeps the descriptors. */
+export interface OutgoingMessage {
   readonly request: number;
   readonly payload?: Uint8Array;
   readonly fds?: readonly number[];
-  /** On top of the version. */
+  /** Flags besides the version. */
   readonly flags?: number;
 }
 
-/** Carries messages to a back end. Both throw, or reject with, BackEndError. */
+/** Sends messages to a back end. Both methods throw, or reject with, BackEndError. */
 export interface Channel {
   /** Sends a message that has no answer. */
-  tell(message: Question): void;
-  /** Sends a message and returns its answer, whose descriptors are the caller's. */
-  ask(message: Question): Message | Promise<Message>;
+  tell(message: OutgoingMessage): void;
+  /** Sends a message and returns its answer, whose descriptors the caller owns. */
+  ask(message: OutgoingMessage): Message | Promise<Message>;
 }
 
-/** Memory to share: `sizeBytes` of a file, seen by the device from `guestAddress` on. */
+/** Memory to share: `sizeBytes` of a file, at `guestAddress`. */
 export interface RegionToShare {
   readonly guestAddress: number;
   readonly sizeBytes: number;
   readonly fd: number;
-  /** Where the region begins in the file. 0 unless said. */
+  /** Where the region begins in the file. Default: 0. */
   readonly fileOffset?: number;
 }
 
-/** Areas are guest addresses. */
+/** A queue to start. Areas are guest addresses. */
 export interface QueueStart extends RingAreas {
   readonly size: number;
-  /** Where to go on in the ring. 0 unless said. */
+  /** Where to go on in the ring. Default: 0. */
   readonly base?: number;
-  /** Descriptors of the eventfds; undefined: the back end, or we, shall poll. */
+  /** Descriptors of the eventfds. Without a kick eventfd the back end polls, without a call eventfd the driver does. */
   readonly kickFd: number | undefined;
   readonly callFd: number | undefined;
-  /** Rung by the back end when it gives the queue up; none unless said. */
+  /** Signalled by the back end when the queue breaks. Default: none. */
   readonly errFd?: number | undefined;
 }
 
-/** Ring addresses are sent as ours, not the guest's. They differ, as in a VMM, so mixing them up shows at once. */
+/** User address minus guest address. Not 0, as in a VMM, so that mixing them up fails at once. */
 const USER_OFFSET = 0x7000_0000_0000;
 /** { u32 offset, size, flags } */
 const CONFIG_HEADER_BYTES = 12;
@@ -67,6 +68,7 @@ const QUEUES_MAX = 256;
 const DEFAULT_PROTOCOL_FEATURES =
   vu.PROTOCOL_F_MQ | vu.PROTOCOL_F_REPLY_ACK | vu.PROTOCOL_F_CONFIG | vu.PROTOCOL_F_CONFIGURE_MEM_SLOTS;
 
+/** The requests of a front end, over a channel. Call `negotiate` first. */
 export class FrontEndRequests {
   readonly #channel: Channel;
   readonly #wanted: bigint;
@@ -75,17 +77,19 @@ export class FrontEndRequests {
   offeredProtocolFeatures = 0n;
   /** The protocol features in use: offered and wanted. */
   protocolFeatures = 0n;
-  /** How many queues the back end says it has; undefined when it does not say. */
+  /** The answer to GET_QUEUE_NUM, 1 to 256; undefined without PROTOCOL_F_MQ. */
   queueCount: number | undefined;
   #regions: readonly RegionToShare[] = [];
 
-  /** @param wanted the protocol features to use where they are offered: MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS unless said. */
+  /**
+   * @param wanted the protocol features to use where offered. Default: MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS.
+   */
   constructor(channel: Channel, wanted = DEFAULT_PROTOCOL_FEATURES) {
     this.#channel = channel;
     this.#wanted = wanted;
   }
 
-  /** Comes first. */
+  /** Negotiates protocol features and sends SET_OWNER. Has to be called first. */
   async negotiate(): Promise<void> {
     this.offeredFeatures = await this.#askU64(Request.GET_FEATURES);
     if ((this.offeredFeatures & vu.F_PROTOCOL_FEATURES) !== 0n) {
@@ -104,12 +108,13 @@ export class FrontEndRequests {
     throw new BackEndError('GET_QUEUE_NUM', `says that it has ${count} queues; 1 to ${QUEUES_MAX} are possible`);
   }
 
-  /** Whether QEMU's libvhost-user answers, which alone offers these two whatever its device is. */
+  /** Whether the back end is QEMU's libvhost-user: only it offers these two for every device. */
   get isLibvhostUser(): boolean {
     const both = vu.PROTOCOL_F_BACKEND_SEND_FD | vu.PROTOCOL_F_HOST_NOTIFIER;
     return (this.offeredProtocolFeatures & both) === both;
   }
 
+  /** Whether a protocol feature is offered and wanted. */
   uses(protocolFeature: bigint): boolean {
     return (this.protocolFeatures & protocolFeature) !== 0n;
   }
@@ -132,17 +137,17 @@ export class FrontEndRequests {
     await this.#command(Request.SET_CONFIG, encodeConfig(offset, bytes));
   }
 
-  /** Gives the back end a socket for messages of its own. */
+  /** Sends the socket for messages of the back end's own. */
   async giveBackEndSocket(fd: number): Promise<void> {
     await this.#command(Request.SET_BACKEND_REQ_FD, undefined, [fd]);
   }
 
-  /** Accepts features; the transport's own bit is added where it was offered. */
+  /** Accepts features; adds VHOST_USER_F_PROTOCOL_FEATURES where it was offered. */
   async setFeatures(features: bigint): Promise<void> {
     await this.#command(Request.SET_FEATURES, encodeU64(features | (this.offeredFeatures & vu.F_PROTOCOL_FEATURES)));
   }
 
-  /** Shares memory in place of what was shared before, all of it at once, while no queue runs. */
+  /** Replaces the shared memory by these regions. No queue may run. */
   async shareMemory(regions: readonly RegionToShare[]): Promise<void> {
     const before = this.#regions;
     this.#regions = regions;
@@ -168,7 +173,7 @@ export class FrontEndRequests {
     await this.#command(Request.SET_MEM_TABLE, table, fds);
   }
 
-  /** Describes a queue, hands over its eventfds, enables it. Throws RangeError for memory not shared. */
+  /** Sets a queue up, passes its eventfds and enables it. Rejects with RangeError for memory that is not shared. */
   async startQueue(index: number, queue: QueueStart): Promise<void> {
     const bytes = splitQueueBytes(queue.size);
     const address = encodeVringAddress(
@@ -207,12 +212,12 @@ export class FrontEndRequests {
     return payload.getUint32(4, true);
   }
 
-  /** The device as it was made, where the back end can be told so. No queue runs. */
+  /** Resets the device, if the back end has RESET_DEVICE. No queue may run. */
   async resetDevice(): Promise<void> {
     if (this.uses(vu.PROTOCOL_F_RESET_DEVICE)) await this.#command(Request.RESET_DEVICE);
   }
 
-  /** Asks for memory to note requests in flight in, for rings up to `queueSize`. Its descriptor is the caller's. */
+  /** Gets an inflight area for rings up to `queueSize`. The caller owns its descriptor. */
   async getInflight(queues: number, queueSize: number): Promise<InflightMessage & { readonly fd: number }> {
     const payload = encodeInflight({ mmapSize: 0, mmapOffset: 0, queues, queueSize });
     const answer = await this.#channel.ask({ request: Request.GET_INFLIGHT_FD, payload });
@@ -224,7 +229,7 @@ export class FrontEndRequests {
     throw new BackEndError('GET_INFLIGHT_FD', `answered ${got}`);
   }
 
-  /** Gives the back end what it, or its predecessor, noted. Before any queue starts. */
+  /** Passes the inflight area of this back end or the one before it. Before any queue starts. */
   async setInflight({ fd, ...inflight }: InflightMessage & { readonly fd: number }): Promise<void> {
     await this.#command(Request.SET_INFLIGHT_FD, encodeInflight(inflight), [fd]);
   }
@@ -238,7 +243,9 @@ export class FrontEndRequests {
     await this.#command(request, payload, fd === undefined ? [] : [fd]);
   }
 
-  /** A message without an answer of its own: with REPLY_ACK it gets one, so that a refusal is heard of here and now. */
+  /**
+   * Sends a message without an answer of its own. With REPLY_ACK, requests an acknowledgement and throws for a refusal.
+   */
   async #command(request: number, payload?: Uint8Array, fds: readonly number[] = []): Promise<void> {
     const message = { request, ...(payload && { payload }), fds };
     if (!this.uses(vu.PROTOCOL_F_REPLY_ACK)) return this.#channel.tell(message);
@@ -246,8 +253,8 @@ export class FrontEndRequests {
     if (answer !== 0n) throw new BackEndError(vu.requestName(request), `refused it (answer ${answer})`);
   }
 
-  /** For answers that no descriptor belongs to: those that come all the same are closed. */
-  async #ask(question: Question): Promise<Message> {
+  /** For answers that have no descriptors: closes any that come. */
+  async #ask(question: OutgoingMessage): Promise<Message> {
     const answer = await this.#channel.ask(question);
     for (const fd of answer.fds.splice(0)) closeReceived(fd);
     return answer;

@@ -1,4 +1,4 @@
-// Ground floor: where to go on in a ring whose device went away: right, or not at all.
+// Where to go on in a ring whose device went away: a right index or none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DriverMemory } from '../../../testing/driver-memory.ts';
@@ -10,7 +10,7 @@ import { resumeIndex } from './resume-index.ts';
 
 const SIZE = 8;
 
-/** A driver, and a device that finishes what it is told to. */
+/** A driver, and a device that finishes the requests that the test names. */
 class Interrupted {
   readonly driver: DriverQueue;
   readonly ring: SplitRing;
@@ -24,7 +24,7 @@ class Interrupted {
     this.base = this.#used = start;
   }
 
-  /** Gives the heads. */
+  /** Makes `count` requests available; returns their heads. */
   makeAvailable(count: number): number[] {
     const heads = Array.from({ length: count }, () => this.driver.add([{ address: 0, length: 1, writable: true }]));
     this.driver.publish();
@@ -42,7 +42,7 @@ class Interrupted {
 }
 
 for (const start of [0, 5, 0xfffe]) {
-  test(`with everything finished, in whatever order, it goes on with the next request (indices from ${start})`, () => {
+  test(`with everything finished, in any order, it goes on with the next request (indices from ${start})`, () => {
     const queue = new Interrupted(start);
     assert.equal(queue.resume(), start);
     const [a, b, c] = queue.makeAvailable(3) as [number, number, number];
@@ -73,7 +73,11 @@ for (const start of [0, 5, 0xfffe]) {
     queue.finish(b);
     assert.equal(queue.resume(), undefined);
     queue.finish(a);
-    assert.equal(queue.resume(), undefined, 'what is unfinished is now a remainder, which the ring does not tell');
+    assert.equal(
+      queue.resume(),
+      undefined,
+      'the unfinished requests are the last ones now, but the ring does not show it',
+    );
   });
 }
 
@@ -87,14 +91,14 @@ test('a device that asked to be notified of the next request had taken none beyo
   assert.equal(queue.resume(true), undefined);
 });
 
-test('more requests than the ring has places are nobody’s to serve', () => {
+test('more unfinished requests than the ring has entries give no index', () => {
   const queue = new Interrupted();
   queue.makeAvailable(SIZE);
   queue.ring.setUsedIndex(0xfff0);
   assert.equal(queue.resume(), undefined);
 });
 
-test('whatever a device does, no index is given beyond which something is finished, or before which something is not', () => {
+test('whatever a device does, all requests before the returned index are finished, and none after it', () => {
   const outcomes = { resumed: 0, refused: 0 };
   for (let seed = 1; seed <= 2000; seed++) {
     const random = new SeededRandom(seed);
@@ -121,7 +125,7 @@ test('whatever a device does, no index is given beyond which something is finish
     outcomes.resumed++;
     const at = history.length - ((queue.driver.availableIndex - index) & 0xffff);
     const isPrefix = history.every((_, i) => finished.has(i) === i < at);
-    // A ring shows its last entries only; disorder that is all in the past is not seen, and then is no matter either.
+    // A ring shows its last entries only. Requests out of order before those are all finished, and do not matter.
     assert.ok(isPrefix, `seed ${seed}: it would go on at ${at} of ${history.length}`);
   }
   assert.ok(outcomes.resumed > 100 && outcomes.refused > 100, JSON.stringify(outcomes));

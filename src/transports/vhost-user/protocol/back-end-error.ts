@@ -1,9 +1,11 @@
-// Ground floor: a vhost-user back end that does not do what it was asked.
+// Ground floor: the error of a vhost-user back end that did not answer as it has to.
 
-/** The back end did not do what was asked: it refused, answered something else, went away or stayed silent. */
+/**
+ * A vhost-user back end refused a message, answered something else, closed the connection, or did not answer in time.
+ */
 export class BackEndError extends Error {
   readonly code = 'BELFRY_BACK_END';
-  /** The message it was about, as in `SET_MEM_TABLE`. */
+  /** The message, as in `SET_MEM_TABLE`. */
   readonly messageName: string;
 
   constructor(messageName: string, problem: string) {

@@ -1,4 +1,5 @@
-// Ground floor: a vhost-user socket as a sequence of whole messages, one at a time: the next is read when the last was answered.
+// Ground floor: a vhost-user socket as a sequence of whole messages. The next one is read when the last one was
+// answered.
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { closeReceived } from '../../../sys/received-fd.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
@@ -6,7 +7,10 @@ import { decodeHeader, encodeMessage, encodeU64, type Message } from './message.
 import { ProtocolError } from './protocol-error.ts';
 import { HEADER_BYTES, MESSAGE_FDS_MAX, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, requestName } from './spec.ts';
 
-/** How a message was dealt with: with the reply it asks for by its nature, or with an acknowledgement (0: done) where one is asked for. */
+/**
+ * The outcome of a message: its reply, if the message always has one; else the value of the acknowledgement (0: done),
+ * if requested.
+ */
 export interface Outcome {
   readonly reply?: Uint8Array;
   readonly ack?: bigint;
@@ -14,14 +18,15 @@ export interface Outcome {
 
 export interface ConnectionEvents {
   /**
-   * Deals with a message, now or later. Descriptors it leaves in the message are closed. Throws, or rejects with, the other side's
-   * mistake: that side is told if it waits for an acknowledgement, then the connection ends.
+   * Handles a message. Descriptors that it leaves in the message are closed. Throws, or rejects with, the other side's
+   * mistake: it is acknowledged as an error if an acknowledgement was requested, then the connection is closed.
    */
   onMessage(message: Message): Outcome | undefined | Promise<Outcome | undefined>;
-  /** The connection is over; `problem` says why if it was not the other side that left between two messages. */
+  /** The connection is closed. `problem` is undefined if the other side closed it between two messages. */
   onClosed(problem: Error | undefined): void;
 }
 
+/** Reads messages from a connected socket, which it owns, and sends the replies. */
 export class Connection {
   readonly #socket: UnixSocket;
   readonly #loop: EventLoop;
@@ -59,7 +64,10 @@ export class Connection {
     }
   }
 
-  /** Reads on; returns a message when it is whole. Reads no byte of the next one, whose descriptors would come with it. */
+  /**
+   * Reads what is there; returns a whole message or undefined. Never reads into the next message, whose descriptors
+   * would come along.
+   */
   #receive(): Message | undefined {
     for (;;) {
       const { request, flags, size } =
@@ -92,7 +100,7 @@ export class Connection {
     return decodeHeader(new DataView(this.#bytes.buffer, 0, HEADER_BYTES));
   }
 
-  /** An answer that is there at once is sent at once: the next message may be at hand. */
+  /** Sends a synchronous outcome at once: the next message may have arrived already. */
   #handle(message: Message): void {
     this.#handling = true;
     try {
@@ -128,7 +136,7 @@ export class Connection {
     }
   }
 
-  /** Ends the connection, once the message at hand is dealt with; further calls do nothing. */
+  /** Closes the connection when the current message is handled. Further calls do nothing. */
   close(problem: Error | undefined): void {
     this.#ending = true;
     if (!this.#open || this.#handling) return;

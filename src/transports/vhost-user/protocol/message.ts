@@ -1,27 +1,29 @@
-// Ground floor: vhost-user messages as bytes, in both directions. Syntax only; what a message means is the session's business.
+// Ground floor: encodes and decodes vhost-user messages. Syntax only; the handlers know what a message means.
 import { ProtocolError } from './protocol-error.ts';
 import { CONFIG_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX, requestName, VERSION, VERSION_MASK } from './spec.ts';
 
+/** A whole message. */
 export interface Message {
   readonly request: number;
   readonly flags: number;
   readonly payload: DataView<ArrayBuffer>;
-  /** Descriptors that came with it; whoever handles the message owns them. */
+  /** Descriptors that came with it. The handler owns them. */
   readonly fds: number[];
 }
 
+/** A memory region description. */
 export interface MemoryRegionMessage {
   readonly guestAddress: number;
   readonly sizeBytes: number;
-  /** Where the region stands in the front end's own address space: ring addresses are given in it. */
+  /** Where the region is in the front end's address space, in which ring addresses are given. */
   readonly userAddress: number;
-  /** Where it begins in the file behind its descriptor. */
+  /** Where the region begins in the file. */
   readonly mmapOffset: number;
 }
 
 export const REGION_BYTES = 32;
 
-/** Reads a header. Throws ProtocolError for a wrong version or a payload no message has. */
+/** Decodes a header. Throws ProtocolError for a wrong version or a payload longer than any message's. */
 export function decodeHeader(view: DataView): { request: number; flags: number; size: number } {
   const request = view.getUint32(0, true);
   const flags = view.getUint32(4, true);
@@ -33,7 +35,7 @@ export function decodeHeader(view: DataView): { request: number; flags: number; 
   return { request, flags, size };
 }
 
-/** A whole message as bytes. */
+/** Encodes a whole message. `flags` are added to the version. */
 export function encodeMessage(request: number, flags: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
@@ -59,7 +61,7 @@ export function encodeVringState(index: number, num: number): Uint8Array<ArrayBu
   return bytes;
 }
 
-/** Throws ProtocolError unless the payload has just these bytes. */
+/** Throws ProtocolError unless the payload has exactly this many bytes. */
 export function expectPayload(message: Message, bytes: number): void {
   if (message.payload.byteLength === bytes) return;
   throw new ProtocolError(
@@ -68,7 +70,9 @@ export function expectPayload(message: Message, bytes: number): void {
   );
 }
 
-/** { guest address, size, user address, mmap offset }, all u64. Throws ProtocolError where a number is beyond any address space. */
+/**
+ * Decodes { guest address, size, user address, mmap offset }, all u64. Throws ProtocolError for a number beyond 2^53.
+ */
 export function decodeRegion(message: Message, at: number): MemoryRegionMessage {
   const field = (i: number): number => {
     const value = message.payload.getBigUint64(at + 8 * i, true);
@@ -104,7 +108,10 @@ export function encodeVringAddress(
   return bytes;
 }
 
-/** GET_CONFIG and SET_CONFIG: { u32 offset, size, flags; u8 bytes[size] }. Throws ProtocolError where the sizes contradict. */
+/**
+ * Decodes GET_CONFIG and SET_CONFIG: { u32 offset, size, flags; u8 bytes[size] }. Throws ProtocolError for inconsistent
+ * sizes.
+ */
 export function decodeConfig(message: Message): {
   offset: number;
   size: number;
@@ -140,7 +147,7 @@ export function encodeConfig(offset: number, bytes: Uint8Array, flags = 0): Uint
   return all;
 }
 
-/** Memory in which a back end notes the requests it took; it comes from one back end and goes to the next. */
+/** Shared memory in which a back end records the requests in flight; a front end passes it on to the next back end. */
 export interface InflightMessage {
   readonly mmapSize: number;
   readonly mmapOffset: number;
@@ -161,7 +168,7 @@ export function encodeInflight({ mmapSize, mmapOffset, queues, queueSize }: Infl
   return bytes;
 }
 
-/** Undefined where the payload is too short to be one. */
+/** Returns undefined where the payload is too short. */
 export function decodeInflight(payload: DataView): InflightMessage | undefined {
   if (payload.byteLength < INFLIGHT_BYTES - 4) return undefined;
   return {

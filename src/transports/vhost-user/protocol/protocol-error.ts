@@ -1,10 +1,10 @@
-// Ground floor: what a front end can do wrong.
+// Ground floor: the error of a front end that broke the protocol.
 
-/** The front end broke the protocol. Costs it the session: the connection is closed, the socket listens on. */
+/** The front end broke the protocol. The session ends and the connection is closed; the server goes on listening. */
 export class ProtocolError extends Error {
   /** Match on this: the message may change. */
   readonly code = 'BELFRY_PROTOCOL';
-  /** The message it was in, as in `SET_MEM_TABLE`. */
+  /** The message, as in `SET_MEM_TABLE`. */
   readonly messageName: string;
 
   constructor(messageName: string, problem: string) {

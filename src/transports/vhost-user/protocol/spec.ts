@@ -1,4 +1,4 @@
-// Ground floor: the numbers of the vhost-user protocol (QEMU docs/interop/vhost-user.rst), with today's names.
+// Ground floor: the numbers of the vhost-user protocol (QEMU docs/interop/vhost-user.rst), with its current names.
 
 // Message header: { u32 request; u32 flags; u32 size } in native byte order, then `size` bytes of payload
 export const HEADER_BYTES = 12;
@@ -65,18 +65,18 @@ export const VRING_NOFD = 1 << 8; // no descriptor comes with the message: poll
 
 /** Regions in one SET_MEM_TABLE. */
 export const MEM_TABLE_REGIONS_MAX = 8;
-/** No message carries more descriptors: as many as SET_MEM_TABLE has regions. */
+/** Descriptors in one message: at most one for each region of SET_MEM_TABLE. */
 export const MESSAGE_FDS_MAX = 8;
-/** Regions with CONFIGURE_MEM_SLOTS: rust-vmm's figure, and QEMU asks for no more than 512. */
+/** Regions with CONFIGURE_MEM_SLOTS: the same as rust-vmm; QEMU uses at most 512. */
 export const MEM_SLOTS_MAX = 509;
-/** A configuration space is at most this large: VHOST_USER_MAX_CONFIG_SIZE. */
+/** The largest configuration space: VHOST_USER_MAX_CONFIG_SIZE. */
 export const CONFIG_BYTES_MAX = 256;
-/** The largest payload is SET_MEM_TABLE's: 8 + 8 regions of 32. A kilobyte leaves room, and bounds what a liar has us read. */
+/** Limit of a payload's size. The largest payload is SET_MEM_TABLE's: 8 bytes and 8 regions of 32. */
 export const PAYLOAD_BYTES_MAX = 1024;
 
 const names = new Map<number, string>(Object.entries(Request).map(([name, code]) => [code, name]));
 
-/** `SET_VRING_KICK`, or `message 99`. */
+/** The name of a request, as in `SET_VRING_KICK`, or `message 99` for an unknown one. */
 export function requestName(code: number): string {
   return names.get(code) ?? `message ${code}`;
 }
