@@ -25,6 +25,6 @@ test('a disk that is read-only is read, up to a limit, and what that leaves out 
   const small = planFor({ sizeBytes: 512, readOnly: true }, undefined, 16);
   assert.deepEqual([small.scenario, small.unchecked.length], ['read-all', 1]);
   const large = planFor({ sizeBytes: 2000 * MIB, readOnly: true }, undefined, 16);
-  assert.match(large.unchecked.join('\n'), /writing, .*\nwhat lies behind the first 1024 MiB: --data MiB reads more$/);
+  assert.match(large.unchecked.join('\n'), /writing, .*\nwhat is after the first 1024 MiB: --data MiB reads more$/);
   assert.equal(planFor({ sizeBytes: 2000 * MIB, readOnly: true }, 2000, 16).unchecked.length, 1);
 });

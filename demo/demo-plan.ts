@@ -47,6 +47,6 @@ function smallPlan(sizeBytes: number): DemoPlan {
 
 function readPlan(sizeBytes: number, dataMiB: number): DemoPlan {
   const unchecked = ['writing, discarding and making a file system: the disk is read-only'];
-  if (sizeBytes > dataMiB * MIB) unchecked.push(`what lies behind the first ${dataMiB} MiB: --data MiB reads more`);
+  if (sizeBytes > dataMiB * MIB) unchecked.push(`what is after the first ${dataMiB} MiB: --data MiB reads more`);
   return { scenario: 'read-all', steps: 'read-only', dataMiB, memoryMiB: 64, unchecked };
 }

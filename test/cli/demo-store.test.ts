@@ -77,7 +77,7 @@ test('a disk without a file system is read all the same, and so much is told', a
   const { code, stdout } = await belfry(words, { cwd, env });
   assert.equal(code, 0, stdout);
   assert.match(stdout, /Not checked: a file system: there is no ext4 on the disk\.\n/);
-  assert.match(stdout, /Not checked: what lies behind the first 4 MiB: /);
+  assert.match(stdout, /Not checked: what is after the first 4 MiB: /);
   assert.equal(sum(), before);
 });
 

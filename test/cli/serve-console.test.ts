@@ -66,10 +66,10 @@ test('a reader that is gone takes everything: the guest does not wait', async (t
   assert.equal((await serving.ended).code, 0);
 });
 
-test('--listen: a client at a time has the console, another is turned away, and the next one goes on', async (t) => {
+test('--listen: a client at a time has the console, another is refused, and the next one goes on', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry([...SERVE, '--listen', 'con'], { cwd });
-  await serving.says(/^Serving a console for whoever connects to con \(.* Ctrl-C ends it\.\n/);
+  await serving.says(/^Serving a console for clients of con \(.* Ctrl-C ends it\.\n/);
   assert.equal(statSync(join(cwd, 'con')).mode & 0o777, 0o600);
   using vmm = await guestAt(join(cwd, 'sock'));
   vmm.driver.submit('dropped, as nobody is there');
@@ -82,7 +82,7 @@ test('--listen: a client at a time has the console, another is turned away, and 
   const second = connect(join(cwd, 'con'));
   second.resume();
   await once(second, 'close');
-  await serving.complains(/^belfry: con: a second client was turned away\n/);
+  await serving.complains(/^belfry: con: a second client was refused\n/);
   first.end('bye');
   await vmm.driver.reads('bye');
   await once(first, 'close');
