@@ -7,8 +7,8 @@ import { exitNow } from '../sys/process-exit.ts';
 const OUTPUT_MS = 1000;
 
 /**
- * Ends the process with `code` when its output is written, after a second at the latest. Waits for nothing else: neither
- * for threads, nor for timers and sockets that a user's module keeps.
+ * Ends the process with `code` when its output is written, after a second at the latest. Does not wait for threads, nor
+ * for timers and sockets that a user's module keeps.
  */
 export async function exitAfterOutput(code: number): Promise<never> {
   await Promise.race([Promise.all([process.stdout, process.stderr].map(written)), sleep(OUTPUT_MS)]);
