@@ -56,7 +56,7 @@ test('a back end that dies under load is one clear error, at once', { skip }, as
     signal: backEnd.ended,
     onPhase: () => process.kill(backEnd.pid, 'SIGKILL'),
   });
-  await assert.rejects(load, /^Error: qsd threads ended \(SIGKILL\): it said nothing$/);
+  await assert.rejects(load, /^Error: qsd threads ended \(SIGKILL\): it printed nothing$/);
 });
 
 test('a device that uses nothing any more is a stall, told with both sides of the ring', {
