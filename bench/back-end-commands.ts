@@ -1,4 +1,4 @@
-// bench: the command lines of what is measured: our own daemon, and qemu-storage-daemon with each of its engines.
+// bench: the command lines of the back ends measured: belfry serve, and qemu-storage-daemon with each of its engines.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { moduleBeside } from '../src/sys/thread.ts';
@@ -9,11 +9,11 @@ export const ENGINES = ['threads', 'io_uring', 'native'] as const;
 export type Engine = (typeof ENGINES)[number];
 
 export const STORAGE_DAEMON = 'qemu-storage-daemon';
-/** Long enough that a back end told to poll is never found asleep by a load that keeps it busy. */
+/** Long enough that a back end that polls never sleeps under a load that keeps it busy. */
 const POLL_US = 1000;
 
 export interface ServedData {
-  /** Holds the sockets. */
+  /** The folder of the sockets. */
   readonly folder: string;
   readonly disk: string;
   readonly queues: number;
@@ -29,7 +29,7 @@ export function ourCommand(data: ServedData, poll: boolean, serveArgs: readonly 
   return { name: 'belfry', socket, command: [...node, ...serve, ...polling, ...serveArgs] };
 }
 
-/** One export in an iothread of its own, as its manual page shows. Its vhost-user export cannot poll. */
+/** qemu-storage-daemon with one export in an iothread, as its manual page shows. Its vhost-user export cannot poll. */
 export function storageDaemonCommand(data: ServedData, engine: Engine): BackEndCommand {
   const socket = join(data.folder, `${engine}.sock`);
   const direct = engine === 'native' ? 'on' : 'off';

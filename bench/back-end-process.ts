@@ -11,10 +11,10 @@ const LOOK_MS = 10;
 const OUTPUT_CHARS_MAX = 4096;
 
 export interface BackEndCommand {
-  /** What the table calls it. */
+  /** Its name in the table. */
   readonly name: string;
   readonly command: readonly string[];
-  /** The socket it will listen on. */
+  /** The socket that it listens on. */
   readonly socket: string;
 }
 
@@ -28,7 +28,7 @@ export class BackEndProcess implements AsyncDisposable {
   private constructor({ name, socket, command }: BackEndCommand, cpu: number) {
     this.name = name;
     this.socket = socket;
-    // taskset becomes the back end, so the process that was started is the one to measure and to end.
+    // taskset executes the back end, so that this child is the process to measure and to end.
     this.#child = spawn('taskset', ['-c', String(cpu), ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
     const keep = (text: string): void => {
       this.#output = (this.#output + text).slice(-OUTPUT_CHARS_MAX);
@@ -38,11 +38,11 @@ export class BackEndProcess implements AsyncDisposable {
     this.#child.on('error', (error) => this.#ended.abort(new Error(`${name} does not start: ${error.message}`)));
     this.#child.on('close', (code, signal) => {
       const lastLine = this.#output.trim().split('\n').at(-1);
-      this.#ended.abort(new Error(`${name} ended (${signal ?? `exit ${code}`}): ${lastLine || 'it said nothing'}`));
+      this.#ended.abort(new Error(`${name} ended (${signal ?? `exit ${code}`}): ${lastLine || 'it printed nothing'}`));
     });
   }
 
-  /** Starts it and waits until it listens. Throws Error with its last words when it does not. */
+  /** Starts it and waits until it listens. Throws Error with its last output line when it does not. */
   static async start(command: BackEndCommand, cpu: number, signal?: AbortSignal): Promise<BackEndProcess> {
     const backEnd = new BackEndProcess(command, cpu);
     try {
@@ -83,7 +83,7 @@ export class BackEndProcess implements AsyncDisposable {
   }
 }
 
-/** Whether somebody listens, told without connecting: a back end serves one front end at a time. unix(7). */
+/** Whether a process listens at `path`. Does not connect: a back end serves one front end at a time. unix(7). */
 function isListening(path: string): boolean {
   const LISTENING = '00010000';
   if (!existsSync(path)) return false;

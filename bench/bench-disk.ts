@@ -1,4 +1,4 @@
-// bench: the disk that is measured: a file in memory, every block of it written, gone afterwards.
+// bench: the disk that is measured: a file in memory with every block written, removed afterwards.
 import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -32,7 +32,7 @@ export class BenchDisk implements Disposable {
   }
 }
 
-/** A hole is read from a page of zeroes that is always in the cache: no disk of anybody's. */
+/** Writes every block: a hole would be read from one cached page of zeroes, unlike a real disk. */
 function fill(path: string, sizeBytes: number): void {
   const chunk = new Uint32Array(CHUNK_BYTES / 4);
   for (let i = 0, word = 1; i < chunk.length; i++, word = Math.imul(word, 0x9e3779b1) + 1) chunk[i] = word;

@@ -1,11 +1,11 @@
-// bench: the loads that `bench blk --suite` runs one after the other, and how a load is called in a line.
+// bench: the loads that `bench blk --suite` runs one after the other, and the name of a load.
 import { formatSize } from '../src/index.ts';
 import type { LoadSpec } from './load/load-spec.ts';
 
 export interface BlkCase {
   readonly name: string;
   readonly load: LoadSpec;
-  /** Whether our own back end is told to poll as the front end does. */
+  /** Whether belfry serve polls as the front end does. */
   readonly backEndPolls: boolean;
 }
 
@@ -20,7 +20,7 @@ export function blkCase(load: LoadSpec, backEndPolls = false): BlkCase {
   return { name: `${operation} ${formatSize(blockBytes)}, depth ${depth}${many}, ${both}`, load, backEndPolls };
 }
 
-/** The cases that say what a disk is good for. `base` gives what they have in common. */
+/** Returns the cases of `--suite`. `base` has the fields that they have in common. */
 export function suiteOf(base: LoadSpec): BlkCase[] {
   const small = { ...base, blockBytes: 4096, depth: 64 };
   return [

@@ -1,4 +1,4 @@
-// bench: the results of `bench blk` as a page to look at.
+// bench: the results of `bench blk` as an HTML page.
 import type { BackEndResult, BlkBenchResult, CaseResult, Round } from './blk-result.ts';
 import { blkFigures } from './blk-table.ts';
 import { count, formatCount, formatMicros, formatTimes } from './figures.ts';

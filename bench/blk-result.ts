@@ -1,4 +1,4 @@
-// bench: what `bench blk` found out: each round of each back end, and what the rounds say together. JSON as it stands.
+// bench: the result of `bench blk`: each round of each back end, and a summary of the rounds. The JSON is this object.
 import { createHistogram } from 'node:perf_hooks';
 import { countErrors, type LoadErrors, type LoadSpec, newErrors, type QueueResult } from './load/load-spec.ts';
 import type { Machine } from './machine.ts';
@@ -22,7 +22,7 @@ export interface Round {
 
 export interface BackEndResult {
   readonly name: string;
-  /** What was started; undefined for a back end that ran already. */
+  /** The command line; undefined for a back end that ran already. */
   readonly command: readonly string[] | undefined;
   readonly frontEndCpus: readonly number[];
   readonly backEndCpu: number | undefined;
@@ -48,7 +48,7 @@ export interface CaseResult {
   readonly name: string;
   readonly load: LoadSpec;
   readonly backEnds: readonly BackEndResult[];
-  /** Why a peer is not among them, a line each. */
+  /** Why a peer is missing, a line each. */
   readonly missing: readonly string[];
   /** Name of the peer with the highest median, if there are peers. */
   readonly bestPeer: string | undefined;
@@ -107,7 +107,7 @@ export function summarizeRounds(rounds: readonly Round[]): RoundSummary {
   };
 }
 
-/** The first back end is the one in question; those after it are peers. */
+/** @param backEnds the first is the one that is compared; the others are peers. */
 export function caseResult(
   name: string,
   load: LoadSpec,

@@ -1,4 +1,4 @@
-// bench: the results of `bench blk` as tables for people.
+// bench: the results of `bench blk` as text tables.
 import pc from 'picocolors';
 import type { BackEndResult, BlkBenchResult, CaseResult } from './blk-result.ts';
 import { formatCount, formatForeign, formatMicros } from './figures.ts';
@@ -8,10 +8,10 @@ import type { Summary } from './statistics.ts';
 import { wrapLines } from './text/columns.ts';
 import { type Figures, formatComparison } from './text/table.ts';
 
-/** From this size of a request on, its bytes are what counts. */
+/** Requests of this size or more are measured in bytes a second. */
 const LARGE_BYTES = 64 * 1024;
 
-/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+/** Returns a table for each case, of at most `columns`, and notes on all of them at the end. */
 export function formatBlkBench(result: BlkBenchResult, columns: number): string {
   const footer = [
     `Figures are medians of the rounds. Where others used more than ${FOREIGN_MAX} processors (!), do not trust a figure.`,
@@ -23,7 +23,7 @@ export function formatBlkBench(result: BlkBenchResult, columns: number): string 
 
 function formatCase(one: CaseResult, columns: number): string {
   const { frontEndCpus, backEndCpu } = one.backEnds[0] as BackEndResult;
-  const elsewhere = backEndCpu === undefined ? 'wherever it is' : `on CPU ${backEndCpu}`;
+  const elsewhere = backEndCpu === undefined ? 'on an unknown CPU' : `on CPU ${backEndCpu}`;
   const places = `front end on CPU ${frontEndCpus.join(', ')}, back end ${elsewhere}`;
   const rounds = `${one.backEnds[0]?.rounds.length} x ${one.load.seconds} s`;
   const notes = [...idleLines(one), ...one.missing, ...errorLines(one)];
@@ -40,7 +40,7 @@ interface Column {
   cell(backEnd: BackEndResult): string;
 }
 
-/** A row for each back end; figures that there are none of are left out. */
+/** A row for each back end; a column without figures is left out. */
 export function blkFigures(one: CaseResult): Figures {
   const columns = [...RATES, ...rangeOf(one), ...COSTS, ...ratioOf(one)];
   return {
@@ -54,7 +54,7 @@ const RATES: readonly Column[] = [
   { title: 'GiB a second', cell: ({ summary }) => gibibytes(summary.bytesPerSecond.median) },
 ];
 
-/** Between which the rounds lie, where there are several. */
+/** The columns of the worst and the best round, where there are several rounds. */
 function rangeOf({ load, backEnds }: CaseResult): Column[] {
   if (!backEnds.some(({ rounds }) => rounds.length > 1)) return [];
   const large = load.blockBytes >= LARGE_BYTES;
@@ -113,7 +113,7 @@ function optionalMicros(seconds: Summary | undefined): string {
   return seconds === undefined ? '-' : formatMicros(seconds.median);
 }
 
-/** Where little is asked of a back end, what it costs is a fraction of what the table shows. */
+/** For a paced load: the share of a processor that a back end uses, which the table rounds away. */
 function idleLines({ load, backEnds }: CaseResult): string[] {
   if (load.rate === undefined) return [];
   return backEnds.flatMap(({ name, summary: { backEndCpus } }) => {

@@ -1,4 +1,4 @@
-// bench: `bench blk`: what a block device does under load, alone or against its peers, round by round in turn.
+// bench: `bench blk`: measures a block device under load, alone or against its peers, round by round in turn.
 import { type Engine, ourCommand, type ServedData, storageDaemonCommand } from './back-end-commands.ts';
 import { type BackEndCommand, BackEndProcess } from './back-end-process.ts';
 import { BenchDisk } from './bench-disk.ts';
@@ -29,7 +29,7 @@ export interface BlkBenchOptions {
   readonly serveArgs: readonly string[];
   readonly frontEndCpus: readonly number[];
   readonly backEndCpu: number;
-  /** Told what is being done, a line at a time. */
+  /** Called with a line that says what is being done. */
   readonly onProgress?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -43,7 +43,7 @@ interface Contender {
   readonly rounds: Round[];
 }
 
-/** Measures, and leaves nothing behind. Throws as the load generator does, and Error where a back end fails. */
+/** Measures, and removes what it made. Throws what the load generator throws, and Error where a back end fails. */
 export async function benchBlk(options: BlkBenchOptions): Promise<BlkBenchResult> {
   const needsDisk = options.socket === undefined || options.peerEngines.length > 0;
   if (needsDisk) options.onProgress?.('filling the disk');

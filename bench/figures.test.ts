@@ -1,4 +1,4 @@
-// bench: figures as people read them.
+// bench: figures are formatted with about three digits.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from './figures.ts';

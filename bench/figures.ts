@@ -1,4 +1,4 @@
-// bench: figures as people read them, in tables and on charts. Pure.
+// bench: formats figures for tables and charts. Pure.
 import type { Foreign } from './processor-use.ts';
 
 /** 1234 as 1.2k, 1_500_000 as 1.50M. */
@@ -7,7 +7,7 @@ export function formatCount(value: number): string {
   return value >= 1e3 ? `${(value / 1e3).toFixed(1)}k` : value.toFixed(0);
 }
 
-/** Three figures or so of a time in µs. */
+/** Formats a time in µs with about three digits. */
 export function formatMicros(us: number): string {
   return us >= 1000 ? us.toFixed(0) : us >= 10 ? us.toFixed(1) : us.toFixed(2);
 }
@@ -17,13 +17,13 @@ export function formatTimes(ratio: number): string {
   return `${ratio.toFixed(ratio >= 10 ? 1 : 2)}x`;
 }
 
-/** How often something happens for 1000 requests, from how often for one. */
+/** Formats `each`, a count for one request, as a count for 1000 requests. */
 export function formatPerThousand(each: number): string {
   const value = each * 1000;
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
 
-/** Processors that others used; `!` where a measurement is doubtful for it. */
+/** Formats the processors that others used; `!` where the measurement is in doubt because of them. */
 export function formatForeign({ share, isTooMuch }: Foreign): string {
   return `${share.toFixed(2)}${isTooMuch ? ' !' : ''}`;
 }

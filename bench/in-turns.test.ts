@@ -1,4 +1,4 @@
-// bench: what is compared takes turns.
+// bench: steps that are compared run in turns.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inTurns } from './in-turns.ts';

@@ -1,4 +1,4 @@
-// bench: runs what is compared in turns, so that what changes with time changes for all alike.
+// bench: runs the steps that are compared in turns, so that changes of the machine affect all of them alike.
 
 export interface Turns<Step> {
   readonly rounds: number;
@@ -7,8 +7,8 @@ export interface Turns<Step> {
 }
 
 /**
- * Runs every step once a round, in the same order: what stands side by side is measured side by side. Round 0 comes before the
- * others and warms up compilers, caches and page tables. Throws what `run` throws, and the signal's reason without waiting for it.
+ * Runs every step once a round, in the same order, so that what is compared is measured close together in time. Round 0
+ * comes first and warms up compilers, caches and page tables. Throws what `run` throws, or the signal's reason at once.
  */
 export async function inTurns<Step>(
   { rounds, steps, signal }: Turns<Step>,
@@ -17,7 +17,7 @@ export async function inTurns<Step>(
   const aborted = new Promise<never>((_, reject) => {
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
-  // After the end it is nobody's business.
+  // An abort after the last step must not become an unhandled rejection.
   aborted.catch(() => {});
   for (let round = 0; round <= rounds; round++) {
     for (const step of steps) {

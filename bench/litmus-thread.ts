@@ -9,22 +9,22 @@ const MINE = side * LINE_WORDS;
 const THEIRS = (1 - side) * LINE_WORDS;
 const SLOTS = 2 * LINE_WORDS;
 const SLOT_WORDS = 4 * LINE_WORDS;
-/** Looks before it lets others have the processor. */
-const PATIENCE = 20_000;
+/** Loads before it yields its processor. */
+const SPINS_MAX = 20_000;
 /** Steps by which one may be ahead of the other, so that their accesses meet in every way. */
 const JITTER = 64;
 
-/** Waits until the other side has come as far. */
+/** Waits until the other side has reached `step`. */
 function meet(step: number): void {
   Atomics.store(words, MINE, step);
   for (let looks = 1; Atomics.load(words, THEIRS) < step; looks++)
-    if (looks % PATIENCE === 0) Atomics.wait(words, MINE, step, 1);
+    if (looks % SPINS_MAX === 0) Atomics.wait(words, MINE, step, 1);
 }
 
 let seed = 0x9e3779b9 ^ (side + 1);
 
-/** Does nothing, for a random while. */
-function dawdle(): void {
+/** Spins for a random time. */
+function spinAtRandom(): void {
   seed ^= seed << 13;
   seed ^= seed >>> 17;
   seed ^= seed << 5;
@@ -41,7 +41,7 @@ function playPlain(mine: number, theirs: number): number {
   return words[theirs] as number;
 }
 
-/** Counts the rounds of a chunk in which both saw 0, and clears its words. */
+/** Returns the rounds of a chunk in which both sides loaded 0, and clears its words. */
 function readChunk(): number {
   let missed = 0;
   for (let at = SLOTS; at < words.length; at += SLOT_WORDS) {
@@ -61,7 +61,7 @@ function play(): number {
       const mine = at + side * LINE_WORDS;
       const theirs = at + (1 - side) * LINE_WORDS;
       meet(++step);
-      dawdle();
+      spinAtRandom();
       const saw = barrier ? playOrdered(mine, theirs) : playPlain(mine, theirs);
       words[at + (2 + side) * LINE_WORDS] = saw;
     }

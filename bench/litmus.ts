@@ -1,36 +1,36 @@
-// bench: the bare handshake between two threads: each stores its word, then loads the other's. May both loads come too early?
+// bench: a litmus test of two threads: each stores its word, then loads the other's. Can both load the old value?
 import { once } from 'node:events';
 import { moduleBeside, startThread } from '../src/sys/thread.ts';
 import { chooseProcessors } from './placement.ts';
 
 export interface LitmusOptions {
   readonly rounds: number;
-  /** Whether the words go through Atomics, which puts a full barrier between the store and the load, or are plain typed-array elements. */
+  /** Whether the words are accessed by Atomics, a full barrier between store and load, or as plain elements. */
   readonly barrier: boolean;
 }
 
 export interface LitmusResult extends LitmusOptions {
-  /** Rounds in which neither saw the other: the driver does not notify, the device goes to sleep, and the request lies there. */
+  /** Rounds in which neither saw the other: a driver would not notify, and the device would sleep on a request. */
   readonly bothMissed: number;
   readonly seconds: number;
 }
 
-/** What each of the two threads is given. Every word that both touch has a cache line of its own. */
+/** The workerData of both threads. Every word that both access has a cache line of its own. */
 export interface LitmusJob extends LitmusOptions {
   readonly side: 0 | 1;
   readonly shared: SharedArrayBuffer;
   readonly cpu: number;
 }
 
-/** Words are 32 bits, lines are two of 64 bytes: some processors fetch them in pairs. */
+/** 32-bit words of two cache lines of 64 bytes: some processors fetch lines in pairs. */
 export const LINE_WORDS = 32;
-/** Rounds that are played before their outcome is read and their words are cleared. */
+/** Rounds that are run before their outcome is read and their words are cleared. */
 export const CHUNK_ROUNDS = 1024;
 
-/** How many words the threads share: two counters of rounds played, then for each round of a chunk a word and an outcome a side. */
+/** Words that the threads share: two counters of rounds, then two words and two outcomes for each round of a chunk. */
 export const SHARED_WORDS = LINE_WORDS * (2 + 4 * CHUNK_ROUNDS);
 
-/** Plays so many rounds, on two processors if there are two; on one the outcome is always 0. Throws what a thread threw. */
+/** Runs the rounds on two processors, if there are two; on one the outcome is always 0. Throws what a thread threw. */
 export async function litmus(options: LitmusOptions): Promise<LitmusResult> {
   const shared = new SharedArrayBuffer(4 * SHARED_WORDS);
   const [cpu, otherCpu = cpu] = chooseProcessors();
@@ -45,7 +45,7 @@ export async function litmus(options: LitmusOptions): Promise<LitmusResult> {
     const bothMissed = counts.flat()[0] as number;
     return { ...options, bothMissed, seconds: (performance.now() - startedMs) / 1000 };
   } finally {
-    // One that failed leaves the other waiting for it.
+    // A thread that failed leaves the other waiting for it.
     for (const thread of threads) await thread.terminate();
   }
 }

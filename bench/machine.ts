@@ -1,4 +1,4 @@
-// bench: where it was measured.
+// bench: the machine of a measurement.
 import { cpus, release } from 'node:os';
 
 export interface Machine {

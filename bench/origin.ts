@@ -1,15 +1,15 @@
-// bench: where a result comes from, so that two of them can be told apart.
+// bench: the origin of a result: date, version, command line.
 
 export interface Origin {
   /** When it was measured: ISO 8601, UTC. */
   readonly date: string;
   /** Version of Belfry. */
   readonly belfry: string;
-  /** As it was typed. */
+  /** The command line as it was typed. */
   readonly commandLine: string;
 }
 
-/** For people, in a line. */
+/** Formats the origin as a line of text. */
 export function originLine({ date, belfry, commandLine }: Origin): string {
   return `${date.slice(0, 16).replace('T', ' ')} UTC, Belfry ${belfry}: ${commandLine}`;
 }

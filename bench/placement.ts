@@ -1,9 +1,9 @@
-// bench: which processors a measurement takes, and who has to keep off them.
+// bench: chooses the processors of a measurement, and keeps other threads off them.
 import { readdirSync } from 'node:fs';
 import { pinThread } from '../src/sys/cpu.ts';
 import { allowedProcessors, coreOf } from './processor-use.ts';
 
-/** The back end's processor first, then those on other cores. Interrupts and other people's work tend to be on the first one. */
+/** The back end's processor, then those on other cores. Interrupts and other work tend to be on the first processor. */
 export function chooseProcessors(): [backEnd: number, ...others: number[]] {
   const all = allowedProcessors();
   const backEndCpu = all.at(-1) ?? 0;
@@ -11,7 +11,7 @@ export function chooseProcessors(): [backEnd: number, ...others: number[]] {
   return [backEndCpu, ...all.filter((cpu) => !siblings.includes(cpu))];
 }
 
-/** Keeps this process's threads, compilers and collectors among them, on one processor: they would be measured too. */
+/** Pins this process's threads, compilers and collectors included, to one processor, so that they are not measured. */
 export function keepProcessOn(cpu: number | undefined): void {
   if (cpu === undefined) return;
   for (const thread of readdirSync('/proc/self/task')) pinThread(Number(thread), cpu);

@@ -1,4 +1,4 @@
-// bench: what /proc says, read right.
+// bench: parses processor time and topology of /proc and /sys.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -13,7 +13,7 @@ import {
   sampleProcessors,
 } from './processor-use.ts';
 
-test('a processor is on its own core, and one without a topology is alone', () => {
+test('a processor is on its own core, and one without a topology has a core to itself', () => {
   const [cpu = 0] = allowedProcessors();
   assert.ok(coreOf(cpu).includes(cpu));
   assert.deepEqual(coreOf(4095), [4095]);

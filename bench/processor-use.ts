@@ -1,18 +1,18 @@
-// bench: who used the processors: the back end, this process, or somebody who spoils the measurement. proc(5).
+// bench: which processes used the processors: the back end, this process, or others, which disturb it. proc(5).
 import { readdirSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 
 /** /proc counts processor time in hundredths of a second, on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** What the processors did up to now. Differences of two tell what they did in between. */
+/** Processor time up to now. The difference of two samples is the time used in between. */
 export interface ProcessorSample {
   readonly atMs: number;
   /** The back end's processor time and involuntary context switches, all threads; undefined: its process is unknown. */
   readonly backEndSeconds: number | undefined;
   readonly backEndSwitches: number | undefined;
   readonly ownSeconds: number;
-  /** Processor time of everybody, and time the hypervisor gave to other machines. */
+  /** Processor time of all processes, and time the hypervisor gave to other machines. */
   readonly allSeconds: number;
   readonly stolenSeconds: number;
 }
@@ -22,7 +22,7 @@ export interface ProcessorUse {
   readonly backEnd: number | undefined;
   readonly backEndSeconds: number | undefined;
   readonly backEndInvoluntarySwitches: number | undefined;
-  /** By neither side of the measurement: this should be close to 0. */
+  /** Used by neither side of the measurement: this should be close to 0. */
   readonly foreign: number;
   readonly stolen: number;
   readonly loadAverage: number;
@@ -50,17 +50,17 @@ export function processorsBetween(from: ProcessorSample, to: ProcessorSample): P
     backEnd: backEndSeconds === undefined ? undefined : backEndSeconds / seconds,
     backEndSeconds,
     backEndInvoluntarySwitches: difference(from.backEndSwitches, to.backEndSwitches),
-    // An unknown back end cannot be told from a foreigner.
+    // The time of an unknown back end cannot be told from that of others.
     foreign: backEndSeconds === undefined ? 0 : Math.max(0, (to.allSeconds - from.allSeconds - ours) / seconds),
     stolen: (to.stolenSeconds - from.stolenSeconds) / seconds,
     loadAverage: loadavg()[0] as number,
   };
 }
 
-/** What others did meanwhile, where both sides of the measurement are threads of this process. */
+/** What others used, where both sides of the measurement are threads of this process. */
 export interface Disturbance {
   readonly seconds: number;
-  /** Of processor time, by other processes and by other machines. The kernel counts in ticks: of a short time it says little. */
+  /** Processor time of other processes and other machines. The kernel counts in ticks: inexact over a short time. */
   readonly foreignSeconds: number;
   readonly loadAverage: number;
 }
@@ -74,15 +74,15 @@ export function disturbanceBetween(from: ProcessorSample, to: ProcessorSample): 
   };
 }
 
-/** Others, over several stretches of time. */
+/** What others used over several measurements. */
 export interface Foreign {
-  /** Processors they used on average: 1 is one of them all the time. */
+  /** Processors that others used on average: 1 is one of them all the time. */
   readonly share: number;
-  /** So many that what was measured is in doubt, and more than the kernel's ticks can be wrong by. */
+  /** Enough to put the measurement in doubt, and more than the error of the kernel's ticks. */
   readonly isTooMuch: boolean;
 }
 
-/** From this share of a processor on, somebody else's work makes a measurement doubtful. */
+/** From this share of a processor on, other work puts a measurement in doubt. */
 export const FOREIGN_MAX = 0.1;
 
 export function foreignOver(disturbances: readonly Disturbance[]): Foreign {
@@ -109,7 +109,7 @@ export function coreOf(cpu: number): number[] {
   return parseCpuList(reading(() => readFileSync(`${topology}/thread_siblings_list`, 'utf8').trim()) ?? String(cpu));
 }
 
-/** `0-2,5` as [0, 1, 2, 5]. */
+/** Parses `0-2,5` as [0, 1, 2, 5]. */
 export function parseCpuList(list: string): number[] {
   return list.split(',').flatMap((range) => {
     const [first = 0, last = first] = range.split('-').map(Number);
@@ -141,7 +141,7 @@ function machineTicks(): number[] {
   return line.split(/\s+/).slice(1).map(Number);
 }
 
-/** A process or thread may end between two looks. */
+/** Returns what `read` returns; undefined where the process or thread has ended meanwhile. */
 function reading<T>(read: () => T): T | undefined {
   try {
     return read();

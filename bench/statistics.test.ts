@@ -1,4 +1,4 @@
-// bench: what several rounds say together.
+// bench: medians, quartiles and decisions over rounds.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decided, quantile, summarize } from './statistics.ts';
@@ -9,7 +9,7 @@ test('the median of an odd count is the middle one, of an even count the mean of
   assert.equal(summarize([4]).median, 4);
 });
 
-test('quartiles lie between neighbours, and the order of the rounds does not matter', () => {
+test('quartiles are between neighbours, and the order of the rounds does not matter', () => {
   const rounds = [50, 10, 40, 20, 30];
   assert.deepEqual(summarize(rounds), { median: 30, min: 10, max: 50, quartiles: [20, 40] });
   assert.deepEqual(rounds, [50, 10, 40, 20, 30]);
@@ -20,7 +20,7 @@ test('the quantiles of one value are that value', () => {
   for (const share of [0, 0.3, 1]) assert.equal(quantile([7], share), 7);
 });
 
-test('nothing cannot be summarized', () => {
+test('a summary of no values throws', () => {
   assert.throws(() => summarize([]), RangeError);
 });
 

@@ -1,15 +1,15 @@
-// bench: what several rounds say together. Pure.
+// bench: medians, quartiles and decisions over rounds. Pure.
 
-/** Of a few measurements: the middle one, and between which the others lie. */
+/** Median and range of a few measurements. */
 export interface Summary {
   readonly median: number;
   readonly min: number;
   readonly max: number;
-  /** A quarter of the measurements lies below the first, a quarter above the third. */
+  /** A quarter of the measurements is below the first, a quarter above the third. */
   readonly quartiles: readonly [first: number, third: number];
 }
 
-/** The value below which `share` (0 to 1) of `sorted` lies, interpolated between neighbours. */
+/** The value below which `share` (0 to 1) of `sorted` is, interpolated between neighbours. */
 export function quantile(sorted: readonly number[], share: number): number {
   const at = (sorted.length - 1) * share;
   const below = sorted[Math.floor(at)] as number;
@@ -17,7 +17,7 @@ export function quantile(sorted: readonly number[], share: number): number {
   return below + (above - below) * (at - Math.floor(at));
 }
 
-/** Throws RangeError without measurements. */
+/** Summarizes `values`. Throws RangeError where there are none. */
 export function summarize(values: readonly number[]): Summary {
   if (values.length === 0) throw new RangeError('there is nothing to summarize');
   const sorted = values.toSorted((a, b) => a - b);
@@ -31,7 +31,7 @@ export function summarize(values: readonly number[]): Summary {
 
 const RATIO_MIN = 0.02;
 
-/** Whether these ratios say that two things differ: by two percent or more, and most rounds agree on which is better. */
+/** Whether these ratios show a difference: two percent or more, and most rounds agree on which side is better. */
 export function decided({ median, quartiles }: Summary): boolean {
   return Math.abs(median - 1) >= RATIO_MIN && (quartiles[0] > 1 || quartiles[1] < 1);
 }

@@ -1,4 +1,4 @@
-// demo: the guest of a machine without any: our own driver side moves data for a few seconds and compares every word.
+// demo: the guest where no Linux can run: Belfry's driver side moves data for a few seconds and compares every word.
 import { generateLoad } from '../bench/load/load-generator.ts';
 import { countErrors, DEFAULT_LOAD, type LoadSpec, type QueueResult } from '../bench/load/load-spec.ts';
 import type { GuestStep } from '../guests/console-parser.ts';
@@ -12,7 +12,7 @@ interface Load {
 }
 
 const KIB = 1024;
-/** Smaller, and 16 requests of 256 KiB do not fit. */
+/** A smaller disk has no room for 16 requests of 256 KiB. */
 const LARGE_BYTES_MIN = 4 * KIB * KIB;
 
 /** In this order; `verify` at the end, so that nothing writes over what it wrote. */
@@ -50,7 +50,7 @@ async function play({ socket, disk, onStep, signal }: Stage): Promise<Performanc
     problem = `${countErrors(result.errors)} requests went wrong; the first: ${result.errors.first}`;
     break;
   }
-  const unchecked = ['a file system, and whether Linux likes the disk: there is no Linux here'];
+  const unchecked = ['a file system, and the disk in Linux: there is no Linux here'];
   return { ok: problem === '', problem, kernel: '', bootMs: 0, steps, consoleTail: [], unchecked };
 }
 

@@ -1,4 +1,4 @@
-// demo: a sparse disk in a folder of its own, served by threads of this process; nothing of it is left afterwards.
+// demo: a sparse disk in a folder of its own, served by threads of this process; both are removed afterwards.
 import {
   accessSync,
   mkdtempSync,
@@ -19,11 +19,11 @@ import { UnixListener } from '../src/sys/unix-socket.ts';
 
 export interface DemoDiskOptions {
   readonly sizeBytes: number;
-  /** What the guest writes to it, about. */
+  /** Roughly how much the guest writes to it. */
   readonly contentBytes: number;
   /** Memory of the guest, which may be a file in /dev/shm beside the disk. */
   readonly guestBytes: number;
-  /** Told what the device has to say, a line at a time. */
+  /** Called with each log line of the device. */
   readonly log: Log;
 }
 
@@ -55,7 +55,7 @@ export class DemoDisk implements AsyncDisposable {
     this.ended = end.signal;
   }
 
-  /** Serves when it returns. Throws RangeError where no folder has room, SystemError, or the file system's error. */
+  /** Starts serving. Throws RangeError where no folder has room, SystemError, or the file system's error. */
   static async start(options: DemoDiskOptions): Promise<DemoDisk> {
     const folder = mkdtempSync(join(folderFor(options), 'belfry-demo-'));
     try {
@@ -81,7 +81,7 @@ export class DemoDisk implements AsyncDisposable {
     return new DemoDisk(folder, daemon, resources.move());
   }
 
-  /** What requests took inside the device, in ns. */
+  /** Latency of requests inside the device, in ns. */
   get latency(): RecordableHistogram {
     return this.#daemon.latency;
   }
@@ -91,12 +91,12 @@ export class DemoDisk implements AsyncDisposable {
     return statSync(this.path).blocks * STAT_BLOCK_BYTES;
   }
 
-  /** Leaves the image where it is when disposed. */
+  /** Keeps the image when disposed of. */
   keep(): void {
     this.#isKept = true;
   }
 
-  /** Ends serving, once; gives the counts of all of it. Rejects when serving failed. */
+  /** Stops serving, once; returns the final counts. Rejects when serving failed. */
   stop(): Promise<DeviceSnapshot> {
     this.#snapshot ??= this.#close();
     return this.#snapshot;
@@ -108,7 +108,7 @@ export class DemoDisk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Why it failed, if it did, `ended` has told.
+    // An error has already been reported through `ended`.
     await this.stop().catch(() => {});
     this.#resources.dispose();
     if (!this.#isKept) rmSync(this.#folder, { recursive: true, force: true });
@@ -132,7 +132,7 @@ function folderFor({ contentBytes, guestBytes }: DemoDiskOptions): string {
   );
 }
 
-/** Bytes that may be written there; none where it is not ours to write in. */
+/** Bytes free in `folder`; 0 where it may not be written to. */
 function roomIn(folder: string): number {
   try {
     accessSync(folder, open.W_OK | open.X_OK);

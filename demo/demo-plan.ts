@@ -1,4 +1,4 @@
-// demo: what is done to a disk, by its size and by whether it may be written; and what is left out.
+// demo: the checks of a disk, by its size and by whether it may be written; and what is left out.
 import type { ScenarioName } from '../guests/scenario.ts';
 import type { StepList } from './demo-steps.ts';
 
@@ -18,15 +18,15 @@ export interface DiskTraits {
   readonly readOnly: boolean;
 }
 
-/** Bytes of disk for each byte of `dataMiB`: it is written twice, and the file system wants some room. */
+/** Bytes of disk for each byte of `dataMiB`: it is written twice, and the file system needs some room. */
 export const DISK_PER_DATA = 5;
 const MIB = 2 ** 20;
-/** Partition, file system and files of two kinds want so much. */
+/** Bytes that a partition, a file system and files of two kinds need. */
 export const FORMAT_BYTES_MIN = 24 * MIB;
-/** Of a disk that is only read, unless told otherwise. */
+/** MiB that are read of a read-only disk, without --data. */
 export const READ_MIB_DEFAULT = 1024;
 
-/** @param wantedMiB `--data`, if it was given, @param usualMiB what suits the guest. */
+/** @param wantedMiB `--data`, if it was given. @param usualMiB the default of the guest. */
 export function planFor(
   { sizeBytes, readOnly }: DiskTraits,
   wantedMiB: number | undefined,
@@ -35,7 +35,7 @@ export function planFor(
   if (readOnly) return readPlan(sizeBytes, wantedMiB ?? READ_MIB_DEFAULT);
   if (sizeBytes < FORMAT_BYTES_MIN) return smallPlan(sizeBytes);
   const dataMiB = wantedMiB ?? Math.min(usualMiB, Math.floor(sizeBytes / DISK_PER_DATA / MIB));
-  // The content lies in memory once, and again in the page cache, in two ways.
+  // The content is in memory once, and again in the page cache, in two ways.
   return { scenario: 'format-write-verify', steps: 'format', dataMiB, memoryMiB: 4 * dataMiB, unchecked: [] };
 }
 
@@ -47,6 +47,6 @@ function smallPlan(sizeBytes: number): DemoPlan {
 
 function readPlan(sizeBytes: number, dataMiB: number): DemoPlan {
   const unchecked = ['writing, discarding and making a file system: the disk is read-only'];
-  if (sizeBytes > dataMiB * MIB) unchecked.push(`what lies behind the first ${dataMiB} MiB: --data MiB reads more`);
+  if (sizeBytes > dataMiB * MIB) unchecked.push(`what is after the first ${dataMiB} MiB: --data MiB reads more`);
   return { scenario: 'read-all', steps: 'read-only', dataMiB, memoryMiB: 64, unchecked };
 }

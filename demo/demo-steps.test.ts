@@ -1,4 +1,4 @@
-// demo: the texts against the steps guests really take.
+// demo: every step that a guest takes has a text.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { scenarioScript } from '../guests/scenario.ts';
@@ -34,7 +34,7 @@ test('a step that comes twice has its second text the second time', () => {
   assert.equal(texts.take('drop-caches').done, 'dropped every cache again');
 });
 
-test('a step without a text goes by its name and moves nothing on', () => {
+test('a step without a text is shown by its name, and the next step stays the same', () => {
   const texts = new StepTexts('format');
   texts.take('mount');
   assert.equal(texts.take('juggle').done, 'juggle');

@@ -1,19 +1,19 @@
-// demo: what a guest's steps are called when people read them, in the order the guest takes them.
+// demo: the texts of a guest's steps, in the order the guest takes them.
 
 export interface StepText {
   readonly name: string;
   readonly doing: string;
   readonly done: string;
-  /** Its row in the table, for a step whose throughput says something. */
+  /** Its row in the table, for a step whose throughput is meaningful. */
   readonly row?: string;
-  /** Bytes of one request, where requests came one after the other: the row then tells what one took. */
+  /** Bytes of one request, where requests are made one after the other: the row then has the time of one. */
   readonly requestBytes?: number;
 }
 
 const linuxSteps: readonly StepText[] = [
   { name: 'appears', doing: 'waiting for the disk', done: 'Linux is up and sees the disk' },
   { name: 'clear-start', doing: 'clearing the start of the disk', done: 'cleared the start of the disk' },
-  { name: 'zero-range', doing: 'zeroing a range', done: 'zeroed a range, and nothing beside it' },
+  { name: 'zero-range', doing: 'zeroing a range', done: 'zeroed a range, and nothing else' },
   { name: 'discard', doing: 'discarding a range', done: 'discarded a range' },
   { name: 'partition', doing: 'making a partition', done: 'made a partition' },
   { name: 'mkfs', doing: 'making an ext4 file system', done: 'made an ext4 file system' },
@@ -150,7 +150,7 @@ const builtInSteps: readonly StepText[] = [
 const LISTS = { format: linuxSteps, small: smallDiskSteps, 'read-only': readOnlySteps, 'built-in': builtInSteps };
 export type StepList = keyof typeof LISTS;
 
-/** Every guest of a Linux begins and ends with these. */
+/** Every Linux guest begins and ends with these steps. */
 const FIRST = linuxSteps[0] as StepText;
 const LAST = linuxSteps.at(-1) as StepText;
 
@@ -164,7 +164,7 @@ export class StepTexts {
     this.#texts = list === 'small' || list === 'read-only' ? [FIRST, ...texts, LAST] : texts;
   }
 
-  /** The text of the step that has ended. One that is not in the list goes by its own name. */
+  /** Returns the text of the step that has ended; for one that is not in the list, its name. */
   take(name: string): StepText {
     const later = this.#texts.findIndex((text, i) => i >= this.#next && text.name === name);
     const index = later >= 0 ? later : this.#texts.findIndex((text) => text.name === name);

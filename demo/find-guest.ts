@@ -1,4 +1,4 @@
-// demo: finds what can drive the demo's disk: a real Linux where there is one, else our own driver side.
+// demo: finds a guest for the demo's disk: a real Linux where there is one, else Belfry's own driver side.
 import type { FetchOptions } from '../guests/fetch-options.ts';
 import type { GuestPeer } from '../guests/guest-peer.ts';
 import { findQemu } from '../guests/qemu.ts';
@@ -10,7 +10,7 @@ import type { DemoGuest, GuestName, Performance, Stage } from './demo-guest.ts';
 const MIB = 2 ** 20;
 const BASE_MEMORY_MIB = 192;
 const SILENCE_MS = 60_000;
-/** For each MiB that is written or read: far more than it takes. */
+/** Time for each MiB that is written or read: far more than it takes. */
 const SILENCE_MS_PER_MIB = 1000;
 
 function linux(name: GuestName, peer: GuestPeer, dataMiB: number): DemoGuest {
@@ -37,11 +37,11 @@ async function playLinux(peer: GuestPeer, { socket, plan, disk, onStep, note, si
   const unchecked: string[] = [];
   if (disks[0]?.ext4 === '') unchecked.push('a file system: there is no ext4 on the disk');
   if (ok && plan.steps === 'format' && !steps.some((step) => step.name === 'discard'))
-    unchecked.push('discarding: the disk does not take it');
+    unchecked.push('discarding: the disk does not support it');
   return { ok, problem, kernel, bootMs, steps, consoleTail, unchecked };
 }
 
-/** Throws PeerMissingError, which says what to install. */
+/** Each throws PeerMissingError, which says what to install. */
 export const findGuest: { readonly [name in GuestName]: (options: FetchOptions) => Promise<DemoGuest> } = {
   uml: async (options) => linux('uml', await findUserModeLinux(options), 16),
   // Every instruction is emulated: checksums of the same data take it four times as long.

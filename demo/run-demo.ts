@@ -1,4 +1,4 @@
-// demo: the main job, once: a disk is served, a guest drives it, and what happened is told.
+// demo: serves a disk, runs a guest on it, and reports the result.
 import type { GuestStep } from '../guests/console-parser.ts';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import type { DeviceSnapshot } from '../src/daemon/device-snapshot.ts';
@@ -12,9 +12,9 @@ import { findGuest } from './find-guest.ts';
 import { ServedStore, type StoreFacts } from './served-store.ts';
 
 interface CommonOptions {
-  /** The best this machine has when absent. */
+  /** Default: the best that this machine has. */
   readonly guest?: GuestName;
-  /** MiB the guest writes in each of two ways, or reads; what suits it when absent. */
+  /** MiB the guest writes in each of two ways, or reads. Default: that of the guest. */
   readonly dataMiB?: number;
   readonly signal: AbortSignal;
 }
@@ -28,25 +28,25 @@ export interface StoreDemoOptions extends CommonOptions {
   /** STORE, as `belfry serve blk` takes it. */
   readonly spec: string;
   readonly readOnly: boolean;
-  /** Asked before anything is written to it; throws where nothing may be. */
+  /** Called before anything is written to it; throws where nothing may be. */
   readonly permit: (facts: StoreFacts) => Promise<void>;
 }
 
-/** Who watches. */
+/** Receives the progress of the demo. */
 export interface Audience {
-  /** What begins now. */
+  /** `what` begins now. */
   doing(what: string): void;
   done(what: string): void;
-  /** Which steps the guest takes next. */
+  /** The list of steps that the guest takes next. */
   expect(steps: StepList): void;
-  /** What the guest has done. */
+  /** The guest has ended a step. */
   step(step: GuestStep): void;
-  /** A thing to know, in one line. */
+  /** A remark, in one line. */
   note(line: string): void;
 }
 
 export interface DemoResult {
-  /** The guest came to its end and its checksums matched. */
+  /** The guest finished and its checksums matched. */
   readonly ok: boolean;
   /** What went wrong, in one line; '' when `ok`. */
   readonly problem: string;
@@ -57,7 +57,7 @@ export interface DemoResult {
     readonly bootMs: number;
   };
   readonly disk: {
-    /** Of the demo's own image, or STORE as it was given. */
+    /** Path of the demo's own image, or STORE as it was given. */
     readonly path: string;
     readonly sizeBytes: number;
     readonly readOnly: boolean;
@@ -77,7 +77,7 @@ export interface DemoResult {
 interface Figures {
   readonly p50Us: number;
   readonly p99Us: number;
-  /** Requests for which nobody had to ring. */
+  /** Requests that needed no notification. */
   readonly kicksSaved: number;
   readonly callsSaved: number;
 }
@@ -86,15 +86,15 @@ const MIB = 2 ** 20;
 const SLACK_BYTES = 64 * MIB;
 
 /**
- * Runs the demo on a disk of its own; a guest that fails makes a result that says so. Leaves nothing behind but what
- * `keep` asks for and what was fetched into the cache folder. Throws PeerMissingError for a guest asked for by name,
- * RangeError for a disk that fits nowhere, what made serving fail, and the signal's reason.
+ * Runs the demo on a disk of its own; a guest that fails makes a result that says so. Removes everything but what
+ * `keep` asks for and what was downloaded into the cache folder. Throws PeerMissingError for a guest asked for by name,
+ * RangeError for a disk that no folder has room for, the error that ended serving, and the signal's reason.
  */
 export async function runDemo(options: DemoOptions, audience: Audience): Promise<DemoResult> {
   return await withGuest(options, audience, (guest) => playOnOwnDisk(guest, options, audience));
 }
 
-/** As `runDemo`, on a disk that somebody named. Throws `StoreError`, and what `permit` throws. */
+/** As `runDemo`, on the user's disk. Throws `StoreError`, and what `permit` throws. */
 export async function runStoreDemo(options: StoreDemoOptions, audience: Audience): Promise<DemoResult> {
   const { spec, readOnly, signal } = options;
   const log = (line: string): void => audience.note(line);
@@ -112,7 +112,7 @@ export async function runStoreDemo(options: StoreDemoOptions, audience: Audience
   });
 }
 
-/** Lets the guest play that was asked for, or the first that runs here. */
+/** Runs `guest`, or the first kind of guest that runs here. */
 async function withGuest(
   options: CommonOptions,
   audience: Audience,
@@ -124,7 +124,7 @@ async function withGuest(
       const guest = await findGuest[name]({ note: (line) => audience.note(line), signal: options.signal });
       audience.done(`guest: ${guest.description}`);
       const result = await play(guest);
-      // It meets the disk only when its kernel is up: where none came up, this machine does not let it run.
+      // A guest without a kernel version never started: User-Mode Linux cannot run on this machine.
       const couldNotRun = name === 'uml' && result.guest.kernel === '';
       if (!couldNotRun || options.guest !== undefined) return result;
       audience.note(`User-Mode Linux does not run here: ${result.problem}`);
@@ -141,7 +141,7 @@ async function playOnOwnDisk(guest: DemoGuest, options: DemoOptions, audience: A
   const { sizeBytes, keep } = options;
   const traits = { sizeBytes, readOnly: false };
   const plan = planFor(traits, options.dataMiB, guest.dataMiB);
-  // The built-in front end may come to every block.
+  // The built-in front end may write to every block.
   const contentBytes = guest.name === 'built-in' ? sizeBytes : 2 * plan.dataMiB * MIB + SLACK_BYTES;
   const guestBytes = guest.memoryBytes(plan);
   const log: Log = (line, about) => {
@@ -210,7 +210,7 @@ async function perform(guest: DemoGuest, place: Place, audience: Audience): Prom
     note: (line) => audience.note(line),
     signal,
   });
-  // A guest fails when its disk is closed under it: that is not its fault.
+  // A guest also fails when serving ended under it: that error is thrown instead.
   if (!performed.ok) signal.throwIfAborted();
   return performed;
 }

@@ -1,4 +1,4 @@
-// demo: a disk that a person named, served by `belfry serve blk` in a process of its own that ends with this one.
+// demo: the user's disk, served by `belfry serve blk` in a child process that ends with this one.
 import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,19 +13,19 @@ export interface ServedStoreOptions {
   readonly spec: string;
   readonly readOnly: boolean;
   readonly serial: string;
-  /** Told what the back end has to say, a line at a time. */
+  /** Called with each log line of the back end. */
   readonly log: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
-/** What `belfry serve blk --json` says when it listens. */
+/** The event `listening` of `belfry serve blk --json`. */
 export interface StoreFacts {
   readonly name: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
 }
 
-/** What it says when it has ended. */
+/** The event `closed`. */
 export interface StoreCounts {
   readonly requests: number;
   readonly batches: number;
@@ -45,10 +45,10 @@ interface Event {
   readonly line?: string;
 }
 
-/** The back end cannot serve the store; the message is its own line. */
+/** The back end cannot serve the store; the message is its last line. */
 export class StoreError extends Error {
   readonly code = 'STORE_NOT_SERVED';
-  /** The back end's: 2 where what was typed is wrong. */
+  /** The exit code of the back end: 2 where an argument is wrong. */
   readonly exitCode: number;
 
   constructor(message: string, exitCode: number) {
@@ -63,12 +63,12 @@ export interface StartedStore {
 }
 
 const USAGE = 2;
-/** A store may have much to flush. */
+/** Time to stop: a store may have much to flush. */
 const STOP_MS = 60_000;
 
 export class ServedStore implements AsyncDisposable {
   readonly socket: string;
-  /** Aborted when the back end ends by itself, with what it said. */
+  /** Aborted when the back end ends by itself; the reason is a `StoreError`. */
   readonly ended: AbortSignal;
   readonly #end = new AbortController();
   readonly #folder: string;
@@ -87,7 +87,7 @@ export class ServedStore implements AsyncDisposable {
     this.#folder = mkdtempSync(join(tmpdir(), 'belfry-store-'));
     this.socket = join(this.#folder, 'disk.sock');
     this.#listening.promise.catch(() => {});
-    // Interrupted or not, it ends by SIGTERM: a store wants to be flushed and closed.
+    // It ends by SIGTERM even when interrupted, so that the store is flushed and closed.
     const serving = runInGroup(serveCommand(options, this.socket), {
       stdio: ['ignore', 'pipe', 'pipe'],
       attach: this.#attach,
@@ -95,7 +95,7 @@ export class ServedStore implements AsyncDisposable {
     this.#exited = serving.then(this.#onExit, this.#fail);
   }
 
-  /** Serves when it is fulfilled. Throws `StoreError`, and the signal's reason. */
+  /** Fulfilled when it listens. Throws `StoreError`, and the signal's reason. */
   static async start(options: ServedStoreOptions): Promise<StartedStore> {
     const { signal } = options;
     signal?.throwIfAborted();
@@ -109,7 +109,7 @@ export class ServedStore implements AsyncDisposable {
     }
   }
 
-  /** Ends serving, and returns the counts of all of it. Throws `StoreError` when it had failed before. */
+  /** Stops serving and returns the final counts. Throws `StoreError` when it had failed before. */
   async stop(): Promise<StoreCounts> {
     this.#isStopping = true;
     this.#child?.kill('SIGTERM');
@@ -141,7 +141,7 @@ export class ServedStore implements AsyncDisposable {
 
   readonly #complain = (line: string): void => {
     this.#lastLine = eventOf(line)?.line ?? line.replace(/^belfry: /, '');
-    // Before it listens this is why it does not.
+    // A line before it listens becomes the message of the StoreError.
     if (this.#isListening) this.#options.log(this.#lastLine);
   };
 
@@ -156,7 +156,7 @@ export class ServedStore implements AsyncDisposable {
   };
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Why it failed, if it did, `ended` has told.
+    // An error has already been reported through `ended`.
     await this.stop().catch(() => {});
     rmSync(this.#folder, { recursive: true, force: true });
   }
@@ -171,7 +171,7 @@ function serveCommand({ spec, readOnly, serial }: ServedStoreOptions, socket: st
   };
 }
 
-/** A line that is no event is what a module printed. */
+/** Undefined for a line that is no event, which a module printed. */
 function eventOf(line: string): Event | undefined {
   try {
     const value = JSON.parse(line) as Event | null;

@@ -1,4 +1,4 @@
-// doctor: what this machine can do, group by group.
+// doctor: all findings about this machine, group by group.
 import type { FindingGroup } from './finding.ts';
 import { examineKernel } from './kernel.ts';
 import { examineKvm } from './kvm.ts';
@@ -6,7 +6,7 @@ import { examineMemory } from './memory.ts';
 import { examineFrontEnds, examineTools } from './programs.ts';
 import { examineRuntime } from './runtime.ts';
 
-/** Looks, and changes nothing. Takes as long as the slowest program takes to say its version, or a kernel to start. */
+/** Changes nothing. Takes as long as the slowest program takes to print its version, or a kernel to start. */
 export async function examineMachine(): Promise<FindingGroup[]> {
   return [
     { title: 'This runtime', findings: examineRuntime() },

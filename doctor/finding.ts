@@ -1,6 +1,6 @@
-// doctor: what is found out about one thing this machine has, or has not.
+// doctor: a finding about one thing that this machine has or lacks.
 
-/** `ok`: here and usable. `absent`: not here, and the main job does without. `broken`: it should work and does not. */
+/** `ok`: here and usable. `absent`: not here, and serving disks needs none. `broken`: it should work and does not. */
 export type State = 'ok' | 'absent' | 'broken';
 
 export interface Finding {

@@ -1,10 +1,10 @@
-// doctor: what the kernel lets this process do: io_uring, and how many files.
+// doctor: limits of the kernel for this process: io_uring, and open files.
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import type { Finding } from './finding.ts';
 
 const IO_URING_SWITCH = '/proc/sys/kernel/io_uring_disabled';
-/** A device with 64 queues, its threads and the session, twice over. */
+/** Twice what a device with 64 queues, its threads and its session need. */
 const FILES_NEEDED = 512;
 
 export function examineKernel(): Finding[] {

@@ -1,4 +1,4 @@
-// doctor: a KVM without the processor's help is told from one with it.
+// doctor: a KVM in software is distinguished from one with virtualization extensions.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { softwareKvm } from './kvm.ts';

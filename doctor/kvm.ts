@@ -1,4 +1,4 @@
-// doctor: whether virtual machines run on the processor here, /dev/kvm and what stands behind it.
+// doctor: whether virtual machines run here: /dev/kvm, and whether it is hardware or software.
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { libc } from '../src/sys/libc.ts';
 import type { Finding } from './finding.ts';
@@ -8,7 +8,7 @@ const KVM_GET_API_VERSION = 0xae00n;
 const KVM_API_VERSION = 12;
 const GOOD_FOR = 'guests at full speed; QEMU (slowly) and User-Mode Linux do without';
 
-/** What tells a software KVM from one on the processor's own support. */
+/** What distinguishes a software KVM from one that uses virtualization extensions. */
 export interface KvmFacts {
   readonly arch: string;
   /** /proc/cpuinfo. */
@@ -17,14 +17,14 @@ export interface KvmFacts {
   readonly hasPvm: boolean;
 }
 
-/** The processor's own support: Intel's, AMD's, or none that it shows. */
+/** The virtualization extension of the processor: vmx, svm, or undefined. */
 function extension({ arch, cpuinfo }: KvmFacts): string | undefined {
   if (arch !== 'x64') return 'the hypervisor extensions of arm64';
   const flags = /^flags\s*:(.*)$/m.exec(cpuinfo)?.[1] ?? '';
   return ['vmx', 'svm'].find((name) => flags.split(' ').includes(name));
 }
 
-/** What stands behind a /dev/kvm on a processor without virtualization; undefined where it has it. */
+/** Describes the software behind /dev/kvm on a processor without virtualization; undefined where it has that. */
 export function softwareKvm(facts = kvmFacts()): string | undefined {
   if (extension(facts) !== undefined) return undefined;
   return `a software implementation (${facts.hasPvm ? 'kvm_pvm, ' : ''}no vmx or svm)`;

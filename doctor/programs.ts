@@ -1,4 +1,4 @@
-// doctor: other people's programs: those that drive our sockets, those we are measured against, those that help.
+// doctor: other programs: front ends, peers of the benchmarks, tools.
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -14,7 +14,7 @@ const KERNEL_TIMEOUT_MS = 60_000;
 
 interface Program {
   readonly name: string;
-  /** Any of these will do; the first that is there is asked for its version. */
+  /** Names of the program; the first that is found is run for its version. */
   readonly files: readonly string[];
   readonly versionWords: readonly string[];
   readonly goodFor: string;
@@ -78,7 +78,7 @@ const others: readonly Program[] = [
   },
 ];
 
-/** What the demo's guests run. */
+/** Programs that the demo's guests run. */
 const GUEST_PROGRAMS = ['busybox', 'mke2fs', 'e2fsck', 'sfdisk', 'blkdiscard'];
 
 export async function examineFrontEnds(): Promise<Finding[]> {
@@ -98,7 +98,7 @@ async function examine({ name, files, versionWords, goodFor, advice }: Program):
   return { name, state: 'absent', found: 'not on PATH', goodFor, advice };
 }
 
-/** `path (what it says of its version)`. */
+/** Returns `path (version)`. */
 async function versioned(path: string, words: readonly string[]): Promise<string> {
   const { stdout, stderr } = await run(path, words, { timeout: VERSION_TIMEOUT_MS }).catch(() => ({
     stdout: '',

@@ -1,4 +1,4 @@
-// doctor: what runs Belfry: Node, the processors, and what it costs to sleep.
+// doctor: the runtime of Belfry: Node, the processors, and the cost of a wake-up.
 import module from 'node:module';
 import { availableParallelism, cpus } from 'node:os';
 import { measureWakeCostNs } from '../src/daemon/poll-mode.ts';
@@ -30,8 +30,8 @@ function processors(): Finding {
     name: 'processors',
     state: count > 1 ? 'ok' : 'absent',
     found: `${count}${model}, ${count > 1 ? 'one can poll beside a guest' : 'none to spare for polling'}`,
-    goodFor: 'a device that polls saves the guest its kicks; on one processor it would only stand in its way',
-    advice: count > 1 ? '' : 'give the machine a second one, or serve with --poll off',
+    goodFor: 'a device that polls saves the guest its kicks; on one processor it would only take time from it',
+    advice: count > 1 ? '' : 'add a second processor, or serve with --poll off',
   };
 }
 
@@ -41,7 +41,7 @@ function wakeCost(): Finding {
     name: 'wake-up',
     state: 'ok',
     found: `${us.toFixed(us < 10 ? 1 : 0)} µs from an event to a thread that slept`,
-    goodFor: '--poll auto learns from it how long looking is cheaper than sleeping',
+    goodFor: '--poll auto learns from it how long polling is cheaper than sleeping',
     advice: '',
   };
 }

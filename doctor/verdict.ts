@@ -1,14 +1,14 @@
-// doctor: what all findings together mean for each command: whether it can be used here, and with what, or why not.
+// doctor: which commands can be used here, by the findings, and with what, or why not.
 import type { Finding, FindingGroup } from './finding.ts';
 
 export interface Verdict {
   readonly command: string;
   readonly can: boolean;
-  /** With what it works, or why it does not; '' where there is nothing to say. */
+  /** With what it works, or why it does not; may be ''. */
   readonly why: string;
 }
 
-/** A verdict on each command, those that a person tries first at the front. */
+/** Returns a verdict on each command, in the order in which users try them. */
 export function verdictOn(groups: readonly FindingGroup[]): Verdict[] {
   const findings = groups.flatMap((group) => group.findings);
   const node = find(findings, 'Node');
@@ -38,7 +38,7 @@ function memoryVerdict(command: string, findings: readonly Finding[]): Verdict {
   return memfd?.state === 'ok' ? yes(command, '') : no(command, `no memory to share: ${memfd?.found}`);
 }
 
-/** A guest of our own needs only instructions; a stock kernel needs a processor that virtualizes. */
+/** The guests of `doorbell` are a few instructions and run anywhere; a stock kernel needs virtualization extensions. */
 function kvmVerdicts(kvm: Finding | undefined): Verdict[] {
   const commands = ['run', 'doorbell'];
   if (kvm?.state !== 'ok') return commands.map((command) => no(command, kvm?.found ?? 'no kvm'));

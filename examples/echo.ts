@@ -4,7 +4,7 @@ import type { VirtioDevice } from 'belfry';
 const REQUEST_BYTES_MAX = 64 * 1024;
 
 const echo: VirtioDevice = {
-  type: 63, // a kind of our own: no driver of Linux takes it
+  type: 63, // a type without a driver in Linux
   features: 0n,
   queueSizes: [256],
   process(_index, queue) {

@@ -15,13 +15,13 @@ export function scrambled(key: number): StoreFilter {
     };
     if (next.write !== undefined) {
       store.write = async (offset, from) => {
-        const copy = from.slice(); // `from` is the guest's memory: not ours to change
+        const copy = from.slice(); // `from` is the guest's memory, which must not be changed
         scramble(copy, offset, key);
         await next.write?.(offset, copy);
       };
     }
-    // What is deleted the device does without: it serves pieces one by one, and does not offer WRITE_ZEROES,
-    // since zeroes below would not be zeroes for the guest.
+    // Without these members the device serves pieces one by one and does not offer WRITE_ZEROES,
+    // since zeroes in the store would not be zeroes for the guest.
     delete store.readv;
     delete store.writev;
     delete store.writeZeroes;

@@ -1,4 +1,4 @@
-// A guest of seven instructions rings a doorbell: KVM counts its rings in an eventfd, and the guest never leaves for them.
+// A guest of seven instructions rings a doorbell: KVM counts the rings in an eventfd, without an exit to user space.
 // It needs Node 26: ./belfry leaves one in node_modules.
 //   node_modules/.bin/node --disable-warning=ExperimentalWarning examples/ring-a-doorbell.ts
 // In a project of your own: from 'belfry/kvm'.
@@ -21,6 +21,6 @@ setRegisters(vcpu.fd, { rip: 0x100n });
 using bell = EventFd.create();
 using _doorbell = vm.ioeventfds.assign({ bus: 'pio', address: 0xe0, lengthBytes: 1 }, bell);
 
-vcpu.run(); // up to the first exit there is
+vcpu.run(); // returns at the first exit
 console.log(`the guest left: ${vcpu.exits.describe()}`);
 console.log(`the doorbell rang: ${bell.clear()}`);

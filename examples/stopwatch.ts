@@ -1,9 +1,9 @@
-// A stopwatch: its configuration space counts tenths of a second, and every request begins anew.
+// A stopwatch: its configuration space counts tenths of a second, and every request restarts it.
 //   ./belfry serve ./examples/stopwatch.ts --socket /tmp/stopwatch.sock
 import type { DeviceContext, DeviceQueue, VirtioDevice } from 'belfry';
 
 export class Stopwatch implements VirtioDevice {
-  readonly type = 63; // a kind of our own: no driver of Linux takes it
+  readonly type = 63; // a type without a driver in Linux
   readonly features = 0n;
   readonly queueSizes = [16];
   readonly config = { bytes: new Uint8Array(4) }; // le32

@@ -10,11 +10,11 @@ export default function thermometer(path = process.env.SENSOR): ConsoleDevice {
   if (path === undefined) throw new Error('set SENSOR to a file like /sys/class/thermal/thermal_zone0/temp');
   const device = new ConsoleDevice({
     async output(bytes) {
-      // A terminal sends back what it is sent, so that only a question is answered.
+      // A terminal echoes what it receives, so that only a question is answered.
       if (!bytes.includes(QUESTION)) return;
       const text = await readFile(path, 'utf8').catch((error: Error) => error.message);
       const celsius = Number.parseInt(text, 10) / 1000;
-      // Not waited for: a guest that asks and does not read would wait for itself.
+      // Not awaited: a guest that asks and does not read would block its own next question.
       void device.push(Number.isNaN(celsius) ? `${text.trim()}\n` : `${celsius.toFixed(1)} °C\n`);
     },
   });

@@ -1,4 +1,4 @@
-// guests: what is understood of a guest's console.
+// guests: parses the lines of a guest's console.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConsoleParser } from './console-parser.ts';
@@ -32,7 +32,7 @@ test('the facts of two disks are told apart and come in their order', () => {
   ]);
 });
 
-test('where an ext4 was looked for, it is told where it was found, or that there is none', () => {
+test('where an ext4 was looked for, the fact says where it was found, or that there is none', () => {
   const ext4 = (...facts: string[]) => parse('BELFRY fact disk=vda sectors=8', ...facts).disks[0]?.ext4;
   assert.equal(ext4(), undefined);
   assert.equal(ext4('BELFRY fact disk=vda ext4=vda1'), 'vda1');
@@ -55,7 +55,7 @@ test('the outcome is unknown until the script says it', () => {
   assert.equal(parse('BELFRY done failed').outcome, 'failed');
 });
 
-test('the last words are those of the failed command, not the kernel at the end', () => {
+test('the last words are those of the failed command, not of the kernel at the end', () => {
   const parser = parse(
     'some kernel message',
     'BELFRY step disk=vda name=mkfs result=failed us=1 bytes=0',

@@ -1,21 +1,21 @@
-// guests: reads the lines a scenario's script prints on the console among whatever the kernel says.
+// guests: parses the lines that a scenario's script prints on the console, among the kernel's messages.
 import { diskName } from './scenario.ts';
 
-/** One thing the guest did. */
+/** One step of the guest. */
 export interface GuestStep {
   /** "vda", "vdb", ... or '' for what concerns the whole guest. */
   readonly disk: string;
   readonly name: string;
   readonly ok: boolean;
   readonly ms: number;
-  /** What moved to or from the disk in that time; 0 where a rate would mean nothing. */
+  /** Bytes moved to or from the disk in that time; 0 where a rate would mean nothing. */
   readonly sizeBytes: number;
 }
 
-/** What the guest's driver found out about one disk. */
+/** What the guest's driver reports about one disk. */
 export interface GuestDisk {
   readonly name: string;
-  /** As VIRTIO_BLK_T_GET_ID answered. */
+  /** The serial number that VIRTIO_BLK_T_GET_ID returned. */
   readonly serial: string;
   readonly sizeBytes: number;
   readonly logicalBlockBytes: number;
@@ -58,12 +58,12 @@ export class ConsoleParser {
     return this.#steps;
   }
 
-  /** The last line the failed step's command printed, '' when no step failed or it said nothing. */
+  /** The last line the failed step's command printed, '' when no step failed or it printed nothing. */
   get lastWords(): string {
     return this.#lastWords;
   }
 
-  /** What the script said at its end; undefined when it never came to its end. */
+  /** What the script reported at its end; undefined when it did not get there. */
   get outcome(): 'ok' | 'failed' | undefined {
     return this.#outcome;
   }

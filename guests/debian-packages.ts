@@ -13,7 +13,7 @@ const LISTS_KEPT_MS = 24 * 60 * 60 * 1000;
 
 /**
  * The folder that holds `name` and those of its dependencies `wanted` accepts, unpacked side by side.
- * Downloads them on first use; later calls answer from the cache and never look for a newer version.
+ * Downloads them on first use; later calls return the cached folder and never check for a newer version.
  * Throws `PeerMissingError` when the packages are not cached and cannot be downloaded.
  */
 export async function unpackedPackage(
@@ -77,7 +77,7 @@ async function workingApt(name: string, scratch: string, options: FetchOptions):
 }
 
 function aptIn(cwd: string, settings: readonly string[], options: FetchOptions): Apt {
-  // apt would drop root to a user who may not write here.
+  // As root, apt would run its downloads as a user that may not write here.
   const sandbox = process.getuid?.() === 0 ? ['-o', 'APT::Sandbox::User=root'] : [];
   const patience = ['-o', 'Acquire::http::Timeout=15', '-o', 'Acquire::Retries=1'];
   return async (command, words) => {

@@ -1,4 +1,4 @@
-// guests: what a real Linux that drives our socket must offer, whichever program runs it.
+// guests: the interface of a program that boots a real Linux on vhost-user sockets.
 import type { FetchOptions } from './fetch-options.ts';
 import type { KernelModule } from './kernel-modules.ts';
 
@@ -17,7 +17,7 @@ export interface GuestBoot {
 }
 
 /**
- * What leads out of the guest. `report`: its console, to standard output. `shell`: the console, to standard input and
+ * The guest's consoles. `report`: its console, to standard output. `shell`: the console, to standard input and
  * output, and `GuestPeer.secondLine`, to the socket that is descriptor 3.
  */
 export type Wiring = 'report' | 'shell';
@@ -30,16 +30,16 @@ export interface GuestCommand {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** How a peer is looked for. */
+/** Options of a search for a peer. */
 export interface PeerOptions extends FetchOptions {
-  /** It is to drive other devices besides disks: a console, and an entropy source where its kernel has a driver. Default false. */
+  /** With drivers for other devices: a console, and an entropy source where its kernel has a driver. Default false. */
   readonly withDevices?: boolean;
 }
 
 /** A program found on this machine (or unpacked in the cache) that boots Linux on vhost-user sockets. */
 export interface GuestPeer {
   readonly name: 'user-mode-linux' | 'qemu';
-  /** What runs, in one line for people: program and kernel version. */
+  /** Program and kernel version, in one line. */
   readonly description: string;
   /** The file of the kernel: linux.uml itself, or a bzImage. */
   readonly kernel: string;
@@ -47,7 +47,7 @@ export interface GuestPeer {
   readonly maxQueues: number;
   /** The modules its kernel must load before it sees the disks, in load order. */
   readonly modules: readonly KernelModule[];
-  /** The guest's device that leads to `SECOND_LINE_FD`, with the wiring `shell`. */
+  /** The guest's device that is connected to `SECOND_LINE_FD`, with the wiring `shell`. */
   readonly secondLine: string;
   /** The command that boots; its standard output is the guest's console. */
   command(boot: GuestBoot): GuestCommand;

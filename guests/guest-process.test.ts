@@ -1,4 +1,4 @@
-// guests: a guest's process is bounded and leaves nothing behind, shown with a shell in the guest's place.
+// guests: a guest's process group is bounded in time and killed, shown with a shell in the guest's place.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -33,17 +33,17 @@ test('the exit code and every line of both outputs are reported', async () => {
   assert.deepEqual(lines.sort(), ['one', 'two']);
 });
 
-test('a guest that says nothing any more is killed with its children', async () => {
+test('a guest that prints nothing any more is killed with its children', async () => {
   const lines: string[] = [];
   const exit = await runGuestProcess(FAMILY, { silenceMs: patience(1000), onLine: (line) => lines.push(line) });
   assert.deepEqual(exit, { kind: 'silent' });
   await expectGone(pidsIn(lines));
 });
 
-test('a guest may take longer than its silence as long as it says something', async () => {
+test('a guest may run longer than its silence limit as long as it prints something', async () => {
   const lines: string[] = [];
   const silenceMs = patience(1000);
-  // Says something five times as often as it has to, for half as long again.
+  // Prints five times as often as it has to, for one and a half times the limit.
   const pause = `sleep ${silenceMs / 5000}`;
   const command = { file: 'sh', words: ['-c', `for i in 1 2 3 4 5 6 7 8; do echo $i; ${pause}; done`] };
   const exit = await runGuestProcess(command, { silenceMs, onLine: (line) => lines.push(line) });
@@ -66,7 +66,7 @@ test('a program that does not exist is an error that names it', async () => {
   await assert.rejects(runGuestProcess(command, { onLine: () => {} }), /\/nowhere\/linux/);
 });
 
-test('the guest dies with us even when we are killed', async () => {
+test('the guest is killed when this process is killed', async () => {
   const program = `
     import { runGuestProcess } from '${new URL('./guest-process.ts', import.meta.url).href}';
     await runGuestProcess(${JSON.stringify(FAMILY)}, { onLine: (line) => console.log(line) });`;

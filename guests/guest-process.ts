@@ -1,4 +1,4 @@
-// guests: one peer's process, killed with everything it started when it says nothing for too long.
+// guests: one peer's process, killed with everything it started when it prints nothing for too long.
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -12,12 +12,12 @@ export interface GroupOptions {
 }
 
 export interface GuestProcessOptions {
-  /** It is killed when it printed no line for so long. As long as it prints it may take as long as it likes; always, when absent. */
+  /** It is killed when it printed no line for this long. Absent: no limit. */
   readonly silenceMs?: number;
   /** Every line of its standard output and standard error, without the line end. */
   readonly onLine: (line: string) => void;
   readonly signal?: AbortSignal;
-  /** Told its process id, which is that of its group. */
+  /** Called with its process id, which is that of its group. */
   readonly onStart?: (pid: number) => void;
 }
 
@@ -25,7 +25,7 @@ export type GuestExit = { readonly kind: 'exited'; readonly code: number | null 
 
 /**
  * Runs `command` with nothing on standard input until it exits, is silent for `silenceMs` or `signal` aborts.
- * When it returns or throws, no process of its group is left; if this process dies first, the group dies with it.
+ * When it returns or throws, no process of its group is left; if this process is killed first, so is the group.
  * Throws the signal's reason when aborted, and an Error when the command cannot be started.
  */
 export async function runGuestProcess(command: GuestCommand, options: GuestProcessOptions): Promise<GuestExit> {
@@ -52,13 +52,13 @@ export async function runGuestProcess(command: GuestCommand, options: GuestProce
   }
 }
 
-/** As `runGuestProcess`, with whatever is attached to the descriptors of the process; returns its exit code, null when it was killed. */
+/** As `runGuestProcess`, with descriptors attached as `options` says. Returns the exit code, null when killed. */
 export async function runInGroup(command: GuestCommand, options: GroupOptions): Promise<number | null> {
   const { stdio, attach, signal } = options;
   signal?.throwIfAborted();
   const child = spawn(command.file, command.words, {
     stdio,
-    // A process group of its own, so that User-Mode Linux's many processes die together.
+    // A process group of its own, so that User-Mode Linux's many processes are killed together.
     detached: true,
     env: { ...process.env, ...command.environment },
   });
@@ -80,8 +80,8 @@ export async function runInGroup(command: GuestCommand, options: GroupOptions): 
   }
 }
 
-// A front end waits for ever for its back end, so a guest must not outlive us, however we end: the shell's read
-// returns when the kernel closes our end of its pipe. It is detached lest a Ctrl-C on the terminal end it first.
+// A front end waits for ever for its back end, so a guest must not outlive this process, however it ends: the shell's
+// read returns when the kernel closes this end of its pipe. Detached, so that a Ctrl-C on the terminal does not end it.
 function leashOn(group: number): ChildProcess {
   const words = ['-c', 'read -r line; kill -s KILL -- "-$0"', `${group}`];
   return spawn('/bin/sh', words, { stdio: ['pipe', 'ignore', 'ignore'], detached: true });

@@ -13,13 +13,13 @@ const run = promisify(execFile);
 const PROGRAM_FOLDERS = ['bin', 'sbin', 'usr/bin', 'usr/sbin'];
 const LIBRARY_FOLDERS = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'];
 
-/** A program to take along. */
+/** A program that goes into the initramfs. */
 export interface GuestProgram {
   readonly name: string;
   readonly debianPackage: string;
-  /** Where the guest has it. */
+  /** Its path in the guest. */
   readonly guestPath: string;
-  /** Where it is on this machine; looked for when absent. */
+  /** Its path on this machine; searched for when absent. */
   readonly path?: string;
 }
 
@@ -31,7 +31,7 @@ const DYNAMIC_PROGRAMS: readonly GuestProgram[] = [
   { name: 'blkdiscard', debianPackage: 'util-linux', guestPath: 'sbin/blkdiscard' },
 ];
 
-/** Load from inside a guest. */
+/** fio, to make load inside a guest. */
 export const FIO: GuestProgram = { name: 'fio', debianPackage: 'fio', guestPath: 'sbin/fio' };
 
 /**

@@ -1,4 +1,4 @@
-// guests: the session is cut out of the console wherever the console is cut into pieces.
+// guests: the session is extracted from the console, in whatever pieces that arrives.
 import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
@@ -6,7 +6,7 @@ import { MarkedConsole } from './marked-console.ts';
 
 const MARK = 'BELFRY-1234';
 
-/** What passes of `text`, arriving in pieces of `size` bytes, and the console afterwards. */
+/** Returns what passes of `bytes`, arriving in pieces of `size` bytes, and the console afterwards. */
 async function passed(bytes: Uint8Array, size: number): Promise<[Uint8Array, MarkedConsole]> {
   const console = new MarkedConsole(MARK);
   const all = buffer(console);
@@ -17,7 +17,7 @@ async function passed(bytes: Uint8Array, size: number): Promise<[Uint8Array, Mar
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-test('only what lies between the marks passes, and the exit code is found, in pieces of any size', async () => {
+test('only what is between the marks passes, and the exit code is found, in pieces of any size', async () => {
   const session = `BELFRY-12 is no mark, ${MARK} alone neither\r\nprompt# `;
   const bytes = bytesOf(`boot\n${MARK} be\n${MARK} begin\r\n${session}${MARK} exit 42\r\nreboot: done\n`);
   for (let size = 1; size <= bytes.length; size++) {
@@ -46,7 +46,7 @@ test('a key is shown at once, unless it may be the beginning of a mark', async (
   assert.equal(`${console.read()}`, 'Bc');
 });
 
-test('a guest that never came to its session is known by its last lines, of which a bounded part is kept', async () => {
+test('for a guest that never began its session the last lines are kept, up to a limit', async () => {
   const [shown, console] = await passed(bytesOf(`${'x'.repeat(100_000)}\nwhy\n\npanic`), 1000);
   assert.deepEqual([shown.length, console.hasBegun, console.exitCode], [0, false, undefined]);
   assert.deepEqual(console.bootLines(2), ['why', 'panic']);

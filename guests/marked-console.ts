@@ -1,8 +1,8 @@
-// guests: cuts what a shell session shows out of what the guest's console says, and finds the exit code in it.
+// guests: extracts the output and the exit code of a shell session from the guest's console.
 import { Transform, type TransformCallback } from 'node:stream';
 
 const NEWLINE = 0x0a;
-/** Of what the kernel says before the session: enough to see why there is none. */
+/** Kernel messages kept from before the session: enough to show why there is none. */
 const BOOT_BYTES_MAX = 16 * 1024;
 /** `exit 255` and a line end are shorter. */
 const EXIT_BYTES_MAX = 64;
@@ -37,7 +37,7 @@ export class MarkedConsole extends Transform {
     return this.#state !== 'booting';
   }
 
-  /** What the guest said of the session's end; undefined when it ended otherwise. */
+  /** The exit code that the guest reported; undefined when the session ended otherwise. */
   get exitCode(): number | undefined {
     return this.#code;
   }

@@ -6,7 +6,7 @@ import type { GuestPeer } from './guest-peer.ts';
 import { shellInitramfs } from './run-shell.ts';
 import { guestCacheFolder, type ShellFiles, shellFiles, shellFilesIn, shellFolder } from './shell-files.ts';
 
-/** Makes them, over those that are there. Throws `PeerMissingError` when a program for the guest is missing. */
+/** Makes the files, replacing existing ones. Throws `PeerMissingError` when a program for the guest is missing. */
 export async function prepareShellFiles(peer: GuestPeer, options: FetchOptions): Promise<ShellFiles> {
   const folder = shellFolder(peer.name, options.cacheFolder ?? guestCacheFolder());
   await mkdir(dirname(folder), { recursive: true });
@@ -16,7 +16,7 @@ export async function prepareShellFiles(peer: GuestPeer, options: FetchOptions):
     await symlink(peer.kernel, files.kernel);
     await writeFile(files.initramfs, await shellInitramfs(peer, { ...options, withFio: false }));
     await rm(folder, { recursive: true, force: true });
-    // Two may make them at once: either's will do.
+    // Two processes may make them at once: either result can be used.
     await rename(making, folder).catch((error: Error) => {
       if (shellFiles(peer.name, options.cacheFolder) === undefined) throw error;
     });

@@ -1,4 +1,4 @@
-// guests: boots a peer on vhost-user-blk sockets, lets it play a scenario, and reports what it did.
+// guests: boots a peer on vhost-user-blk sockets, runs a scenario in it, and reports the result.
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ export interface GuestRun extends FetchOptions {
   readonly dataMiB?: number;
   /** Memory of the guest for its content and page cache. Default four times `dataMiB`. */
   readonly contentMemoryMiB?: number;
-  /** The longest the guest may print nothing, which it does once a step, before it counts as hanging. Default 60,000. */
+  /** Without output for this long the guest counts as hanging; it prints a line each step. Default 60,000. */
   readonly silenceMs?: number;
   /** Every console line, as it comes. */
   readonly onLine?: (line: string) => void;
@@ -36,7 +36,7 @@ export interface GuestRun extends FetchOptions {
 export interface GuestReport {
   readonly peer: GuestPeer['name'];
   readonly scenario: ScenarioName;
-  /** The guest came to its end and every step succeeded. */
+  /** The guest finished and every step succeeded. */
   readonly ok: boolean;
   /** What went wrong, in one line; '' when `ok`. */
   readonly problem: string;
@@ -59,10 +59,10 @@ const TAIL_LINES = 40;
 const BASE_MEMORY_MIB = 128;
 
 /**
- * Boots `peer` and waits for it. A guest that fails, hangs or dies makes a report that says so, not an exception.
+ * Boots `peer` and waits for it. A guest that fails, hangs or crashes makes a report that says so, not an exception.
  * Throws `PeerMissingError` when a program for the guest is missing, an Error when a socket is, and the signal's reason
  * when aborted.
- * Leaves neither processes nor files behind, but for what it fetched into the cache folder.
+ * Leaves no processes or files but those downloaded into the cache folder.
  */
 export async function runGuest(peer: GuestPeer, run: GuestRun): Promise<GuestReport> {
   for (const socket of run.sockets) await expectSocket(socket);
@@ -119,7 +119,7 @@ async function boot(peer: GuestPeer, run: GuestRun, initramfs: string, folder: s
   const command = peer.command({
     sockets: run.sockets,
     queues: Math.min(run.queues ?? 1, peer.maxQueues),
-    // Content lives in memory once, and again in the page cache.
+    // The content is in memory once, and again in the page cache.
     memoryMiB: BASE_MEMORY_MIB + (run.contentMemoryMiB ?? 4 * (run.dataMiB ?? DEFAULT_DATA_MIB)),
     initramfs,
     folder,

@@ -1,4 +1,4 @@
-// guests: boots a peer on vhost-user-blk sockets with a shell in it: for whoever types, or for commands from a file.
+// guests: boots a peer on vhost-user-blk sockets with a shell in it, interactive or for commands from a file.
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -21,22 +21,22 @@ export interface ShellRun extends FetchOptions {
   readonly sockets: readonly string[];
   readonly session: Omit<ShellSession, 'mark'>;
   readonly memoryMiB: number;
-  /** Takes fio along: 90 MiB of it, with its libraries. */
+  /** Whether the guest has fio, which takes 90 MiB with its libraries. */
   readonly withFio: boolean;
-  /** What is typed, once the session has begun. Nobody types where there are commands. */
+  /** Typed input, read once the session has begun. Not used where there are commands. */
   readonly input?: Readable;
-  /** Takes what the session shows. */
+  /** Receives the output of the session. */
   readonly output: Writable;
-  /** Takes the standard error of the commands. */
+  /** Receives the standard error of the commands. */
   readonly errors: Writable;
   /** Called when the session begins. */
   readonly onBegin?: () => void;
 }
 
-/** The guest died; the message says when, with the end of its console. */
+/** The guest ended without a shell's exit code; the message says when, with the end of its console. */
 export class NoShellError extends Error {
   readonly code = 'NO_SHELL';
-  /** There was a shell, and the guest died under it. */
+  /** The shell had started before the guest ended. */
   readonly hadBegun: boolean;
 
   constructor(message: string, hadBegun: boolean) {
@@ -45,7 +45,7 @@ export class NoShellError extends Error {
   }
 }
 
-/** What the kernel and what is typed need; fio, with its libraries, lies in the guest's memory. */
+/** Memory for the kernel and the user's commands. The initramfs, with fio and its libraries, is in it too. */
 export const SHELL_MEMORY_MIB = 256;
 const FIO_MEMORY_MIB = 192;
 const BOOT_LINES = 8;
@@ -53,8 +53,8 @@ const COMPLAINTS_CHARS_MAX = 4096;
 
 /**
  * Boots `peer` and returns the exit code of the shell: that of `exit`, or of the last command; 0 where the guest was
- * switched off. Throws `NoShellError`, `PeerMissingError` when a program for the guest is missing, and the signal's
- * reason when aborted. Leaves neither processes nor files behind, but for what it fetched into the cache folder.
+ * powered off. Throws `NoShellError`, `PeerMissingError` when a program for the guest is missing, and the signal's
+ * reason when aborted. Leaves no processes or files but those downloaded into the cache folder.
  */
 export async function runShell(peer: GuestPeer, run: ShellRun): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-guest-'));
@@ -75,7 +75,7 @@ export async function runShell(peer: GuestPeer, run: ShellRun): Promise<number> 
   }
 }
 
-/** The first root file system of a shell; without `session`, of one that starts on the console of whoever boots it. */
+/** Returns the initramfs of a shell; without `session`, of one that starts on the guest's console. */
 export async function shellInitramfs(
   { modules, secondLine }: GuestPeer,
   { withFio, ...options }: FetchOptions & { readonly withFio: boolean },
@@ -119,14 +119,14 @@ async function boot(peer: GuestPeer, run: ShellRun, place: Place): Promise<numbe
   return codeOf(place, code);
 }
 
-/** Fulfilled when all that the guest said is written. Rejects when nobody takes it any more. */
+/** Fulfilled when all output of the guest is written. Rejects when the reader is gone. */
 async function connect(child: ChildProcess, { console, complaints }: Place, run: ShellRun): Promise<void> {
   const secondLine = child.stdio[SECOND_LINE_FD] as Duplex;
   const hasCommands = run.session.commands !== undefined;
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     complaints.text = (complaints.text + text).slice(-COMPLAINTS_CHARS_MAX);
   });
-  // The guest may go while somebody types.
+  // The guest may end while input is written to it.
   child.stdin?.on('error', () => {});
   secondLine.on('error', () => {});
   console.begun.then(() => {
@@ -145,7 +145,7 @@ function codeOf({ console, complaints }: Place, code: number | null): number {
   if (console.exitCode !== undefined) return console.exitCode;
   if (console.hasBegun && code === 0) return 0;
   const said = [...console.bootLines(BOOT_LINES), ...complaints.text.split('\n').filter((line) => line !== '')];
-  const last = said.slice(-BOOT_LINES).join(' | ') || 'it said nothing';
+  const last = said.slice(-BOOT_LINES).join(' | ') || 'it printed nothing';
   const when = console.hasBegun ? 'while its shell ran' : 'before there was a shell';
   throw new NoShellError(`the guest ended ${when} (exit code ${code ?? 'none, killed'}): ${last}`, console.hasBegun);
 }

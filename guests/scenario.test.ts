@@ -1,4 +1,4 @@
-// guests: the generated script, as far as it can be judged without booting it.
+// guests: the generated script, as far as it can be checked without booting it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

@@ -1,10 +1,10 @@
-// guests: what a guest does with its disks, as the /init script that does it.
+// guests: the scenarios of a guest, as /init scripts.
 
 /**
  * `format-write-verify`: zero and discard ranges, partition, make a file system, write, read back, compare, check.
  * `verify-only`: what an earlier boot wrote is still there. `read-only`: the same, and every write is refused.
  * `write-all`: for a disk too small for a file system: every block is written, and compared in two ways.
- * `read-all`: of a disk of anybody's nothing is changed: an ext4 is mounted, and two ways to read agree.
+ * `read-all`: changes nothing on the disk: an ext4 is mounted, and two ways to read are compared.
  */
 export type ScenarioName = 'format-write-verify' | 'verify-only' | 'read-only' | 'write-all' | 'read-all';
 
@@ -18,7 +18,7 @@ export interface Scenario {
   readonly dataMiB: number;
 }
 
-/** The first letter after "vd" is all this names: up to 26 disks. */
+/** Returns vda to vdz: up to 26 disks. */
 export function diskName(index: number): string {
   return `vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
 }

@@ -1,4 +1,4 @@
-// guests: a kernel and a first root file system with a shell, kept in the cache for starting a VMM by hand.
+// guests: a kernel and an initramfs with a shell, kept in the cache for starting a VMM by hand.
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -7,11 +7,11 @@ import type { GuestPeer } from './guest-peer.ts';
 export interface ShellFiles {
   /** A link to linux.uml, or to the bzImage that QEMU boots. */
   readonly kernel: string;
-  /** Starts a shell on its console, with the first disk as /dev/vda; without one, where `disks=0` is among the kernel's words. */
+  /** Starts a shell on its console, with the first disk as /dev/vda; with `disks=0` on the command line, without. */
   readonly initramfs: string;
 }
 
-/** Where everything that is fetched or made for guests is kept: `${XDG_CACHE_HOME:-~/.cache}/belfry/guests`. */
+/** The folder of everything that is downloaded or made for guests: `${XDG_CACHE_HOME:-~/.cache}/belfry/guests`. */
 export function guestCacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'belfry', 'guests');
 }
@@ -20,7 +20,7 @@ export function guestCacheFolder(): string {
 export function shellFiles(peer: GuestPeer['name'], cacheFolder = guestCacheFolder()): ShellFiles | undefined {
   const files = shellFilesIn(shellFolder(peer, cacheFolder));
   const [kernel, initramfs] = [files.kernel, files.initramfs].map((path) => statSync(path, { throwIfNoEntry: false }));
-  // A package dates its files; when they came here only the inode says.
+  // The mtime of a file is from its package; the ctime says when it was installed here.
   const isFresh = kernel !== undefined && initramfs !== undefined && kernel.ctimeMs <= initramfs.ctimeMs;
   return isFresh ? files : undefined;
 }
@@ -30,6 +30,6 @@ export function shellFolder(peer: GuestPeer['name'], cacheFolder: string): strin
 }
 
 export function shellFilesIn(folder: string): ShellFiles {
-  // The number goes up with what is in it: one of an older version is made anew.
+  // The number is increased when the content changes, so that an older file is made again.
   return { kernel: join(folder, 'kernel'), initramfs: join(folder, 'initramfs-2') };
 }

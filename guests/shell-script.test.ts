@@ -1,4 +1,4 @@
-// guests: the shell's scripts are well-formed, and what a person calls a disk cannot become a command.
+// guests: the shell's scripts are well-formed, and the name of a disk cannot become a command.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -17,7 +17,7 @@ test('the scripts are well-formed shell', () => {
   assert.match(textOf(entries, 'init'), /^insmod \/modules\/virtio_blk.ko/m);
 });
 
-test('what the host says of a session is data, whatever it is', () => {
+test('the values of a session are data in the script, whatever they contain', () => {
   const names = [`it's $(touch /x) "\${HOME}"`, 'two\nlines'];
   const terminal = { columns: 80, rows: 24, type: "xterm'; echo no" };
   const session = textOf(sessionEntries({ mark: 'M', diskNames: names, terminal }), 'session');

@@ -2,11 +2,11 @@
 import type { CpioEntry } from './cpio.ts';
 import { scriptEntry } from './initramfs.ts';
 
-/** One boot of the shell. Without a session file it asks nobody: a prompt on its console, for whoever booted it. */
+/** One boot of the shell. Without a session file the guest starts a prompt on its console. */
 export interface ShellSession {
   /** Begins the lines of the console that are for the host: `MARK begin`, then `MARK exit CODE`. */
   readonly mark: string;
-  /** What the disks are called on the host, in the order of their names in the guest. */
+  /** Names of the disks on the host, in the order of their names in the guest. */
   readonly diskNames: readonly string[];
   /** Shell commands to run instead of a prompt; their standard output goes to the second line, errors to the console. */
   readonly commands?: Uint8Array;
@@ -15,10 +15,10 @@ export interface ShellSession {
 }
 
 export interface ShellTerminal {
-  /** 0 where it is unknown. */
+  /** 0 where unknown. */
   readonly columns: number;
   readonly rows: number;
-  /** As $TERM has it. */
+  /** The value of $TERM. */
   readonly type: string;
 }
 
@@ -36,7 +36,7 @@ export function shellEntries(moduleNames: readonly string[], secondLine: string)
   return [scriptEntry('init', init), scriptEntry('shell-start', SHELL_START)];
 }
 
-/** The files that tell the guest about this session. */
+/** The files of the initramfs that describe this session. */
 export function sessionEntries(session: ShellSession): readonly CpioEntry[] {
   const { mark, diskNames, commands, terminal } = session;
   const variables = [
@@ -50,7 +50,7 @@ export function sessionEntries(session: ShellSession): readonly CpioEntry[] {
   return [scriptEntry(SESSION, `${variables.join('\n')}\n`), ...(commands === undefined ? [] : [file])];
 }
 
-/** `text` as one word of a shell. */
+/** Returns `text` quoted as one word of a shell. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
@@ -104,7 +104,7 @@ banner() {
   echo "Linux $(uname -r) with $tools; exit ends it."
 }
 
-# For whoever is at the other end of /dev/hvc0.
+# A shell on /dev/hvc0.
 serve_hvc0() {
   while [ -c /dev/hvc0 ]; do
     cat /tmp/hvc0-banner >/dev/hvc0
@@ -149,7 +149,7 @@ setsid cttyhack sh
 leave $?
 `;
 
-// Shells read it when they have said who they are. No init is there that would hear of a power-off.
+// Interactive shells read it at their start. There is no init that would handle a power-off.
 const SHELL_START = `[ ! -f /tmp/banner ] || { cat /tmp/banner; rm /tmp/banner; }
 poweroff() { exit 0; }
 halt() { exit 0; }

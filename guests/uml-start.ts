@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import type { GuestPeer } from './guest-peer.ts';
 import { runGuestProcess } from './guest-process.ts';
 
-/** What a kernel says at the end of its start that finds no file system. */
+/** The message of a kernel that finds no root file system at the end of its start. */
 const NO_ROOT = /VFS: Unable to mount root fs/;
 const MEMORY_MIB = 64;
 
-/** Returns how long the kernel takes until it looks for its first program, in ms. Throws Error with its last words. */
+/** Returns how long the kernel takes until it looks for its root device, in ms. Throws Error with its last line. */
 export async function measureUmlStart(peer: GuestPeer, silenceMs: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-guest-'));
   const started = new AbortController();
   const begin = performance.now();
-  let lastWords = 'it said nothing';
+  let lastWords = 'it printed nothing';
   let ms: number | undefined;
   const onLine = (line: string): void => {
     if (ms !== undefined) return;

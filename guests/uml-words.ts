@@ -1,4 +1,4 @@
-// guests: the words of User-Mode Linux's command line, whoever starts it.
+// guests: the words of User-Mode Linux's command line.
 
 const VIRTIO_ID_BLOCK = 2;
 /**
@@ -12,9 +12,9 @@ export interface UmlMachine {
   readonly initramfs: string;
   /** vhost-user sockets of disks: vda, vdb, ... See `umlCanOpen`. */
   readonly sockets: readonly string[];
-  /** Of devices of another type, §5. Default: disks. */
+  /** The type of the devices at the sockets, §5. Default: disks. */
   readonly deviceType?: number;
-  /** Where each console leads, as in `con0=null,fd:1`; the others lead nowhere. */
+  /** The channel of each console, as in `con0=null,fd:1`; other consoles have none. */
   readonly consoles: readonly string[];
 }
 
@@ -24,7 +24,7 @@ export function umlWords(machine: UmlMachine): string[] {
   return [`mem=${memoryMiB}M`, `initrd=${initramfs}`, ...devices, 'con=null', ...consoles, 'quiet', ...QUICK_BOOT];
 }
 
-/** Its words end at a space, and what follows a colon is a number. */
+/** Whether `socket` can be in a word: words end at a space, and a colon must be followed by a number. */
 export function umlCanOpen(socket: string): boolean {
   return !/[\s:"]/.test(socket);
 }

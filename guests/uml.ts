@@ -12,7 +12,7 @@ import { umlCanOpen, umlWords } from './uml-words.ts';
 
 const PACKAGE = 'user-mode-linux';
 const WANTED_MODULES = ['virtio_uml', 'virtio_blk', 'ext4'];
-/** Debian's has no virtio_rng. */
+/** Debian's User-Mode Linux has no virtio_rng. */
 const DEVICE_MODULES = ['virtio_console'];
 
 /**
@@ -67,7 +67,7 @@ function umlCommand(program: string, { sockets, memoryMiB, initramfs, wiring, fo
   };
 }
 
-/** Another path of the socket, in a folder of ours. */
+/** Makes a link to the socket in `folder`, and returns its path. */
 function linkTo(socket: string, folder: string, index: number): string {
   const link = join(folder, `disk${index}`);
   if (!umlCanOpen(link))

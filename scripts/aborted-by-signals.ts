@@ -1,4 +1,4 @@
-// A signal for what cleans up when it is aborted, aborted when somebody ends this process.
+// An AbortSignal that SIGINT and SIGTERM abort, for work that cleans up.
 
 export function abortedBySignals(): AbortSignal {
   const abort = new AbortController();

@@ -1,4 +1,4 @@
-// npm run models: checks the models of model/ by spin, prints a table, and fails if one is broken or a mutant survives.
+// npm run models: checks the models of model/ with spin and prints a table; fails if one is broken or a mutant is not.
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { modelCases } from './model-cases.ts';

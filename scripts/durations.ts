@@ -1,4 +1,4 @@
-// How long each test file took the last time, to say how much is left: kept in node_modules/.cache, which no commit holds.
+// How long each test file took the last time, to estimate the time left: kept in node_modules/.cache.
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -22,7 +22,7 @@ export class Durations {
     this.#seconds.set(name, Math.round(seconds * 10) / 10);
   }
 
-  /** Writes them down, as well as may be: the next run does without. */
+  /** Writes the file. A failure is ignored: the next run then has no durations. */
   save(): void {
     try {
       mkdirSync(dirname(this.#path), { recursive: true });
@@ -30,7 +30,7 @@ export class Durations {
       writeFileSync(scratch, JSON.stringify(Object.fromEntries([...this.#seconds].sort()), undefined, 1));
       renameSync(scratch, this.#path);
     } catch {
-      // A checkout that may only be read.
+      // A read-only checkout.
     }
   }
 }

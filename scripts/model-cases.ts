@@ -1,4 +1,4 @@
-// What `npm run models` checks: each model as it is, which must hold, and each of its mutants, which must break what it is said to break.
+// The cases of `npm run models`: each model, which must hold, and its mutants, each of which must break its property.
 
 /** One search of one model. */
 export interface ModelCase {
@@ -13,7 +13,7 @@ export interface ModelCase {
   readonly breaks?: string;
 }
 
-/** What a mutant breaks that leaves somebody waiting for ever; and how a formula is broken. */
+/** Broken by a mutant in which a process waits for ever, and by one that breaks a formula. */
 export const DEADLOCK = 'no deadlock';
 export const formulaOf = (name: string): string => `ltl ${name}`;
 

@@ -1,4 +1,4 @@
-// Verdicts on models as a table for a person.
+// Formats verdicts on models as a text table.
 import type { Verdict } from './model-verdicts.ts';
 
 function rowsOf(verdicts: readonly Verdict[]): string[][] {

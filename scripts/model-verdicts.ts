@@ -1,4 +1,4 @@
-// What the searches of all model cases amount to: who held, who was caught, and whether the models themselves check anything.
+// The verdicts of all model cases: properties that hold, mutants that were detected, and checks that cannot fail.
 import { globSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { type Finding, search } from './spin.ts';
 export interface Verdict extends ModelCase {
   readonly property: string;
   readonly result: 'holds' | 'caught' | 'BROKEN' | 'SURVIVED' | 'FAILED';
-  /** What went wrong, if something did. */
+  /** Why the case failed; absent when it did not. */
   readonly problem?: string;
   readonly states: number;
   readonly seconds: number;
@@ -59,7 +59,7 @@ export async function checkModels(
   return verdicts;
 }
 
-/** Steps of the models that no search which holds ever came by: what stands there is not checked. */
+/** Steps of the models that no complete search reached: they are not checked. */
 export function unreachedSteps(verdicts: readonly Verdict[]): string[] {
   const reached = new Map<string, boolean>();
   for (const { steps } of verdicts)
@@ -67,7 +67,7 @@ export function unreachedSteps(verdicts: readonly Verdict[]): string[] {
   return [...reached].flatMap(([where, came]) => (came ? [] : [where])).sort();
 }
 
-/** Properties that no mutant breaks, and mutants that no case runs: a check that cannot fail, or is not made. */
+/** Properties that no mutant breaks, and mutants that no case runs. */
 export function uncheckedClaims(models: string, cases: readonly ModelCase[]): string[] {
   return globSync('*.pml', { cwd: models }).flatMap((file) => {
     const text = readFileSync(join(models, file), 'utf8');

@@ -1,4 +1,4 @@
-// npm run nested -- COMMAND...: runs a command on this checkout in a Linux with a real kvm-amd, on a processor QEMU emulates.
+// npm run nested -- COMMAND...: runs a command on this checkout in a Linux with kvm-amd, on an emulated processor.
 import { parseArgs } from 'node:util';
 import { PeerMissingError } from '../guests/guest-peer.ts';
 import { runInBed, SilentBedError } from '../test/microvm/bed/run-in-bed.ts';

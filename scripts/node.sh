@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm test, npm run …: sets the checkout up with its development tools, then hands over to its Node.
+# npm test, npm run …: sets the checkout up with its development tools, then executes its Node.
 set -eu
 
 root=${0%/*}/..

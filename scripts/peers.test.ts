@@ -1,4 +1,4 @@
-// What `npm test` does to the system it runs on: it installs packages as root, and says so before.
+// What `npm test` changes on the system: it installs packages as root, and prints their names before.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const PROGRAM = `
   console.log(await installPackages(console.log));
 `;
 
-/** Runs `installPackages` beside an apt-get that only notes what had been said when it was called. */
+/** Runs `installPackages` with an apt-get that only records what had been printed when it was called. */
 function installHere(t: TestContext, env: Readonly<Record<string, string>>): { said: string; before?: string } {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-peers-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -33,7 +33,7 @@ function installHere(t: TestContext, env: Readonly<Record<string, string>>): { s
   return { said: read('said'), ...(existsSync(join(folder, 'before')) && { before: read('before') }) };
 }
 
-test('regression: root hears which packages come before they come', (t) => {
+test('regression: the names of the packages are printed before root installs them', (t) => {
   const { before } = installHere(t, { FAKE_UID: '0' });
   assert.match(before ?? '', /^apt-get installs user-mode-linux [^\n]* spin; BELFRY_NO_APT=1 leaves them out\n$/);
 });

@@ -1,4 +1,4 @@
-// The programs the tests measure Belfry against: where they come from, which are here, which were really used.
+// The programs that the tests run Belfry with: how to install them, which are here, which were really used.
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const PACKAGES = [
   'gcc',
 ] as const;
 
-/** Peers that must be exercised where they are installed, by the program that shows they are. */
+/** Peers that must be exercised where they are installed, and the program that shows that they are. */
 const PROGRAMS = {
   'user-mode-linux': 'linux.uml',
   qemu: 'qemu-system-x86_64',
@@ -62,13 +62,13 @@ async function aptGet(...args: string[]): Promise<boolean> {
 async function install(names: readonly string[]): Promise<void> {
   await aptGet('update');
   if (await aptGet('install', '--no-install-recommends', ...names)) return;
-  // One of them may not exist here: get the others.
+  // One of them may not exist here: install the others.
   for (const name of names) await aptGet('install', '--no-install-recommends', name);
 }
 
 const mayFetch = process.env.BELFRY_NO_APT !== '1';
 
-/** Installs the Debian packages the tests use, where it may; returns what came of it. Never fails. */
+/** Installs the Debian packages the tests use, where it may; returns a line with the result. Never fails. */
 export async function installPackages(tell: Tell): Promise<string> {
   if (!isOnPath('apt-get') || !isOnPath('dpkg-query')) return 'no apt-get here: tests skip what is not installed';
   const missing = missingPackages();
@@ -85,7 +85,7 @@ export async function installPackages(tell: Tell): Promise<string> {
   ].join('; ');
 }
 
-/** Unpacks what guests boot in the cache, for a test that looks for it there and fetches nothing. Returns what is missing. */
+/** Downloads what guests boot into the cache, for tests, which download nothing. Returns what is missing. */
 async function fetchGuests(tell: Tell): Promise<string[]> {
   const options: FetchOptions = { fetch: mayFetch, note: tell };
   const missing: string[] = [];
@@ -100,10 +100,10 @@ async function fetchGuests(tell: Tell): Promise<string[]> {
   return missing;
 }
 
-/** Told what takes a while, in one line. */
+/** Prints a line about something that takes a while. */
 type Tell = (line: string) => void;
 
-/** Gets what the tests use, where it may; returns a line that says what came of it. A peer that is missing is no failure here. */
+/** Installs what the tests use, where it may; returns a line with the result. A missing peer is no failure here. */
 export async function installPeers(tell: Tell): Promise<string> {
   return [await installPackages(tell), ...(await fetchGuests(tell))].join('; ');
 }

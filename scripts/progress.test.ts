@@ -1,4 +1,4 @@
-// What a run of the tests prints while it runs, on a terminal and in a pipe, and how it knows how long it will go on.
+// The progress of a test run, on a terminal and in a pipe, and its estimate of the time left.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { Durations } from './durations.ts';
 import { clock, Progress } from './progress.ts';
 import { TimeLeft } from './time-left.ts';
 
-/** A clock and timers that go on only when they are told to. */
+/** A clock and timers that advance only when the returned function is called. */
 function clockOf(t: TestContext): (seconds: number) => void {
   let nowMs = 0;
   t.mock.method(performance, 'now', () => nowMs);
@@ -36,7 +36,7 @@ const plans = [
   { parts: ['lint'], lanes: 1, seconds: 5 },
 ];
 
-test('what is left is what the parts took the last time, or an even share of what their stage takes', (t) => {
+test('the time left is what the parts took the last time, or an even share of what their stage takes', (t) => {
   const pass = clockOf(t);
   assert.equal(new TimeLeft(plans, durationsOf(t, {})).seconds, 35);
   const left = new TimeLeft(plans, durationsOf(t, { a: 40, b: 5, c: 5, lint: 2 }));
@@ -59,7 +59,7 @@ test('a machine that turns out slower has more time left', (t) => {
   assert.equal(left.seconds, 180);
 });
 
-test('what cannot be read or written down is as if nothing had been seen', (t) => {
+test('durations that cannot be read or written are ignored', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-durations-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'seconds.json');

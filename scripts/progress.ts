@@ -1,7 +1,7 @@
-// What a run of the tests prints while it runs: on a terminal one line that changes, elsewhere a line for whatever took a while.
+// The progress of a test run: on a terminal one line that changes, elsewhere a line for each part that took a while.
 import type { TimeLeft } from './time-left.ts';
 
-/** Where it is printed: standard output, or what stands in for it. */
+/** Where it is printed: standard output, or a substitute in tests. */
 export interface Screen {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -10,16 +10,16 @@ export interface Screen {
 
 interface Running {
   readonly beganMs: number;
-  /** What it last said it was doing. */
+  /** The test that runs. */
   doing: string;
 }
 
-/** In a pipe the longest time without a line, and the shortest time that is worth one. */
+/** In a pipe, the longest time without a line; and the shortest duration that gets a line. */
 const DARK_MS = 60_000;
 const WORTH_A_LINE_S = 5;
 const REDRAW_MS = 500;
 
-/** `90` as `1:30`. */
+/** Formats `90` as `1:30`. */
 export function clock(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
@@ -41,14 +41,14 @@ export class Progress implements Disposable {
     this.#timer = setInterval(() => this.#tick(), REDRAW_MS).unref();
   }
 
-  /** Whole lines that stay. */
+  /** Prints whole lines, which stay. */
   print(text: string): void {
     this.#screen.write(`${this.#screen.isTTY ? '\r\x1b[K' : ''}${text}\n`);
     this.#printedMs = performance.now();
     if (this.#screen.isTTY) this.#draw();
   }
 
-  /** Of a heavy stage every part is worth a line. */
+  /** Begins a stage. Every part of a heavy one gets a line. */
   stage(name: string, isHeavy: boolean): void {
     this.#stage = name;
     this.#isHeavy = isHeavy;
@@ -59,14 +59,14 @@ export class Progress implements Disposable {
     this.#running.set(part, { beganMs: performance.now(), doing: '' });
   }
 
-  /** `part` has come to `doing`; worth a line of its own in a pipe if it `isNews`. */
+  /** Records that `part` now runs `doing`; in a pipe it gets a line of its own if it `isNews`. */
   says(part: string, doing: string, isNews = false): void {
     const running = this.#running.get(part);
     if (running !== undefined) running.doing = doing;
     if (isNews && !this.#screen.isTTY) this.print(`${this.#stamp()}  ${part}: ${doing}`);
   }
 
-  /** `result` is what came of it. Returns how many seconds it took. */
+  /** Ends `part` with `result`. Returns how many seconds it took. */
   end(part: string, result: string): number {
     this.#running.delete(part);
     const seconds = this.#timeLeft.end(part);

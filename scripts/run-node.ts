@@ -1,4 +1,4 @@
-// Runs a program under this Node in a process group of its own, bounded in time, and leaves nothing of it behind.
+// Runs a program under this Node in a process group of its own, bounded in time, and kills what is left of it.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,12 +17,12 @@ export interface Ended {
 }
 
 export interface Bounds {
-  /** It is killed when it gave no sign of life for so long, stretched by the slowness of the machine. */
+  /** It is killed after this long without progress, stretched by the slowness of the machine. */
   readonly silenceMs: number;
   readonly env?: NodeJS.ProcessEnv;
-  /** Asked several times a second, and once more at the end: whether there was a sign of life since the last time. */
+  /** Called several times a second, and once at the end: whether there was progress since the last call. */
   readonly isAlive?: () => boolean;
-  /** Told every line it prints. */
+  /** Called with every line that it prints. */
   readonly onLine?: (line: string) => void;
 }
 
@@ -40,7 +40,7 @@ export function killRunning(): void {
   for (const child of running) killGroup(child);
 }
 
-/** Starts `node ...args`. What it started dies with it. */
+/** Runs `node ...args` to its end, then kills what it started. */
 export async function runNode(args: readonly string[], bounds: Bounds): Promise<Ended> {
   const { silenceMs, env = process.env, isAlive = () => false, onLine = () => {} } = bounds;
   const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -67,7 +67,7 @@ export async function runNode(args: readonly string[], bounds: Bounds): Promise<
   const exit = await promise;
   clearInterval(watch);
   killGroup(child);
-  // What left the group may hold the pipes open for ever.
+  // A process that left the group may hold the pipes open for ever.
   await Promise.race([closed, sleep(patience(DRAIN_MS), undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();

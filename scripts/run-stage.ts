@@ -37,13 +37,13 @@ const lanesOf = ({ parallel }: Stage): number => parallel || availableParallelis
 
 const filesOf = ({ files = [] }: Stage): string[] => globSync(files).sort();
 
-/** What a stage consists of, to say how long it takes. */
+/** Returns the parts of a stage, to estimate how long it takes. */
 export function planOf(stage: Stage): Plan {
   const files = filesOf(stage);
   return { parts: files.length > 0 ? files : [stage.name], lanes: lanesOf(stage), seconds: stage.seconds };
 }
 
-/** On a machine that was set up for it, a peer that is missing is a failure. */
+/** On a machine that was set up for all peers, a missing one is a failure. */
 function withoutExcuses(outcome: Outcome): Outcome {
   const isExcuse = ({ detail }: Note): boolean => isCi && detail.startsWith('peer missing:');
   return {
@@ -60,7 +60,7 @@ async function runCommand({ name, command, silenceMs }: Stage): Promise<Outcome>
   return { ...NOTHING, failures: [{ where: name, name: `exit ${exit ?? 'never came'}`, detail: output.trim() }] };
 }
 
-/** The longest first, so that none is left to run alone at the end. */
+/** The longest first, so that no long file runs alone at the end. */
 function longestFirst(files: readonly string[], durations: Durations): string[] {
   return files.toSorted((a, b) => (durations.of(b) ?? 0) - (durations.of(a) ?? 0));
 }

@@ -1,4 +1,4 @@
-// The runner of npm test, on test files that pass, fail, skip, crash, hang and lie.
+// The runner of npm test, on test files that pass, fail, skip, crash, hang and report wrongly.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ async function outcomeOf(body: string, run: Partial<FileRun> = {}): Promise<Outc
   const [imports, fail, reported] = [
     "import { suite, test } from 'node:test'; import { readFile } from 'node:fs/promises';",
     "const fail = () => { throw new Error('broken'); };",
-    // Resolves when the runner can read of the end of a test.
+    // Resolves when the end of a test is in the records.
     `const reported = async (name) => {
       const records = () => readFile(${JSON.stringify(recordsPath)}, 'utf8').catch(() => '');
       while (!new RegExp('passed","name":"' + name).test(await records()));
@@ -43,7 +43,7 @@ test('tests that pass are counted, those that only hold others are not', async (
   assert.deepEqual([...failures, ...skips], []);
 });
 
-test('a failure is counted once, with its line and what was thrown', async () => {
+test('a failure is counted once, with its line and the error', async () => {
   const { passed, failures } = await outcomeOf(`
     test('one', () => {});
     suite('a suite', () => { test('two', fail); });

@@ -1,4 +1,4 @@
-// Runs one test file and says what came of it.
+// Runs one test file and returns its outcome.
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { patience } from '../src/testing/patience.ts';
@@ -20,12 +20,12 @@ export interface Outcome {
 }
 
 export interface FileRun {
-  /** How long no test of it may start or end, and it may say nothing of its progress; stretched by the slowness of the machine. */
+  /** It is killed after this long without a test that starts or ends or reports progress; stretched by slowness. */
   readonly silenceMs: number;
-  /** Where the reporter may write meanwhile. */
+  /** The file that the reporter writes its records to. */
   readonly recordsPath: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Told the name of each test that starts, and what `tellProgress` of test/progress.ts says. */
+  /** Called with the name of each test that starts, and with what `tellProgress` of test/progress.ts reports. */
   readonly onProgress?: (doing: string, isNews: boolean) => void;
 }
 
@@ -42,7 +42,7 @@ function openTests(records: readonly TestRecord[]): string[] {
   return open;
 }
 
-/** What went wrong with the file as a whole, if anything did: a crash, a time-out, no test at all. */
+/** Returns what is wrong with the file as a whole: a crash, a time-out, no test at all; or undefined. */
 function faultOf(exit: Ended['exit'], silenceMs: number, records: readonly TestRecord[]): string | undefined {
   const innermost = openTests(records).at(-1);
   const expectedExit = records.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
@@ -52,7 +52,7 @@ function faultOf(exit: Ended['exit'], silenceMs: number, records: readonly TestR
   return innermost === undefined ? how : `${how}, in "${innermost}"`;
 }
 
-/** The records that the reporter has written to a file so far, and goes on writing. */
+/** A file of records to which the reporter goes on writing. */
 class RecordsFile {
   readonly all: TestRecord[] = [];
   readonly #path: string;
@@ -64,7 +64,7 @@ class RecordsFile {
     this.#path = path;
   }
 
-  /** Those that came since the last time. The last line may be half written, for ever if the process died. */
+  /** Returns the records since the last call. The last line may be half written, for ever if the process was killed. */
   readNew(): readonly TestRecord[] {
     const lines = (this.#rest + this.#readOn()).split('\n');
     this.#rest = lines.pop() ?? '';
@@ -91,7 +91,7 @@ class RecordsFile {
   }
 }
 
-/** Runs `file`, as long as it makes progress. A crash is a failure. */
+/** Runs `file` while it makes progress. A crash is a failure. */
 export async function runTestFile(file: string, run: FileRun): Promise<Outcome> {
   const { silenceMs, recordsPath, env = process.env, onProgress = () => {} } = run;
   const records = new RecordsFile(recordsPath);

@@ -1,4 +1,4 @@
-// A fixed piece of work for scripts/slowness.ts: prints how long threads that compute, and two that wake each other, took.
+// A fixed amount of work for scripts/slowness.ts: prints how long threads took to compute, and two to wake each other.
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -29,7 +29,7 @@ async function compute(): Promise<number> {
   return performance.now() - startedMs;
 }
 
-/** Milliseconds for so many round trips between two threads that sleep in between. */
+/** Milliseconds for a number of round trips between two threads that sleep in between. */
 async function wakeEachOther(): Promise<number> {
   const words = new Int32Array(new SharedArrayBuffer(8));
   const thread = new Worker(ANSWER, { eval: true, workerData: words });

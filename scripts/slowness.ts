@@ -1,4 +1,4 @@
-// How slow this machine is while the tests run: measured at the start and again and again, and told to every test.
+// How slow this machine is while the tests run: measured at the start and repeatedly, and passed to every test.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,7 +11,7 @@ export interface Sample {
   readonly wakeMs: number;
 }
 
-/** On two quiet processors of 2020; a wake there is a tenth of this, and counts only where it takes milliseconds. */
+/** Of two quiet processors of 2020; wakeMs is ten times what it was there, so that it counts only if it is ms. */
 const QUIET: Sample = { startMs: 250, computeMs: 120, wakeMs: 20 };
 const EVERY_MS = 30_000;
 const PROBE = join(import.meta.dirname, 'slowness-probe.ts');
@@ -29,14 +29,14 @@ async function probe(): Promise<Sample> {
   return { startMs: startedMs - beganMs, ...rest };
 }
 
-/** Measures, and has everything that is started from now on be as patient as the slowest moment so far asks for. */
+/** Measures, and sets the greatest slowness so far in the environment of processes started from now on. */
 export async function measureSlowness(): Promise<number> {
   const now = slownessOf(await probe());
   process.env[SLOWNESS_VARIABLE] = String(Math.max(now, slowness()));
   return now;
 }
 
-/** Goes on measuring, since load comes and goes, until it is disposed of. */
+/** Measures repeatedly, since load changes, until disposed of. */
 export function keepMeasuring(): Disposable {
   let timer: NodeJS.Timeout | undefined;
   let isOver = false;

@@ -1,4 +1,4 @@
-// One search by spin: a model and its macros become C, the C a program, and what that prints a finding.
+// One search by spin: generates C from a model and its macros, compiles and runs it, and parses its output.
 import { execFile } from 'node:child_process';
 import { accessSync, constants, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +11,11 @@ export interface Finding {
   readonly broken: string | undefined;
   readonly states: number;
   readonly seconds: number;
-  /** `file:line` of every step of the model: whether the search came by. Only told where all properties hold. */
+  /** By `file:line` of every step of the model: whether the search reached it. Empty where a property is broken. */
   readonly steps: ReadonlyMap<string, boolean>;
 }
 
-/** A search that was not completed: what it found is no proof. */
+/** A search that was not completed: its result proves nothing. */
 export class SearchError extends Error {
   override readonly name = 'SearchError';
 }
@@ -26,7 +26,7 @@ const LIMIT_MS = 300_000;
 const LIMITS = ['-m200000', '-w22'];
 const OUTPUT_BYTES_MAX = 64 << 20;
 
-/** The programs it takes, those that are not on the path. */
+/** Returns the programs it needs that are not on PATH. */
 export function missingPrograms(): string[] {
   const folders = (process.env.PATH ?? '').split(':');
   return ['spin', 'cc'].filter((program) => !folders.some((folder) => isExecutable(join(folder, program))));
@@ -41,7 +41,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Runs a program in `cwd` and gives what it printed, whatever its exit code. Throws SearchError when it cannot or takes too long. */
+/** Runs a program in `cwd` and returns its output, whatever its exit code. Throws SearchError, also on a time-out. */
 async function outputOf(cwd: string, program: string, args: readonly string[]): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const options = { cwd, timeout: patience(LIMIT_MS), maxBuffer: OUTPUT_BYTES_MAX, killSignal: 'SIGKILL' } as const;
@@ -55,7 +55,7 @@ async function outputOf(cwd: string, program: string, args: readonly string[]): 
 const macrosOf = ({ defines }: ModelCase): string[] => defines.map((name) => `-D${name}`);
 const fileOf = ({ model }: ModelCase): string => `${model}.pml`;
 
-/** A mutant is searched by breadth, so that its counterexample is the shortest; what must hold by depth, which needs less memory. */
+/** A mutant is searched by breadth, for the shortest counterexample; a model by depth, which needs less memory. */
 function compilerFlags(modelCase: ModelCase): string[] {
   const search = modelCase.formula !== undefined ? ['-DNFAIR=4'] : ['-DSAFETY', '-DNOFAIR'];
   const isMutant = modelCase.breaks !== undefined;
@@ -69,12 +69,12 @@ async function build(modelCase: ModelCase, folder: string): Promise<void> {
   if (compiled !== '' || /error/i.test(said)) throw new SearchError(`${fileOf(modelCase)}: ${said}${compiled}`);
 }
 
-/** The comment that says what the failed assertion is for: it stands at the line that spin's replay of the trail ends at. */
+/** Returns the comment of the failed assertion: it is at the line at which spin's replay of the trail ends. */
 async function brokenAssertion(modelCase: ModelCase, folder: string): Promise<string> {
   const replay = await outputOf(folder, 'spin', [...macrosOf(modelCase), '-t', fileOf(modelCase)]);
   const [, file = '', line = '0'] = /([\w.-]+\.pml):(\d+), Error: assertion violated/.exec(replay) ?? [];
   if (file === '') throw new SearchError(`the trail does not end at an assertion:\n${replay}`);
-  // In an inline spin loses count of the lines that macros removed, and names one above.
+  // In an inline spin miscounts the lines that macros removed, and names an earlier one.
   const from = readFileSync(join(folder, file), 'utf8')
     .split('\n')
     .slice(Number(line) - 1);
@@ -90,7 +90,7 @@ async function brokenBy(said: string, modelCase: ModelCase, folder: string): Pro
   throw new SearchError(`not understood:\n${said}`);
 }
 
-/** Which steps of the model's processes, as `pan -d` lists them, are not among those `said` to be unreached. */
+/** Maps the steps of the processes, as `pan -d` lists them, to whether `said`, pan's output, shows them as reached. */
 function stepsReached(listing: string, said: string): Map<string, boolean> {
   const unreached = new Set<string>();
   for (const [, process, states = ''] of said.matchAll(/^unreached in proctype (\w+)\n((?:\t.*\n)*)/gm)) {

@@ -1,20 +1,20 @@
-// The stages of `npm test`, in the order they run: what is quickly done, and so fails first, comes first.
+// The stages of `npm test`, in the order they run: quick ones first.
 
-/** One stage: a command that judges the whole tree, or test files that each run in a process of their own. */
+/** One stage: a command that checks the whole tree, or test files that each run in a process of their own. */
 export interface Stage {
   readonly name: string;
   readonly what: string;
   /** A program under node_modules and its arguments; run by this Node. */
   readonly command?: readonly [program: string, ...args: string[]];
-  /** Globs; a folder that does not exist yet is no mistake. */
+  /** Globs; a folder that does not exist is no error. */
   readonly files?: readonly string[];
-  /** A file in which no test started or ended for so long, on a quiet machine, is killed and counts as failed. */
+  /** A file in which no test started or ended for this long, on a quiet machine, is killed and counts as failed. */
   readonly silenceMs: number;
   /** How many files run at once; 0 = one for each CPU. */
   readonly parallel: number;
   /** Whether a run in a pipe prints a line for each file, not only for one that took a while. */
   readonly isHeavy: boolean;
-  /** How long it takes on two quiet processors: what is left of a run is told from it until a run has been seen here. */
+  /** How long it takes on two quiet processors: used to estimate the time left until it has run here. */
   readonly seconds: number;
 }
 
@@ -67,7 +67,7 @@ export const stages: readonly Stage[] = [
     what: '`belfry run` and the kernel’s rules, on real KVM code',
     files: ['test/microvm/*.test.ts', 'test/microvm/bed/*.test.ts'],
     ...alone,
-    // Longer than what run-files.ts grants a test in an emulated machine.
+    // Longer than the limit of run-files.ts for a test in an emulated machine.
     silenceMs: 10 * MINUTE_MS,
     seconds: 480,
   },

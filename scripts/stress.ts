@@ -17,7 +17,7 @@ const preset = values.nightly ? NIGHTLY : { requests: '1e6', minutes: '30' };
 const requests = wholeNumber('requests', values.requests ?? preset.requests);
 const seed = wholeNumber('seed', values.seed);
 const timeoutMs = wholeNumber('minutes', values.minutes ?? preset.minutes) * 60_000;
-/** So many requests do not go well by chance with a side that forgets. */
+/** With this many requests a mutant loses a notification with certainty. */
 const MUTANT_REQUESTS = 1e6;
 
 function wholeNumber(name: string, text: string): number {

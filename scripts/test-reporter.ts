@@ -2,7 +2,7 @@
 import type { EventData } from 'node:test';
 import type { TestEvent } from 'node:test/reporters';
 
-/** What a test file reports of one test, defined at `line`. One that only `held` others is not one more. */
+/** A record of one test, defined at `line`. A test that only `held` subtests is not counted. */
 export interface TestRecord {
   readonly outcome: 'started' | 'held' | 'passed' | 'failed' | 'skipped';
   readonly name: string;
@@ -38,13 +38,13 @@ async function* recordsOf(source: AsyncIterable<TestEvent>): AsyncGenerator<Test
     if (event.type === 'test:dequeue') {
       yield { outcome: 'started', name: event.data.name, line: 0, detail: '' };
     } else if (event.type === 'test:pass' || event.type === 'test:fail') {
-      // A holder is reported right after the last test it holds.
+      // A test that holds others is reported right after the last of them.
       const { nesting, details } = event.data;
       const isHolder = nesting < nestingBefore || details.type === 'suite';
       nestingBefore = nesting;
       yield recordOf(event.data, event.type === 'test:fail' ? event.data.details.error : undefined, isHolder);
     } else if (event.type === 'test:diagnostic' && event.data.message.startsWith('Error: Test "')) {
-      // What was thrown after its test had ended comes as a remark.
+      // An error that was thrown after its test had ended is reported as a diagnostic.
       yield { outcome: 'failed', name: 'after a test had ended', line: 0, detail: event.data.message };
     }
   }

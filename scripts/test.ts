@@ -45,7 +45,7 @@ async function runStages(chosen: readonly Stage[], surroundings: Surroundings): 
   return sum;
 }
 
-/** Says how slow the machine is and how long it will take, then runs the stages. */
+/** Prints how slow the machine is and how long it will take, then runs the stages. */
 async function measureAndRun(chosen: readonly Stage[], scratch: string): Promise<Outcome> {
   const slow = await measureSlowness();
   const durations = new Durations(DURATIONS_PATH);

@@ -1,15 +1,15 @@
-// How long a run of the tests will go on: by what its parts took the last time, and by how fast it has been so far.
+// Estimates the time left of a test run, by what its parts took the last time and by how fast it has been so far.
 import type { Durations } from './durations.ts';
 
-/** A stage as far as time goes: its test files, or its own name where it is one command, and how many of them run at once. */
+/** A stage for the estimate: its test files, or its own name where it is one command, and how many run at once. */
 export interface Plan {
   readonly parts: readonly string[];
   readonly lanes: number;
-  /** What the whole takes on two quiet processors, for parts that never ran here. */
+  /** What the stage takes on two quiet processors, for parts that never ran here. */
   readonly seconds: number;
 }
 
-/** Seconds of the usual speed that stand against what was seen: the first few parts do not say how fast the rest is. */
+/** Weight of the usual speed against the measured one: the first few parts do not show how fast the rest is. */
 const PRIOR_SECONDS = 30;
 
 export class TimeLeft {
@@ -30,7 +30,7 @@ export class TimeLeft {
     this.#begun.set(part, performance.now());
   }
 
-  /** Gives how many seconds it took. */
+  /** Ends `part`; returns how many seconds it took. */
   end(part: string): number {
     const seconds = secondsSince(this.#begun.get(part));
     this.#ended.add(part);

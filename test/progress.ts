@@ -1,4 +1,4 @@
-// How a test that takes minutes tells whoever waits for it what it does: lines that `npm test` shows, and takes for signs of life.
+// test: how a test that takes minutes reports its progress: lines that `npm test` shows, and counts as progress.
 
 /** Such a line: news, which is worth a line of its own anywhere, or what is being done, which only a terminal shows. */
 export const PROGRESS = /^BELFRY (news|doing) (.*)$/;

@@ -105,7 +105,7 @@ function makeFolder(t: TestContext, samples: Readonly<Record<string, string>>): 
   return folder;
 }
 
-/** What a program of node_modules has to say about the folder `cwd`. */
+/** The output of a program of node_modules about the folder `cwd`. */
 function judge(cwd: string, program: string, args: readonly string[]): string {
   const argv = [join(root, 'node_modules', program), ...args];
   const { stdout, stderr } = spawnSync(process.execPath, argv, { cwd, encoding: 'utf8' });

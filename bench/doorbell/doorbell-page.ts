@@ -1,4 +1,4 @@
-// bench/doorbell: the results as a page to look at.
+// bench/doorbell: the results as an HTML page.
 import { count, formatMicros, formatTimes } from '../figures.ts';
 import { type Bar, type BarGroup, barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
@@ -9,7 +9,7 @@ import { conclusion, doorbellNotes, ringFigures, SOFTWARE } from './doorbell-tab
 import type { InterruptKind } from './interrupt-paths.ts';
 import type { ListenerKind } from './listener-worker.ts';
 
-/** The colours: of whatever leaves the guest, of what stays in the kernel, of 2009, of interrupts, of C. */
+/** Series (colours) of the bars: exits to user space, ioeventfd, figures of 2009, interrupts, C. */
 const LEAVES = 0;
 const STAYS = 1;
 const OLD = 2;

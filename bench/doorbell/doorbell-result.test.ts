@@ -1,4 +1,4 @@
-// What rounds of rings add up to, and how tables and the page show it.
+// bench/doorbell: how rounds are summed up, and how tables and the page show them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
@@ -32,7 +32,7 @@ const round = (us: number, more: Partial<RingRound> = {}): RingRound => ({
 
 const about = { key: 'a', name: 'a path', listener: 'epoll', in2009: undefined } as const;
 
-test('the loop is taken off time and processor time, never below nothing', () => {
+test('the loop is subtracted from time and processor time, down to 0 at the least', () => {
   const row = ringRow(about, [round(3), round(4), round(5)], 1.5);
   assert.deepEqual([row.us.median, row.us.min, row.us.max], [2.5, 1.5, 3.5]);
   assert.equal(row.perSecond, 400_000);
@@ -44,7 +44,7 @@ test('the loop is taken off time and processor time, never below nothing', () =>
   );
 });
 
-test('of the loop the best run counts, disturbed or not', () => {
+test('the time of the loop is that of its best run, disturbed or not', () => {
   assert.equal(loopOf([round(2), round(3, { bestUs: 1, disturbed: true })]), 1);
 });
 
@@ -79,7 +79,7 @@ function sample(): DoorbellResult {
   return { machine, vcpuCpu: 1, listenerCpu: 0, foreign: 0, loopUs: 1, rings, interrupts, yardstick };
 }
 
-test('how much cheaper the ioeventfd is, by bus', () => {
+test('the advantage of the ioeventfd is the ratio of the rows, by bus', () => {
   assert.equal(advantage(sample(), 'mmio'), 4);
   assert.equal(advantage(sample(), 'pio'), 4);
 });

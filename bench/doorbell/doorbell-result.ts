@@ -1,4 +1,4 @@
-// bench/doorbell: what the doorbell benchmark found out. JSON as it stands.
+// bench/doorbell: the result of the doorbell benchmark. Printed as JSON unchanged.
 import assert from 'node:assert/strict';
 import type { Machine } from '../machine.ts';
 import { type Summary, summarize } from '../statistics.ts';
@@ -18,7 +18,7 @@ export interface RingRound {
   /** Of the vCPU's thread, guest included, and of the listener. */
   readonly cpuSeconds: number;
   readonly listenerCpuSeconds: number;
-  /** In every run the guest lost its processor to somebody. */
+  /** The guest lost its processor in every run. */
   readonly disturbed: boolean;
 }
 
@@ -48,7 +48,7 @@ export interface InterruptRow extends InterruptPath {
   readonly handledPerThousand: number;
 }
 
-/** Our exit loop against the one in C: µs of a ring, the guest's loop included; of the best run of each round, on both sides. */
+/** The exit loop in TypeScript and in C: µs of a ring, the guest's loop included, of the best run of each round. */
 export interface YardstickRow {
   readonly key: string;
   readonly name: string;
@@ -61,18 +61,18 @@ export interface YardstickRow {
 
 export interface DoorbellResult {
   readonly machine: Machine & {
-    /** The processor has no virtualization: what stands behind /dev/kvm emulates the guest. */
+    /** The processor has no virtualization: /dev/kvm is software that emulates the guest. */
     readonly isSoftware: boolean;
   };
   readonly vcpuCpu: number;
   readonly listenerCpu: number;
-  /** Processors that somebody else used meanwhile. */
+  /** Processors that other processes used meanwhile. */
   readonly foreign: number;
   /** µs of the guest's loop without a ring: subtracted from the rings below. */
   readonly loopUs: number;
   readonly rings: readonly RingRow[];
   readonly interrupts: readonly InterruptRow[];
-  /** Or why there is none. */
+  /** The rows; or, as text, why there are none. */
   readonly yardstick: readonly YardstickRow[] | string;
 }
 
@@ -82,7 +82,7 @@ function usOf({ elapsedMs, rings }: RingRound): number {
   return (1000 * elapsedMs) / rings;
 }
 
-/** Those in which the guest kept its processor; all, if there are none. */
+/** The rounds in which the guest kept its processor; all rounds, if there are none. */
 function undisturbed(rounds: readonly RingRound[]): readonly RingRound[] {
   const good = rounds.filter(({ disturbed }) => !disturbed);
   return good.length > 0 ? good : rounds;
@@ -93,7 +93,7 @@ export function loopOf(rounds: readonly RingRound[]): number {
   return Math.min(...rounds.map(({ bestUs }) => bestUs));
 }
 
-/** What the rounds of a path say together. */
+/** Sums up the rounds of a path. */
 export function ringRow(
   about: Pick<RingRow, 'key' | 'name' | 'listener' | 'in2009'>,
   rounds: readonly RingRound[],

@@ -1,4 +1,4 @@
-// bench/doorbell: the results as tables for people.
+// bench/doorbell: the results as text tables.
 import pc from 'picocolors';
 import { count, formatCount, formatMicros, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
@@ -7,10 +7,10 @@ import { wrapLines } from '../text/columns.ts';
 import { type Figures, formatComparison, formatTable } from '../text/table.ts';
 import { advantage, type DoorbellResult, type RingRow } from './doorbell-result.ts';
 
-/** What an exit loop may cost, in that of C. */
+/** The greatest ratio to C that counts as met. */
 const RATIO_GOAL = 1.05;
 
-/** Narrower than this, only the columns that say most are shown. */
+/** On a narrower terminal only the most important columns are shown. */
 const ALL_COLUMNS_MIN = 100;
 
 export function formatDoorbell(result: DoorbellResult, columns: number): string {
@@ -40,13 +40,13 @@ export function doorbellNotes({ rings, vcpuCpu, listenerCpu, loopUs, foreign }: 
   ];
 }
 
-/** What is to be said where /dev/kvm is software. */
+/** The note where /dev/kvm is software. */
 export const SOFTWARE =
   '/dev/kvm is software here: the processor has no VMX or SVM, and the guest is emulated. Compare rows with each other, not with hardware.';
 
 interface RingColumn {
   readonly title: string;
-  /** Left out where there is little room: it follows from others, or matters less. */
+  /** Left out on a narrow terminal: it follows from others, or matters less. */
   readonly isExtra: boolean;
   cell(row: RingRow): string;
 }
@@ -78,7 +78,7 @@ const RING_COLUMNS: readonly RingColumn[] = [
   { title: 'µs in 2009', isExtra: false, cell: figureOf2009 },
 ];
 
-/** A row for each way and listener, in every column or in those that matter most. */
+/** A row for each path and listener; all columns, or without the extra ones. */
 export function ringFigures(rings: readonly RingRow[], withExtras: boolean): Figures {
   const columns = RING_COLUMNS.filter(({ isExtra }) => withExtras || !isExtra);
   return {
@@ -97,7 +97,7 @@ function figureOf2009({ in2009 }: RingRow): string {
   return in2009.extrapolated ? `(${in2009.us.toFixed(2)})` : in2009.us.toFixed(2);
 }
 
-/** How much cheaper the ioeventfd is, here and then. */
+/** A sentence: how much cheaper the ioeventfd is, here and in 2009. */
 export function conclusion(result: DoorbellResult): string {
   const [mmio, pio] = [advantage(result, 'mmio'), advantage(result, 'pio')].map(formatTimes);
   const here = `With nobody listening, an ioeventfd costs ${mmio} less than leaving the guest by MMIO, ${pio} less by PIO`;

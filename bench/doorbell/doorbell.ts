@@ -1,4 +1,4 @@
-// bench/doorbell: what a ring costs on each way between guest and host, round by round in turn.
+// bench/doorbell: measures what a notification costs on each path between guest and host, round by round in turn.
 import { readFileSync } from 'node:fs';
 import { Kvm } from '../../src/kvm/index.ts';
 import { thisMachine } from '../machine.ts';
@@ -13,50 +13,50 @@ import { EMPTY_LOOP, RING_PATHS, ringPayload } from './ring-paths.ts';
 import { Yardstick } from './yardstick.ts';
 
 export interface DoorbellOptions {
-  /** At most so many… */
+  /** The most rounds. */
   readonly rounds: number;
-  /** …and none but the first that would end later than this. */
+  /** No round but the first is started that would end later than this. */
   readonly limitMs: number;
   /** Runs of one path in a round, a few milliseconds each. */
   readonly runs: number;
   /**
-   * Runs of 1000 exits before those that count, until the loop's machine code is as good as it gets, as C's is from the beginning. V8
-   * takes some 40,000 exits for that. Many runs, and not one long one: what is done between two is to be compiled as well.
+   * Runs of 1000 exits before the measured ones, until the loop's machine code is optimized. V8 takes some 40,000 exits
+   * for that. Many runs, not one long one, so that the code between two runs is compiled as well.
    */
   readonly warmUpRuns: number;
-  /** The processor of the guest, and the one of whoever listens or writes. */
+  /** The processor of the guest, and the one of the listening or writing thread. */
   readonly vcpuCpu: number;
   readonly listenerCpu: number;
-  /** Told what is being done, a line at a time. */
+  /** Called with a line that says what is being done. */
   readonly onProgress?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
 const LISTENERS: readonly ListenerKind[] = ['nobody', 'epoll', 'polling'];
-/** The best of so many runs for each of ours: ours has three listeners, and more tries. */
+/** Runs in C for each run in TypeScript, which has three listeners and so more tries. */
 const C_RUNS = 4;
 /** The paths that are measured in C as well: the exit loops. */
 const YARDSTICK_PATHS: readonly string[] = ['exit-mmio', 'exit-pio'];
 
-/** Everything that takes part, ready to ring. */
+/** The guests and threads that are measured, started. */
 interface Benches {
   readonly listener: Listener;
   readonly loop: RingBench;
   readonly rings: readonly RingBench[];
   readonly interrupts: readonly InterruptBench[];
   readonly yardstick: Yardstick | string;
-  /** µs in C, round by round, by path; and how long that took, whoever's processor time it was. */
+  /** µs in C, round by round, by path; and the processor time of the C program. */
   readonly cUs: Map<string, number[]>;
   cSeconds: number;
 }
 
-/** Measures. Throws SystemError where KVM cannot be used, and the signal's reason. Leaves nothing behind. */
+/** Measures, and removes what it made. Throws SystemError where KVM cannot be used, and the signal's reason. */
 export async function benchDoorbell(options: DoorbellOptions): Promise<DoorbellResult> {
   const { rounds, limitMs, onProgress, signal } = options;
   const startedMs = performance.now();
   using kvm = Kvm.open();
   await using stack = new AsyncDisposableStack();
-  // Threads begin where the one that starts them is: compilers and collectors stay off the guest's processor.
+  // A thread inherits the processors of the one that starts it: compilers and collectors stay off the guest's.
   keepProcessOn(options.listenerCpu);
   const benches = await start({ kvm, cpu: options.vcpuCpu, warmUpRuns: options.warmUpRuns, stack }, options);
   const before = sampleProcessors(undefined);
@@ -121,7 +121,7 @@ async function measureInC(benches: Benches, { path, count }: RingBench, runs: nu
   cUs.set(path.key, [...(cUs.get(path.key) ?? []), us]);
 }
 
-/** Processors that were used by neither us nor the yardstick. */
+/** Processors that were used by neither this process nor the program in C. */
 function foreignSince(before: ProcessorSample, cSeconds: number): number {
   const { seconds, foreignSeconds } = disturbanceBetween(before, sampleProcessors(undefined));
   return Math.max(0, (foreignSeconds - cSeconds) / seconds);
@@ -132,7 +132,7 @@ function resultOf(benches: Benches, foreign: number, { vcpuCpu, listenerCpu }: D
   const loopUs = loopOf(loop.rounds.nobody);
   const rows = rings.flatMap(({ path: { key, name, in2009 }, rounds }) =>
     LISTENERS.map((listener) =>
-      // Nobody listened in 2009 either.
+      // In 2009 nothing listened either.
       ringRow({ key, name, listener, in2009: listener === 'nobody' ? in2009 : undefined }, rounds[listener], loopUs),
     ),
   );

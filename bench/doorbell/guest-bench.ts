@@ -1,4 +1,4 @@
-// bench/doorbell: one path of the benchmark with its guest: how often it rings in a round, and what each round gave.
+// bench/doorbell: one path of the benchmark with its guest: the rings of a round, and the results of the rounds.
 import type { Kvm } from '../../src/kvm/index.ts';
 import { installHandlers } from '../../src/testing/interrupt-payload.ts';
 import { PayloadGuest } from '../../src/testing/payload-guest.ts';
@@ -16,13 +16,13 @@ export interface BenchPlace {
   readonly cpu: number;
   /** Runs before an exit loop is measured. */
   readonly warmUpRuns: number;
-  /** Ends the guests. */
+  /** The guests are added to it, and stop with it. */
   readonly stack: AsyncDisposableStack;
 }
 
 /**
- * How long one run takes, about: shorter than what a scheduler gives a thread that just woke up. A run in which the guest lost its
- * processor to somebody measures the other's work: it is thrown away and done again, for as long as there is hope.
+ * Roughly how long one run takes: shorter than the time slice of a thread that just woke up. A run in which the guest
+ * lost its processor measures other work: it is discarded and repeated, up to a limit.
  */
 const RUN_MS = 2.5;
 const TRIES_PER_RUN = 4;
@@ -55,7 +55,7 @@ export class RingBench {
     return new RingBench(path, thread, Math.max(CALIBRATION_RINGS, Math.round(RUN_MS / Math.min(...us))));
   }
 
-  /** Adds a round of so many runs. */
+  /** Adds a round of `runs` runs. */
   async round(listener: Listener, kind: ListenerKind, runs: number): Promise<void> {
     const good: RingRound[] = [];
     const bad: RingRound[] = [];
@@ -91,7 +91,7 @@ function sumOf(runs: readonly RingRound[]): RingRound {
   }));
 }
 
-/** How many in a round. */
+/** Interrupts of a round, by kind. */
 const INTERRUPTS = { handler: 100, burst: 20_000, circle: 200 } as const;
 
 export class InterruptBench {
@@ -113,7 +113,7 @@ export class InterruptBench {
 
   async round(): Promise<void> {
     this.rounds.push(await runInterrupts(this.#thread, this.path, INTERRUPTS[this.path.kind]));
-    // A guest that waits for interrupts in a loop would keep its processor from the others.
+    // A guest that waits for interrupts in a loop would occupy the processor of the others.
     await this.#thread.go(0, 'sleep');
   }
 }

@@ -1,17 +1,17 @@
-// bench/doorbell: the ways an eventfd interrupts a guest, and the circle from the guest to itself with no user space in it.
+// bench/doorbell: the paths by which an eventfd interrupts a guest, and the circle from the guest to itself.
 import type { EventFd, Vm } from '../../src/kvm/index.ts';
 import { addHandlers, COUNTS, MESSAGE, PIC_GSI, setUpInterrupts } from '../../src/testing/interrupt-payload.ts';
 import { Payload } from '../../src/testing/payload.ts';
 import { PORTS } from './ring-paths.ts';
 
 export type InterruptRoute = 'line' | 'message';
-/** `handler`: from our write to the guest's handler, one at a time. `burst`: writes without waiting. `circle`: the guest to itself. */
+/** `handler`: from write to handler, one at a time. `burst`: writes without waiting. `circle`: the guest to itself. */
 export type InterruptKind = 'handler' | 'burst' | 'circle';
 
 export interface InterruptPath {
   readonly key: string;
   readonly name: string;
-  /** The name in short. */
+  /** The name, abbreviated. */
   readonly label: string;
   readonly kind: InterruptKind;
   readonly route: InterruptRoute;
@@ -79,10 +79,10 @@ export const INTERRUPT_PATHS: readonly InterruptPath[] = [
 ];
 
 const MESSAGE_GSI = 24;
-/** Where the guest counts how often it was ready: interrupts are let in from then on. */
+/** Guest address of a counter that the guest increments when it has enabled interrupts. */
 export const READY = 0x3010;
 
-/** A guest that waits for interrupts, or rings ecx times and halts each time until its own ring has interrupted it. */
+/** A guest that waits for interrupts; or rings ecx times, and halts each time until its ring has interrupted it. */
 export function interruptPayload(route: InterruptRoute): Payload {
   const count = COUNTS[route];
   const payload = new Payload();
@@ -101,7 +101,7 @@ export function interruptPayload(route: InterruptRoute): Payload {
   return payload;
 }
 
-/** Has `bell` interrupt the guest, and for a circle the guest ring it. */
+/** Registers `bell` as an irqfd; for a circle, also as the guest's ioeventfd. */
 export function registerInterrupt({ kind, route }: InterruptPath, vm: Vm, bell: EventFd): void {
   if (route === 'message') vm.routing.set(MESSAGE_GSI, { msi: MESSAGE }).commit();
   vm.irqfds.assign({ gsi: route === 'line' ? PIC_GSI : MESSAGE_GSI }, bell);

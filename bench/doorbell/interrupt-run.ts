@@ -1,25 +1,25 @@
-// bench/doorbell: one measurement of an interrupt path: who writes is this thread, who counts is the guest's handler.
+// bench/doorbell: one measurement of an interrupt path: this thread writes, the guest's handler counts.
 import { COUNTS } from '../../src/testing/interrupt-payload.ts';
 import { quantile } from '../statistics.ts';
 import { type InterruptPath, READY } from './interrupt-paths.ts';
 import type { RingThread } from './ring-thread.ts';
 
-/** What one measurement gave. */
+/** The result of one measurement. */
 export interface InterruptRun {
-  /** µs of one: of the middle one where each was timed, else of all on average. */
+  /** µs of one interrupt: the median where each was timed, else the mean. */
   readonly us: number;
   /** Handler runs for a thousand writes. */
   readonly handledPerThousand: number;
 }
 
 /** Far longer than any interrupt takes on a machine that still works. */
-const PATIENCE_MS = 2000;
-/** One by one they may be slow where the guest has to share its processor: then fewer of them. */
+const INTERRUPT_TIMEOUT_MS = 2000;
+/** No more are measured one by one after this long: they are slow where the guest shares its processor. */
 const ENOUGH_MS = 60;
 const INTERRUPTS_MIN = 5;
 const LOOK_MS = 1;
 
-/** Lets up to so many interrupts happen. Throws Error where one does not arrive. */
+/** Sends up to `count` interrupts. Throws Error where one does not arrive. */
 export async function runInterrupts(thread: RingThread, path: InterruptPath, count: number): Promise<InterruptRun> {
   if (path.kind === 'circle') {
     const { elapsedMs } = await thread.run(count);
@@ -36,7 +36,8 @@ export async function runInterrupts(thread: RingThread, path: InterruptPath, cou
 /** Waits without a system call, so that nothing but the interrupt is measured. */
 function waitUntil(condition: () => boolean): void {
   const startedMs = performance.now();
-  while (!condition()) if (performance.now() - startedMs > PATIENCE_MS) throw new Error('an interrupt never arrived');
+  while (!condition())
+    if (performance.now() - startedMs > INTERRUPT_TIMEOUT_MS) throw new Error('an interrupt never arrived');
 }
 
 function oneByOne({ bell, guest }: RingThread, { route }: InterruptPath, count: number): InterruptRun {

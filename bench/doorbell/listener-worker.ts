@@ -5,7 +5,7 @@ import { EventFd } from '../../src/kvm/index.ts';
 import { pinThread, threadCpuNs } from '../../src/sys/cpu.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 
-/** How a doorbell is listened to. */
+/** How the listening thread waits for a doorbell. */
 export type ListenerKind = 'nobody' | 'epoll' | 'polling';
 
 export type ListenerCall =
@@ -14,7 +14,7 @@ export type ListenerCall =
   | { readonly type: 'end' };
 
 export interface Heard {
-  /** How often a count was found that was not 0. */
+  /** Reads that returned a count other than 0. */
   readonly wakes: number;
   readonly cpuSeconds: number;
 }
@@ -24,7 +24,7 @@ export interface ListenerSetup {
   readonly cpu: number;
 }
 
-/** Reads before the thread looks whether it is to stop. */
+/** Reads between two checks of the stop word. */
 const POLL_BATCH = 256;
 
 const { calls, cpu } = workerData as ListenerSetup;
@@ -53,7 +53,7 @@ function listen(bell: EventFd, kind: ListenerKind): void {
   cpuBeforeNs = threadCpuNs();
 }
 
-/** What rang while this thread had no processor is heard now. */
+/** Counts the rings that came while this thread had no processor, and stops. */
 function stop(): void {
   isPolling = false;
   watch?.[Symbol.dispose]();

@@ -1,4 +1,4 @@
-// bench/doorbell: the listening thread hears every ring, whenever it gets a processor.
+// bench/doorbell: the listening thread counts every ring, whenever it gets a processor.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pinThread } from '../../src/sys/cpu.ts';
@@ -9,7 +9,7 @@ import { Listener } from './listener.ts';
 const [cpu = 0] = chooseProcessors();
 
 for (const kind of ['epoll', 'polling'] as const) {
-  test(`regression: who listens by ${kind} and has no processor until he is stopped still hears what rang`, async () => {
+  test(`regression: a listener by ${kind} that has no processor until it is stopped still counts every ring`, async () => {
     // Two threads on one processor: the listener seldom runs between the ring and the end.
     pinThread(0, cpu);
     await using listener = new Listener(cpu);
@@ -23,7 +23,7 @@ for (const kind of ['epoll', 'polling'] as const) {
   });
 }
 
-test('without a listener nothing is heard, and the count stays', async () => {
+test('without a listener no ring is counted, and the eventfd keeps its count', async () => {
   await using listener = new Listener(cpu);
   using bell = EventFd.create();
   await listener.listen(bell, 'nobody');

@@ -1,4 +1,4 @@
-// bench/doorbell: the listening thread, from outside.
+// bench/doorbell: starts and stops the listening thread.
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { LinkSender } from '../../src/daemon/thread-link.ts';
@@ -21,16 +21,16 @@ export class Listener implements AsyncDisposable {
     const workerData: ListenerSetup = { calls: { port: port2, wakeFd: this.#wake.fd }, cpu };
     const worker = startThread(WORKER, { workerData, transferList: [port2] });
     this.#ended = once(worker, 'exit');
-    // Whoever waits for an answer is told.
+    // An `answer` that is awaited rejects with the same error.
     this.#ended.catch(() => {});
   }
 
-  /** Fulfilled when it listens to `bell`, or lets it be. */
+  /** Fulfilled when it listens to `bell`; with the kind `nobody` it does not. */
   async listen(bell: EventFd, kind: ListenerKind): Promise<void> {
     await this.#call({ type: 'listen', fd: bell.fd, kind });
   }
 
-  /** What was heard since `listen`; from now on it does nothing. */
+  /** Stops listening; returns what was counted since `listen`. */
   async stop(): Promise<Heard> {
     return await this.#call({ type: 'stop' });
   }

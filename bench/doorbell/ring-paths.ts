@@ -1,10 +1,10 @@
-// bench/doorbell: the ways a guest can ring, and what was measured of them in 2009.
+// bench/doorbell: the paths by which a guest notifies the host, and the figures of 2009 for them.
 import type { Doorbell, EventFd, IoEventFds } from '../../src/kvm/index.ts';
 import { Payload } from '../../src/testing/payload.ts';
 
-/** Ports that the guest tells with where it is; the handler does nothing else for them. */
+/** Ports that the guest writes to report its progress; the handler does nothing else for them. */
 export const PORTS = { start: 0xf0, done: 0xf4, ring: 0xe0 } as const;
-/** Within a page, where a guest without much memory has none. */
+/** An address where the guest has no memory, not at the start of a page. */
 const MMIO = 0xd000_0800;
 /** What the guest writes. */
 const VALUE = 1;
@@ -13,7 +13,7 @@ const VALUE = 1;
 export interface OldFigure {
   readonly perSecond: number;
   readonly us: number;
-  /** Calculated from other figures there, never measured. */
+  /** Calculated from other figures there, not measured. */
   readonly extrapolated: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface RingPath {
   readonly key: string;
   readonly name: string;
   readonly bus: 'mmio' | 'pio' | 'none';
-  /** Rings go to user space, which writes the eventfd. */
+  /** A ring exits to user space, which writes the eventfd. */
   readonly exits: boolean;
   readonly doorbells: readonly Doorbell[];
   readonly in2009?: OldFigure;
@@ -30,7 +30,7 @@ export interface RingPath {
 const mmio = { bus: 'mmio', address: MMIO, lengthBytes: 4 } as const;
 const pio = { bus: 'pio', address: PORTS.ring, lengthBytes: 4 } as const;
 
-/** Doorbells that nobody rings, at other addresses of the same bus. */
+/** `count` doorbells that are never rung, at other addresses of the same bus. */
 function strangers(count: number): Doorbell[] {
   return Array.from({ length: count }, (_, i) => ({ ...mmio, address: MMIO - 0x1000 * (i + 1) }));
 }
@@ -108,7 +108,7 @@ export const RING_PATHS: readonly RingPath[] = [
   },
 ];
 
-/** A guest that says start, rings ecx times, says done, and sleeps. */
+/** A guest that writes to port `start`, rings ecx times, writes to port `done`, and halts. */
 export function ringPayload({ bus }: RingPath): Payload {
   const payload = new Payload().set('edx', PORTS.start).out(1).set('edx', PORTS.ring).set('eax', VALUE).label('again');
   if (bus === 'mmio') payload.store(MMIO, 'eax');
@@ -117,7 +117,7 @@ export function ringPayload({ bus }: RingPath): Payload {
   return payload.label('sleep').cli().hlt().jump('sleep');
 }
 
-/** Registers the path's doorbells; `bell` hears the guest only where its writes match. */
+/** Registers the path's doorbells; `bell` is signalled only where the guest's writes match. */
 export function registerDoorbells({ doorbells }: RingPath, ioeventfds: IoEventFds, bell: EventFd): void {
   for (const doorbell of doorbells) ioeventfds.assign(doorbell, bell);
 }

@@ -1,4 +1,4 @@
-// bench/doorbell: the exit loop: user space as it stands between a guest that rings and an eventfd. Runs on the vCPU's thread.
+// bench/doorbell: the exit loop: user space between a guest that rings and an eventfd. Runs on the vCPU's thread.
 import type { MessagePort } from 'node:worker_threads';
 import { EventFd, KVM_EXIT_IO, KVM_EXIT_MMIO, type Vcpu, type VcpuHandler } from '../../src/kvm/index.ts';
 import { involuntarySwitches, threadCpuNs } from '../../src/sys/cpu.ts';
@@ -9,7 +9,7 @@ export interface RingSetup {
   readonly runs: MessagePort;
 }
 
-/** What one run of the guest's loop took. */
+/** The cost of one run of the guest's loop. */
 export interface RingRun {
   readonly elapsedMs: number;
   /** Rings that left the guest. */

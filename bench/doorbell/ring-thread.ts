@@ -1,4 +1,4 @@
-// bench/doorbell: one guest on a thread of its own, and its eventfd; asleep but for its turns.
+// bench/doorbell: one guest on a thread of its own, and its eventfd; it sleeps between its runs.
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { EventFd, VcpuThread } from '../../src/kvm/index.ts';
@@ -21,7 +21,7 @@ export class RingThread implements AsyncDisposable {
     this.#runs = runs;
   }
 
-  /** Takes over the guest, whose payload has a label `sleep`. `prepare` is called with the eventfd before the guest runs. */
+  /** Takes over the guest, whose payload has a label `sleep`. Calls `prepare` with the eventfd before it runs. */
   static async start(guest: PayloadGuest, cpu: number, prepare: (bell: EventFd) => void): Promise<RingThread> {
     const bell = EventFd.create();
     prepare(bell);
@@ -32,14 +32,14 @@ export class RingThread implements AsyncDisposable {
     return new RingThread(guest, bell, thread, port1);
   }
 
-  /** Lets the guest run from a label (its first instruction, unless said); what it does is its own. */
+  /** Runs the guest from `label` (default: its first instruction) with ecx = `rings`. Does not wait for a result. */
   async go(rings: number, label?: string): Promise<void> {
     await this.#thread.pause();
     this.guest.start({ rcx: BigInt(rings) }, label);
     this.#thread.resume();
   }
 
-  /** Lets the guest ring so often, and gives what that took. Rejected with what went wrong on the thread. */
+  /** Runs the guest for `rings` rings; returns the cost. Rejects with the error of the thread. */
   async run(rings: number): Promise<RingRun> {
     const done = once(this.#runs, 'message') as Promise<[RingRun]>;
     await this.go(rings);
@@ -48,7 +48,7 @@ export class RingThread implements AsyncDisposable {
     return run;
   }
 
-  /** Ends thread and guest. */
+  /** Stops thread and guest. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#thread.stop().catch(() => {});
     this.#runs.close();

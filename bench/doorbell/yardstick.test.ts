@@ -1,4 +1,4 @@
-// The exit loop in C: what is said where it cannot be measured, and that it can where there is a compiler and a KVM.
+// bench/doorbell: the exit loop in C: the text where it cannot be measured, and a measurement where it can.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -25,7 +25,7 @@ function reason(): string | undefined {
   }
 }
 
-test('it measures the same guests as we do', { skip: reason() ?? false }, async () => {
+test('it measures the same guests as the loop in TypeScript', { skip: reason() ?? false }, async () => {
   const yardstick = await Yardstick.build(0);
   assert.ok(typeof yardstick !== 'string', String(yardstick));
   await using measured = yardstick;

@@ -1,4 +1,4 @@
-// bench/doorbell: the exit loop in C, compiled in a temporary folder, to compare ours with.
+// bench/doorbell: the exit loop in C, compiled in a temporary folder, to compare the one in TypeScript with.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,17 +14,17 @@ const RUN_TIMEOUT_MS = 30_000;
 /** The first run of a process warms it up. */
 const WARM_UP_RUNS = 1;
 
-/** Names a yardstick that was compiled elsewhere, for machines without a compiler. */
+/** Environment variable: path of a yardstick that was compiled elsewhere, for machines without a compiler. */
 export const YARDSTICK_VARIABLE = 'BELFRY_YARDSTICK';
 
-/** Compiles the yardstick to `path`; rejected with what `cc` said. A static one runs where there is nothing but a kernel. */
+/** Compiles the yardstick to `path`; rejects with the output of `cc`. With -static it runs on a bare kernel. */
 export async function compileYardstick(path: string, flags: readonly string[] = []): Promise<void> {
   await run('cc', ['-O2', '-pthread', ...flags, '-o', path, SOURCE], { timeout: COMPILE_TIMEOUT_MS });
 }
 
 export class Yardstick implements AsyncDisposable {
   readonly #program: string;
-  /** Goes with it. */
+  /** Removed when it is disposed of. */
   readonly #folder: string | undefined;
   readonly #cpu: number;
 
@@ -34,7 +34,7 @@ export class Yardstick implements AsyncDisposable {
     this.#cpu = cpu;
   }
 
-  /** Compiles it, unless it is there; a line that says why not, where that is not possible. `cpu` is where it will run. */
+  /** Compiles it, unless it is there. Returns a line that says why where it cannot. `cpu` is where it will run. */
   static async build(cpu: number): Promise<Yardstick | string> {
     const ready = process.env[YARDSTICK_VARIABLE];
     if (ready !== undefined && existsSync(ready)) return new Yardstick(ready, undefined, cpu);
@@ -51,7 +51,7 @@ export class Yardstick implements AsyncDisposable {
     }
   }
 
-  /** µs of one ring in C, the guest's loop included: of the best of so many runs. */
+  /** Returns µs of one ring in C, the guest's loop included: the best of `runs` runs. */
   async measure(payload: Payload, rings: number, runs: number): Promise<number> {
     const args = [hex(payload.bytes), `${rings}`, `${WARM_UP_RUNS + runs}`, `${this.#cpu}`];
     const { stdout } = await run(this.#program, args, { timeout: RUN_TIMEOUT_MS });

@@ -1,4 +1,4 @@
-// bench/handoff: the old design, both its halves in one thread: it reads what it is asked to read, and calls when it is idle.
+// bench/handoff: the old design, dispatcher and worker in one thread: it serves reads, and calls when it is idle.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
@@ -16,7 +16,7 @@ const BLOCK_BYTES = 4096;
 const BLOCKS = 64;
 
 for (const eventIdx of [true, false]) {
-  test(`${eventIdx ? 'with' : 'without'} EVENT_IDX a batch is parsed, handed over and served, with one call`, () => {
+  test(`${eventIdx ? 'with' : 'without'} EVENT_IDX a batch is parsed, passed on and served, with one call`, () => {
     const plan = planOnlyQueue(DEPTH, BLOCK_BYTES);
     using memory = Mapping.anonymous(memoryBytesOf([plan]));
     const disk = Uint8Array.from({ length: BLOCKS * BLOCK_BYTES }, (_, at) => (at / BLOCK_BYTES) * 3 + at);

@@ -1,4 +1,4 @@
-// bench/handoff: the dispatcher's thread. In the design without one it sleeps through the round.
+// bench/handoff: the dispatcher's thread. In the design without a dispatcher it sleeps through the round.
 import { workerData } from 'node:worker_threads';
 import { reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';

@@ -1,4 +1,4 @@
-// bench/handoff: another design on purpose: the old worker takes one request after the other from the locked queue, two locks each.
+// bench/handoff: another design on purpose: the old worker takes each request from the locked queue, two locks each.
 
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
 import type { BlockStore } from '../../src/index.ts';
@@ -16,7 +16,7 @@ export interface HandedWorkerParts {
   readonly eventIdx: boolean;
   readonly requests: RequestQueue;
   readonly store: BlockStore;
-  /** Rings the driver. */
+  /** Notifies the driver. */
   readonly call: () => void;
 }
 
@@ -66,7 +66,7 @@ export class HandedWorker {
 
   #serve({ head, offset, data, length, status }: ParsedRead): void {
     const { bytes } = this.#memory;
-    // A store in memory answers at once.
+    // A store in memory returns synchronously.
     this.#store.read(offset, new Uint8Array(bytes.buffer, data, length));
     bytes[status] = VIRTIO_BLK_S_OK;
     this.#ring.setUsed(this.#used, head, length + 1);

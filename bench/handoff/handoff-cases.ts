@@ -1,4 +1,4 @@
-// bench/handoff: the loads, what the designs are called, and what hvisor-tool's change #95 published.
+// bench/handoff: the loads, the names of the designs, and the figures that hvisor-tool's change #95 published.
 import type { Design } from './handoff-job.ts';
 
 export interface HandoffLoad {
@@ -6,7 +6,7 @@ export interface HandoffLoad {
   readonly blockBytes: number;
   readonly depth: number;
   readonly random: boolean;
-  /** Whether bytes a second are what counts. */
+  /** Measured in bytes a second. */
   readonly large: boolean;
   /** What #95 published for this load, before and after. */
   readonly published?: Readonly<Record<'parse' | 'wake', PublishedHandoff>>;

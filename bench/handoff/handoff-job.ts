@@ -1,16 +1,16 @@
-// bench/handoff: what dispatcher and worker are asked to do, and what they counted.
+// bench/handoff: the job messages of dispatcher and worker, and their results.
 import type { StoreDescription } from '../../src/index.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
 /**
- * `parse`: the dispatcher parses every chain and hands requests over. `wake`: it only wakes the worker, which owns the ring.
+ * `parse`: the dispatcher parses every chain and passes requests on. `wake`: it wakes the worker, which owns the ring.
  * `none`: the worker has the kick as well.
  */
 export const DESIGNS = ['parse', 'wake', 'none'] as const;
 export type Design = (typeof DESIGNS)[number];
 
-/** Where each thread runs. */
+/** The processor of each thread. */
 export interface HandoffCpus {
   readonly worker: number;
   readonly driver: number;
@@ -39,7 +39,7 @@ export interface HandoffJob {
 }
 
 export interface HandoffCounts {
-  /** Given back to the driver by this thread. */
+  /** Requests that this thread completed. */
   readonly requests: number;
   /** Times this thread came back from waiting. */
   readonly wakeUps: number;

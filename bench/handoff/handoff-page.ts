@@ -1,4 +1,4 @@
-// bench/handoff: the results of `bench handoff` as a page to look at.
+// bench/handoff: the results of `bench handoff` as an HTML page.
 import { formatCount, formatMicros, formatTimes } from '../figures.ts';
 import { type Bar, barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
@@ -23,7 +23,7 @@ export function handoffPage(result: HandoffResult, origin: Origin): string {
   return reportPage({
     origin,
     links: { '#95': CHANGE_95 },
-    title: 'Who should own a virtqueue: a worker alone, or a dispatcher that hands requests to it',
+    title: 'Which thread should own a virtqueue: a worker alone, or a dispatcher that passes requests to it',
     lead: leadOf(result),
     legend: DESIGNS.map((design) => DESIGN_NAMES[design]),
     sections: result.cases.map(sectionOf),
@@ -83,7 +83,7 @@ function barOf(design: Design, values: readonly number[]): Bar {
   return { label: DESIGN_NAMES[design], series: DESIGNS.indexOf(design), values };
 }
 
-/** The finding in numbers: each of the other designs over the parsing dispatcher. */
+/** The result in a sentence: each of the other designs over the parsing dispatcher. */
 function leadOf({ cases }: HandoffResult): string {
   const range = (design: Design): string => {
     const gains = cases
@@ -92,9 +92,9 @@ function leadOf({ cases }: HandoffResult): string {
     return `${formatTimes(Math.min(...gains))} to ${formatTimes(Math.max(...gains))}`;
   };
   const isDisturbed = cases.some(({ designs }) => designs.some(({ foreign }) => foreign.isTooMuch));
-  const doubt = isDisturbed ? ' Others used the processors meanwhile: measure again before you believe it.' : '';
+  const doubt = isDisturbed ? ' Others used the processors meanwhile: measure again before relying on it.' : '';
   return (
-    `Against a dispatcher that parses every chain and hands requests over through a locked queue, a dispatcher that only wakes serves ` +
+    `Against a dispatcher that parses every chain and passes requests on through a locked queue, a dispatcher that only wakes serves ` +
     `${range('wake')} as many requests, and a worker that has the kick itself ${range('none')}. hvisor-tool's change #95 published 1.05x for the first step.${doubt}`
   );
 }

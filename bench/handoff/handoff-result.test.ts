@@ -15,7 +15,7 @@ const DEEP = HANDOFF_LOADS[2] as HandoffLoad;
 
 const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench' };
 
-/** A second of so many requests, with so many of them slow. */
+/** A round of a second with `requests` requests, `slow` of them slow. */
 function measured(requests: number, slow: number, foreignSeconds = 0): HandoffMeasurement {
   const latency = createHistogram();
   for (let i = 0; i < requests - slow; i++) latency.record(10_000);

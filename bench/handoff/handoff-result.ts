@@ -1,4 +1,4 @@
-// bench/handoff: what `bench handoff` found out: every round, what the rounds say together, against the old design. JSON as it stands.
+// bench/handoff: the result of `bench handoff`: every round, their summary, the ratio to the old design.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { countErrors, type LoadErrors } from '../load/load-spec.ts';
 import type { Machine } from '../machine.ts';
@@ -14,7 +14,7 @@ export interface HandoffRound {
   readonly bytesPerSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
-  /** For each request: processor time in µs, and returns from waiting: of worker and dispatcher together, and of the driver. */
+  /** Processor time in µs and wake-ups for each request, of worker and dispatcher together, and of the driver. */
   readonly backEndCpuUs: number;
   readonly driverCpuUs: number;
   readonly backEndWakeUps: number;
@@ -39,12 +39,12 @@ export interface DesignResult {
   readonly driverCpuUs: Summary;
   readonly backEndWakeUps: Summary;
   readonly driverWakeUps: Summary;
-  /** Of all requests of all rounds, and how many those are. */
+  /** Percentiles of all requests of all rounds, and how many requests those are. */
   readonly requests: number;
   readonly p50Us: number;
   readonly p99Us: number;
   readonly p9999Us: number;
-  /** The 99th percentile round by round: whether a difference between designs is one. */
+  /** The 99th percentile round by round: shows whether a difference between designs is more than spread. */
   readonly p99OfRounds: Summary;
   /** Rate over that of the parsing dispatcher, round by round. */
   readonly gain: Summary;

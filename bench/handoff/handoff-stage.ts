@@ -1,4 +1,4 @@
-// bench/handoff: driver, dispatcher and worker on threads of their own, and all they share; one round of one design at a time.
+// bench/handoff: driver, dispatcher and worker on threads of their own, and the memory they share; one round at a time.
 
 import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
@@ -18,7 +18,7 @@ const DISPATCHER = moduleBeside('./dispatcher-thread', import.meta.url);
 const WORKER = moduleBeside('./worker-thread', import.meta.url);
 const DRIVER = moduleBeside('../threads/driver-thread', import.meta.url);
 
-/** A round ends with whichever comes first. */
+/** A round ends when the first bound is reached. */
 export interface RoundBounds {
   readonly seconds: number;
   readonly requests: number;
@@ -70,7 +70,7 @@ export class HandoffStage implements AsyncDisposable {
     return new HandoffStage({ diskBytes: store.sizeBytes, cpus, plans, queue, requests, ...threads });
   }
 
-  /** One measurement. Throws what a thread threw. */
+  /** Runs one round. Throws what a thread threw. */
   async round(load: HandoffLoad, design: Design, bounds: RoundBounds): Promise<HandoffMeasurement> {
     const { plans, queue, requests, worker, dispatcher, driver, cpus, diskBytes } = this.#parts;
     const plan = plans.get(load);
@@ -105,7 +105,7 @@ export class HandoffStage implements AsyncDisposable {
   }
 }
 
-/** Whoever waits finds the stop word set: for the kick, or for the monitor. */
+/** Sets the stop word and wakes the threads that wait, for the kick or for the monitor. */
 function stopServing({ stop, stopEvent, kick }: SharedQueue, { monitor }: RequestQueue): void {
   stop.set(true);
   stopEvent.signal();

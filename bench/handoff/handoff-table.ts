@@ -1,4 +1,4 @@
-// bench/handoff: the results of `bench handoff` as tables for people.
+// bench/handoff: the results of `bench handoff` as text tables.
 import pc from 'picocolors';
 import { count, formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
@@ -59,7 +59,7 @@ export function handoffRow(load: HandoffLoad, one: DesignResult): string[] {
   ];
 }
 
-/** The columns of a case that say something, and a row for each design. */
+/** The columns of a case that have figures, and a row for each design. */
 function figuresOf({ load, designs }: HandoffCase): Figures {
   const rows = designs.map((design) => handoffRow(load, design));
   const isTold = HANDOFF_HEAD.map((_, i) => rows.some((row) => row[i] !== ''));
@@ -67,7 +67,7 @@ function figuresOf({ load, designs }: HandoffCase): Figures {
   return { head: told(HANDOFF_HEAD), rows: rows.map(told) };
 }
 
-/** What the rows say about each other, a line each. */
+/** Remarks that compare the rows, a line each. */
 export function handoffRemarks({ designs }: HandoffCase): string[] {
   const [first, ...others] = designs;
   if (first === undefined) return [];
@@ -79,7 +79,7 @@ export function handoffRemarks({ designs }: HandoffCase): string[] {
   });
 }
 
-/** What #95 says of the same step. */
+/** The gain that #95 published for the same step. */
 function publishedGain({ published: before }: DesignResult, { published: after }: DesignResult): string {
   const [from, to] = [before, after].map((one) => one?.requestsPerSecond ?? one?.mebibytesPerSecond);
   return from === undefined || to === undefined ? '' : ` (#95: ${formatTimes(to / from)})`;
@@ -94,7 +94,7 @@ function rateRemark(first: DesignResult, { gain, foreign }: DesignResult): strin
   return `${percent} % ${gain.median > 1 ? 'more' : 'fewer'} requests than the parsing dispatcher`;
 }
 
-/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+/** Returns a table for each case, of at most `columns`, and notes on all of them at the end. */
 export function formatHandoffBench(result: HandoffResult, columns: number): string {
   const { worker, driver, dispatcher } = result.cpus;
   const footer = [
@@ -107,7 +107,7 @@ export function formatHandoffBench(result: HandoffResult, columns: number): stri
   return [...cases, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
 }
 
-/** What everybody who reads the figures should know. */
+/** Notes on how to read the figures. */
 export function handoffNotes({ rounds, cases }: HandoffResult): string[] {
   const fewest = Math.min(...cases.flatMap(({ designs }) => designs.map(({ requests }) => requests)));
   const few = `At least ${formatCount(fewest)} requests behind each percentile: too few for a 99.99th that repeats.`;

@@ -1,4 +1,4 @@
-// bench/handoff: `bench handoff`: who should own a virtqueue: a worker alone, or a dispatcher that hands requests to it.
+// bench/handoff: `bench handoff`: which thread should own a virtqueue: a worker, or a dispatcher that feeds it.
 import { inTurns } from '../in-turns.ts';
 import { thisMachine } from '../machine.ts';
 import { BenchStore } from '../threads/bench-store.ts';
@@ -9,7 +9,7 @@ import { HandoffStage, type RoundBounds } from './handoff-stage.ts';
 
 export interface HandoffOptions {
   readonly rounds: number;
-  /** A round ends with whichever comes first. */
+  /** A round ends when the first bound is reached. */
   readonly bounds: RoundBounds;
   readonly diskBytes: number;
   readonly cpus: HandoffCpus;
@@ -20,7 +20,7 @@ export interface HandoffOptions {
 /** Long enough for the compilers. */
 const WARM_UP: RoundBounds = { seconds: 0.3, requests: 30_000 };
 
-/** Measures, and leaves nothing behind. Throws where a thread fails, and the signal's reason. */
+/** Measures, and removes what it made. Throws what a thread threw, and the signal's reason. */
 export async function benchHandoff(options: HandoffOptions): Promise<HandoffResult> {
   const { rounds, bounds, diskBytes, cpus, signal, onProgress } = options;
   onProgress?.('filling the disk');

@@ -1,4 +1,4 @@
-// bench/handoff: a mutex and a condition in shared memory, made of Atomics: what pthread_mutex and pthread_cond are to C.
+// bench/handoff: a mutex and a condition variable in shared memory, made of Atomics, as pthread_mutex and pthread_cond.
 
 const LOCK = 0;
 const SEQUENCE = 1;
@@ -12,7 +12,7 @@ const CONTENDED = 2;
 export class Monitor {
   readonly #words: Int32Array;
 
-  /** In the first 12 bytes of `shared`, zero at first, for every thread that has them. */
+  /** Uses the first 12 bytes of `shared`, which are zero at first; every thread that shares them shares the monitor. */
   constructor(shared: SharedArrayBuffer) {
     this.#words = new Int32Array(shared, 0, 3);
   }
@@ -32,7 +32,7 @@ export class Monitor {
     if (Atomics.exchange(words, LOCK, FREE) === CONTENDED) Atomics.notify(words, LOCK, 1);
   }
 
-  /** Gives the lock up, sleeps until `signal`, and takes it again. May return without: look at what you wait for. */
+  /** Releases the lock, sleeps until `signal`, takes it again. May wake without a signal: check the condition again. */
   wait(): void {
     const words = this.#words;
     const sequence = Atomics.load(words, SEQUENCE);
@@ -43,7 +43,7 @@ export class Monitor {
     Atomics.sub(words, WAITERS, 1);
   }
 
-  /** Wakes one waiter, if there is any. The lock is held. */
+  /** Wakes one waiter, if there is any. The caller holds the lock. */
   signal(): void {
     const words = this.#words;
     if (Atomics.load(words, WAITERS) === 0) return;

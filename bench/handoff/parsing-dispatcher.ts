@@ -1,4 +1,4 @@
-// bench/handoff: another design on purpose: the old dispatcher follows every chain, and hands plain requests over in batches.
+// bench/handoff: another design on purpose: the old dispatcher parses every chain and passes requests on in batches.
 import { REQUEST_HEADER_BYTES, SECTOR_BYTES, VIRTIO_BLK_T_IN } from '../../src/devices/blk/spec.ts';
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
@@ -37,7 +37,7 @@ export class ParsingDispatcher {
     this.#diskBytes = diskBytes;
   }
 
-  /** Dispatches until stopped and rung. */
+  /** Dispatches until the stop word is set and the doorbell rung. */
   run(doorbell: Doorbell, stop: StopWord): void {
     this.#notification.enable(this.#nextAvail);
     while (!stop.isSet) {
@@ -72,7 +72,7 @@ export class ParsingDispatcher {
   #parse(head: number): ParsedRead {
     const { readable, writable } = this.#chain;
     this.#chain.load(head, this.#ring.table, this.#ring.size, this.#memory, false);
-    // Our own driver makes nothing else: header, one buffer, status.
+    // The benchmark's driver makes only these: header, one buffer, status.
     const isRead = readable.totalBytes === REQUEST_HEADER_BYTES && readable.uint32(0) === VIRTIO_BLK_T_IN;
     if (!isRead || writable.count !== 2) throw new Error('the driver asked for more than a read into one buffer');
     const offset = (readable.uint32(8) + readable.uint32(12) * 2 ** 32) * SECTOR_BYTES;

@@ -16,7 +16,7 @@ interface Data {
   readonly shared: SharedArrayBuffer;
 }
 
-/** Adds to a plain counter, which only the lock keeps whole. */
+/** Adds to a plain counter, which the lock protects. */
 function count(shared: SharedArrayBuffer): void {
   const monitor = new Monitor(shared);
   const words = new Int32Array(shared);
@@ -27,7 +27,7 @@ function count(shared: SharedArrayBuffer): void {
   }
 }
 
-/** Takes what comes, in order; throws where it is not. */
+/** Takes requests; throws where they are not in order. */
 function consume(shared: SharedArrayBuffer): void {
   const queue = new RequestQueue(shared, SIZE);
   const request: ParsedRead = { head: 0, offset: 0, data: 0, length: 0, status: 0 };
@@ -58,7 +58,7 @@ if (isMainThread) {
     assert.equal(new Int32Array(shared)[COUNTER], 3 * TURNS);
   });
 
-  test('requests come out as they went in, and whoever waits for one or for room is woken', async () => {
+  test('requests come out as they went in, and a thread that waits for one or for room is woken', async () => {
     const shared = new SharedArrayBuffer(RequestQueue.sharedBytes(SIZE));
     const queue = new RequestQueue(shared, SIZE);
     const exit = start('consume', shared);

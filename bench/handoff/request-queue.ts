@@ -1,7 +1,7 @@
 // bench/handoff: requests on their way from the thread that parses to the thread that serves: a FIFO behind one lock.
 import { Monitor } from './monitor.ts';
 
-/** A read as its chain said it, in plain numbers: it crosses threads. */
+/** A read request, parsed from its chain; plain numbers, since it is passed between threads. */
 export interface ParsedRead {
   /** Descriptor that names the request in the used ring. */
   head: number;
@@ -15,7 +15,7 @@ export interface ParsedRead {
 }
 
 const FIELDS = 5;
-// Behind the monitor's words: where the next goes in and comes out, counted without end.
+// After the monitor's words: indices of the next push and the next shift, which are never wrapped.
 const TAIL = 0;
 const HEAD = 1;
 const COUNTERS_AT = 16;
@@ -32,7 +32,7 @@ export class RequestQueue {
     return ENTRIES_AT + size * FIELDS * 8;
   }
 
-  /** @param size a power of two; who pushes keeps no more than that in it. */
+  /** @param size a power of two; the caller of `push` keeps no more requests than that in it. */
   constructor(shared: SharedArrayBuffer, size: number) {
     this.monitor = new Monitor(shared);
     this.#counters = new Int32Array(shared, COUNTERS_AT, 2);
@@ -40,12 +40,12 @@ export class RequestQueue {
     this.#size = size;
   }
 
-  /** As new. Nobody else uses it meanwhile. */
+  /** Empties it. No other thread may use it meanwhile. */
   clear(): void {
     this.#counters.fill(0);
   }
 
-  // What follows is called with the monitor's lock held: the lock orders these plain loads and stores.
+  // The methods below are called with the monitor's lock held: the lock orders these plain loads and stores.
 
   get isEmpty(): boolean {
     return this.#counters[HEAD] === this.#counters[TAIL];
@@ -62,7 +62,7 @@ export class RequestQueue {
     this.#counters[TAIL] = (tail + 1) & INDEX_MASK;
   }
 
-  /** Takes the first one into `request`. There is one. */
+  /** Takes the first one into `request`. The queue must not be empty. */
   shift(request: ParsedRead): void {
     const head = this.#counters[HEAD] as number;
     const at = (head & (this.#size - 1)) * FIELDS;

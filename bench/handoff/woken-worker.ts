@@ -1,4 +1,4 @@
-// bench/handoff: another design on purpose: a worker owns the ring; a dispatcher has the kick, wakes it and never looks at the ring.
+// bench/handoff: another design on purpose: a worker owns the ring; a dispatcher has the kick and only wakes it.
 import type { VirtioDevice } from '../../src/index.ts';
 import type { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import type { AreaBytes, QueueOptions, RunnableQueue } from '../../src/virtio/ring-format.ts';
@@ -7,7 +7,7 @@ import type { Doorbell } from '../threads/doorbell.ts';
 import type { StopWord } from '../threads/shared-queue.ts';
 import type { Monitor } from './monitor.ts';
 
-/** A queue and its device on a thread that has nothing else to do: driven until nothing is left. */
+/** A queue and its device on a thread of their own. */
 export class OwnedQueue {
   readonly queue: RunnableQueue;
   readonly #device: VirtioDevice;
@@ -34,7 +34,7 @@ export class OwnedQueue {
   }
 }
 
-/** The dispatcher: passes each kick on. Gives how often it woke up. */
+/** The dispatcher: passes each kick on. Returns how often it woke up. */
 export function passKicksOn(doorbell: Doorbell, monitor: Monitor, stop: StopWord): number {
   let wakeUps = 0;
   while (!stop.isSet) {
@@ -47,7 +47,7 @@ export function passKicksOn(doorbell: Doorbell, monitor: Monitor, stop: StopWord
   return wakeUps;
 }
 
-/** The worker: drains, and sleeps while the ring is empty. Gives how often it woke up. */
+/** The worker: drains, and sleeps while the ring is empty. Returns how often it woke up. */
 export function serveWhenWoken(owned: OwnedQueue, monitor: Monitor, stop: StopWord): number {
   for (let wakeUps = 0; ; ) {
     owned.serve();

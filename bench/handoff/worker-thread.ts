@@ -1,4 +1,4 @@
-// bench/handoff: the worker's thread, in each of the three designs: two others, and the product's own.
+// bench/handoff: the worker's thread, in each of the three designs.
 import { workerData } from 'node:worker_threads';
 import { BlockDevice, type BlockStore, reopenStore } from '../../src/index.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
@@ -20,7 +20,7 @@ const requests = new RequestQueue(setup.requests, setup.requestsMax);
 const stop = new StopWord(setup.stop);
 const call = EventFd.borrow(setup.callFd);
 const disk = reopenStore(setup.store);
-/** Without `prefetch`: only who has a whole batch at hand could use it, and the handoff is what is compared. */
+/** Without `prefetch`: only designs that see a whole batch could use it, and the handoff is what is compared. */
 const store: BlockStore = { sizeBytes: disk.sizeBytes, read: (offset, into) => disk.read(offset, into) };
 const device = new BlockDevice(store);
 

@@ -1,14 +1,14 @@
-// bench/html: the axis of a chart: from zero, or by powers of ten where the least could not be seen beside the most.
+// bench/html: the axis of a chart: linear from zero, or by powers of ten where the shortest bar would not be seen.
 
 export interface Axis {
   readonly isLogarithmic: boolean;
   /** The first is where bars begin, the last is at least the greatest value. */
   readonly ticks: readonly number[];
-  /** Where a value lies: 0 at the first tick, 1 at the last. */
+  /** Position of a value on the axis: 0 at the first tick, 1 at the last. */
   position(value: number): number;
 }
 
-/** A bar that is shorter than this share of the longest says nothing. */
+/** A bar that is shorter than this share of the longest cannot be read. */
 const SHARE_MIN = 1 / 40;
 
 /** @param bars what each bar shows, @param most the greatest value there is. */

@@ -36,7 +36,7 @@ const LINE = 17;
 const BAR = 14;
 const BAR_STEP = 19;
 const GROUP_GAP = 8;
-/** Letters of a line of the title and of other text, which is smaller. */
+/** Characters of a line of the title, and of other text, which is smaller. */
 const TITLE_LETTERS = 40;
 const LETTERS = 46;
 

@@ -1,4 +1,4 @@
-// bench/html: charts and pages are whole, whatever they are given.
+// bench/html: charts and pages are well-formed, whatever text they contain.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { axisFor, linearTicks } from './axis.ts';
@@ -30,7 +30,7 @@ test('axis ticks are a few round numbers from 0 to beyond the greatest value', (
 test('a bar shows the median, with whiskers to the extremes and a dot for each round', () => {
   assert.match(chart, /<title>one: 3k, 2k to 4k in 3 rounds<\/title>/);
   assert.equal(chart.match(/<circle/g)?.length, 3);
-  // The axis ends at 4: the median lies at three quarters of the plot, the whiskers at a half and at its end.
+  // The axis ends at 4: the median is at three quarters of the plot, the whiskers at a half and at its end.
   assert.match(chart, /<rect x="1" y="42" width="207.8"/);
   assert.match(chart, /M139.5 49H278/);
   assert.match(chart, /two: not measured/);
@@ -80,7 +80,7 @@ test('a page needs nothing from outside, and closes what it opens', () => {
   }
 });
 
-test('regression: a page says when, by which Belfry and by which command it was measured', () => {
+test('regression: a page has the date, the version of Belfry and the command line of its measurement', () => {
   const page = reportPage({ origin, title: 't', lead: 'l', legend: [], sections: [], footer: [] });
   assert.match(page, /2030-01-02 03:04 UTC, Belfry 9\.8\.7: \.\/belfry bench &lt;x&gt;/);
 });

@@ -1,4 +1,4 @@
-// bench/html: results as one page that needs nothing else: light and dark, wide and narrow, printed or not. Pure.
+// bench/html: results as one HTML page without external resources, for light and dark, wide and narrow screens. Pure.
 import { type Origin, originLine } from '../origin.ts';
 import { escapeMarkup } from './markup.ts';
 
@@ -10,22 +10,22 @@ export interface ReportTable {
 
 export interface ReportSection {
   readonly heading: string;
-  /** What the section shows, a paragraph each. */
+  /** Introduction of the section, a paragraph each. */
   readonly text?: readonly string[];
-  /** What `barChart` gives. */
+  /** SVG, as `barChart` returns it. */
   readonly charts?: readonly string[];
   /** One line each, after the charts. */
   readonly remarks?: readonly string[];
-  /** Figures for those who want them: folded up until asked for. */
+  /** The figures, in a table that is folded up at first. */
   readonly table?: ReportTable;
 }
 
 export interface ReportPage {
   readonly title: string;
-  /** The finding, in a sentence or two. */
+  /** The result, in a sentence or two. */
   readonly lead: string;
   readonly origin: Origin;
-  /** Words that are links wherever they stand in a sentence, and where they lead. */
+  /** Addresses by the word that becomes a link wherever it is in the text. */
   readonly links?: Readonly<Record<string, string>>;
   /** Names of the colours, by `series` of the bars. */
   readonly legend: readonly string[];
@@ -60,7 +60,7 @@ a{color:inherit}.origin{color:var(--soft);font-size:.85rem;overflow-wrap:anywher
 .wide{overflow:visible}table{font-size:6.5pt;width:100%}th,td{padding:.1rem .2rem}th{min-width:0}td:first-child{white-space:normal}
 figure,tr{break-inside:avoid}}`;
 
-/** A whole HTML document, ready for a file. */
+/** Returns a whole HTML document. */
 export function reportPage({ title, lead, origin, links = {}, legend, sections, footer }: ReportPage): string {
   const names = legend.map((name, series) => `<li><i class="s${series}"></i>${escapeMarkup(name)}</li>`).join('');
   const page = new Sentences(links);

@@ -1,6 +1,6 @@
-// bench/load: the words of a block, from its sector, how often it was written, and a seed: no two writes are alike.
+// bench/load: the content of a block, from its sector, its number of writes and a seed: no two writes are equal.
 
-/** Three words that say whose block this is, then a sequence that only these three give. */
+/** Three words identify the block; the words after them are a sequence that depends on these three. */
 const LABEL_WORDS = 3;
 const GOLDEN = 0x9e3779b1;
 
@@ -20,7 +20,7 @@ export function fillPattern(words: Uint32Array, sector: number, generation: numb
   }
 }
 
-/** What is wrong with a block, in words; undefined when it is the one asked for, to the last byte. */
+/** Returns what is wrong with a block, as text; undefined when every byte is right. */
 export function findMismatch(words: Uint32Array, sector: number, generation: number, seed: number): string | undefined {
   if (words[0] !== sector >>> 0 || words[1] !== generation || words[2] !== seed >>> 0) {
     return `it holds sector ${words[0]}, write ${words[1]}, seed ${words[2]}`;

@@ -1,4 +1,4 @@
-// bench/load: the blocks that are picked.
+// bench/load: which blocks are picked, in order and at random.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockPicker, partOf } from './block-picker.ts';

@@ -1,12 +1,12 @@
-// bench/load: which block is next: one after the other, or at random from a seed. Pure; a nanosecond or two a block.
+// bench/load: picks the next block, in order or at random from a seed. Pure; a nanosecond or two a block.
 
 export interface BlockRange {
-  /** First block, and how many there are. */
+  /** Number of the first block. */
   readonly first: number;
   readonly count: number;
 }
 
-/** The part of a disk of `blocks` that queue `index` of `queues` has for itself. */
+/** Returns the part of a disk of `blocks` blocks that belongs to queue `index` of `queues`. */
 export function partOf(blocks: number, index: number, queues: number): BlockRange {
   const first = Math.floor((blocks * index) / queues);
   return { first, count: Math.floor((blocks * (index + 1)) / queues) - first };

@@ -1,17 +1,17 @@
-// bench/load: a device that uses nothing is found out; a process that was stopped for a while is not taken for one.
+// bench/load: a device that uses nothing is detected as stalled; a process that was stopped for a while is not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { CompletionWait, StallError } from './completion-wait.ts';
 import type { DriverRing } from './driver-ring.ts';
 
-/** A ring in which something is used after so many looks. */
+/** A ring whose `completed` returns 1 after `looks` calls. */
 function ringThatTakes(looks: number): DriverRing {
   let left = looks;
   return { completed: () => (left-- > 0 ? 0 : 1), suppress: () => {}, rearm: () => 0 } as unknown as DriverRing;
 }
 
-/** Each look at the clock finds it `stepMs` later. */
+/** A clock that advances by `stepMs` at each call. */
 function clockOfSteps(stepMs: number): () => number {
   let nowMs = 0;
   return () => {
@@ -20,14 +20,14 @@ function clockOfSteps(stepMs: number): () => number {
   };
 }
 
-test('nothing used for five seconds of looking is a stall', (t) => {
+test('nothing used for five seconds of polling is a stall', (t) => {
   t.mock.method(performance, 'now', clockOfSteps(100));
   using call = EventFd.create();
   using wait = new CompletionWait(ringThatTakes(1e9), 'poll', call.fd);
   assert.throws(() => wait.next(), StallError);
 });
 
-test('regression: a process that was stopped for minutes has not looked for minutes', (t) => {
+test('regression: a process that was stopped for minutes has not polled for minutes', (t) => {
   t.mock.method(performance, 'now', clockOfSteps(300_000));
   using call = EventFd.create();
   using wait = new CompletionWait(ringThatTakes(50_000), 'poll', call.fd);
@@ -46,7 +46,7 @@ test('asleep, only a call ends the wait, and nothing used for five seconds is a 
   assert.ok(performance.now() - startedMs >= 4900);
 });
 
-test('a wait with an end gives nothing when it comes, and what is used before that', () => {
+test('a wait with a deadline returns 0 at the deadline, and what is used before it', () => {
   using call = EventFd.create();
   using wait = new CompletionWait(ringThatTakes(1e9), 'call', call.fd);
   const startMs = performance.now();

@@ -1,4 +1,4 @@
-// bench/load: waits for the device to use something, by looking or asleep, and finds out when it never will.
+// bench/load: waits for the device to use descriptors, by polling or asleep, and detects a stall.
 import { readFileSync } from 'node:fs';
 import { Epoll } from '../../src/sys/epoll.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -8,7 +8,7 @@ import type { Wait } from './load-spec.ts';
 
 const STALL_MS = 5000;
 const LOOKS_BEFORE_CLOCK = 4096;
-/** Also the most that counts as waiting between two looks at the clock: a process that was stopped has not waited. */
+/** Also the most time counted between two reads of the clock: a process that was stopped has not waited. */
 const SLEEP_MS = 200;
 
 /** Requests are in flight and the device has used none for five seconds. */
@@ -16,18 +16,18 @@ export class StallError extends Error {
   readonly code = 'BELFRY_STALL';
 }
 
-/** Where a load loop learns that there is something in the used ring. */
+/** How a load loop waits for used elements. */
 export interface Completions {
-  /** Gives how many used elements there are, at least one. Throws StallError. */
+  /** Waits for used elements and returns how many there are, at least one. Throws StallError. */
   next(): number;
   /** Notifications by the device since `resetCalls`. Asleep, those that came together count as one. */
   readonly calls: number;
   resetCalls(): void;
 }
 
-/** Completions that may be waited for no longer than to a certain moment. */
+/** Completions with a deadline. */
 export interface PacedCompletions extends Completions {
-  /** As `next`; 0 when `performance.now()` says `untilMs` before anything was used. */
+  /** As `next`; returns 0 when `performance.now()` reaches `untilMs` before anything was used. */
   nextBefore(untilMs: number): number;
 }
 
@@ -60,7 +60,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
     return this.#ring.completed() || (this.#polls ? this.#look() : this.#sleep());
   }
 
-  /** Asleep, whatever `wait` says. */
+  /** Sleeps, even if `wait` is `poll`. */
   nextBefore(untilMs: number): number {
     for (;;) {
       const count = this.#ring.completed() || this.#ring.rearm();
@@ -75,10 +75,10 @@ export class CompletionWait implements PacedCompletions, Disposable {
       this.#timer = new TimerFd();
       this.#epoll.add(this.#timer.fd, 1);
     }
-    // The epoll set's own timeout counts in milliseconds.
+    // A timerfd, since the timeout of epoll_wait is in whole milliseconds.
     this.#timer.set(ms);
     this.#epoll.wait(-1);
-    // The rest of its time is not to disturb who sleeps next.
+    // Disarmed, so that it does not end the next sleep.
     this.#timer.set(0);
     if (this.#call.clear()) this.#wakes++;
   }
@@ -100,7 +100,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
     for (;;) {
       const early = this.#ring.rearm();
       if (early > 0) return early;
-      // Only a call ends the sleep: a device that forgets one stalls us here, as it would stall a guest.
+      // Only a call ends the sleep: a device that omits one stalls the load here, as it would stall a guest.
       for (let waitedMs = 0; this.#epoll.wait(SLEEP_MS) === 0 || !this.#call.clear(); waitedMs += SLEEP_MS) {
         if (waitedMs >= STALL_MS) throw this.#stall();
       }
@@ -121,7 +121,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
   }
 }
 
-/** The count of an eventfd, unread: proc(5), fdinfo. */
+/** Returns the count of an eventfd without reading it: proc(5), fdinfo. */
 export function pendingCount(fd: number): number {
   const [, hex = '0'] = /^eventfd-count:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
   return Number.parseInt(hex, 16);

@@ -1,4 +1,4 @@
-// bench/load: the driver's ring arithmetic, alone and against our own device side.
+// bench/load: the driver's ring arithmetic, alone and against Belfry's device side.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
@@ -11,12 +11,12 @@ import { RequestSlots } from './request-slots.ts';
 
 const GUEST_BASE = 0x4000_0000;
 
-/** A queue of four slots with our device at the other end of the same memory. */
+/** A queue of four slots, with `SplitQueue` as its device side in the same memory. */
 function queuePair(eventIdx: boolean): {
   ring: DriverRing;
   slots: RequestSlots;
   device: RunnableQueue;
-  /** Serves all that is available. */
+  /** Serves all available requests. */
   serve: () => void;
   calls: () => number;
 } {
@@ -49,7 +49,7 @@ function queuePair(eventIdx: boolean): {
   return { ring, slots: new RequestSlots(bytes, plan, GUEST_BASE), device, serve, calls: () => calls };
 }
 
-test('§2.7.7.2 an event is passed exactly when it lies in the step, also where the index wraps', () => {
+test('§2.7.7.2 an event is passed exactly when it is within the step, also where the index wraps', () => {
   for (const start of [0, 1, 0x7fff, 0xfffe, 0xffff]) {
     for (let step = 1; step <= 5; step++) {
       const inStep = Array.from({ length: step }, (_, i) => (start + i) & 0xffff);
@@ -87,7 +87,7 @@ for (const eventIdx of [true, false]) {
       ring.suppress();
       done += batch;
     }
-    // A device notifies of its first used element with EVENT_IDX whatever it is asked: it has seen nothing yet.
+    // With EVENT_IDX a device always notifies of its first used element: it has no earlier index to compare with.
     assert.ok(calls() <= 1, `${calls()} notifications although none was asked for`);
   });
 
@@ -100,13 +100,13 @@ for (const eventIdx of [true, false]) {
     serve();
     ring.push(slots.heads[1] as number);
     assert.ok(!ring.publish());
-    assert.ok(device.rearm(), 'the device is told of what came while it did not ask');
+    assert.ok(device.rearm(), '`rearm` reports requests that came while kicks were suppressed');
     serve();
     ring.push(slots.heads[2] as number);
     assert.ok(ring.publish());
   });
 
-  test(`${how} EVENT_IDX rearming tells of what was used meanwhile, and asks for the next`, () => {
+  test(`${how} EVENT_IDX rearming reports what was used meanwhile, and requests a call for the next`, () => {
     const { ring, slots, serve, calls } = queuePair(eventIdx);
     const use = (head: number): void => {
       ring.push(slots.heads[head] as number);

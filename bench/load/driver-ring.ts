@@ -2,14 +2,14 @@
 import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../../src/virtio/spec.ts';
 import type { QueuePlan } from './queue-plan.ts';
 
-// Of either ring, in le16 words.
+// Indices in either ring, in le16 words.
 const FLAGS = 0;
 const INDEX = 1;
 const RING = 2;
-/** A used_event that was passed suppresses until the 16-bit index comes round to it: it is moved on in time. */
+/** A passed used_event suppresses calls only until the 16-bit index wraps around to it: it is moved on in time. */
 const USED_EVENT_AGE_MAX = 0x4000;
 
-/** §2.7.7.2, §2.7.10: whether the step from `before` to `now` passed `event`. All are indexes modulo 2^16. */
+/** §2.7.7.2, §2.7.10: whether the step from `before` to `now` passed `event`. All are indices modulo 2^16. */
 export function passed(event: number, before: number, now: number): boolean {
   return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
 }
@@ -47,7 +47,7 @@ export class DriverRing {
     this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
   }
 
-  /** Makes what was pushed available. True when the device wants to be notified of it. */
+  /** Makes pushed chains available. Returns whether the device must be notified. */
   publish(): boolean {
     const before = this.#published;
     const now = this.#nextAvail;
@@ -59,27 +59,27 @@ export class DriverRing {
     return passed(Atomics.load(this.#used, this.#availEventAt), before, now);
   }
 
-  /** How many used elements wait to be taken: one look. */
+  /** Returns how many used elements have not been taken. */
   completed(): number {
     return (Atomics.load(this.#used, INDEX) - this.#nextUsed) & 0xffff;
   }
 
-  /** The id of used element `offset` of those that wait. */
+  /** The id of used element `offset` of those not yet taken. */
   usedId(offset: number): number {
     return this.#usedElements[2 * ((this.#nextUsed + offset) & this.#mask)] as number;
   }
 
-  /** Its length: bytes the device says it wrote. */
+  /** The length of used element `offset`: bytes that the device reports as written. */
   usedLength(offset: number): number {
     return this.#usedElements[2 * ((this.#nextUsed + offset) & this.#mask) + 1] as number;
   }
 
-  /** Takes `count` used elements off. */
+  /** Takes `count` used elements. */
   take(count: number): void {
     this.#nextUsed = (this.#nextUsed + count) & 0xffff;
   }
 
-  /** Asks the device not to notify: we are looking by ourselves. Cheap enough to be called after every `take`. */
+  /** Asks the device not to notify, for a driver that polls. Cheap enough to be called after every `take`. */
   suppress(): void {
     if (!this.#eventIdx) {
       if (!this.#suppressed) Atomics.store(this.#avail, FLAGS, VIRTQ_AVAIL_F_NO_INTERRUPT);
@@ -92,7 +92,7 @@ export class DriverRing {
     Atomics.store(this.#avail, this.#usedEventAt, this.#usedEvent);
   }
 
-  /** Asks to be notified of the next used element. Gives what `completed` gives: for those none will come. */
+  /** Requests a call for the next used element. Returns `completed()`: for those elements no call will come. */
   rearm(): number {
     if (this.#eventIdx) {
       this.#usedEvent = this.#nextUsed;
@@ -101,11 +101,11 @@ export class DriverRing {
       this.#suppressed = false;
       Atomics.store(this.#avail, FLAGS, 0);
     }
-    // This store is visible before that load, so one of the two sides sees the other.
+    // A full barrier between the store above and this load, so that at least one side sees the other's store.
     return this.completed();
   }
 
-  /** Both sides' words, for a stall's report. */
+  /** The indices and flags of both sides, for the report of a stall. */
   toString(): string {
     const avail = `idx ${Atomics.load(this.#avail, INDEX)}, flags ${Atomics.load(this.#avail, FLAGS)}`;
     const used = `idx ${Atomics.load(this.#used, INDEX)}, flags ${Atomics.load(this.#used, FLAGS)}`;

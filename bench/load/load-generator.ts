@@ -1,4 +1,4 @@
-// bench/load: drives a vhost-user block device: shares memory with it, starts its queues, and a thread for each.
+// bench/load: the driver side of a vhost-user block device: shares memory, starts the queues, and a thread for each.
 import type { Worker } from 'node:worker_threads';
 import {
   CONFIG,
@@ -22,7 +22,7 @@ import { planQueue, type QueuePlan } from './queue-plan.ts';
 export interface LoadTarget {
   readonly socket: string;
   readonly spec: LoadSpec;
-  /** Processors for the queues' threads, in turn; none: wherever the scheduler puts them. */
+  /** Processors for the queues' threads, in turn; empty: not pinned. */
   readonly cpus: readonly number[];
   /** Called when the first queue starts to measure, and when the first one has ended. */
   readonly onPhase?: (phase: 'measuring' | 'done') => void;
@@ -30,11 +30,11 @@ export interface LoadTarget {
   readonly signal?: AbortSignal;
 }
 
-/** The threads' program, beside this file in a checkout as in the package. */
+/** The program of the threads. */
 const WORKER = moduleBeside('./load-worker', import.meta.url);
-/** Where the device sees the shared memory. */
+/** Guest address of the shared memory. */
 const GUEST_BASE = 0x4000_0000;
-/** Without a size_max of the device's, a descriptor may cover any request. */
+/** Used where the device has no size_max: a descriptor may cover any request. */
 const NO_SIZE_MAX = 2 ** 31;
 
 interface Disk {
@@ -43,7 +43,7 @@ interface Disk {
   readonly features: bigint;
 }
 
-/** Runs a load; gives what each queue measured. Throws BackEndError, SystemError, RangeError (a disk too small). */
+/** Runs a load; returns what each queue measured. Throws BackEndError, SystemError, RangeError (a disk too small). */
 export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
   const { spec, signal } = target;
   signal?.throwIfAborted();
@@ -75,7 +75,7 @@ export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
     jobs.push({ spec, plan, queue, capacityBytes, memoryBytes, guestBase: GUEST_BASE, eventIdx, cpu, ...fds });
   }
   const results = await runWorkers(jobs, target);
-  // A device that stalled would not answer either; closing the connection ends it just as well.
+  // A device that stalled would not reply to GET_VRING_BASE either; closing the connection stops its queues as well.
   if (results.some(({ errors }) => errors.stall > 0)) return results;
   for (const queue of plans.keys()) await frontEnd.stopQueue(queue);
   return results;
@@ -101,7 +101,7 @@ function describeDisk(offered: bigint, { buffer, byteOffset }: Uint8Array, spec:
   const needed = spec.blockBytes * spec.queues;
   if (capacityBytes < needed)
     throw new RangeError(`the disk has ${capacityBytes} bytes, the load takes at least ${needed}`);
-  // qemu-storage-daemon offers SIZE_MAX and leaves size_max at 0: it has none.
+  // qemu-storage-daemon offers SIZE_MAX and leaves size_max at 0, which means no limit.
   const sizeMax = (features & VIRTIO_BLK_F_SIZE_MAX) === 0n ? 0 : config.getUint32(CONFIG.size_max, true);
   const segmentBytesMax = sizeMax || NO_SIZE_MAX;
   const segmentsMax = (features & VIRTIO_BLK_F_SEG_MAX) === 0n ? 1 : config.getUint32(CONFIG.seg_max, true);
@@ -124,7 +124,7 @@ function planQueues(spec: LoadSpec, disk: Disk): QueuePlan[] {
   return plans;
 }
 
-/** Runs one thread for each job; when one fails or the signal comes, all are ended. */
+/** Runs one thread for each job; when one fails or the signal is aborted, all are terminated. */
 async function runWorkers(jobs: readonly LoadJob[], target: LoadTarget): Promise<QueueResult[]> {
   const workers: Worker[] = [];
   const seen = new Set<string>();
@@ -141,7 +141,7 @@ async function runWorkers(jobs: readonly LoadJob[], target: LoadTarget): Promise
       }),
     );
   } finally {
-    // The queue's memory and descriptors go away next: nobody may use them any more.
+    // The caller unmaps the memory and closes the descriptors next: no thread may use them any more.
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }

@@ -1,4 +1,4 @@
-// bench/load: the loops against a device in the same thread, honest or not.
+// bench/load: the loops against a device in the same thread, correct or faulty.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { EventFd } from '../../src/sys/event-fd.ts';
@@ -16,7 +16,7 @@ const GUEST_BASE = 0x4000_0000;
 const BLOCKS = 64;
 const BLOCK_BYTES = 512;
 
-/** What the device does to a request it has served; gives the id and length it reports, or nothing for the truth. */
+/** A fault of the device after it served a request. Returns the id and length to report; undefined: the right ones. */
 type Mischief = (request: {
   count: number;
   id: number;
@@ -25,7 +25,7 @@ type Mischief = (request: {
   status: Uint8Array;
 }) => { id?: number; length?: number } | undefined;
 
-/** A disk of 64 blocks that serves whatever is available whenever the loop looks. */
+/** A disk of 64 blocks that serves all available requests whenever the loop looks. */
 function parts(kind: VerifyParts['kind'], mischief: Mischief = () => undefined): VerifyParts & { disk: Uint8Array } {
   const plan = planQueue(0, { depth: 8, blockBytes: BLOCK_BYTES, segmentBytesMax: 1 << 20 });
   const bytes = new Uint8Array(plan.end);
@@ -72,7 +72,7 @@ function parts(kind: VerifyParts['kind'], mischief: Mischief = () => undefined):
   };
 }
 
-/** Each look at the clock finds it a millisecond later: a loop runs for so many turns, whatever the machine. */
+/** A clock that advances a millisecond at each call: a loop runs a fixed number of turns on any machine. */
 function clockOfTurns(t: TestContext): void {
   let nowMs = 0;
   t.mock.method(performance, 'now', () => ++nowMs);
@@ -171,7 +171,7 @@ test('verify finds a write that went to another block', (t) => {
   assert.match(loop.errors.first ?? '', /it holds sector 1,/);
 });
 
-/** A paced loop whose time only passes while it waits, and whose device serves at once, or takes so long for each request. */
+/** A paced loop with a clock that advances only while it waits; the device takes `serviceMs` for each request. */
 function paced(t: TestContext, intervalMs: number, serviceMs = 0): PacedLoop {
   let nowMs = 1000;
   t.mock.method(performance, 'now', () => nowMs);
@@ -213,11 +213,11 @@ test('a paced load of no requests makes none', (t) => {
   assert.deepEqual([loop.requests, loop.kicks], [0, 0]);
 });
 
-test('a device that is slower than a paced load is charged for what had to wait', (t) => {
+test('with a device slower than a paced load, latency includes the wait for a free slot', (t) => {
   const loop = paced(t, 1, 100);
   loop.run(3000);
   loop.finish();
-  // Eight slots at a time, every 100 ms; what was due meanwhile counts from when it was due.
+  // Eight slots at a time, every 100 ms; the latency of a late request counts from when it was due.
   assert.ok(loop.requests < 200, `${loop.requests} requests`);
   assert.ok(loop.latency.max > 1e9, `${loop.latency.max} ns at most`);
 });

@@ -1,4 +1,4 @@
-// bench/load: keeps a queue full: what the device used is counted and made available again as the next request.
+// bench/load: keeps a queue full: each used slot is counted and made available again as the next request.
 import { createHistogram } from 'node:perf_hooks';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
 import type { EventFd } from '../../src/sys/event-fd.ts';
@@ -17,7 +17,7 @@ export interface LoadParts {
   readonly wait: Completions;
   readonly picker: BlockPicker;
   readonly kick: Pick<EventFd, 'signal'>;
-  /** Share of requests that write: 0, 1, or both kinds. */
+  /** Which requests are made: reads, writes or both. */
   readonly kind: 'read' | 'write' | 'mixed';
   readonly sectorsPerBlock: number;
 }
@@ -39,7 +39,7 @@ export class LoadLoop {
   }
 
   /**
-   * Runs until `performance.now()` says `untilMs`, or so many requests came back; what is in flight then stays in flight.
+   * Runs until `performance.now()` reaches `untilMs`, or `requests` completed; what is in flight then stays in flight.
    * Throws StallError.
    */
   run(untilMs: number, requests = Number.POSITIVE_INFINITY): void {
@@ -47,12 +47,12 @@ export class LoadLoop {
     for (let nowMs = 0; nowMs < untilMs && this.requests < requests; ) nowMs = this.#turn(true);
   }
 
-  /** Takes back what is in flight. Throws StallError. */
+  /** Waits for requests in flight. Throws StallError. */
   finish(): void {
     while (this.#inFlight > 0) this.#turn(false);
   }
 
-  /** Starts counting afresh. */
+  /** Resets the counters. */
   reset(): void {
     this.latency.reset();
     this.requests = 0;
@@ -66,7 +66,7 @@ export class LoadLoop {
     this.#publish();
   }
 
-  /** One look at the used ring and one batch of new requests. Gives when it looked. */
+  /** Takes used elements and submits one batch of new requests. Returns when the used ring was read. */
   #turn(refill: boolean): number {
     const { ring, wait } = this.#parts;
     const count = wait.next();
@@ -79,12 +79,12 @@ export class LoadLoop {
     ring.suppress();
     this.#publish();
     this.requests += count;
-    // The device is at work again: now there is time for the histogram, 17 ns a request.
+    // The device has work again: the histogram, 17 ns a request, is filled meanwhile.
     for (let i = 0; i < count; i++) this.latency.record(this.#latencyNs[i] as number);
     return nowMs;
   }
 
-  /** Checks used element `index`; gives the slot that is free again. */
+  /** Checks used element `index`; returns the slot that is free again. */
   #complete(index: number, nowMs: number): number {
     const { ring, slots } = this.#parts;
     const id = ring.usedId(index);

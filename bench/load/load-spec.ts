@@ -1,11 +1,11 @@
-// bench/load: what a load is, and what running it gives.
+// bench/load: the description of a load, and the result of running it.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { QueuePlan } from './queue-plan.ts';
 
 export const OPERATIONS = ['randread', 'read', 'randwrite', 'write', 'mixed', 'verify'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** How completions are waited for: by looking, or asleep until the device calls. */
+/** How to wait for completions: `poll` the used ring, or sleep until a `call` of the device. */
 export const WAITS = ['poll', 'call'] as const;
 export type Wait = (typeof WAITS)[number];
 
@@ -18,14 +18,14 @@ export interface LoadSpec {
   /** Queues, each with a thread of its own. */
   readonly queues: number;
   readonly wait: Wait;
-  /** Requests a second over all queues, made when they are due; 0: none at all. Otherwise a queue is kept full. */
+  /** Requests a second over all queues, each made when it is due; 0: none. Absent: queues are kept full. */
   readonly rate?: number;
   readonly seconds: number;
-  /** Time before the measurement starts: page faults and compilers are not what is measured. */
+  /** Time before the measurement starts, for page faults and compilers, which are not measured. */
   readonly warmupSeconds: number;
   /** Whether to use EVENT_IDX where the device offers it. */
   readonly eventIdx: boolean;
-  /** Where random blocks and patterns come from: the same seed, the same load. */
+  /** Seed of random blocks and patterns: the same seed, the same load. */
   readonly seed: number;
 }
 
@@ -41,7 +41,7 @@ export const DEFAULT_LOAD: LoadSpec = {
   seed: 1,
 };
 
-/** Errors by kind. `first` tells of the first one in full. */
+/** Errors by kind. `first` describes the first one. */
 export interface LoadErrors {
   /** Status bytes that were not VIRTIO_BLK_S_OK. */
   status: number;
@@ -77,7 +77,7 @@ export function countErrors(errors: LoadErrors): number {
   return errors.status + errors.id + errors.length + errors.data + errors.stall;
 }
 
-/** Everything a queue's thread needs. The descriptors are of this process and outlive the thread. */
+/** The workerData of a queue's thread. The descriptors belong to this process and stay open while the thread runs. */
 export interface LoadJob {
   readonly spec: LoadSpec;
   readonly plan: QueuePlan;

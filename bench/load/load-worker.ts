@@ -1,4 +1,4 @@
-// bench/load: the program of one queue's thread: maps the shared memory, plays the driver, posts what it measured.
+// bench/load: the program of one queue's thread: maps the shared memory, acts as the driver, posts what it measured.
 import { parentPort, workerData } from 'node:worker_threads';
 import { SECTOR_BYTES } from '../../src/devices/blk/spec.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
@@ -17,7 +17,7 @@ function prepare(job: LoadJob, memory: Mapping, ring: DriverRing, wait: Completi
   const { spec, plan } = job;
   const { operation } = spec;
   const slots = new RequestSlots(memory.bytes, plan, job.guestBase);
-  // What is written should not be zeroes: some disks store those for nothing.
+  // Data to write is not zero: some disks store zeroes without writing them.
   for (const [slot, words] of slots.words.entries()) words.fill(0x01010101 * (slot + 1));
   const range = blocksOf(job);
   return {
@@ -34,7 +34,7 @@ function prepare(job: LoadJob, memory: Mapping, ring: DriverRing, wait: Completi
   };
 }
 
-/** At random, queues roam the whole disk; in order, or verifying, each has a part of its own. */
+/** Queues with random blocks use the whole disk; in order, or verifying, each has a part of its own. */
 function blocksOf({ spec, capacityBytes, queue }: LoadJob): BlockRange {
   const blocks = Math.floor(capacityBytes / spec.blockBytes);
   if (spec.operation.startsWith('rand') || spec.operation === 'mixed') return { first: 0, count: blocks };
@@ -47,7 +47,7 @@ function loopOf(parts: VerifyParts & PacedParts, { operation, rate }: LoadSpec):
   return operation === 'verify' ? new VerifyLoop(parts) : new LoadLoop(parts);
 }
 
-/** Runs the load and gives the part of it that counts. */
+/** Runs the load and returns what it measured after the warm-up. */
 function run(parts: VerifyParts & PacedParts, spec: LoadSpec): QueueResult {
   const loop = loopOf(parts, spec);
   let startMs = performance.now();

@@ -1,4 +1,4 @@
-// bench/load: makes requests when they are due, so many a second, and sleeps in between, as a guest with little to do would.
+// bench/load: makes requests at a fixed rate, each when it is due, and sleeps in between, as an almost idle guest does.
 import { createHistogram } from 'node:perf_hooks';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
 import type { PacedCompletions } from './completion-wait.ts';
@@ -8,12 +8,12 @@ import { NO_SLOT } from './request-slots.ts';
 
 export interface PacedParts extends LoadParts {
   readonly wait: PacedCompletions;
-  /** From one request to the next; Infinity: there are none. */
+  /** Time from one request to the next; Infinity: no requests. */
   readonly intervalMs: number;
 }
 
 export class PacedLoop {
-  /** From a request's being made to its being found used, in ns; from its being due where it had to wait for a free slot. */
+  /** From submitting a request to finding it used, in ns; from when it was due where it had to wait for a free slot. */
   readonly latency = createHistogram({ lowest: 1, highest: 60e9, figures: 3 });
   readonly errors: LoadErrors = newErrors();
   requests = 0;
@@ -29,7 +29,7 @@ export class PacedLoop {
     this.#idle = Array.from({ length: parts.slots.count }, (_, slot) => slot);
   }
 
-  /** Runs until `performance.now()` says `untilMs`; what is in flight then stays in flight. Throws StallError. */
+  /** Runs until `performance.now()` reaches `untilMs`; what is in flight then stays in flight. Throws StallError. */
   run(untilMs: number): void {
     const { wait, intervalMs } = this.#parts;
     this.#dueMs ??= performance.now() + intervalMs;
@@ -40,12 +40,12 @@ export class PacedLoop {
     }
   }
 
-  /** Takes back what is in flight. Throws StallError. */
+  /** Waits for requests in flight. Throws StallError. */
   finish(): void {
     while (this.#idle.length < this.#parts.slots.count) this.#take(this.#parts.wait.next());
   }
 
-  /** Starts counting afresh. */
+  /** Resets the counters. */
   reset(): void {
     this.latency.reset();
     this.requests = 0;
@@ -62,7 +62,7 @@ export class PacedLoop {
       const write = kind === 'write' || (kind === 'mixed' && picker.below(2) === 0);
       slots.prepare(slot, write, picker.next() * sectorsPerBlock);
       ring.push(slots.heads[slot] as number);
-      // A timer is late by microseconds, which are ours; a slot by as long as the device takes.
+      // A late timer is this thread's delay, of microseconds; a late slot is the device's, and counts.
       this.#submittedMs[slot] = nowMs - dueMs < intervalMs ? nowMs : dueMs;
     }
     this.#dueMs = dueMs;

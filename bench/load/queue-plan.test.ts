@@ -1,4 +1,4 @@
-// bench/load: the plan of a queue, and the chains laid out in it as a device reads them.
+// bench/load: the layout of a queue, and its chains as a device reads them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
@@ -8,7 +8,7 @@ import { NO_SLOT, RequestSlots } from './request-slots.ts';
 
 const GUEST_BASE = 0x1_2345_0000;
 
-test('the parts of a queue do not overlap, are aligned, and begin where they were told to', () => {
+test('the parts of a queue do not overlap, are aligned, and begin at the given offset', () => {
   for (const depth of [1, 3, 64, 100]) {
     for (const blockBytes of [512, 4096, 1 << 20]) {
       const plan = planQueue(12345, { depth, blockBytes, segmentBytesMax: 65536 });
@@ -35,7 +35,7 @@ test('a depth that no queue can hold is refused', () => {
   assert.throws(() => planQueue(0, { depth: 20_000, blockBytes: 512, segmentBytesMax: 512 }), /60000 descriptors/);
 });
 
-test('§5.2.6 every slot is a chain of header, data and status, and a request turns with its direction', () => {
+test('§5.2.6 every slot is a chain of header, data and status, with the data readable or writable by its direction', () => {
   const plan = planQueue(0, { depth: 5, blockBytes: 10_240, segmentBytesMax: 4096 });
   const bytes = new Uint8Array(plan.end);
   const slots = new RequestSlots(bytes, plan, GUEST_BASE);

@@ -1,4 +1,4 @@
-// bench/load: where a queue's rings, headers, statuses and data lie in the memory the load generator shares. Pure.
+// bench/load: the layout of a queue's rings, headers, statuses and data in the memory of the load generator. Pure.
 import { REQUEST_HEADER_BYTES } from '../../src/devices/blk/spec.ts';
 import { QUEUE_SIZE_MAX } from '../../src/virtio/spec.ts';
 import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
@@ -30,7 +30,7 @@ export interface QueueNeeds {
 }
 
 const CACHE_LINE_BYTES = 64;
-/** Header and status of a request share a cache line with no other request's, as in Linux's driver. */
+/** Header and status of a request have a cache line of their own, as in Linux's driver. */
 export const ENVELOPE_BYTES = CACHE_LINE_BYTES;
 export const ENVELOPE_STATUS = REQUEST_HEADER_BYTES;
 const PAGE_BYTES = 4096;

@@ -1,14 +1,14 @@
-// bench/load: the requests of one queue, laid out once: per request only its header is rewritten.
+// bench/load: the requests of one queue, laid out once: for each request only the header is rewritten.
 import { REQUEST_HEADER_BYTES, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '../../src/devices/blk/spec.ts';
 import { DESCRIPTOR_BYTES, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../src/virtio/spec.ts';
 import { ENVELOPE_BYTES, ENVELOPE_STATUS, type QueuePlan } from './queue-plan.ts';
 
-/** Descriptor `id` of the used ring is no request's first one. */
+/** In `slotOf`: the descriptor is not the first of a request. */
 export const NO_SLOT = 0xffff;
-/** A status no device writes: found afterwards, the device wrote none. */
+/** A status that no device writes: if it is still there afterwards, the device wrote none. */
 const STATUS_UNWRITTEN = 0xff;
 
-/** From one header to the next. */
+/** Words from one header to the next. */
 const HEADER_WORDS = ENVELOPE_BYTES / 4;
 
 export class RequestSlots {
@@ -65,12 +65,12 @@ export class RequestSlots {
     return this.#writes[slot] === 1;
   }
 
-  /** The used length §5.2.6 asks for: what the device wrote, status byte included. */
+  /** The used length that §5.2.6 requires: bytes that the device wrote, status byte included. */
   usedLength(slot: number): number {
     return this.#writes[slot] === 1 ? 1 : this.#plan.blockBytes + 1;
   }
 
-  /** Which request the slot holds, for messages. */
+  /** Describes the request in the slot, for messages. */
   describe(slot: number): string {
     const at = HEADER_WORDS * slot;
     const sector = (this.#headers[at + 2] as number) + (this.#headers[at + 3] as number) * 2 ** 32;

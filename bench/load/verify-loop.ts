@@ -1,4 +1,4 @@
-// bench/load: does the disk keep what it is given? Writes and reads blocks at random and compares every word.
+// bench/load: verifies that a disk keeps its data: writes and reads blocks at random and compares every word.
 import { createHistogram } from 'node:perf_hooks';
 import { VIRTIO_BLK_S_OK } from '../../src/devices/blk/spec.ts';
 import { fillPattern, findMismatch } from './block-pattern.ts';
@@ -7,11 +7,11 @@ import type { LoadParts } from './load-loop.ts';
 import { type LoadErrors, newErrors } from './load-spec.ts';
 import { NO_SLOT } from './request-slots.ts';
 
-/** Blocks one queue verifies: its expectations are kept in memory, four bytes each. */
+/** The most blocks that one queue verifies: the expected content of each takes four bytes of memory. */
 export const VERIFY_BLOCKS_MAX = 1 << 22;
 
 export interface VerifyParts extends LoadParts {
-  /** The blocks that are this queue's alone. */
+  /** The blocks that only this queue uses. */
   readonly range: BlockRange;
   readonly seed: number;
 }
@@ -27,7 +27,7 @@ export class VerifyLoop {
   requests = 0;
   kicks = 0;
   readonly #parts: VerifyParts;
-  /** How often each block was written; 0: its content is unknown. */
+  /** How often each block was written; 0: the content is unknown. */
   readonly #generations: Uint32Array<ArrayBuffer>;
   readonly #busy: Uint8Array<ArrayBuffer>;
   /** The block each slot is at, or -1, and since when. */
@@ -45,7 +45,7 @@ export class VerifyLoop {
     for (let slot = 0; slot < slots.count; slot++) this.#idle.push(slot);
   }
 
-  /** Writes and reads at random until `performance.now()` says `untilMs`. Throws StallError. */
+  /** Writes and reads at random until `performance.now()` reaches `untilMs`. Throws StallError. */
   run(untilMs: number): void {
     while (performance.now() < untilMs) {
       this.#submitIdle(() => this.#anyBlock());
@@ -53,13 +53,13 @@ export class VerifyLoop {
     }
   }
 
-  /** Takes back what is in flight, then reads all that was ever written. Throws StallError. */
+  /** Waits for requests in flight, then reads every block that was written. Throws StallError. */
   finish(): void {
     this.#drain();
     this.#readBack();
   }
 
-  /** Starts counting afresh. Errors stay. */
+  /** Resets the counters, not the errors. */
   reset(): void {
     this.latency.reset();
     this.requests = 0;
@@ -69,13 +69,13 @@ export class VerifyLoop {
 
   #anyBlock(): Choice | undefined {
     const { picker, range } = this.#parts;
-    // A request to a block that has one in flight could be served in either order: leave it alone.
+    // Requests to a block that has one in flight could be served in either order: such a block is skipped.
     const block = picker.next() - range.first;
     if (this.#busy[block] === 1) return undefined;
     return { block, write: this.#generations[block] === 0 || picker.below(2) === 0 };
   }
 
-  /** Reads every block that was written, in an order that jumps about. */
+  /** Reads every block that was written, not in sequence. */
   #readBack(): void {
     const { count } = this.#parts.range;
     const step = stepThrough(count);
@@ -123,7 +123,7 @@ export class VerifyLoop {
       this.#generations[block] = generation;
       fillPattern(words, sector, generation, seed);
     }
-    // What the slot last held could be the very block that is now read: it must not pass for an answer.
+    // The buffer may still hold the block that is now read: it is overwritten, so that a missing read is detected.
     else words.fill(0xdeadbeef);
     slots.prepare(slot, write, sector);
     ring.push(slots.heads[slot] as number);
@@ -179,7 +179,7 @@ export class VerifyLoop {
   }
 }
 
-/** A step through 0..count-1 that meets every number: about 0.6 of the count, and coprime to it. */
+/** A step that visits every number of 0..count-1 modulo count: about 0.6 of the count, and coprime to it. */
 function stepThrough(count: number): number {
   const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
   let step = Math.max(1, Math.floor(count * 0.618));

@@ -1,4 +1,4 @@
-// bench/notify: what the device thread is asked to do, and what it counted.
+// bench/notify: the job message of the device thread, and its result.
 import type { PollMode } from '../../src/daemon/poll-mode.ts';
 import type { StoreDescription } from '../../src/index.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';

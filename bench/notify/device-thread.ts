@@ -1,4 +1,4 @@
-// bench/notify: the device's thread: the product's loop, queue and block device, behind the doorbell it is told.
+// bench/notify: the device's thread: the product's loop, queue and block device, behind the doorbell of the job.
 import { workerData } from 'node:worker_threads';
 import { pollPolicy } from '../../src/daemon/poll-mode.ts';
 import { BlockDevice, reopenStore } from '../../src/index.ts';
@@ -19,7 +19,7 @@ const memory = Mapping.ofFile(setup.memory.fd, setup.memory.sizeBytes);
 const device = new BlockDevice(reopenStore(setup.store));
 const call = EventFd.borrow(setup.callFd);
 const stop = new StopWord(setup.stop);
-/** From the start on: an unblocked signal would end the process. */
+/** Opened at the start, which blocks the signal: an unblocked one would end the process. */
 const signal = openDoorbell('signal', setup.kickFd);
 
 serveJobs<DeviceJob>(async (job, ready): Promise<DeviceCounts> => {

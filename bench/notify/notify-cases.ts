@@ -1,8 +1,8 @@
-// bench/notify: what is compared: three loads, two ways to wake, three ways to poll; and what hvisor-tool's change #78 published.
+// bench/notify: the cases: three loads, two ways to wake, three ways to poll; and what hvisor-tool's #78 published.
 import type { PollMode } from '../../src/daemon/poll-mode.ts';
 import type { DoorbellKind } from '../threads/doorbell.ts';
 
-/** What of a load is judged. */
+/** Which figure of a load is compared. */
 export type Metric = 'iops' | 'bandwidth' | 'latency';
 
 export interface NotifyLoad {
@@ -21,7 +21,7 @@ export const LOADS: readonly NotifyLoad[] = [
 ];
 
 export const POLLS = ['off', 'fixed', 'auto'] as const;
-/** Never; for a fixed time; for a learned time. */
+/** Polling: never, for a fixed time, or for a learned time. */
 export type Poll = (typeof POLLS)[number];
 
 export const POLL_NAMES: Readonly<Record<Poll, string>> = {
@@ -38,11 +38,11 @@ export const DOORBELL_NAMES: Readonly<Record<DoorbellKind, string>> = {
 export interface NotifyVariant {
   readonly doorbell: DoorbellKind;
   readonly poll: Poll;
-  /** Without the last look before it sleeps: never compared, its lost kicks are counted. */
+  /** The device does not look at the ring again before it sleeps: not compared; its lost kicks are counted. */
   readonly forgetful: boolean;
 }
 
-/** In the order they take turns: those compared with each other are neighbours. */
+/** In the order of their turns: variants that are compared with each other are neighbours. */
 export const VARIANTS: readonly NotifyVariant[] = [
   ...POLLS.flatMap((poll) =>
     (['signal', 'eventfd'] as const).map((doorbell) => ({ doorbell, poll, forgetful: false })),
@@ -55,8 +55,8 @@ export function pollMode(poll: Poll, fixedUs: number): PollMode {
 }
 
 /**
- * The two tables of #78, in the unit of the load's metric: requests a second, MiB a second, µs. Measured in a guest by fio with
- * io_uring on a ramdisk; board, kernel, pinning and number of runs are not given. There is no adaptive row.
+ * The two tables of #78, in the unit of the load's metric: requests a second, MiB a second, µs. Measured by fio with
+ * io_uring in a guest, on a ramdisk; board, kernel, pinning and number of runs are not given. No adaptive row.
  */
 export const PUBLISHED: Readonly<Record<Metric, Partial<Record<Poll, Readonly<Record<DoorbellKind, number>>>>>> = {
   iops: { off: { signal: 1364, eventfd: 24_500 }, fixed: { signal: 58_100, eventfd: 61_600 } },
@@ -64,7 +64,7 @@ export const PUBLISHED: Readonly<Record<Metric, Partial<Record<Poll, Readonly<Re
   latency: { off: { signal: 1343, eventfd: 598 }, fixed: { signal: 105, eventfd: 104 } },
 };
 
-/** How many times better the eventfd was, in a metric's own sense of better. */
+/** How many times better the eventfd was: more of a rate, less of a latency. */
 export function gain(metric: Metric, signal: number, eventfd: number): number {
   return metric === 'latency' ? signal / eventfd : eventfd / signal;
 }

@@ -1,4 +1,4 @@
-// bench/notify: eventfd against signal: by how much they differ, what #78 has, and a remark that says why. Pure.
+// bench/notify: compares eventfd with signal: the difference, what #78 published, and a remark on the cause. Pure.
 import { formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
 import { decided, summarize } from '../statistics.ts';
 import { gain, type Metric, type NotifyLoad, POLLS, type Poll, PUBLISHED } from './notify-cases.ts';
@@ -29,7 +29,7 @@ export function compare(load: NotifyLoad, variants: readonly VariantResult[]): C
   });
 }
 
-/** A sentence or two, or nothing where there is nothing to explain. */
+/** Returns a sentence or two; undefined where there is nothing to explain. */
 function remarkOn(row: ComparedRow): string | undefined {
   const { publishedGain, gain, signal, eventfd } = row;
   const disturbed = [signal, eventfd].filter(({ foreign }) => foreign.isTooMuch);
@@ -43,7 +43,7 @@ function remarkOn(row: ComparedRow): string | undefined {
   return `${why}${here(row)}.`;
 }
 
-/** What the rounds here say, with the reason that the counters give for it. */
+/** The result of the rounds here, with the cause that the counters show. */
 function here(row: ComparedRow): string {
   const { gain } = row;
   const range = `half of the rounds ${formatTimes(gain.quartiles[0])} to ${formatTimes(gain.quartiles[1])}`;
@@ -52,9 +52,9 @@ function here(row: ComparedRow): string {
   return `Here ${gain.median > 1 ? 'eventfd' : 'the signal'} is ${percent} % better (${range}): ${reasonOf(row)}`;
 }
 
-/** Fewer wake-ups than this for a request cannot make a difference that is seen. */
+/** Fewer wake-ups for a request than this cannot make a measurable difference. */
 const WAKE_UPS_MIN = 0.05;
-/** How unevenly often the drivers slept for that to be the reason. */
+/** From this ratio of the drivers' sleeps on, the sleeps are the cause. */
 const SLEEPS_RATIO = 1.2;
 
 function reasonOf({ gain, signal, eventfd }: ComparedRow): string {

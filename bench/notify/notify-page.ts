@@ -1,4 +1,4 @@
-// bench/notify: the results of `bench notify` as a page to look at.
+// bench/notify: the results of `bench notify` as an HTML page.
 import { count, formatMicros, formatTimes } from '../figures.ts';
 import { barChart } from '../html/bar-chart.ts';
 import { type ReportSection, reportPage } from '../html/report-page.ts';
@@ -103,10 +103,10 @@ function chartOf(
   });
 }
 
-/** The finding in numbers: what the doorbell matters, and what polling does. */
+/** The result in two sentences: the effect of the doorbell, and of polling. */
 function leadOf(result: NotifyResult): string {
   const isDisturbed = result.cases.some(({ variants }) => variants.some(({ foreign }) => foreign.isTooMuch));
-  const doubt = isDisturbed ? ' Others used the processors meanwhile: measure again before you believe it.' : '';
+  const doubt = isDisturbed ? ' Others used the processors meanwhile: measure again before relying on it.' : '';
   return findingOf(result) + doubt;
 }
 

@@ -15,7 +15,7 @@ const [IOPS, , LATENCY] = LOADS as [NotifyLoad, NotifyLoad, NotifyLoad];
 const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench' };
 const quiet = { seconds: 1, foreignSeconds: 0, loadAverage: 0.5 };
 
-/** A round of so many requests in a second, each of which took 50 µs and half a wake-up. */
+/** A round of `requests` requests in a second, each of which took 50 µs and half a wake-up. */
 function round(requests: number, lostKicks = 0): NotifyRound {
   const latency = createHistogram();
   latency.record(50_000);
@@ -73,7 +73,7 @@ test('the device that forgets is not compared, its lost kicks are counted', () =
   );
 });
 
-test('a row that differs from what was published says so and why, in numbers that follow from the published ones', () => {
+test('a row that differs from what was published has a remark on the cause, with numbers that follow from the published ones', () => {
   const [off, fixed, auto] = resultOf(IOPS, [100, 100, 100], [101, 100, 99]).cases[0]?.comparisons ?? [];
   assert.match(
     off?.remark ?? '',
@@ -84,7 +84,7 @@ test('a row that differs from what was published says so and why, in numbers tha
   assert.equal(auto?.remark, undefined, 'nothing was published, and nothing differs');
 });
 
-test('a row that is as published needs no words', () => {
+test('a row that is as published has no remark on the published figure', () => {
   const rates = [100, 100, 100];
   const [, fixed] = resultOf(IOPS, rates, [101, 106, 110]).cases[0]?.comparisons ?? [];
   assert.equal(fixed?.publishedGain, 61_600 / 58_100);

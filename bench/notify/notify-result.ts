@@ -1,4 +1,4 @@
-// bench/notify: what `bench notify` found out: every round, what the rounds say together, and what is compared. JSON as it stands.
+// bench/notify: the result of `bench notify`: every round, their summary, the comparisons. The JSON is this object.
 import { countErrors, type LoadErrors } from '../load/load-spec.ts';
 import type { Machine } from '../machine.ts';
 import { type Disturbance, type Foreign, foreignOver } from '../processor-use.ts';
@@ -14,7 +14,7 @@ export interface NotifyRound {
   readonly meanUs: number;
   readonly p50Us: number;
   readonly p99Us: number;
-  /** For each request: processor time in µs, and returns from waiting, of either side. */
+  /** Processor time in µs and wake-ups for each request, of either side. */
   readonly deviceCpuUs: number;
   readonly driverCpuUs: number;
   readonly deviceWakeUps: number;
@@ -22,7 +22,7 @@ export interface NotifyRound {
   readonly kicks: number;
   readonly calls: number;
   readonly involuntarySwitches: number;
-  /** Only a forgetful device loses kicks and has them counted. */
+  /** Counted for the forgetful device only. */
   readonly lostKicks: number;
   readonly errors: LoadErrors;
   readonly disturbance: Disturbance;
@@ -54,7 +54,7 @@ export interface Comparison {
   /** How many times better eventfd was, round by round. */
   readonly gain: Summary;
   readonly publishedGain: number | undefined;
-  /** Why it is not what was published, or what is the matter otherwise. */
+  /** Why it differs from what was published, or another remark. */
   readonly remark: string | undefined;
 }
 
@@ -105,7 +105,7 @@ export function notifyRound(
   };
 }
 
-/** What of a round is judged. */
+/** The figure of a round that is compared. */
 export function judgedValue(metric: Metric, round: NotifyRound): number {
   if (metric === 'latency') return round.meanUs;
   return metric === 'iops' ? round.requestsPerSecond : round.bytesPerSecond / 2 ** 20;

@@ -1,4 +1,4 @@
-// bench/notify: driver and device on threads of their own, and all they share; one round of one variant at a time.
+// bench/notify: driver and device on threads of their own, and the memory they share. Runs one round at a time.
 
 import assert from 'node:assert/strict';
 import { moduleBeside } from '../../src/sys/thread.ts';
@@ -57,7 +57,7 @@ export class NotifyStage implements AsyncDisposable {
     return new NotifyStage({ diskBytes: store.sizeBytes, fixedPollUs, plans, ...threads });
   }
 
-  /** One measurement. Throws what a thread threw. */
+  /** Runs one round. Throws what a thread threw. */
   async round(load: NotifyLoad, placement: Placement, variant: NotifyVariant, seconds: number): Promise<NotifyRound> {
     const { queue, device, driver, plans, diskBytes, fixedPollUs } = this.#parts;
     const { doorbell, forgetful } = variant;
@@ -80,7 +80,7 @@ export class NotifyStage implements AsyncDisposable {
       requests: Number.POSITIVE_INFINITY,
       nudgeAfterMs: forgetful ? NUDGE_AFTER_MS : undefined,
     });
-    // A device that fails ends the round before the driver finds it stalled.
+    // A device that fails ends the round before the driver detects a stall.
     await Promise.race([driving.result, serving.result]);
     const to = sampleProcessors(undefined);
     stopDevice(queue, device.thread);
@@ -93,7 +93,7 @@ export class NotifyStage implements AsyncDisposable {
   }
 }
 
-/** Whichever way it waits. A signal in vain is taken by the next round, as one wake-up for nothing. */
+/** Stops the device, however it waits. A signal that is not needed causes one spurious wake-up in the next round. */
 function stopDevice({ stop, stopEvent, kick }: SharedQueue, thread: number): void {
   stop.set(true);
   stopEvent.signal();

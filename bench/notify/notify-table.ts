@@ -1,4 +1,4 @@
-// bench/notify: the results of `bench notify` as tables for people.
+// bench/notify: the results of `bench notify` as text tables.
 import pc from 'picocolors';
 import { count, formatCount, formatForeign, formatMicros, formatPerThousand, formatTimes } from '../figures.ts';
 import { machineLine } from '../machine.ts';
@@ -59,7 +59,7 @@ export function rowOf(one: NotifyCase, variant: VariantResult): string[] {
   ];
 }
 
-/** Every case as a table of at most `columns`, with what is to be known of all of them at the end. */
+/** Returns a table for each case, of at most `columns`, and notes on all of them at the end. */
 export function formatNotifyBench(result: NotifyResult, columns: number): string {
   const footer = [
     `Medians of ${count(result.rounds, 'round')} of ${result.secondsPerRound} s, run in turns. Fixed polling lasts ${result.fixedPollUs} µs.`,
@@ -89,7 +89,7 @@ function formatCase(one: NotifyCase, columns: number): string {
   ].join('\n');
 }
 
-/** What the device that forgets to look once more did. */
+/** The lost kicks of the device that does not look at the ring again before it sleeps. */
 export function lostKicksLine({ variants }: NotifyCase): string[] {
   const forgetful = variants.find((variant) => variant.forgetful);
   if (forgetful === undefined) return [];

@@ -1,4 +1,4 @@
-// bench/notify: `bench notify`: what it costs to wake a device by signal and by eventfd, asleep at once or after polling.
+// bench/notify: `bench notify`: the cost of waking a device by signal and by eventfd, asleep at once or after polling.
 import { inTurns } from '../in-turns.ts';
 import { thisMachine } from '../machine.ts';
 import { BenchStore } from '../threads/bench-store.ts';
@@ -13,7 +13,7 @@ export interface NotifyOptions {
   readonly fixedPollUs: number;
   readonly diskBytes: number;
   readonly deviceCpu: number;
-  /** On another core; undefined: this machine has none. */
+  /** A processor on another core; undefined: this machine has none. */
   readonly driverCpu: number | undefined;
   readonly onProgress?: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -25,7 +25,7 @@ interface Cell {
   readonly variants: readonly { readonly variant: NotifyVariant; readonly rounds: NotifyRound[] }[];
 }
 
-/** Measures, and leaves nothing behind. Throws where a thread fails, and the signal's reason. */
+/** Measures, and removes what it made. Throws what a thread threw, and the signal's reason. */
 export async function benchNotify(options: NotifyOptions): Promise<NotifyResult> {
   const { diskBytes, fixedPollUs, rounds, seconds, signal, onProgress } = options;
   onProgress?.('filling the disk');

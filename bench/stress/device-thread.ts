@@ -1,4 +1,4 @@
-// bench/stress: the device's thread: the real event loop, queue runner and queue around a device of whims.
+// bench/stress: the device's thread: the real event loop, queue runner and queue around a device that acts at random.
 import { workerData } from 'node:worker_threads';
 import { pinThread } from '../../src/sys/cpu.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';

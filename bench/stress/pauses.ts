@@ -1,4 +1,4 @@
-// bench/stress: the pauses that make two threads meet at every point: mostly none, often a few turns, now and then a real sleep.
+// bench/stress: random pauses, so that two threads meet at every point: mostly none, often a few turns, or a sleep.
 import type { SeededRandom } from '../../src/testing/index.ts';
 
 const SPIN_TURNS_MAX = 400;
@@ -12,14 +12,14 @@ export class Pauses {
     this.#random = random;
   }
 
-  /** Sometimes lets time pass. */
+  /** Pauses sometimes. */
   maybe(): void {
     const die = this.#random.below(4096);
     if (die === 0) Atomics.wait(this.#word, 0, 0, this.#random.below(100) * (SLEEP_MS_MAX / 100));
     else if (die < 512) this.#spin();
   }
 
-  /** Lets time pass every other time: where the two sides are to meet. */
+  /** Pauses every other time, where the two sides are to meet. */
   often(): void {
     if (this.#random.flip()) this.#spin();
     else this.maybe();

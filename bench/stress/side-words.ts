@@ -1,6 +1,6 @@
-// bench/stress: what each side of the queue says about itself, in memory that the watcher reads; written by its own thread only.
+// bench/stress: the state of each side of the queue, in memory that the watcher reads; only its own thread writes it.
 
-/** What a side is doing, as far as it concerns who has to wake whom. */
+/** Whether a side runs, polls or sleeps: a side that sleeps has to be woken. */
 export const PHASES = ['working', 'polling', 'asleep'] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -9,14 +9,14 @@ type Field = (typeof FIELDS)[number];
 
 export interface SideState {
   readonly phase: Phase;
-  /** How far it followed the other side's index: the device popped up to it, the driver took completions up to it. */
+  /** Its position in the other side's ring: the device popped up to it, the driver took completions up to it. */
   readonly index: number;
   readonly inFlight: number;
-  /** Requests given back, or taken back. */
+  /** Requests completed by the device, or taken back by the driver. */
   readonly done: number;
   /** Times it slept. */
   readonly sleeps: number;
-  /** Notifications it sent, and those it took notice of; and when the last ones were, in ms since the epoch. */
+  /** Notifications it sent and received, and when the last ones were, in ms since the epoch. */
   readonly sent: number;
   readonly lastSentMs: number;
   readonly seen: number;
@@ -37,19 +37,19 @@ export class SideWords {
     this.#set('phase', PHASES.indexOf(phase));
   }
 
-  /** It was asleep, and is no more. */
+  /** Records a wake-up. */
   slept(): void {
     this.#set('sleeps', this.#get('sleeps') + 1);
     this.phase = 'working';
   }
 
-  /** A notification is about to be sent. */
+  /** Records a notification, before it is sent. */
   sends(): void {
     this.#set('sent', this.#get('sent') + 1);
     this.#set('lastSentMs', Date.now());
   }
 
-  /** So many notifications were noticed by now. */
+  /** Records that `count` notifications have been received by now. */
   saw(count: number): void {
     if (this.#get('seen') === count) return;
     this.#set('seen', count);

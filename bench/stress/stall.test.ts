@@ -1,4 +1,4 @@
-// bench/stress: what is lost for good and what is only slow.
+// bench/stress: which states are a lost notification and which are only slow.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SideState } from './side-words.ts';

@@ -1,4 +1,4 @@
-// bench/stress: tells a lost notification from a slow thread, and reports it with the state of both sides. Pure; it repairs nothing.
+// bench/stress: distinguishes a lost notification from a slow thread, and describes both sides. Pure; repairs nothing.
 import { describeQueue } from '../../src/transports/queue/queue-report.ts';
 import type { SplitWords } from '../../src/virtio/split/split-ring.ts';
 import type { SideState } from './side-words.ts';
@@ -9,18 +9,18 @@ export interface QueueSnapshot {
   readonly ring: SplitWords;
   readonly driver: SideState;
   readonly device: SideState;
-  /** Whether the kernel has the side's thread asleep: one that waits for a processor will go on by itself. */
+  /** Whether the side's thread sleeps in the kernel: one that waits for a processor will go on by itself. */
   readonly driverSleeps: boolean;
   readonly deviceSleeps: boolean;
-  /** Notifications sent and not yet seen: counts of the eventfds. */
+  /** Notifications sent and not yet received: counts of the eventfds. */
   readonly kicksPending: number;
   readonly callsPending: number;
 }
 
-/** What was lost: the device was never told of requests, the driver never of completions, or the device has a request for good. */
+/** A kick: the device sleeps on requests. A call: the driver sleeps on completions. A request: both sides sleep on it. */
 export type Loss = 'kick' | 'call' | 'request';
 
-/** What must have been lost for the queue to stand as it did at both moments; undefined where it may yet go on by itself. */
+/** Returns what must have been lost for the queue to be in both states; undefined where it may go on by itself. */
 export function lossBetween(before: QueueSnapshot, now: QueueSnapshot): Loss | undefined {
   if (isMoving(before, now) || !before.deviceSleeps || !now.deviceSleeps || !isDriverWaiting(now)) return undefined;
   if (now.kicksPending > 0) return undefined;
@@ -48,7 +48,7 @@ const LOSSES: Readonly<Record<Loss, string>> = {
   request: 'lost request: both sides sleep, and the driver still waits for completions',
 };
 
-/** Several lines: what is the matter; the queue as `belfry serve` shows it on SIGUSR2; what only the driver and the kernel know. */
+/** Returns several lines: the loss; the queue as `belfry serve` shows it on SIGUSR2; the driver and the kernel. */
 export function describeStall(kind: Loss | 'progress', snapshot: QueueSnapshot): string {
   const { atMs, ring, driver, device, deviceSleeps, driverSleeps } = snapshot;
   const ago = (ms: number): number | undefined => (ms === 0 ? undefined : Math.round(atMs - ms));

@@ -1,4 +1,4 @@
-// bench/stress: a device that serves at once or later, a few or all, and pauses where it likes: every path by which a queue publishes.
+// bench/stress: a device that serves at once or later, a few or all, with random pauses: each way to publish.
 
 import type { DescriptorChain, DeviceQueue, VirtioDevice } from '../../src/index.ts';
 import type { EventLoop } from '../../src/sys/event-loop.ts';
@@ -46,7 +46,7 @@ export class StressDevice implements VirtioDevice {
     this.#isLate = this.#random.oneIn(8);
     this.#queue.drain(this.#serve);
     if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
-    this.#tell();
+    this.#record();
   }
 
   readonly #serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
@@ -55,7 +55,7 @@ export class StressDevice implements VirtioDevice {
     else queue.markUsed(chain, chain.writable.totalBytes);
   };
 
-  /** Gives some of what it held back, and comes again for the others. */
+  /** Completes some of the requests it held back, and is scheduled again for the others. */
   readonly #completeLate = (): void => {
     for (let count = 1 + this.#random.below(8); count > 0 && this.#held.length > 0; count--) {
       const chain = this.#held.splice(this.#random.below(this.#held.length), 1)[0] as DescriptorChain;
@@ -65,17 +65,17 @@ export class StressDevice implements VirtioDevice {
     this.#pauses.maybe();
     this.#queue.publish();
     if (this.#held.length > 0) this.#loop.soon(this.#completeLate);
-    this.#tell();
+    this.#record();
   };
 
-  #tell(): void {
+  #record(): void {
     const { base, inFlight, counters } = this.#queue;
     this.#words.at(base, inFlight, counters.requests);
     this.#words.saw(counters.kicks);
   }
 }
 
-/** Sleeps at once or polls for a while, as chance will have it. */
+/** Sleeps at once or polls for a while, at random. */
 export class RandomPoll implements PollPolicy {
   readonly #random: SeededRandom;
   readonly #words: SideWords;
@@ -86,7 +86,7 @@ export class RandomPoll implements PollPolicy {
   }
 
   pollNs(): number {
-    // Or asleep: nobody tells when the one becomes the other.
+    // Or asleep: the policy is not called when polling ends in sleep.
     this.#words.phase = 'polling';
     return this.#random.flip() ? 0 : this.#random.below(60_000);
   }
@@ -96,7 +96,7 @@ export class RandomPoll implements PollPolicy {
   }
 }
 
-/** The real queue, with time to pass around the moment at which it asks for kicks again. */
+/** The real queue, with random pauses around `rearm`. */
 export class PausingQueue extends SplitQueue {
   readonly #pauses: Pauses;
   readonly #forgetful: boolean;

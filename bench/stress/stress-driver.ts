@@ -1,4 +1,4 @@
-// bench/stress: a driver that fills, looks, sleeps, asks to be called and asks not to, in an order that chance decides.
+// bench/stress: a driver that submits, polls, sleeps, requests calls and suppresses them, in random order.
 import { Epoll } from '../../src/sys/epoll.ts';
 import type { EventFd } from '../../src/sys/event-fd.ts';
 import type { DriverBuffer, DriverQueue, SeededRandom } from '../../src/testing/index.ts';
@@ -13,13 +13,13 @@ export interface StressDriverParts {
   readonly call: EventFd;
   readonly words: SideWords;
   readonly stop: StopWord;
-  /** Chains to choose from; their buffers may be shared, nobody looks at the bytes. */
+  /** Chains to choose from; their buffers may be shared, since the bytes are not checked. */
   readonly chains: readonly (readonly DriverBuffer[])[];
   /** Asks to be called and sleeps, without looking whether completions came meanwhile. */
   readonly forgetful: boolean;
 }
 
-/** It sleeps as long as it must; this is how soon it notices that the run was stopped. */
+/** Its sleep has no limit; this is how soon it notices that the run was stopped. */
 const STOP_LOOK_MS = 50;
 const DESCRIPTORS_MAX = 3;
 
@@ -40,15 +40,15 @@ export class StressDriver {
     this.#epoll.add(parts.call.fd, 0);
   }
 
-  /** Until so many requests came back, or it is stopped. */
+  /** Runs until `requests` requests came back, or it is stopped. */
   run(requests: number): void {
     const { random, stop } = this.#parts;
     for (let submitted = 0; (submitted < requests || this.#inFlight > 0) && !stop.isSet; ) {
-      // A few at most, or as many as fit: what hides at one depth shows at another.
+      // A few at most, or as many as fit: some defects appear only at one depth.
       if (random.oneIn(64)) this.#depth = 1 + random.below(random.flip() ? 4 : this.#depthMax);
       submitted += this.#submit(Math.min(requests - submitted, this.#depth - this.#inFlight));
       this.#pauses.maybe();
-      // Waiting for all shows what a later kick would heal.
+      // Waiting for all requests shows a loss that a later kick would hide.
       this.#await(submitted === requests || random.flip() ? 0 : random.below(this.#inFlight + 1));
     }
     this.#epoll[Symbol.dispose]();
@@ -61,7 +61,7 @@ export class StressDriver {
     words.phase = 'working';
     for (let i = 0; i < count; i++) queue.add(random.of(chains));
     this.#inFlight += count;
-    this.#tell();
+    this.#record();
     queue.publish();
     if (queue.needsKick()) {
       words.sends();
@@ -79,7 +79,7 @@ export class StressDriver {
       else this.#sleep(random.below(this.#inFlight - left));
       this.#harvest();
     }
-    // To be called while it is busy is allowed too, and so is not to be.
+    // Requesting calls while it is busy is allowed too.
     if (random.oneIn(16)) queue.requestCalls();
     else if (random.flip()) queue.suppressCalls();
   }
@@ -96,7 +96,7 @@ export class StressDriver {
     this.#pauses.often();
     if (queue.requestCalls(after) && !forgetful) return;
     words.phase = 'asleep';
-    // Nothing but a call ends this: what was lost stays lost, and is found.
+    // Only a call ends this: what was lost stays lost, and is detected.
     while (!stop.isSet) {
       if (this.#epoll.wait(STOP_LOOK_MS) === 0 || !call.clear()) continue;
       words.saw(++this.#callsSeen);
@@ -109,10 +109,10 @@ export class StressDriver {
     const taken = this.#parts.queue.harvest(() => {});
     this.#inFlight -= taken;
     this.#done += taken;
-    this.#tell();
+    this.#record();
   }
 
-  #tell(): void {
+  #record(): void {
     this.#parts.words.at(this.#parts.queue.usedIndex, this.#inFlight, this.#done);
   }
 }

@@ -1,8 +1,8 @@
-// bench/stress: what both threads are told.
+// bench/stress: the job messages of both threads.
 import type { RingAreas } from '../../src/testing/index.ts';
 import type { SharedMemory } from '../threads/shared-queue.ts';
 
-/** A side that is made to forget what it must do: the detector has to find it out. */
+/** Mutants: a side that does not look at the ring again before it sleeps; the watcher has to detect it. */
 export const MUTATIONS = ['none', 'driver-forgets', 'device-forgets'] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 

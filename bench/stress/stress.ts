@@ -1,4 +1,4 @@
-// bench/stress: drives the real ring between two threads, in many ways, and sees to it that no notification is ever lost.
+// bench/stress: drives the real ring between two threads, in many ways, and checks that no notification is lost.
 import { SeededRandom } from '../../src/testing/index.ts';
 import { chooseProcessors } from '../placement.ts';
 import type { Mutation } from './stress-job.ts';
@@ -6,23 +6,23 @@ import { type EpisodeCounts, type Stall, StressedQueue } from './stressed-queue.
 
 export interface StressOptions {
   readonly requests: number;
-  /** What the two sides do comes from it; how their threads meet does not. */
+  /** Seed of what the two sides do; how their threads interleave is not determined by it. */
   readonly seed: number;
   readonly mutation?: Mutation;
-  /** It ends then, whatever is done. */
+  /** The most time of a run. */
   readonly timeoutMs: number;
   readonly onProgress?: (line: string) => void;
 }
 
 export interface StressResult extends EpisodeCounts {
   readonly seconds: number;
-  /** What was lost first: the run ended there. */
+  /** What was lost, which ended the run. */
   readonly stall: Stall | undefined;
 }
 
 const EPISODES = 16;
 
-/** Runs episodes until so many requests are done, something is lost, or time is up. Throws what a thread threw. */
+/** Runs episodes until all requests are done, something is lost, or time is up. Throws what a thread threw. */
 export async function stress(options: StressOptions): Promise<StressResult> {
   const { requests, timeoutMs, mutation = 'none', onProgress } = options;
   await using queue = await StressedQueue.open();
@@ -42,7 +42,7 @@ export async function stress(options: StressOptions): Promise<StressResult> {
       start: random.of([0, 65_530]),
       mutation,
       deviceCpu,
-      // Side by side threads meet in the middle of a few instructions; on one processor, wherever one is interrupted.
+      // On two processors threads interleave within a few instructions; on one, wherever a thread is preempted.
       driverCpu: random.oneIn(4) ? deviceCpu : otherCpu,
       timeoutMs: leftMs,
     });

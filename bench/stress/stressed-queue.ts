@@ -1,4 +1,4 @@
-// bench/stress: one queue between two threads, and a watcher that looks at it from outside.
+// bench/stress: one queue between two threads, and a watcher that reads its state from another thread.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -23,7 +23,7 @@ export interface Episode {
   readonly mutation: Mutation;
   readonly driverCpu: number;
   readonly deviceCpu: number;
-  /** It is stopped then, which is no failure. */
+  /** The episode is stopped after this time, which is no failure. */
   readonly timeoutMs: number;
 }
 
@@ -51,9 +51,9 @@ export interface EpisodeEnd {
 const DRIVER = moduleBeside('./driver-thread', import.meta.url);
 const DEVICE = moduleBeside('./device-thread', import.meta.url);
 const MEMORY_BYTES = 1 << 20;
-/** From one look to the next; far longer than any pause of either side. */
+/** Time between two reads of the state; far longer than any pause of either side. */
 const LOOK_MS = 200;
-/** So many looks, a minute, without a request done are a failure of their own. */
+/** Reads, a minute of them, without a completed request: a failure of its own. */
 const IDLE_LOOKS_MAX = 300;
 
 interface Parts {
@@ -103,7 +103,7 @@ export class StressedQueue implements AsyncDisposable {
     });
   }
 
-  /** Drives so many requests through a fresh queue, unless something is lost before. Throws what a thread threw. */
+  /** Drives the requests of an episode through a new queue, until something is lost. Throws what a thread threw. */
   async episode({ eventIdx, timeoutMs, ...rest }: Episode): Promise<EpisodeEnd> {
     const { queue, stopDevice, driver, device, driverWords, deviceWords } = this.#parts;
     const features = ringFeatures(eventIdx);
@@ -135,7 +135,7 @@ export class StressedQueue implements AsyncDisposable {
     return { counts, stall };
   }
 
-  /** Looks until a thread has ended, something is lost, or time is up. */
+  /** Reads the state until a thread has ended, something is lost, or time is up. */
   async #watch(jobs: readonly RunningJob<unknown>[], ring: SplitRing, timeoutMs: number): Promise<Stall | undefined> {
     const ended = Promise.race(jobs.map(({ result }) => result)).then(() => 'ended' as const);
     const endMs = Date.now() + timeoutMs;
@@ -171,7 +171,7 @@ export class StressedQueue implements AsyncDisposable {
   }
 }
 
-/** Whether the kernel says that a thread of this process sleeps. proc_pid_stat(5). */
+/** Whether a thread of this process sleeps. proc_pid_stat(5). */
 function isAsleep(thread: number): boolean {
   const stat = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8');
   return stat.slice(stat.lastIndexOf(')') + 2).startsWith('S');

@@ -1,9 +1,9 @@
-// bench/text: how wide a terminal is, and sentences broken to fit it.
+// bench/text: the width of a terminal, and text wrapped to it.
 import { stripVTControlCharacters } from 'node:util';
 
-/** Of a pipe or a file: who reads it later may have any terminal. */
+/** Width for a pipe or a file. */
 const PIPE_COLUMNS = 120;
-/** Of a terminal that does not say. */
+/** Width for a terminal of unknown width. */
 const TERMINAL_COLUMNS = 80;
 const COLUMNS_MIN = 20;
 
@@ -12,14 +12,14 @@ export interface Output {
   readonly columns?: number;
 }
 
-/** Columns of what `output` leads to: the terminal's, else those of $COLUMNS, else 120. */
+/** Columns of `output`: those of its terminal, else $COLUMNS, else 120. */
 export function columnsOf(output: Output = process.stdout, env: NodeJS.ProcessEnv = process.env): number {
   if (output.isTTY) return output.columns || TERMINAL_COLUMNS;
   const wanted = Number(env.COLUMNS);
   return Number.isInteger(wanted) && wanted >= COLUMNS_MIN ? wanted : PIPE_COLUMNS;
 }
 
-/** Columns that `text` takes; colours take none. */
+/** Columns that `text` takes; colour sequences take none. */
 export function widthOf(text: string): number {
   return stripVTControlCharacters(text).length;
 }
@@ -31,7 +31,7 @@ export interface Indents {
   readonly rest?: string;
 }
 
-/** The words of `text` in lines of at most `columns`; a longer word has a line to itself. */
+/** Wraps `text` into lines of at most `columns`; a longer word has a line to itself. */
 export function wrap(text: string, columns: number, { first = '', rest = '' }: Indents = {}): string[] {
   const lines: string[] = [];
   let line = first;
@@ -48,7 +48,7 @@ export function wrap(text: string, columns: number, { first = '', rest = '' }: I
   return [...lines, line];
 }
 
-/** Every line of `text` wrapped, its own indent before the lines that follow from it. */
+/** Wraps every line of `text`; the continuation lines keep its indent. */
 export function wrapLines(text: string, columns: number): string {
   return text
     .split('\n')

@@ -1,21 +1,21 @@
-// bench/text: figures as a table that fits the terminal, or as a block for each row where it is too narrow for one.
+// bench/text: figures as a table that fits the terminal, or as a block for each row where that is too narrow.
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import { widthOf, wrap } from './columns.ts';
 
 export interface Figures {
-  /** The first names what a row is about. */
+  /** Titles; the first is that of the rows' names. */
   readonly head: readonly string[];
   /** The first cell of a row names it; the others are figures, and never broken. */
   readonly rows: readonly (readonly string[])[];
-  /** How many columns are words and begin at the left; 1 when absent. */
+  /** How many columns are words, aligned left. Default 1. */
   readonly wordColumns?: number;
 }
 
 /** A cell's space on both sides, and the line after it. */
 const CELL_EXTRA = 3;
 const BORDER = 1;
-/** A name is broken into words where it has at least so much room. */
+/** The least width at which a name is wrapped. */
 const NAME_COLUMNS_MIN = 14;
 
 /** A row for each thing, a column for each figure. */
@@ -24,7 +24,7 @@ export function formatTable(figures: Figures, columns: number): string {
   return widths === undefined ? formatBlocks(figures, columns) : drawTable(figures, widths);
 }
 
-/** Turned: a column for each thing, a row for each figure. Many figures of a few things are compared like that. */
+/** Transposed: a column for each thing, a row for each figure, to compare many figures of a few things. */
 export function formatComparison(figures: Figures, columns: number): string {
   const turned = turn(figures);
   const widths = columnWidths(turned, columns);
@@ -40,7 +40,7 @@ function turn({ head, rows }: Figures): Figures {
 /** Width of each column without its space; undefined where they do not fit. */
 function columnWidths({ head, rows }: Figures, columns: number): number[] | undefined {
   const natural = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))));
-  // Titles may be broken, figures may not.
+  // Titles may be wrapped, figures may not.
   const least = head.map((title, i) => Math.max(longestWord(title), ...rows.map((row) => widthOf(row[i] ?? ''))));
   const [naturalName = 0] = natural;
   const longest = Math.max(longestWord(head[0] ?? ''), ...rows.map(([name = '']) => longestWord(name)));
@@ -67,7 +67,7 @@ function drawTable({ head, rows, wordColumns = 1 }: Figures, widths: readonly nu
     wordWrap: true,
     style: { head: [], border: [], compact: true },
   });
-  // A name that repeats is said once.
+  // A name that repeats is printed once.
   for (const [i, [name = '', ...cells]] of rows.entries())
     table.push([name === rows[i - 1]?.[0] ? '' : name, ...cells]);
   return table.toString();

@@ -1,4 +1,4 @@
-// bench/text: sentences and tables fit the columns there are, and what does not fit is told otherwise.
+// bench/text: text and tables fit the columns; a table that does not becomes blocks.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
@@ -13,7 +13,7 @@ test('columns are those of the terminal; of a pipe those of $COLUMNS, or 120', (
   assert.equal(columnsOf({}, {}), 120);
 });
 
-test('words are never broken, and every line ends in time', () => {
+test('words are never broken, and no line is too long', () => {
   const text = 'A sentence of words, one of which-is-rather-long, and a /path/that/nobody/can/break at its end.';
   for (let columns = 24; columns < 120; columns++) {
     const lines = wrap(text, columns, { first: '> ', rest: '  ' });
@@ -22,7 +22,7 @@ test('words are never broken, and every line ends in time', () => {
   }
 });
 
-test('what is wrapped keeps its indent, and colours take no room', () => {
+test('a wrapped line keeps its indent, and colours have no width', () => {
   assert.equal(wrapLines('  one two three\nshort', 11), '  one two\n  three\nshort');
   assert.equal(wrapLines('\x1b[1mone two\x1b[22m', 7), '\x1b[1mone two\x1b[22m');
 });
@@ -43,14 +43,14 @@ test('a table that has room is one line a row', () => {
   assert.match(lines[3] as string, /│ the first of them +│ +12\.3k │ +4\.50 │/);
 });
 
-test('with less room titles are broken into words, then names, and never a figure', () => {
+test('in fewer columns titles are wrapped, then names, and never a figure', () => {
   const text = formatTable(figures, 45);
   for (const line of shown(text)) assert.ok(line.length <= 45, line);
   assert.match(text, /requests/);
   assert.match(text, /│ +12\.3k │ +4\.50 │/);
 });
 
-test('where no table has room there is a block for each row, without what is not known', () => {
+test('where no table fits there is a block for each row, without unknown figures', () => {
   assert.deepEqual(shown(formatTable(figures, 30)), [
     'the first of them',
     '  12.3k  requests a second',
@@ -60,14 +60,14 @@ test('where no table has room there is a block for each row, without what is not
   ]);
 });
 
-test('things that are compared stand beside each other, with a row for each figure', () => {
+test('things that are compared are side by side, with a row for each figure', () => {
   const lines = shown(formatComparison(figures, 80));
   assert.match(lines[1] as string, /│ what +│ the first of them │ second │/);
   assert.match(lines[3] as string, /│ requests a second │ +12\.3k │ +1\.0k │/);
   assert.deepEqual(shown(formatComparison(figures, 30)), shown(formatTable(figures, 30)));
 });
 
-test('a name that repeats is said once in a table, and in each block', () => {
+test('a name that repeats is printed once in a table, and in each block', () => {
   const twice = {
     head: ['way', 'who', 'µs'],
     rows: [

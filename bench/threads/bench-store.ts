@@ -1,4 +1,4 @@
-// bench/threads: the disk behind a measurement in this process: in memory, every block of it written; each thread opens it again.
+// bench/threads: the disk of a measurement in this process: in memory, every block written. Each thread opens it.
 import { type BlockStore, openStore, type StoreDescription } from '../../src/index.ts';
 import { BenchDisk } from '../bench-disk.ts';
 

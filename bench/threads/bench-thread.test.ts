@@ -1,4 +1,4 @@
-// bench/threads: jobs on a thread end with a result or with what went wrong; never in silence.
+// bench/threads: a job on a thread ends with a result or rejects with the thread's error.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isMainThread } from 'node:worker_threads';
@@ -34,7 +34,7 @@ if (isMainThread) {
     ['throw before it is ready', /not even ready/],
     ['exit', /ended early/],
   ] as const) {
-    test(`a job that does ${job} rejects, and so does the next`, async () => {
+    test(`a job that does "${job}" rejects, and so does the next`, async () => {
       await using thread = await start();
       const { ready, result } = thread.run(job);
       if (job === 'throw before it is ready') await assert.rejects(ready, says);
@@ -43,7 +43,7 @@ if (isMainThread) {
     });
   }
 
-  test('disposing gets a thread out of what it waits for', async () => {
+  test('disposing ends the system call that a thread is blocked in', async () => {
     const freed: number[] = [];
     const thread = await BenchThread.start<Job, number>(program, undefined, (id) => freed.push(id));
     await thread[Symbol.asyncDispose]();

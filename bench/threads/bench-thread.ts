@@ -1,23 +1,23 @@
-// bench/threads: a thread that does one job after the other, as the thread that gives the jobs sees it.
+// bench/threads: a worker thread that does one job after the other, from the side of the thread that starts it.
 import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import { startThread } from '../../src/sys/thread.ts';
 
-/** What a thread of `serveJobs` says: that it is up, that it is at its job, what came of it. */
+/** Messages of a thread of `serveJobs`: it has started, it has begun its job, its result. */
 export type FromBenchThread =
   | { readonly type: 'up'; readonly thread: number }
   | { readonly type: 'ready' }
   | { readonly type: 'done'; readonly result: unknown };
 
 export interface RunningJob<Result> {
-  /** The thread has prepared itself and begins. */
+  /** Fulfilled when the thread is prepared and begins. */
   readonly ready: Promise<void>;
   /** Rejects when the thread threw. */
   readonly result: Promise<Result>;
 }
 
 export class BenchThread<Job, Result> implements AsyncDisposable {
-  /** Its id for the kernel: who to send a signal to. */
+  /** Thread id of the kernel, gettid(2), to send signals to. */
   readonly thread: number;
   readonly #worker: Worker;
   readonly #onDispose: (() => void) | undefined;
@@ -36,7 +36,7 @@ export class BenchThread<Job, Result> implements AsyncDisposable {
     });
   }
 
-  /** Starts `program`. `onDispose` gets the thread out of whatever system call a job has it blocked in. */
+  /** Starts `program`. `onDispose` ends the system call in which a job may have blocked the thread. */
   static async start<Job, Result>(
     program: URL,
     setup: unknown,
@@ -49,7 +49,7 @@ export class BenchThread<Job, Result> implements AsyncDisposable {
     return new BenchThread(worker, thread, onDispose && (() => onDispose(thread)));
   }
 
-  /** Gives it a job. One at a time. */
+  /** Starts a job. One at a time. */
   run(job: Job): RunningJob<Result> {
     const ready = Promise.withResolvers<void>();
     const result = Promise.withResolvers<Result>();
@@ -57,7 +57,7 @@ export class BenchThread<Job, Result> implements AsyncDisposable {
       if (message.type === 'ready') ready.resolve();
       if (message.type === 'done') settle(() => result.resolve(message.result as Result));
     };
-    // Registered after the constructor's: what ended the thread is known.
+    // Registered after the constructor's handlers, so that `#ended` is set.
     const onEnd = (): void => settle(() => result.reject(this.#ended));
     const settle = (conclude: () => void): void => {
       this.#worker.off('message', onMessage).off('error', onEnd).off('exit', onEnd);
@@ -65,7 +65,7 @@ export class BenchThread<Job, Result> implements AsyncDisposable {
     };
     this.#worker.on('message', onMessage).on('error', onEnd).on('exit', onEnd);
     const readyOrEnded = Promise.race([ready.promise, result.promise.then(() => {})]);
-    // Whoever waits for neither hears of it from the thread at the other end of the queue.
+    // A caller that awaits neither gets the error from the thread at the other end of the queue.
     for (const promise of [readyOrEnded, result.promise]) promise.catch(() => {});
     if (this.#ended === undefined) this.#worker.postMessage(job);
     else onEnd();

@@ -1,4 +1,4 @@
-// bench/threads: both doorbells ring, and a thread that sleeps unrung is told from one that was rung.
+// bench/threads: both doorbells wake a thread, and a thread that sleeps without a pending signal is detected.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -16,7 +16,7 @@ for (const kind of DOORBELLS) {
   });
 }
 
-test('a thread sleeps unrung when it sleeps and its signal is not pending', () => {
+test('`sleepsUnrung` is true of a thread that sleeps and has no pending signal', () => {
   const status = (state: string, pending: string): string =>
     `Name:\tx\nState:\t${state} (…)\nSigPnd:\t${pending}\nShdPnd:\tffffffffffffffff\n`;
   assert.ok(sleepsUnrung(status('S', '0000000000000000')));

@@ -1,36 +1,36 @@
-// bench/threads: the two ways to wake a device thread that are compared: a signal sent to it, and an eventfd in its epoll set.
+// bench/threads: the two ways to wake a device thread: a signal sent to it, and an eventfd in its epoll set.
 import { constants } from 'node:os';
 import { Epoll } from '../../src/sys/epoll.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { SignalWait } from '../../src/sys/signal-wait.ts';
 import { signalThread } from '../../src/sys/thread-signal.ts';
 
-/** As hvisor-tool did it before and after its change #78. */
+/** What hvisor-tool used before and after its change #78. */
 export const DOORBELLS = ['signal', 'eventfd'] as const;
 export type DoorbellKind = (typeof DOORBELLS)[number];
 
-/** Where to ring. The descriptor is of this process; `thread` is the device's. */
+/** The address of a doorbell. The descriptor belongs to this process; `thread` is the device's thread id. */
 export interface DoorbellAddress {
   readonly kind: DoorbellKind;
   readonly fd: number;
   readonly thread: number;
 }
 
-/** SIGUSR1 is taken: Node starts its inspector on it. */
+/** Not SIGUSR1: Node starts its inspector on it. */
 const SIGNAL = constants.signals.SIGUSR2;
 
 /** The device's end. */
 export interface Doorbell extends Disposable {
-  /** Sleeps until it rings; what rang before counts. May return without. */
+  /** Sleeps until it is rung; a ring before the call counts. May return without a ring. */
   wait(): void;
 }
 
-/** Made by the thread that will wait. */
+/** Opens the device's end. Called by the thread that will wait. */
 export function openDoorbell(kind: DoorbellKind, fd: number): Doorbell {
   return kind === 'signal' ? new SignalDoorbell() : new EventFdDoorbell(fd);
 }
 
-/** The driver's end, on any thread. */
+/** Returns the driver's end. Usable on any thread. */
 export function ringerOf({ kind, fd, thread }: DoorbellAddress): Pick<EventFd, 'signal'> {
   return kind === 'signal' ? { signal: () => signalThread(thread, SIGNAL) } : EventFd.borrow(fd);
 }
@@ -66,7 +66,7 @@ class EventFdDoorbell implements Doorbell {
   }
 }
 
-/** Whether a thread of this process sleeps although nobody rang: nothing of SIGNAL is pending for it. proc(5). */
+/** Whether a thread sleeps and no SIGNAL is pending for it, by its /proc/…/status. proc(5). */
 export function sleepsUnrung(status: string): boolean {
   const [, state = ''] = /^State:\s*(\S)/m.exec(status) ?? [];
   const [, pending = '0'] = /^SigPnd:\s*([0-9a-f]+)$/m.exec(status) ?? [];

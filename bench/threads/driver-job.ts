@@ -1,4 +1,4 @@
-// bench/threads: what the thread that plays the driver is asked to do, and what it measured.
+// bench/threads: the job message of the thread that acts as the driver, and its result.
 
 import type { QueueResult } from '../load/load-spec.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
@@ -18,7 +18,7 @@ export interface DriverJob {
   readonly seed: number;
   readonly cpu: number;
   readonly kick: DoorbellAddress;
-  /** It ends with whichever comes first. */
+  /** The job ends when the first bound is reached. */
   readonly seconds: number;
   readonly requests: number;
   /** After so long without a completion from a device that sleeps and was not rung, count a lost kick and ring. */
@@ -26,8 +26,8 @@ export interface DriverJob {
 }
 
 export interface DriverResult extends QueueResult {
-  /** This thread's. */
+  /** Processor time of this thread. */
   readonly cpuSeconds: number;
-  /** Kicks that were never sent or never seen, found by `nudgeAfterMs`. */
+  /** Kicks that were not sent or not received, detected by `nudgeAfterMs`. */
   readonly lostKicks: number;
 }

@@ -1,4 +1,4 @@
-// bench/threads: the thread that plays the driver: keeps the queue full, sleeps until called, as a guest would.
+// bench/threads: the thread that acts as the driver: keeps the queue full and sleeps until called, as a guest does.
 import { workerData } from 'node:worker_threads';
 import { SECTOR_BYTES } from '../../src/devices/blk/spec.ts';
 import { involuntarySwitches, pinThread } from '../../src/sys/cpu.ts';
@@ -40,7 +40,7 @@ serveJobs<DriverJob>((job, ready) => {
   return { ...measure(loop, job), calls: wait.calls, lostKicks: wait instanceof NudgingWait ? wait.lostKicks : 0 };
 });
 
-/** Counts up to the end of the load; what is in flight then is waited for, uncounted. */
+/** Runs and measures the load. Requests in flight at its end are waited for, and not counted. */
 function measure(loop: LoadLoop, { seconds, requests }: DriverJob): Omit<DriverResult, 'calls' | 'lostKicks'> {
   const startMs = performance.now();
   const startSeconds = threadSeconds();

@@ -1,4 +1,4 @@
-// bench/threads: another design on purpose: the mistake of many drain loops, which ask for kicks again without a last look at the ring.
+// bench/threads: another design on purpose: a defect of many drain loops, no last look at the ring after `rearm`.
 import type { DeviceQueue, VirtioDevice } from '../../src/index.ts';
 import type { RunnableQueue } from '../../src/virtio/ring-format.ts';
 
@@ -16,7 +16,7 @@ export class ForgetfulDevice implements VirtioDevice {
   }
 
   process(index: number, queue: DeviceQueue): void {
-    // What a driver makes available between the last look of `process` and `rearm` has no kick, and is not seen.
+    // Requests that become available between the last pop of `process` and `rearm` have no kick, and are not seen.
     const runnable = queue as RunnableQueue;
     runnable.suppress();
     this.#device.process(index, queue);

@@ -1,4 +1,4 @@
-// bench/threads: waits for calls of a device known to lose kicks: finds each loss, counts it, and rings so that the run goes on.
+// bench/threads: waits for calls of a device that loses kicks: detects and counts each loss, and kicks again.
 import { readFileSync } from 'node:fs';
 import { Epoll } from '../../src/sys/epoll.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -18,7 +18,7 @@ export interface NudgingWaitOptions {
 }
 
 export class NudgingWait implements Completions, Disposable {
-  /** Times the device slept with requests available and nothing pending that would wake it. */
+  /** Times the device slept with requests available and no kick pending. */
   lostKicks = 0;
   calls = 0;
   readonly #options: NudgingWaitOptions;

@@ -1,4 +1,4 @@
-// bench/threads: where driver and device find the ring in the memory they share.
+// bench/threads: the addresses of the ring in the memory that driver and device share.
 import type { Mapping } from '../../src/sys/mapping.ts';
 import { GuestMemory } from '../../src/virtio/guest-memory.ts';
 import type { AreaBytes } from '../../src/virtio/ring-format.ts';
@@ -6,13 +6,13 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts
 import { splitQueueBytes } from '../../src/virtio/split/split-format.ts';
 import { planQueue, type QueuePlan } from '../load/queue-plan.ts';
 
-/** Where the device sees the shared memory. */
+/** Guest address of the shared memory. */
 export const GUEST_BASE = 0x4000_0000;
 
-/** A request's data is one descriptor up to this size: what our disk says in size_max. */
+/** A request's data is one descriptor up to this size: the size_max of `BlockDevice`. */
 const SEGMENT_BYTES_MAX = 1 << 20;
 
-/** A queue from byte 0 of the memory on. */
+/** Plans a queue from byte 0 of the memory on. */
 export function planOnlyQueue(depth: number, blockBytes: number): QueuePlan {
   return planQueue(0, { depth, blockBytes, segmentBytesMax: SEGMENT_BYTES_MAX });
 }

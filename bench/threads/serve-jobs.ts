@@ -1,9 +1,9 @@
-// bench/threads: the life of a thread that does one job after the other, and its processor time.
+// bench/threads: the main loop of a thread that does one job after the other, and its processor time.
 import { parentPort } from 'node:worker_threads';
 import { threadId } from '../../src/sys/thread-signal.ts';
 import type { FromBenchThread } from './bench-thread.ts';
 
-/** Does each job that arrives with `work`, which calls `ready` when it begins to serve. What it throws ends the thread. */
+/** Calls `work` with each job that arrives; it calls `ready` when it begins to serve. If it throws, the thread ends. */
 export function serveJobs<Job>(work: (job: Job, ready: () => void) => unknown): void {
   const tell = (message: FromBenchThread): void => parentPort?.postMessage(message);
   parentPort?.on('message', async (job: Job) => {
@@ -12,7 +12,7 @@ export function serveJobs<Job>(work: (job: Job, ready: () => void) => unknown): 
   tell({ type: 'up', thread: threadId() });
 }
 
-/** Processor time of the thread that asks. Exact, unlike the ticks of /proc. getrusage(2), RUSAGE_THREAD. */
+/** Processor time of the calling thread. Exact, unlike the ticks of /proc. getrusage(2), RUSAGE_THREAD. */
 export function threadSeconds(): number {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1e6;

@@ -1,4 +1,4 @@
-// bench/threads: one queue and its device on the product's own event loop, until a descriptor says stop.
+// bench/threads: one queue and its device on the product's event loop, until a descriptor becomes readable.
 
 import type { VirtioDevice } from '../../src/index.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -22,7 +22,7 @@ export interface ServedQueue {
   readonly call: () => void;
 }
 
-/** Has `loop` run the queue. Whatever stops the queue is thrown from the loop. */
+/** Runs the queue on `loop`. An error that stops the queue is thrown from the loop. */
 export function startQueue(
   loop: EventLoop,
   { device, memory, plan, eventIdx, kickFd, call }: ServedQueue,
@@ -52,7 +52,7 @@ export async function runUntilStopped(loop: EventLoop, stopFd: number): Promise<
   await loop.run();
 }
 
-/** A policy for polling that also counts how often the loop came back from sleeping. */
+/** A policy for polling that also counts how often the loop woke up. */
 export class SleepCounter implements PollPolicy {
   wakeUps = 0;
   readonly #policy: PollPolicy | undefined;
@@ -74,7 +74,7 @@ export class SleepCounter implements PollPolicy {
     this.#policy?.waited(ns, foundByPolling);
   }
 
-  /** For a loop that sleeps by other means: it came back just now. */
+  /** Counts a wake-up of a loop that sleeps by other means. */
   slept(): void {
     this.waited((performance.now() - this.#idleSinceMs) * 1e6, false);
   }

@@ -1,17 +1,17 @@
-// bench/threads: what all threads of a measurement share: memory with a ring in it, a kick, a call, and a word that says stop.
+// bench/threads: what the threads of a measurement share: memory with a ring in it, a kick, a call, and a stop word.
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { closeFd } from '../../src/sys/libc.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import type { QueuePlan } from '../load/queue-plan.ts';
 
-/** What each thread maps for itself. */
+/** The shared memory, which each thread maps. */
 export interface SharedMemory {
   readonly fd: number;
   readonly sizeBytes: number;
 }
 
-/** A shared word that tells a thread to end its job; whatever sets it wakes the thread by other means. */
+/** A shared word that tells a thread to end its job. Its setter also has to wake the thread. */
 export class StopWord {
   /** What another thread passes to the constructor to share the word. */
   readonly shared: SharedArrayBuffer;
@@ -53,7 +53,7 @@ export class SharedQueue implements Disposable {
     this.#resources = resources.move();
   }
 
-  /** As new, for the next round: both sides take rings and request headers to be zero. */
+  /** Clears the memory for the next round: both sides expect rings and request headers to be zero. */
   renew(plan: QueuePlan): void {
     this.mapping.bytes.fill(0, 0, plan.data);
     this.stop.set(false);

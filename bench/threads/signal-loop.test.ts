@@ -1,4 +1,4 @@
-// bench/threads: the loop that a signal wakes never sleeps on work, unless its device is told to forget.
+// bench/threads: the loop that a signal wakes never sleeps on available requests, unless its device is forgetful.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
@@ -17,11 +17,11 @@ const disk = new BlockDevice({ sizeBytes: 1 << 20, read: () => {} });
 interface Run {
   readonly requests: number;
   readonly wakeUps: number;
-  /** Times the loop went to sleep with a request in the ring and no kick to come. */
+  /** Times the loop went to sleep with a request in the ring and no kick pending. */
   readonly slept: number;
 }
 
-/** Runs the loop against a driver that makes one more request each time the device has drained, `requests` times. */
+/** Runs the loop against a driver that makes one more request each time the device has drained, `requests` in all. */
 async function run(requests: number, pollNs: number, isForgetful: boolean): Promise<Run> {
   const plan = planOnlyQueue(1, 512);
   using memory = Mapping.anonymous(memoryBytesOf([plan]));

@@ -1,11 +1,11 @@
-// bench/threads: another design on purpose: the product's event loop, but asleep in sigwaitinfo and woken by a signal, as before #78.
+// bench/threads: another design on purpose: the product's event loop, asleep in sigwaitinfo as before #78.
 import { EventLoop, type Watch } from '../../src/sys/event-loop.ts';
 import type { Pollable } from '../../src/sys/pollable.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { SleepCounter } from './served-queue.ts';
 import type { StopWord } from './shared-queue.ts';
 
-/** For one queue. All else is as in the product, so that a measurement compares the doorbells and nothing beside. */
+/** For one queue. The rest is the product's, so that a measurement compares the doorbells only. */
 export class SignalLoop extends EventLoop {
   readonly #doorbell: Doorbell;
   readonly #stop: StopWord;
@@ -13,7 +13,7 @@ export class SignalLoop extends EventLoop {
   #queue: Pollable | undefined;
   #hasTasks = false;
 
-  /** Runs until `stop` is set and the doorbell rung. */
+  /** The loop runs until `stop` is set and the doorbell rung. */
   constructor(doorbell: Doorbell, stop: StopWord, sleeps: SleepCounter) {
     super(sleeps);
     this.#doorbell = doorbell;
@@ -21,7 +21,7 @@ export class SignalLoop extends EventLoop {
     this.#sleeps = sleeps;
   }
 
-  /** A queue's kick is the signal: nothing rings its descriptor. */
+  /** Ignores the descriptor: the queue's kick is the signal. */
   override watch(fd: number, watch: Watch): Disposable {
     if (watch.pollable === undefined) return super.watch(fd, watch);
     this.#queue = watch.pollable;
@@ -42,7 +42,7 @@ export class SignalLoop extends EventLoop {
     this.#doorbell.wait();
     this.#sleeps.slept();
     if (this.#stop.isSet) this.stop();
-    // The disk is in memory: no request is left whose promise would have to settle.
+    // The disk is in memory: no request is pending whose promise would have to settle.
     else this.#queue?.poll();
     return this.#hasTasks;
   }

@@ -26,7 +26,7 @@ const QUICK = { rounds: 3, requests: 100_000, seconds: 0.4 };
 
 const belfry = commandName();
 const EXAMPLES = `
-A dispatcher that parses every chain and hands requests to a worker through a locked queue (as hvisor-tool did before its change
+A dispatcher that parses every chain and passes requests to a worker through a locked queue (as hvisor-tool did before its change
 #95), a dispatcher that only wakes the worker, and no dispatcher at all: the same driver, ring and disk, in turns.
 
 Examples:
@@ -36,9 +36,9 @@ Examples:
 
 export function handoffCommand(): Command {
   return new Command('handoff')
-    .description('who should own a virtqueue: a worker, or a dispatcher that hands requests to it')
+    .description('which thread should own a virtqueue: a worker, or a dispatcher that passes requests to it')
     .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of at most ${QUICK.seconds} s`)
-    .option('--rounds <n>', `how often (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
+    .option('--rounds <n>', `rounds (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
     .option(
       '--requests <n>',
       `requests a round (default: ${THOROUGH.requests.toLocaleString('en')})`,
@@ -49,15 +49,15 @@ export function handoffCommand(): Command {
       option.sizeOption('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M')),
     )
     .option('--cpus <list>', "processors: the worker's, the driver's, the dispatcher's, as in 1,0,1", option.cpuList)
-    .option('--json', 'print the results, every round of them, as JSON')
-    .option('--html <file>', 'write a page to look at')
+    .option('--json', 'print the results of every round as JSON')
+    .option('--html <file>', 'write the results as an HTML page')
     .addHelpText('after', EXAMPLES)
     .action(runHandoff);
 }
 
 async function runHandoff(flags: HandoffFlags): Promise<void> {
   const base = flags.quick ? QUICK : THOROUGH;
-  // Where there are two processors only, the back end's two threads share one, and the driver has its own as a guest would.
+  // With two processors only, the back end's two threads share one, and the driver has its own as a guest would.
   const [worker = 0, driver = worker, dispatcher = worker] = flags.cpus ?? chooseProcessors();
   keepProcessOn(driver);
   const options: HandoffOptions = {

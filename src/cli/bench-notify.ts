@@ -39,15 +39,15 @@ export function notifyCommand(): Command {
   return new Command('notify')
     .description('what it costs to wake a device: signal or eventfd, asleep or polling')
     .option('--quick', `in under 30 seconds: ${QUICK.rounds} rounds of ${QUICK.seconds} s`)
-    .option('--rounds <n>', `how often (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
+    .option('--rounds <n>', `rounds (default: ${THOROUGH.rounds})`, option.wholeNumber(1, 1000))
     .option('--seconds <s>', `how long a round is (default: ${THOROUGH.seconds})`, option.seconds)
     .option('--poll-us <us>', 'how long fixed polling lasts, in µs', option.wholeNumber(1, POLL_MAX_US), 1000)
     .addOption(
       option.sizeOption('--size <size>', 'size of the disk in memory', option.diskSize(1 << 20), parseSize('256M')),
     )
     .option('--cpus <list>', "processors: the device's, then the driver's, as in 1,0", option.cpuList)
-    .option('--json', 'print the results, every round of them, as JSON')
-    .option('--html <file>', 'write a page to look at')
+    .option('--json', 'print the results of every round as JSON')
+    .option('--html <file>', 'write the results as an HTML page')
     .addHelpText('after', EXAMPLES)
     .action(runNotify);
 }

@@ -3,7 +3,7 @@ import { accessSync, constants, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Origin } from '../../bench/origin.ts';
 import { columnsOf } from '../../bench/text/columns.ts';
-import { interruptSignal, sayInterrupted, sayStopping } from './interrupt.ts';
+import { interruptSignal, logInterrupted, logStopping } from './interrupt.ts';
 import { ProgressLine } from './progress-line.ts';
 import { UsageError } from './usage-error.ts';
 import { origin } from './version.ts';
@@ -15,16 +15,16 @@ export interface BenchHooks {
 
 export interface BenchOutput<Result> {
   readonly json?: boolean;
-  /** Where to write the page, if anywhere. */
+  /** The file that the page is written to. Absent: no page is written. */
   readonly html?: string;
-  /** The tables, in lines of at most `columns`. */
+  /** Returns the tables, in lines of at most `columns`. */
   format(result: Result, columns: number): string;
   page(result: Result, origin: Origin): string;
-  /** Whether something went wrong that the figures do not show: exit code 1. */
+  /** Whether requests failed, which the figures do not show: exit code 1. */
   hasErrors(result: Result): boolean;
 }
 
-/** Measures, prints, writes. Throws UsageError, and what the measurement throws. */
+/** Measures, prints the result and writes the page. Throws UsageError, and what the measurement throws. */
 export async function runBench<Result extends object>(
   measure: (hooks: BenchHooks) => Promise<Result>,
   output: BenchOutput<Result>,
@@ -39,12 +39,12 @@ export async function runBench<Result extends object>(
   if (output.hasErrors(result)) process.exitCode = 1;
 }
 
-/** Undefined when it was interrupted. */
+/** Returns undefined when a signal interrupted it. */
 async function measureOrStop<Result>(measure: (hooks: BenchHooks) => Promise<Result>): Promise<Result | undefined> {
   const progress = new ProgressLine(process.stderr);
   const signal = interruptSignal();
   signal.addEventListener('abort', () => progress.clear());
-  sayStopping(signal);
+  logStopping(signal);
   const onProgress = (line: string): void => {
     if (!signal.aborted) progress.show(line);
   };
@@ -52,14 +52,14 @@ async function measureOrStop<Result>(measure: (hooks: BenchHooks) => Promise<Res
     return await measure({ signal, onProgress });
   } catch (error) {
     if (!signal.aborted) throw error;
-    sayInterrupted('nothing is left behind');
+    logInterrupted('nothing is left behind');
     return undefined;
   } finally {
     progress.clear();
   }
 }
 
-/** Better now than after ten minutes. */
+/** Throws UsageError before ten minutes of measurement rather than after them. */
 function checkWritable(path: string): void {
   try {
     accessSync(dirname(path), constants.W_OK);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { benchCommand } from './bench.ts';
 
-/** The command's one line for a command line that is refused before anything is started. */
+/** Returns what `bench` prints for a command line that it refuses before anything is started. */
 function refusal(...args: string[]): string {
   let said = '';
   const command = benchCommand();

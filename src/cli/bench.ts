@@ -69,23 +69,25 @@ Examples:
 
 export function benchCommand(): Command {
   const blk = new Command('blk')
-    .description('load a disk and tell what it does')
+    .description('load a disk and measure its throughput and latency')
     .option('--socket <path>', 'measure the back end that listens there')
     .addOption(new Option('--against <peer>', 'compare, in turns, on the same data').choices([STORAGE_DAEMON]))
     .option('--suite', 'run the usual cases instead of --op, --bs, --depth and --wait')
-    .addOption(new Option('--op <operation>', 'what to do').choices(OPERATIONS).default(DEFAULT_LOAD.operation))
+    .addOption(
+      new Option('--op <operation>', 'what the requests do').choices(OPERATIONS).default(DEFAULT_LOAD.operation),
+    )
     .addOption(option.sizeOption('--bs <size>', 'bytes of a request', blockBytes, DEFAULT_LOAD.blockBytes))
     .option('--depth <n>', 'requests in flight on each queue', option.wholeNumber(1, DEPTH_MAX), DEFAULT_LOAD.depth)
     .option('--queues <n>', 'queues, each with a thread', option.wholeNumber(1, QUEUES_MAX), DEFAULT_LOAD.queues)
     .addOption(new Option('--wait <how>', 'how to wait for completions').choices(WAITS).default(DEFAULT_LOAD.wait))
     .option(
       '--rate <n>',
-      'requests a second over all queues, made when due; 0: none (default: as many as go)',
+      'requests a second over all queues, each made when due; 0: none (default: no limit)',
       option.wholeNumber(0, RATE_MAX),
     )
     .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
     .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
-    .option('--rounds <n>', `how often (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
+    .option('--rounds <n>', `rounds (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
     .addOption(option.sizeOption('--size <size>', 'size of the disk in memory', sizeOf, parseSize('1G')))
     .addOption(
       new Option('--peer-engines <list>', 'aio engines of qemu-storage-daemon')
@@ -95,14 +97,9 @@ export function benchCommand(): Command {
     .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'")
     .option('--cpus <list>', "processors: the back end's, then the front end's, as in 1,0", option.cpuList)
     .option('--no-event-idx', 'do not use EVENT_IDX')
-    .option(
-      '--seed <n>',
-      'what random blocks and patterns come from',
-      option.wholeNumber(0, 2 ** 31),
-      DEFAULT_LOAD.seed,
-    )
-    .option('--json', 'print the results, every round of them, as JSON')
-    .option('--html <file>', 'write a page to look at')
+    .option('--seed <n>', 'seed of random blocks and patterns', option.wholeNumber(0, 2 ** 31), DEFAULT_LOAD.seed)
+    .option('--json', 'print the results of every round as JSON')
+    .option('--html <file>', 'write the results as an HTML page')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: BlkFlags) => runBlk(flags));
   return new Command('bench')
@@ -125,7 +122,7 @@ async function runBlk(flags: BlkFlags): Promise<void> {
   });
 }
 
-/** What the flags mean together. Throws UsageError. */
+/** Returns the benchmark that the flags ask for. Throws UsageError where they contradict each other. */
 function blkOptions(flags: BlkFlags): BlkBenchOptions {
   const load: LoadSpec = {
     operation: flags.op,

@@ -1,7 +1,7 @@
-// Upper floor: lines for a reader that may not read: what waits is bounded, and what is left out is counted.
+// Upper floor: writes lines to a pipe or terminal that may not be read: the buffer is bounded, dropped lines counted.
 import type { Writable } from 'node:stream';
 
-/** Bytes that wait for a reader. */
+/** Bytes that are buffered for the reader. */
 const WAITING_BYTES_MAX = 1 << 20;
 
 export class BoundedOutput {

@@ -1,4 +1,4 @@
-// Upper floor: between a terminal and the console of a machine: help is answered, everything else goes through.
+// Upper floor: between a terminal and the console of a machine: the help key is handled, everything else is passed on.
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
@@ -33,7 +33,7 @@ async function afterTyping(typed: readonly string[]) {
 }
 
 for (const key of ['h', '?']) {
-  test(`Ctrl-A ${key} shows the keys, and the guest hears nothing of it`, async () => {
+  test(`Ctrl-A ${key} shows the keys, and the guest receives nothing of it`, async () => {
     for (const typed of [[`ls\x01${key}\r`], ['ls\x01', `${key}\r`]]) {
       const { received, shown, left } = await afterTyping(typed);
       assert.deepEqual([received, left], ['ls\r', 0]);
@@ -48,7 +48,7 @@ test('Ctrl-A x leaves, Ctrl-A Ctrl-A is one Ctrl-A, and the terminal is raw for 
   assert.deepEqual(modes, [true, false]);
 });
 
-test('what is no terminal is the input as it is', () => {
+test('an input that is no terminal is passed on as it is', () => {
   const pipe = new PassThrough() as unknown as ReadStream;
   assert.equal(new ConsoleKeys(pipe, () => {}).input, pipe);
 });

@@ -1,4 +1,4 @@
-// Upper floor: the keys of `belfry run`: Ctrl-A h and Ctrl-A ? help, everything else is for the machine's console.
+// Upper floor: the keys of `belfry run`: Ctrl-A h and Ctrl-A ? show help, everything else is for the machine's console.
 import type { ReadStream } from 'node:tty';
 import { EscapeKeys, keyStream, keysHelp } from './escape-keys.ts';
 
@@ -6,17 +6,17 @@ import { EscapeKeys, keyStream, keysHelp } from './escape-keys.ts';
 export type ConsoleInput = Pick<ReadStream, 'on' | 'off' | 'pause' | 'resume' | 'setRawMode' | 'isTTY'>;
 
 export class ConsoleKeys implements Disposable {
-  /** As `terminal`, but for the keys that are answered here; what is no terminal is passed on as it is. */
+  /** `terminal` without the keys that are handled here; an input that is no terminal is passed on as it is. */
   readonly input: ConsoleInput;
   readonly #terminal: ReadStream;
 
-  constructor(terminal: ReadStream, say: (text: string) => void) {
+  constructor(terminal: ReadStream, show: (text: string) => void) {
     this.#terminal = terminal;
     if (!terminal.isTTY) {
       this.input = terminal;
       return;
     }
-    const help = (): void => say(keysHelp('poweroff'));
+    const help = (): void => show(keysHelp('poweroff'));
     const keys = keyStream(new EscapeKeys({ h: help, '?': help }, { passesOthers: true }));
     terminal.on('error', () => {});
     terminal.pipe(keys);
@@ -24,7 +24,7 @@ export class ConsoleKeys implements Disposable {
     this.input = Object.assign(keys, traits) as unknown as ConsoleInput;
   }
 
-  /** Leaves the terminal to others; without that it would keep this process alive. */
+  /** Stops reading the terminal, which would keep this process alive. */
   [Symbol.dispose](): void {
     this.#terminal.unpipe();
     this.#terminal.pause();

@@ -1,4 +1,4 @@
-// Upper floor: what `demo` prints fits the terminal, and tells what it has to of every kind of disk and guest.
+// Upper floor: what `demo` prints fits the terminal, and has the right lines for every kind of disk and guest.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
@@ -20,7 +20,7 @@ const RESULT: DemoResult = {
     own: { kept: false, inMemory: true, allocatedBytes: 76 << 20 },
   },
   checks: 'format',
-  unchecked: ['what lies behind the first 1024 MiB of this disk, which is much larger: --data MiB reads more'],
+  unchecked: ['what is after the first 1024 MiB of this disk, which is much larger: --data MiB reads more'],
   steps: stepsOf(['write', 'write-direct', 'read', 'read-direct', 'read-4k']),
   device: {
     ...{ requests: 18_630, batches: 9, bytesRead: 1, bytesWritten: 1, kicks: 15_660, calls: 18_030 },

@@ -1,4 +1,4 @@
-// Upper floor: what `demo` prints: a line for each thing as it happens, and a table at the end.
+// Upper floor: what `demo` prints: a line for each step as it is done, and a table at the end.
 import pc from 'picocolors';
 import { columnsOf, widthOf, wrap } from '../../bench/text/columns.ts';
 import { formatTable } from '../../bench/text/table.ts';
@@ -24,7 +24,7 @@ export class DemoReport implements Audience, Disposable {
   #ticking: NodeJS.Timeout | undefined;
   #startedMs = 0;
 
-  /** @param output takes a line for everything that is done, the first after `heading`. */
+  /** @param output takes a line for each step; `heading` is written before the first. */
   constructor(output: Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>, heading = '') {
     this.#output = output;
     this.#heading = heading;
@@ -50,7 +50,7 @@ export class DemoReport implements Audience, Disposable {
 
   step(step: GuestStep): void {
     const text = this.#texts.take(step.name);
-    // The guest's own clock does not know how long it took to boot.
+    // The guest's clock starts when it boots, so that its time leaves the boot out.
     const ms = step.name === 'appears' ? performance.now() - this.#startedMs : step.ms;
     const took = step.sizeBytes > 0 ? rate(step.sizeBytes, ms) : millis(ms);
     this.#settle();
@@ -66,7 +66,7 @@ export class DemoReport implements Audience, Disposable {
 
   #say(symbol: string, what: string, detail: string): void {
     const columns = columnsOf(this.#output);
-    // What took how long stands in a column, where there is room for one.
+    // The time is a column of its own where there is room for one.
     const isWide = columns >= CLOCK_COLUMNS + TEXT_COLUMNS + 1 + detail.length;
     const line = detail === '' ? what : `${isWide ? what.padEnd(TEXT_COLUMNS) : what} ${pc.dim(detail)}`;
     const first = `${clock()}  ${symbol} `;
@@ -91,7 +91,7 @@ function clock(): string {
   return pc.dim(`${(performance.now() / 1000).toFixed(1).padStart(5)} s`);
 }
 
-/** What happened, and what to try next. `hasLinux`: a guest with a kernel could be booted here. */
+/** Returns the result and what to try next. `hasLinux`: a guest with a kernel could be booted here. */
 export function formatDemo(result: DemoResult, columns: number, hasLinux: boolean): string {
   const lines = [...verdictOf(result, columns)];
   for (const what of result.unchecked) lines.push(...wrap(`Not checked: ${what}.`, columns));
@@ -106,12 +106,12 @@ function verdictOf(result: DemoResult, columns: number): string[] {
       consoleTail.length === 0 ? [] : ["The end of the guest's console:", ...consoleTail.map((line) => `  ${line}`)];
     return [...tail, ...wrap(`The demo failed: ${problem}`, columns).map(pc.red)];
   }
-  const who = guest.name === 'built-in' ? 'The driver side' : `Linux ${guest.kernel}`;
+  const subject = guest.name === 'built-in' ? 'The driver side' : `Linux ${guest.kernel}`;
   const what =
     disk.readOnly && checks !== 'built-in' ? 'read the same bytes twice' : 'read back what it wrote, byte for byte,';
   const read = disk.readOnly && checks === 'built-in' ? 'read the disk' : what;
   const holes = disk.own && `; the image of ${bytes(disk.sizeBytes)} occupies ${bytes(disk.own.allocatedBytes)}`;
-  return wrap(`${who} ${read} in ${millis(totalMs)}${holes ?? ''}.`, columns).map(pc.green);
+  return wrap(`${subject} ${read} in ${millis(totalMs)}${holes ?? ''}.`, columns).map(pc.green);
 }
 
 function nextOf({ ok, guest, disk }: DemoResult, columns: number, hasLinux: boolean): string[] {
@@ -119,7 +119,7 @@ function nextOf({ ok, guest, disk }: DemoResult, columns: number, hasLinux: bool
   const lines: string[] = [];
   const offer = (what: string, command: string): void => {
     const line = `${`${what}:`.padEnd(OFFER_COLUMNS)} ${pc.bold(command)}`;
-    // A command that is broken could not be pasted.
+    // A command is not wrapped, so that it can be pasted.
     lines.push(...(widthOf(line) <= columns ? [line] : [`${what}:`, `  ${pc.bold(command)}`]));
   };
   if (disk.own?.kept) {
@@ -147,8 +147,8 @@ function tableOf({ steps, checks, device }: DemoResult, columns: number): string
   const did = [
     ['requests served', requests.toLocaleString('en'), ''],
     ['time a batch of requests spent in it', `p50 ${micros(p50Us)}`, `p99 ${micros(p99Us)}`],
-    ['kicks: the guest rang the disk', kicks.toLocaleString('en'), savedOf(kicksSaved, requests)],
-    ['calls: the disk rang the guest', calls.toLocaleString('en'), savedOf(callsSaved, requests)],
+    ['kicks: the guest notified the disk', kicks.toLocaleString('en'), savedOf(kicksSaved, requests)],
+    ['calls: the disk notified the guest', calls.toLocaleString('en'), savedOf(callsSaved, requests)],
   ];
   return [
     formatTable({ head: ['what the guest moved', 'size', 'throughput'], rows: moved }, columns),

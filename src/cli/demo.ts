@@ -1,4 +1,4 @@
-// Upper floor: `belfry demo`: the main job on whatever this machine has, in seconds; on a disk of its own or on yours.
+// Upper floor: `belfry demo`: a guest checks a served disk, one that the demo makes or one of the user's.
 
 import { createInterface } from 'node:readline/promises';
 import { Command, Option } from 'commander';
@@ -13,7 +13,7 @@ import { isModule } from '../daemon/load-module.ts';
 import { formatSize, parseSize } from '../stores/size.ts';
 import { commandName } from './command-name.ts';
 import { DemoReport, formatDemo } from './demo-report.ts';
-import { interruptSignal, sayInterrupted } from './interrupt.ts';
+import { interruptSignal, logInterrupted } from './interrupt.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
 import { UsageError } from './usage-error.ts';
@@ -38,9 +38,9 @@ It makes a sparse disk, serves it over vhost-user, and boots a Linux that partit
 Where User-Mode Linux is not installed it is downloaded into the cache folder; the system is not changed. Exit code 0 only when
 every checksum matched.
 
-With STORE, as ${belfry} serve blk takes it, it does the same to that disk, and everything on it is lost: --yes says that this is
+With STORE, as ${belfry} serve blk takes it, it does the same to that disk, and everything on it is lost: --yes confirms that this is
 meant. With --read-only nothing is changed: an ext4 on it is mounted, and the disk is read twice and compared. What could not be
-checked is told.
+checked is listed at the end.
 
 Examples:
   ${belfry} demo
@@ -55,8 +55,10 @@ Examples:
 export function demoCommand(): Command {
   return new Command('demo')
     .description('see it work: a real Linux on a disk that is served from here')
-    .argument('[store]', 'a disk of yours (default: one made for the purpose)')
-    .addOption(new Option('--guest <name>', 'who drives the disk (default: the best there is)').choices(GUEST_NAMES))
+    .argument('[store]', 'the disk to check (default: one that demo makes)')
+    .addOption(
+      new Option('--guest <name>', 'the guest that uses the disk (default: the best there is)').choices(GUEST_NAMES),
+    )
     .addOption(
       new Option('--size <size>', 'size of the disk made (default: 512 MiB)').argParser(
         option.diskSize(parseSize('32M')),
@@ -69,7 +71,7 @@ export function demoCommand(): Command {
     )
     .option('--read-only', 'change nothing on STORE')
     .option('--yes', 'everything on STORE may be lost')
-    .option('--keep', 'keep the disk made, and say where it is')
+    .option('--keep', 'keep the disk made, and print its path')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (store: string | undefined, flags: DemoFlags) => demo(store, flags));
@@ -83,7 +85,7 @@ async function demo(store: string | undefined, flags: DemoFlags): Promise<void> 
     result = await run(store, flags, signal);
   } catch (error) {
     if (signal.aborted)
-      return sayInterrupted(`the guest is stopped${store === undefined ? ' and the disk removed' : ''}`);
+      return logInterrupted(`the guest is stopped${store === undefined ? ' and the disk removed' : ''}`);
     if (error instanceof StoreError && error.exitCode === 2) throw new UsageError(error.message);
     throw error;
   }
@@ -106,7 +108,7 @@ async function run(store: string | undefined, flags: DemoFlags, signal: AbortSig
   return await runStoreDemo({ ...common, spec: store, readOnly: readOnly === true, permit }, audience);
 }
 
-/** Standard output is for the result alone where that is JSON. */
+/** With --json only the result goes to standard output. */
 function audienceOf({ json }: DemoFlags): Audience & Disposable {
   if (json && !process.stderr.isTTY) return onlyNotes;
   if (json) return new DemoReport(process.stderr);
@@ -122,7 +124,7 @@ const onlyNotes: Audience & Disposable = {
   [Symbol.dispose]() {},
 };
 
-/** Asks on a terminal; elsewhere --yes has to say it. Throws UsageError where nothing may be written. */
+/** Asks on a terminal; without one --yes is needed. Throws UsageError where nothing may be written. */
 async function permitWriting(
   store: string,
   { sizeBytes }: StoreFacts,
@@ -130,7 +132,7 @@ async function permitWriting(
   signal: AbortSignal,
 ): Promise<void> {
   if (data !== undefined) checkData(data, sizeBytes, store);
-  // A disk of memory holds nothing, and a module was written to be tried.
+  // A disk of memory holds no data, and a module is for trying out.
   if (yes || store.startsWith('mem:') || isModule(store)) return;
   const instead = 'add --yes if that is meant, or --read-only to change nothing';
   if (!process.stdin.isTTY || !process.stderr.isTTY)
@@ -157,7 +159,7 @@ function checkData(data: number, sizeBytes: number, what: string): void {
     throw new UsageError(`${what}: --data ${data} needs a disk of at least ${formatSize(enough)}`);
 }
 
-/** Whether a guest with a kernel is here, so that nothing has to be installed for one. */
+/** Whether a guest with a kernel can run here without installing anything. */
 async function hasLinux({ guest }: DemoResult): Promise<boolean> {
   if (guest.name !== 'built-in') return true;
   return await findGuestPeer({ fetch: false }).then(

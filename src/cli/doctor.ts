@@ -1,4 +1,4 @@
-// Upper floor: `belfry doctor`: what this machine can do, what each is good for, and how to get what is missing.
+// Upper floor: `belfry doctor`: what this machine has, what each thing is used for, and how to get what is missing.
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { columnsOf, wrap } from '../../bench/text/columns.ts';
@@ -19,7 +19,7 @@ Examples:
 `;
 
 const NAME_COLUMNS = 20;
-/** Narrower, and names stand on lines of their own. */
+/** On a narrower terminal names are on lines of their own. */
 const WIDE_COLUMNS = 70;
 const symbols = { ok: pc.green('✓'), absent: pc.yellow('–'), broken: pc.red('✗') } as const;
 
@@ -39,10 +39,10 @@ export function doctorCommand(): Command {
     });
 }
 
-/** In lines of at most `columns`. */
+/** Returns the report, in lines of at most `columns`. */
 export function formatDoctor(groups: readonly FindingGroup[], verdict: readonly Verdict[], columns: number): string {
-  const told = groups.map((group) => formatGroup(group, columns));
-  return [...told, formatVerdict(verdict, columns)].join('\n\n');
+  const texts = groups.map((group) => formatGroup(group, columns));
+  return [...texts, formatVerdict(verdict, columns)].join('\n\n');
 }
 
 function formatGroup({ title, findings }: FindingGroup, columns: number): string {
@@ -61,7 +61,7 @@ function formatFinding({ name, state, found, goodFor, advice }: Finding, columns
   ];
 }
 
-/** What can be used here, and what not, and why. */
+/** Which commands can be used here, which cannot, and why. */
 function formatVerdict(verdict: readonly Verdict[], columns: number): string {
   const line = (title: string, symbol: string, some: readonly Verdict[]): string[] => {
     if (some.length === 0) return [];
@@ -82,7 +82,7 @@ function formatVerdict(verdict: readonly Verdict[], columns: number): string {
   ].join('\n');
 }
 
-/** Commands of ours as they can be typed here. */
+/** Returns `text` with the commands in it as they can be typed here. */
 function typed(text: string): string {
   return text.replaceAll(/\bbelfry(?= (?:bench|demo|shell|serve|run)\b)/g, belfry);
 }

@@ -1,4 +1,4 @@
-// Upper floor: `belfry doorbell`: what a ring costs on each way between a guest and this machine.
+// Upper floor: `belfry doorbell`: what a notification costs on each path between a guest and this machine.
 import { Command } from 'commander';
 import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
 import { formatDoorbellPage } from '../../bench/doorbell/doorbell-page.ts';
@@ -20,7 +20,7 @@ const WHOLE = { rounds: 11, runs: 10, limitMs: 180_000, warmUpRuns: 60 };
 
 const belfry = commandName();
 const EXAMPLES = `
-A guest of a few instructions rings in a loop, in turn on every way there is. It needs /dev/kvm, and writes nothing but --html.
+A guest of a few instructions writes to its doorbell in a loop, on each path in turn. It needs /dev/kvm. It writes no file but --html.
 
 Examples:
   ${belfry} doorbell --quick
@@ -32,8 +32,8 @@ export function doorbellCommand(): Command {
   return new Command('doorbell')
     .description('measure what a doorbell costs: exits, ioeventfd, irqfd')
     .option('--quick', 'fewer rounds: less than 20 seconds')
-    .option('--json', 'print the results, every round of them, as JSON')
-    .option('--html <file>', 'write a page to look at')
+    .option('--json', 'print the results of every round as JSON')
+    .option('--html <file>', 'write the results as an HTML page')
     .option('--cpus <list>', "processors: the guest's, then the listener's, as in 1,0", option.cpuList)
     .addHelpText('after', EXAMPLES)
     .action(async (flags: DoorbellFlags) => runDoorbell(flags));

@@ -1,11 +1,11 @@
-// Upper floor: what is typed is taken apart the same, however it arrives.
+// Upper floor: keys are parsed the same, in whatever pieces they arrive.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EscapeKeys } from './escape-keys.ts';
 
 const A = '\x01';
 
-/** What is for the guest and which actions were taken, when `typed` arrives in pieces. */
+/** Returns what is for the guest and which actions were called, when the keys arrive in `pieces`. */
 function taken(pieces: readonly string[], passesOthers: boolean): [forGuest: string, actions: string] {
   let actions = '';
   const keys = new EscapeKeys({ x: () => (actions += 'x'), '?': () => (actions += '?') }, { passesOthers });

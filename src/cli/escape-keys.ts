@@ -9,13 +9,13 @@ export interface EscapeActions {
   readonly [key: string]: () => void;
 }
 
-/** Takes what is typed apart: Ctrl-A and a key of `actions` is an action, everything else is for the guest. */
+/** Parses typed keys: Ctrl-A and a key of `actions` is an action, everything else is for the guest. */
 export class EscapeKeys {
   readonly #actions: ReadonlyMap<number, () => void>;
   readonly #passesOthers: boolean;
   #isEscaped = false;
 
-  /** @param passesOthers Ctrl-A and another key stay as they are; else the Ctrl-A is dropped. */
+  /** @param passesOthers Ctrl-A and a key that has no action are both passed on; else the Ctrl-A is dropped. */
   constructor(actions: EscapeActions, { passesOthers }: { readonly passesOthers: boolean }) {
     this.#actions = new Map(Object.entries(actions).map(([key, action]) => [key.charCodeAt(0), action]));
     this.#passesOthers = passesOthers;
@@ -36,12 +36,12 @@ export class EscapeKeys {
   }
 }
 
-/** `keys` as a stream: what is typed goes in, what is for the guest comes out. */
+/** Returns `keys` as a stream: typed keys are its input, what is for the guest is its output. */
 export function keyStream(keys: EscapeKeys): Transform {
   return new Transform({ transform: (typed, _encoding, done) => done(null, keys.take(typed)) });
 }
 
-/** What Ctrl-A h shows. @param inOrder how the guest is ended as it wants to be. */
+/** Returns what Ctrl-A h shows. @param inOrder the guest's command that shuts it down. */
 export function keysHelp(inOrder: string): string {
   return [
     '',

@@ -1,14 +1,14 @@
-// Upper floor: the end of the process, once what there is to say is written.
+// Upper floor: ends the process after its output is written.
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitNow } from '../sys/process-exit.ts';
 
-/** A reader that has not taken the last lines after so long does not get them. */
+/** How long the last lines wait for a reader. */
 const OUTPUT_MS = 1000;
 
 /**
- * Ends the process with `code` when its output is written, after a second at the latest. Nothing else is waited for: neither threads, nor
- * timers and sockets that somebody's module keeps.
+ * Ends the process with `code` when its output is written, after a second at the latest. Does not wait for threads, nor
+ * for timers and sockets that a user's module keeps.
  */
 export async function exitAfterOutput(code: number): Promise<never> {
   await Promise.race([Promise.all([process.stdout, process.stderr].map(written)), sleep(OUTPUT_MS)]);
@@ -16,6 +16,6 @@ export async function exitAfterOutput(code: number): Promise<never> {
 }
 
 function written(stream: Writable): Promise<void> {
-  // A pipe whose reader is gone, too.
+  // A stream that is closed or broken counts as written.
   return new Promise((resolve) => (stream.writable ? stream.write('', () => resolve()) : resolve()));
 }

@@ -1,4 +1,4 @@
-// Upper floor: help texts fit the terminal, and tell of no default that is none.
+// Upper floor: help texts fit the terminal, and name no default where there is none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command, Option } from 'commander';
@@ -11,7 +11,7 @@ test('paragraphs are filled anew, and what is indented stays as it is', () => {
   assert.equal(reflow(text, 40).split('\n')[0], 'One two three four.');
 });
 
-test('regression: a default is told as people read it, or not at all', () => {
+test('regression: a default is shown with its unit, or not at all', () => {
   const command = new Command('x')
     .configureHelp({ ...plainHelp, helpWidth: 200 })
     .option('--off', 'a flag', false)

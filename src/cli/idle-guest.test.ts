@@ -1,20 +1,20 @@
-// Upper floor: a guest that does nothing is told of, once, with what is known; one that does anything is not.
+// Upper floor: a guest that does nothing is reported once, with what is known; one that does anything is not.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type IdleWatch, softwareWarning, watchForIdleness } from './idle-guest.ts';
 
-/** A machine with so many exits after its start, watched for as long as it takes, and what was said of it. */
+/** Watches a machine that has made `exits` exits since its start; returns what was logged. */
 function watched(t: TestContext, exits: number, watch: Partial<IdleWatch> = {}) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const end = Promise.withResolvers<void>();
   const machine = { exits: 0, ended: end.promise };
-  const said: string[] = [];
-  const guard = watchForIdleness(machine, { say: (line) => said.push(line), software: undefined, ...watch });
+  const logged: string[] = [];
+  const guard = watchForIdleness(machine, { log: (line) => logged.push(line), software: undefined, ...watch });
   machine.exits = exits;
-  return { said, guard, end, pass: (ms: number) => t.mock.timers.tick(ms) };
+  return { said: logged, guard, end, pass: (ms: number) => t.mock.timers.tick(ms) };
 }
 
-test('regression: after 5 s without an exit to a device it says so, and what to try', (t) => {
+test('regression: after 5 s without an exit to a device a line says so, and what to try', (t) => {
   const { said, pass } = watched(t, 0);
   pass(4999);
   assert.deepEqual(said, []);
@@ -33,7 +33,7 @@ test('a guest that printed or touched a device is left alone', (t) => {
   assert.deepEqual(said, []);
 });
 
-test('a guest that has ended, however it did, is not waited for', async (t) => {
+test('a guest that has ended, or failed, is not reported', async (t) => {
   for (const how of ['resolve', 'reject'] as const) {
     const { said, end, pass } = watched(t, 0);
     end[how]();

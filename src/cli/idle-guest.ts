@@ -1,41 +1,41 @@
-// Upper floor: what `belfry run` says of a guest that does nothing: where that is likely, and when it has come to it.
+// Upper floor: what `belfry run` logs of a guest that does nothing: a warning where that is likely, a line after 5 s.
 import { commandName } from './command-name.ts';
 
-/** As long as the slowest start of a kernel on a real processor takes, many times over. */
+/** Many times what a kernel takes to start on a slow processor. */
 const IDLE_MS = 5000;
-/** Of a processor: more, and the guest runs in a circle. */
+/** Share of a processor above which the guest is in an endless loop. */
 const BUSY_SHARE = 0.5;
 
-/** What there is to be known of a machine here. */
+/** What the watch reads of a machine. */
 export interface WatchedMachine {
-  /** Exits that devices answered so far; what a guest prints is among them. */
+  /** Exits that devices have handled so far, those of the serial port included. */
   readonly exits: number;
   readonly ended: Promise<unknown>;
 }
 
 export interface IdleWatch {
-  readonly say: (line: string) => void;
-  /** What stands behind /dev/kvm where that is no hardware. */
+  readonly log: (line: string) => void;
+  /** What implements /dev/kvm where it is not hardware. */
   readonly software: string | undefined;
-  /** Processor seconds of this process, its guest included. */
+  /** Processor seconds of this process, its guest included. Default: `process.cpuUsage`. */
   readonly processorSeconds?: () => number;
 }
 
-/** Said at the start, where KVM is software. */
+/** Returns the warning at the start where KVM is software. */
 export function softwareWarning(software: string): string {
   const belfry = commandName();
   return `/dev/kvm is ${software}: a stock Linux may not boot on it; ${belfry} demo, ${belfry} shell and QEMU do without it`;
 }
 
-/** Once the machine runs: tells what is known after 5 s without a sign of it. Disposing of it ends that. */
+/** Logs a line when the machine, which has just started, makes no exit for 5 s. Disposing of it ends the watch. */
 export function watchForIdleness(machine: WatchedMachine, watch: IdleWatch): Disposable {
-  const { say, software, processorSeconds = ownProcessorSeconds } = watch;
+  const { log, software, processorSeconds = ownProcessorSeconds } = watch;
   const before = processorSeconds();
   const timer = setTimeout(() => {
     if (machine.exits > 0) return;
     const share = (processorSeconds() - before) / (IDLE_MS / 1000);
     const how = share >= BUSY_SHARE ? 'it keeps a processor busy' : 'its processors are halted';
-    say(
+    log(
       `the guest has done nothing for ${IDLE_MS / 1000} s: no output, no access to a device; ${how}. ${adviceFor(software)}`,
     );
   }, IDLE_MS);

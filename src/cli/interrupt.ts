@@ -1,10 +1,10 @@
-// Upper floor: Ctrl-C and its like, and a pipe nobody reads any more, for commands that clean up before they end.
+// Upper floor: SIGINT, SIGTERM, SIGHUP and EPIPE, for commands that clean up before they end.
 import { constants } from 'node:os';
 
-/** The exit code where nobody reads any more. */
+/** The exit code when the reader of standard output is gone. */
 const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
 
-/** Aborted by the first SIGINT, SIGTERM, SIGHUP or EPIPE, which sets the exit code; a second one ends the process. */
+/** Returns a signal that the first SIGINT, SIGTERM, SIGHUP or EPIPE aborts. A second one ends the process. */
 export function interruptSignal(): AbortSignal {
   const stop = new AbortController();
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -21,14 +21,14 @@ export function interruptSignal(): AbortSignal {
   return stop.signal;
 }
 
-/** Says at once that a signal was heard, for work that takes a moment to stop. */
-export function sayStopping(signal: AbortSignal): void {
+/** Logs at once that `signal` was aborted, for work that takes a moment to stop. */
+export function logStopping(signal: AbortSignal): void {
   signal.addEventListener('abort', () => {
     if (process.exitCode !== BROKEN_PIPE) console.error('belfry: stopping; Ctrl-C again ends it at once');
   });
 }
 
-/** What was interrupted, and what is left of it; nothing where nobody reads. */
-export function sayInterrupted(whatIsLeft: string): void {
+/** Logs that the command was interrupted, and what is left of it. Logs nothing where standard output has no reader. */
+export function logInterrupted(whatIsLeft: string): void {
   if (process.exitCode !== BROKEN_PIPE) console.error(`belfry: interrupted; ${whatIsLeft}`);
 }

@@ -1,4 +1,4 @@
-// Upper floor: a file that lines are appended to, and that somebody else may move away: opened again, it is a new one.
+// Upper floor: a log file that another program, such as logrotate, may move away; `reopen` opens its path again.
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
@@ -14,7 +14,7 @@ export class LogFile implements Disposable {
     this.#fd = openLog(path);
   }
 
-  /** Appends a line. A full disk costs the lines, and one on standard error. */
+  /** Appends a line. Where writing fails, lines are lost and the first failure is logged on standard error. */
   append(line: string): void {
     try {
       writeSync(this.#fd, `${line}\n`);
@@ -25,7 +25,7 @@ export class LogFile implements Disposable {
     }
   }
 
-  /** Opens the path once more, as logrotate asks by SIGHUP. Where that throws, the old file stays. */
+  /** Opens the path again, as logrotate asks by SIGHUP. Throws Error; the old file then stays open. */
   reopen(): void {
     const fd = openLog(this.#path);
     closeSync(this.#fd);
@@ -39,7 +39,7 @@ export class LogFile implements Disposable {
 
 function openLog(path: string): number {
   try {
-    // Not waiting for a reader, where it is a FIFO.
+    // O_NONBLOCK: does not wait for a reader where the path is a FIFO.
     return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o640);
   } catch (error) {
     throw new Error(`--log ${path}: ${(error as Error).message}`);

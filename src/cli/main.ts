@@ -12,7 +12,7 @@ const EXIT_OK = 0;
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
-/** Loaded when named, so that none waits for what another needs. */
+/** Each is loaded when it is named, so that a command does not load what another needs. */
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
@@ -42,7 +42,7 @@ async function program(named: string | undefined): Promise<Command> {
   return command;
 }
 
-/** Commander puts what it suggests on a line of its own, and somebody's disk module may throw an essay. */
+/** Returns `error` as one line: commander suggests on a second line, and a user's disk module may throw many lines. */
 function oneLine(error: string): string {
   return printable(
     error
@@ -52,16 +52,16 @@ function oneLine(error: string): string {
   );
 }
 
-/** What a program reads that asked for JSON. */
+/** Returns the line that is printed for an error with --json. */
 function jsonLine(error: Error): string {
   const time = new Date().toISOString();
   return JSON.stringify({ time, level: 'error', event: 'failed', line: oneLine(error.message), ...codeOf(error) });
 }
 
-/** Whose threads and modules may keep the process when everything is closed. */
+/** Commands whose threads and modules may keep the process alive after everything is closed. */
 const LINGERING: readonly (string | undefined)[] = ['serve', 'run'];
 
-/** Runs one command; the result is the exit code. Every failure is one line on stderr. */
+/** Runs one command and returns the exit code. Every failure is one line on stderr. */
 export async function main(argv: readonly string[]): Promise<number> {
   const code = await run(argv);
   return LINGERING.includes(argv[0]) ? exitAfterOutput(code) : code;
@@ -70,7 +70,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 async function run(argv: readonly string[]): Promise<number> {
   // picocolors, loaded with the command, colours wherever CI is set; we do so only on a terminal.
   if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
-  // `belfry … | head` closes the pipe on us: no reason to die on the spot.
+  // `belfry … | head` closes the pipe: the error is ignored, so that commands can clean up.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const command = await program(argv[0]);
   const all = [command, ...command.commands, ...command.commands.flatMap((child) => child.commands)];
@@ -79,7 +79,7 @@ async function run(argv: readonly string[]): Promise<number> {
       .exitOverride()
       .configureHelp(plainHelp)
       .configureOutput({ ...fittingOutput, outputError: (text, write) => write(`belfry: ${oneLine(text)}\n`) });
-  // Both are known for --version; commander takes one short flag.
+  // -v and -V are both common for --version; commander takes one short flag.
   const words = argv[0] === '-V' ? ['-v'] : withoutVainHelp(command, argv);
   try {
     await command.parseAsync(words, { from: 'user' });

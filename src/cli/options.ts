@@ -1,9 +1,9 @@
-// Upper floor: option values as they are typed, each turned into what it means or into one line that says what to type.
+// Upper floor: parsers of option values: each returns the value or throws one line that says what to type.
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import { formatSize, parseSize } from '../stores/size.ts';
 
-/** An option that takes a whole number from `least` to `most`. */
+/** Returns a parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -14,7 +14,7 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-/** A power of two from 512 to 65536. */
+/** Parses a power of two from 512 to 65536. */
 export function blockSize(text: string): number {
   const bytes = Number(text);
   if (!Number.isInteger(bytes) || bytes < 512 || bytes > 65536 || (bytes & (bytes - 1)) !== 0) {
@@ -23,14 +23,14 @@ export function blockSize(text: string): number {
   return bytes;
 }
 
-/** Up to 20 bytes of text. */
+/** Parses a serial number: up to 20 bytes of text. */
 export function serial(text: string): string {
   if (new TextEncoder().encode(text).length > 20)
     throw new InvalidArgumentError('A serial number has at most 20 bytes.');
   return text;
 }
 
-/** Up to a day. */
+/** Parses seconds, more than 0 and up to a day. */
 export function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value > 0 && value <= 86_400))
@@ -38,19 +38,19 @@ export function seconds(text: string): number {
   return value;
 }
 
-/** `0` or `0,1`: processors that this machine has. */
+/** Parses `0` or `0,1`: processors that this machine has. */
 export function cpuList(text: string): readonly number[] {
   const parse = wholeNumber(0, lastProcessor());
   return text.split(',').map(parse);
 }
 
-/** Its number: of `0-3` or `0,2-7`, the last. */
+/** Returns the number of the last processor: the file has `0-3` or `0,2-7`. */
 function lastProcessor(): number {
   const list = readFileSync('/sys/devices/system/cpu/present', 'utf8');
   return Number(/\d+$/.exec(list.trim())?.[0] ?? 0);
 }
 
-/** A disk size as people write it, of at least `least` bytes. */
+/** Returns a parser of sizes such as 512M, of at least `least` bytes. */
 export function diskSize(least: number): (text: string) => number {
   return (text) => {
     let sizeBytes: number;
@@ -64,7 +64,7 @@ export function diskSize(least: number): (text: string) => number {
   };
 }
 
-/** An option that takes a size, and shows its default as people read it: 512 MiB. */
+/** An option that takes a size, and shows its default with a unit: 512 MiB. */
 export function sizeOption(
   flags: string,
   description: string,

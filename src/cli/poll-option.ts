@@ -1,8 +1,8 @@
-// Upper floor: `--poll`, as it is typed. Apart from options.ts, since polling is more than most commands need to load.
+// Upper floor: the parser of `--poll`. Not in options.ts, so that most commands do not load src/daemon/poll-mode.ts.
 import { InvalidArgumentError } from 'commander';
 import { POLL_MAX_US, type PollMode } from '../daemon/poll-mode.ts';
 
-/** `off`, `auto`, or microseconds up to a second. */
+/** Parses `off`, `auto`, or microseconds up to a second. */
 export function pollMode(text: string): PollMode {
   if (text === 'off' || text === 'auto') return text;
   const us = Number(text);

@@ -1,4 +1,4 @@
-// Upper floor: one line on a terminal that says what is being done, for work that takes more than two seconds.
+// Upper floor: a line of progress on a terminal, for work that takes more than two seconds.
 const QUIET_MS = 2000;
 
 export class ProgressLine {
@@ -10,7 +10,7 @@ export class ProgressLine {
     this.#stream = stream;
   }
 
-  /** Nothing on a file or a pipe, and nothing in the first two seconds. */
+  /** Shows `line` in place of the last one. Shows nothing on a file or a pipe, nor in the first two seconds. */
   show(line: string): void {
     if (!this.#stream.isTTY || performance.now() - this.#startedMs < QUIET_MS) return;
     this.#stream.write(`\r\x1b[K${line.slice(0, this.#stream.columns - 1)}`);

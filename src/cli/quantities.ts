@@ -1,13 +1,13 @@
-// Upper floor: numbers as people read them.
+// Upper floor: formats numbers with their units: bytes, rates, times, percent.
 
-/** Bytes as MiB or GiB; a little of them as KiB or as it is. */
+/** Formats bytes as B, KiB, MiB or GiB. */
 export function bytes(n: number): string {
   if (n > 0 && n < 1024) return `${n} B`;
   if (n > 0 && n < 2 ** 20) return `${(n / 1024).toFixed(0)} KiB`;
   return n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : `${(n / 2 ** 20).toFixed(n < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** Bytes in a time, for a second. */
+/** Formats `n` bytes in `ms` as a rate a second; empty where `ms` is 0. */
 export function rate(n: number, ms: number): string {
   return ms > 0 ? `${bytes((n * 1000) / ms)}/s` : '';
 }
@@ -20,7 +20,7 @@ export function millis(ms: number): string {
   return ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 }
 
-/** `part` of `whole` in whole percent; nothing of nothing is 0 %. */
+/** Formats `part` of `whole` in whole percent, rounded down; 0 % where `whole` is 0. */
 export function percent(part: number, whole: number): string {
   return `${whole === 0 ? 0 : Math.floor((100 * part) / whole)} %`;
 }

@@ -1,4 +1,4 @@
-// Upper floor: opens the disks of `belfry run` and puts them into its machine, in the order of the command line.
+// Upper floor: opens the disks of `belfry run` and attaches them to its machine, in the order of the command line.
 import { isModule, loadStore } from '../daemon/load-module.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
@@ -11,7 +11,7 @@ import { virtioSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Gives the disk that can be handed over, if there is one. */
+/** Attaches `words` to `machine`. Returns the disk that --hand-over can move. Throws UsageError, SystemError. */
 export async function addDisks(
   words: readonly DiskWord[],
   { handOver, whenGone, transport }: DiskFlags,

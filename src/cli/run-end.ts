@@ -1,4 +1,4 @@
-// Upper floor: how `belfry run` is ended from outside: a signal ends the machine, a second one the process, whatever either waits for.
+// Upper floor: signals end `belfry run`: the first stops the machine, the second ends the process without waiting.
 import type { WriteStream } from 'node:tty';
 import { exitNow, killAfter } from '../sys/process-exit.ts';
 
@@ -6,11 +6,11 @@ interface Stoppable {
   stop(): void;
 }
 
-/** Listens to SIGTERM, SIGINT and SIGHUP from now on; returns what they do. `console` gives the terminal back. */
+/** Installs handlers of SIGTERM, SIGINT and SIGHUP; returns the handler. Stopping `console` restores the terminal. */
 export function endOnSignals(machine: Stoppable, console: Stoppable): () => void {
   let isStopping = false;
   const stop = (): void => {
-    // Devices are closed in order; who asks twice does not want to wait for them.
+    // The first signal closes the devices in order; a second does not wait for them.
     if (isStopping) endNow(console);
     isStopping = true;
     machine.stop();
@@ -20,15 +20,15 @@ export function endOnSignals(machine: Stoppable, console: Stoppable): () => void
 }
 
 function endNow(console: Stoppable): never {
-  // A terminal may take for ever to be given back.
+  // Restoring the terminal may block for ever.
   killAfter(1);
   console.stop();
   exitNow(1);
 }
 
 /**
- * Node writes to a terminal until it is written: one that nobody reads, a hung ssh say, would keep this thread in write(2), where it hears
- * of no signal. From now on what does not fit waits, as it does for a pipe.
+ * Makes writes to a terminal nonblocking. Node's are blocking: a terminal that is not read, such as a hung ssh, would
+ * keep this thread in write(2), where it handles no signal. Node then buffers what does not fit, as it does for a pipe.
  */
 export function neverBlock(stream: WriteStream): void {
   const { _handle: handle } = stream as WriteStream & {

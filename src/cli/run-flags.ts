@@ -1,4 +1,4 @@
-// Upper floor: what `belfry run` is told: its flags, and its disks as they are typed, --disk and --vhost-user.
+// Upper floor: the flags of `belfry run`, and the parsers of --disk and --vhost-user.
 import { InvalidArgumentError } from 'commander';
 import type { TransportName } from '../vmm/address-map.ts';
 
@@ -9,7 +9,7 @@ export type DiskWord =
 const READ_ONLY = ':ro';
 const BLOCK = ':blk';
 
-/** `STORE`, or `STORE:ro`. */
+/** Parses `STORE` or `STORE:ro`. */
 export function storeWord(text: string): DiskWord {
   const isReadOnly = text.endsWith(READ_ONLY);
   const spec = isReadOnly ? text.slice(0, -READ_ONLY.length) : text;
@@ -17,7 +17,7 @@ export function storeWord(text: string): DiskWord {
   return { kind: 'store', spec, isReadOnly };
 }
 
-/** `SOCKET:blk`. */
+/** Parses `SOCKET:blk`. */
 export function vhostUserWord(text: string): DiskWord {
   if (!text.endsWith(BLOCK) || text === BLOCK) throw new InvalidArgumentError('It takes SOCKET:blk.');
   return { kind: 'vhost-user', socket: text.slice(0, -BLOCK.length) };
@@ -25,9 +25,9 @@ export function vhostUserWord(text: string): DiskWord {
 
 export interface DiskFlags {
   readonly transport: TransportName;
-  /** The socket that the first --disk can go to. */
+  /** The socket of the back end that the first --disk can be handed over to. */
   readonly handOver?: string;
-  /** What becomes of requests while a back end is gone. */
+  /** Whether requests wait or fail while a back end is gone. */
   readonly whenGone: 'wait' | 'fail';
 }
 

@@ -1,4 +1,4 @@
-// Upper floor: the machine of `belfry run`, from its terminal to its end. Its module takes a while to load: see run.ts.
+// Upper floor: makes and runs the machine of `belfry run`. A module of its own, which run.ts loads while threads start.
 import { softwareKvm } from '../../doctor/kvm.ts';
 import { Kvm } from '../kvm/kvm.ts';
 import type { SpareThread } from '../kvm/spare-thread.ts';
@@ -12,7 +12,7 @@ import { millis } from './quantities.ts';
 import { endOnSignals, neverBlock } from './run-end.ts';
 import type { DiskFlags, DiskWord, RunFlags } from './run-flags.ts';
 
-/** Runs until the guest ends. `threads` are for its processors. */
+/** Runs until the guest ends; returns how it ended. `threads` are for its processors. */
 export async function runMachine(
   flags: RunFlags,
   disks: readonly DiskWord[],
@@ -23,32 +23,32 @@ export async function runMachine(
   const { stdin, stdout: output, stderr } = process;
   for (const stream of [output, stderr]) neverBlock(stream);
   const software = softwareKvm();
-  if (software !== undefined) say(softwareWarning(software));
+  if (software !== undefined) log(softwareWarning(software));
   using keys = new ConsoleKeys(stdin, (text) => void output.write(text));
   const console = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
   const stop = endOnSignals(machine, console);
   if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
-  if (stdin.isTTY) say('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
+  if (stdin.isTTY) log('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
   await machine.boot({ kernel, initrd, commandLine: append });
-  using _watch = watchForIdleness(machine, { say, software });
+  using _watch = watchForIdleness(machine, { log, software });
   const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
-  if (verbose) say(`first instruction of the guest ${millis(startMs)} after Node`);
+  if (verbose) log(`first instruction of the guest ${millis(startMs)} after Node`);
   const exit = await machine.ended;
-  if (verbose) say(`the guest ended (${exit.how}) after ${machine.exits} exits to devices`);
+  if (verbose) log(`the guest ended (${exit.how}) after ${machine.exits} exits to devices`);
   return exit;
 }
 
-/** Loads what it needs when it is needed: the threads of the processors start meanwhile. */
+/** Loads its modules only where there are disks: the threads of the processors start meanwhile. */
 async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
   const { addDisks } = await import('./run-disks.ts');
-  const movable = await addDisks(disks, flags, machine, say);
+  const movable = await addDisks(disks, flags, machine, log);
   if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
 }
 
 const notices = new BoundedOutput(process.stderr);
 
-function say(line: string): void {
-  // A terminal is raw by now.
+function log(line: string): void {
+  // A terminal is in raw mode by now, so that a line needs its own carriage return.
   notices.line(`belfry: ${line}${process.stdin.isTTY ? '\r' : ''}`);
 }

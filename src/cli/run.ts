@@ -36,12 +36,12 @@ export function runCommand(): Command {
   return new Command('run')
     .description('boot a Linux kernel in a microVM (needs /dev/kvm)')
     .requiredOption('--kernel <file>', 'a bzImage (/boot/vmlinuz-…) or an ELF vmlinux, for x86-64')
-    .option('--initrd <file>', 'its initial file system')
+    .option('--initrd <file>', 'the initial file system, for the kernel')
     .option('--append <text>', 'the kernel command line', 'console=ttyS0 panic=-1')
     .option('--cpus <n>', 'processors', option.wholeNumber(1, CPUS_MAX), 1)
     .addOption(option.sizeOption('--memory <size>', 'memory', memorySize, 512 * 2 ** 20))
     .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
-    .option('--vhost-user <socket:blk>', "somebody else's disk; may be repeated", collect(vhostUserWord))
+    .option('--vhost-user <socket:blk>', 'a disk of a vhost-user back end; may be repeated', collect(vhostUserWord))
     .addOption(new Option('--transport <name>', 'how the guest finds its disks').choices(TRANSPORTS).default('mmio'))
     .addOption(
       new Option('--when-gone <what>', 'what requests do while a back end is gone')
@@ -49,7 +49,7 @@ export function runCommand(): Command {
         .default('wait'),
     )
     .option('--hand-over <socket>', 'the back end that SIGUSR1 hands the first --disk to')
-    .option('--verbose', 'say how long the start took, and what the guest cost')
+    .option('--verbose', 'print how long the start took, and how many exits the guest made')
     .addHelpText('after', EXAMPLES)
     .action((flags: RunFlags) => run(flags, disks));
 }
@@ -58,21 +58,21 @@ async function run(flags: RunFlags, disks: readonly DiskWord[]): Promise<void> {
   if (flags.memory > totalmem())
     throw new UsageError(`--memory: this machine has ${bytes(totalmem())} itself: take less`);
   const threads = processorThreads(flags.cpus);
-  // Loaded while they start.
+  // The module is loaded while the threads start.
   const { runMachine } = await import('./run-machine.ts');
   const exit = await runMachine(flags, disks, threads);
   if (exit.how === 'exit') process.exitCode = exit.code;
   if (exit.how === 'failed') throw new Error(exit.why);
-  if (exit.how === 'reset') throw new Error('the guest asked for a reset: it panicked, or somebody rebooted it');
+  if (exit.how === 'reset') throw new Error('the guest asked for a reset: it panicked or rebooted');
 }
 
-/** Memory as people write it, in whole pages. */
+/** Parses a size of memory such as 512M, in whole pages. */
 function memorySize(text: string): number {
   let sizeBytes = 0;
   try {
     sizeBytes = parseSize(text);
   } catch {
-    // Said below.
+    // 0 is refused below.
   }
   if (sizeBytes < MEMORY_MIN || sizeBytes % 4096 !== 0)
     throw new InvalidArgumentError('It takes a size of at least 16M, as in 512M or 4G.');

@@ -12,14 +12,14 @@ export class ConsoleClients implements ConsoleEnd {
   readonly #server: Server;
   #client: Socket | undefined;
 
-  /** Listens at `path`, which only its owner may use. Throws SystemError as `UnixListener.listen` does. */
+  /** Listens at `path`, which only its owner may use. Throws what `UnixListener.listen` throws. */
   constructor(line: Socket, path: string, log: Log) {
-    this.name = `a console for whoever connects to ${path}`;
+    this.name = `a console for clients of ${path}`;
     this.#line = line;
     this.#listener = UnixListener.listen(path);
     this.#server = createServer((client) => this.#connected(client));
     this.#server.maxConnections = 1;
-    this.#server.on('drop', () => log(`${path}: a second client was turned away`, { event: 'refused' }));
+    this.#server.on('drop', () => log(`${path}: a second client was refused`, { event: 'refused' }));
     passOn(line, () => this.#client);
   }
 
@@ -39,7 +39,7 @@ export class ConsoleClients implements ConsoleEnd {
   [Symbol.dispose](): void {
     this.#listener[Symbol.dispose]();
     this.#server.close();
-    // What it was written goes out first.
+    // `end` sends what is buffered first.
     this.#client?.end();
   }
 }

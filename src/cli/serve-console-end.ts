@@ -1,30 +1,30 @@
-// Upper floor: where a served console leads, and how what the guest writes gets there.
+// Upper floor: the interface of a served console's other end, and how the guest's output gets there.
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { ServedDevice } from '../daemon/served-device.ts';
 
 export interface ConsoleEnd extends Disposable {
-  /** For people. */
+  /** As log lines name it. */
   readonly name: string;
-  /** As `ConsolePort` has it. */
+  /** The size of the terminal, columns and rows, as in `ConsolePort`. */
   readonly window?: Uint16Array<SharedArrayBuffer>;
-  /** How a person ends it. Absent: Ctrl-C. */
+  /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
-  /** The console is served: input is taken from now on, until it is disposed of, which may be done more than once. */
+  /** Called when the console is served: reads input from now on, until disposed of, which may happen more than once. */
   start(device: ServedDevice): void;
 }
 
-/** Passes on what the guest writes, as fast as it is taken; where there is nobody, or nobody any more, it is dropped. */
+/** Passes the guest's output to `to()`, no faster than it drains. Drops it where `to()` is undefined or destroyed. */
 export function passOn(line: Socket, to: () => Writable | undefined): void {
   line.on('data', (bytes) => {
-    const taker = to();
-    if (taker === undefined || taker.destroyed || taker.write(bytes)) return;
+    const target = to();
+    if (target === undefined || target.destroyed || target.write(bytes)) return;
     line.pause();
     const events = ['drain', 'close', 'error'];
     const goOn = (): void => {
-      for (const event of events) taker.off(event, goOn);
+      for (const event of events) target.off(event, goOn);
       line.resume();
     };
-    for (const event of events) taker.on(event, goOn);
+    for (const event of events) target.on(event, goOn);
   });
 }

@@ -1,10 +1,10 @@
-// Upper floor: a served console on standard input and output: a terminal, which is raw meanwhile, or pipes and files.
+// Upper floor: a served console on standard input and output: a terminal in raw mode, or pipes and files.
 import type { Socket } from 'node:net';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { EscapeKeys } from './escape-keys.ts';
 import { type ConsoleEnd, passOn } from './serve-console-end.ts';
 
-/** Typed keys that wait for the guest; what is more is lost. */
+/** Typed keys that are buffered for the guest; more are dropped. */
 const TYPED_BYTES_MAX = 64 * 1024;
 
 const KEYS_HELP = [
@@ -44,11 +44,11 @@ export class ConsoleStreams implements ConsoleEnd {
     process.on('exit', this.#restore);
     stdin.setRawMode(true);
     stdin.on('data', this.#onKeys);
-    // The terminal is gone.
+    // The terminal has been closed.
     stdin.once('close', leave);
   }
 
-  /** Keys are never waited for: those of Ctrl-A would be stuck behind the others. */
+  /** Does not stop reading while the guest is slow: Ctrl-A keys would be stuck behind the others. */
   readonly #onKeys = (typed: Uint8Array): void => {
     const bytes = this.#typed.take(typed);
     if (this.#line.writableLength < TYPED_BYTES_MAX) this.#line.write(bytes);
@@ -76,7 +76,7 @@ export class ConsoleStreams implements ConsoleEnd {
   }
 }
 
-/** A second time it does not wait for what is in flight, as with any signal. */
+/** Ends the service by SIGTERM: a second one does not wait for requests in flight. */
 function leave(): void {
   process.kill(process.pid, 'SIGTERM');
 }

@@ -1,4 +1,4 @@
-// Upper floor: `serve console`: a console whose other end is this terminal, a pair of pipes, or whoever connects to a socket.
+// Upper floor: `serve console`: a console whose other end is this terminal, a pair of pipes, or a client of a socket.
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { UnixSocket } from '../sys/unix-socket.ts';
@@ -10,7 +10,7 @@ import { runService } from './serve-run.ts';
 
 export async function serveConsole(flags: ConsoleFlags): Promise<void> {
   const { listen } = flags;
-  // Standard output is the guest's: our own words go to standard error.
+  // Standard output has the guest's output only: log lines go to standard error.
   await runService({ ...flags, toStderr: listen === undefined }, (log) => {
     const [near, far] = UnixSocket.pair();
     const line = new Socket({ fd: near.fd }).on('error', () => {});
@@ -23,10 +23,10 @@ export async function serveConsole(flags: ConsoleFlags): Promise<void> {
       ...(keys && { keys }),
       started: (device) => end.start(device),
       async close() {
-        // What the guest wrote last is on its way.
+        // The guest's last output may not have been passed on yet.
         if (!line.readableEnded) await once(line, 'end');
       },
-      giveBack: () => end[Symbol.dispose](),
+      restore: () => end[Symbol.dispose](),
     };
   });
 }

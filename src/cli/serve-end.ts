@@ -1,54 +1,54 @@
-// Upper floor: how `serve` ends: in order if it can, after a time of grace if it cannot, at once when it is told twice.
+// Upper floor: how `serve` ends: in order, or after --stop-timeout, or at once on a second signal.
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { serviceManager } from '../sys/service-manager.ts';
 import { exitAfterOutput } from './exit.ts';
 import type { ServeReport } from './serve-report.ts';
 
-/** An end that takes longer than this says what it waits for. */
-const TOLD_MS = 1000;
+/** Ending that takes longer than this is logged. */
+const REPORT_AFTER_MS = 1000;
 
 export class ServiceEnd {
   readonly #report: ServeReport;
   readonly #graceSeconds: number;
   #device: ServedDevice | undefined;
-  #giveBack: (() => void) | undefined;
+  #restore: (() => void) | undefined;
   #isEnding = false;
 
-  /** Listens to SIGTERM and SIGINT from now on. */
+  /** Installs handlers of SIGTERM and SIGINT. */
   constructor(report: ServeReport, graceSeconds: number) {
     this.#report = report;
     this.#graceSeconds = graceSeconds;
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#told(signal));
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#onSignal(signal));
   }
 
-  /** What is to be ended. @param giveBack called before it is given up. */
-  of(device: ServedDevice, giveBack: () => void): void {
+  /** Sets the device to close. @param restore restores what was taken (the terminal), when ending is given up. */
+  of(device: ServedDevice, restore: () => void): void {
     this.#device = device;
-    this.#giveBack = giveBack;
+    this.#restore = restore;
     if (this.#isEnding) void device.close();
   }
 
-  #told(signal: string): void {
+  #onSignal(signal: string): void {
     if (this.#isEnding) return this.#giveUp(`a second ${signal}: requests in flight are not waited for`);
     this.#isEnding = true;
     serviceManager.notify('STOPPING=1');
-    setTimeout(() => this.#tell(), Math.min(TOLD_MS, this.#graceSeconds * 1000)).unref();
+    setTimeout(() => this.#reportWaiting(), Math.min(REPORT_AFTER_MS, this.#graceSeconds * 1000)).unref();
     const late = `requests in flight were waited for ${this.#graceSeconds} s (--stop-timeout)`;
     setTimeout(() => this.#giveUp(late), this.#graceSeconds * 1000).unref();
     void this.#device?.close();
   }
 
-  /** The queues say themselves what they wait for. */
-  #tell(): void {
+  /** The queues log which requests they wait for. */
+  #reportWaiting(): void {
     this.#report.log(
       `requests in flight are waited for up to ${this.#graceSeconds} s; a second signal does not wait for them`,
       { event: 'stopping' },
     );
   }
 
-  /** Exit code 1: what a guest was promised may not be durable. */
+  /** Exit code 1: requests in flight may not have been written. */
   #giveUp(why: string): void {
-    this.#giveBack?.();
+    this.#restore?.();
     this.#report.log(`ended without finishing: ${why}`, { event: 'given-up' });
     void exitAfterOutput(1);
   }

@@ -1,7 +1,7 @@
 // Upper floor: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
 
-/** What every kind of device takes. */
+/** Flags of every kind of device. */
 export interface ServeFlags {
   readonly socket?: string;
   readonly fd?: number;
@@ -13,7 +13,7 @@ export interface ServeFlags {
   readonly log?: string;
 }
 
-/** What a device served by threads of its own takes. */
+/** Flags of a device that is served by threads of its own. */
 export interface ThreadFlags extends ServeFlags {
   readonly poll?: PollMode;
   readonly cpus?: readonly number[];

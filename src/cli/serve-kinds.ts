@@ -1,4 +1,4 @@
-// Upper floor: what each kind of `belfry serve` makes of its arguments.
+// Upper floor: turns the arguments of each kind of `belfry serve` into a service, and runs it.
 import type { DeviceSource } from '../daemon/device-source.ts';
 import { isModule } from '../daemon/load-module.ts';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
@@ -21,7 +21,7 @@ function image(spec: string, flags: BlkFlags): Service {
   const { store } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));
-  // One thread needs no agreement with others about what is allocated.
+  // A single thread shares no record of allocated blocks with others.
   const description = threads > 1 ? opened.description : { ...opened.description, shared: undefined };
   return { ...onThreads({ kind: 'blk', store: description, options }, flags, threads), close: () => store.close?.() };
 }
@@ -37,7 +37,7 @@ export async function serveRng(flags: ThreadFlags): Promise<void> {
   await runService(flags, () => onThreads({ kind: 'rng' }, flags, 1));
 }
 
-/** A device of somebody's own, or a disk. */
+/** Serves the device or disk that a user's module exports. */
 export async function serveModule(spec: string, flags: ServeFlags): Promise<void> {
   if (!isModule(spec))
     throw new UsageError(
@@ -55,10 +55,10 @@ function onThreads(
   return { device, threads, poll, ...(cpus && { cpus }) };
 }
 
-/** A module is served in Node's own loop, which sleeps as Node does. */
+/** A module is served in Node's event loop, which does not poll. */
 function ownLoop({ poll, cpus }: ThreadFlags): Pick<ThreadFlags, 'poll' | 'cpus'> {
   if (poll !== undefined && poll !== 'off')
-    throw new UsageError('--poll: a module runs in Node’s own loop, which does not poll');
+    throw new UsageError('--poll: a module runs in Node’s event loop, which does not poll');
   return { poll: 'off', ...(cpus && { cpus }) };
 }
 
@@ -66,7 +66,7 @@ function blockOptions({ queues, serial, blockSize }: BlkFlags): BlockDeviceOptio
   return { queues, serial, ...(blockSize !== undefined && { blockSize }) };
 }
 
-/** A RangeError is about what was typed. */
+/** Runs `step`; a RangeError of it becomes a UsageError. */
 function usage<T>(what: string, step: () => T): T {
   try {
     return step();

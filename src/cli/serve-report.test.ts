@@ -1,4 +1,4 @@
-// Upper floor: what `serve` says of what it served.
+// Upper floor: the counts that `serve` prints at its end.
 import assert from 'node:assert/strict';
 import { createHistogram } from 'node:perf_hooks';
 import { test } from 'node:test';
@@ -22,7 +22,7 @@ for (const [requests, kicks, calls, expected] of [
   [10, 12, 10, '12 kicks (0.0 % saved), 10 calls (0.0 % saved)'],
   [0, 3, 1, '3 kicks, 1 call'],
 ] as const) {
-  test(`of ${requests} requests with ${kicks} kicks and ${calls} calls it says how many rings were saved`, (t) => {
+  test(`of ${requests} requests with ${kicks} kicks and ${calls} calls it prints how many notifications were saved`, (t) => {
     const print = t.mock.method(process.stdout, 'write', () => true);
     new ServeReport({ json: false, quiet: false }).closed(snapshot(requests, kicks, calls), disk);
     const said = `${print.mock.calls[0]?.arguments[0]}`;
@@ -31,7 +31,7 @@ for (const [requests, kicks, calls, expected] of [
   });
 }
 
-test('as JSON the rings saved are numbers', (t) => {
+test('as JSON the notifications saved are numbers', (t) => {
   const print = t.mock.method(process.stdout, 'write', () => true);
   new ServeReport({ json: true, quiet: false }).closed(snapshot(10, 12, 4), disk);
   const said = `${print.mock.calls[0]?.arguments[0]}`;

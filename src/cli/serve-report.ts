@@ -1,4 +1,4 @@
-// Upper floor: what `serve` prints while it serves, for people or as JSON lines: on the terminal, or into a log.
+// Upper floor: what `serve` prints while it serves, as text or as JSON lines, on the terminal or into a log file.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { DeviceProfile } from '../daemon/open-device.ts';
@@ -16,7 +16,7 @@ const REPORT_MS = 60_000;
 export interface ReportStyle {
   readonly json: boolean;
   readonly quiet: boolean;
-  /** Standard output is somebody else's. */
+  /** Standard output is the device's: lines go to standard error. */
   readonly toStderr?: boolean;
 }
 
@@ -24,18 +24,18 @@ export interface ReportStyle {
 export interface Served extends DeviceProfile {
   readonly threads: number;
   readonly poll: string | number;
-  /** How a person ends it. Absent: Ctrl-C. */
+  /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
 }
 
-/** What a program reads of an event: `event` and `level` are stable, as are codes. */
+/** A JSON line. `event` and `level` are stable for programs, as are codes. */
 interface Event {
   readonly event: string;
   readonly level?: Level;
   readonly [field: string]: unknown;
 }
 
-/** Of these the service manager is told too. */
+/** Events that are also sent to the service manager as its STATUS. */
 const STATUS_EVENTS: readonly (EventName | undefined)[] = ['connected', 'started', 'left', 'waiting'];
 
 export class ServeReport {
@@ -55,17 +55,17 @@ export class ServeReport {
     this.#colors = file === undefined ? pc : pc.createColors(false);
   }
 
-  /** A thing a person should know; `--quiet` leaves out what is no problem. */
+  /** Logs a line. `--quiet` leaves out level info. */
   readonly log: Log = (line, about) => {
     const level = levelOf(about);
     if (STATUS_EVENTS.includes(about?.event)) serviceManager.notify(`STATUS=${line}`);
     if (this.#style.quiet && level === 'info') return;
     if (this.#style.json) this.#event({ event: 'log', level, line, ...about });
-    else if (level === 'info') this.#say(line);
+    else if (level === 'info') this.#info(line);
     else this.#problem(line);
   };
 
-  /** Goes on in the file that is now at the path of the log. */
+  /** Reopens the path of the log file. */
   reopen(): void {
     try {
       this.#file?.reopen();
@@ -85,7 +85,7 @@ export class ServeReport {
     else this.#file.append(`${now()} ${line}`);
   }
 
-  #say(line: string): void {
+  #info(line: string): void {
     if (this.#file === undefined) this.#out.line(line);
     else this.#file.append(`${now()} ${line}`);
   }
@@ -104,15 +104,15 @@ export class ServeReport {
       count(threads, 'thread'),
       `poll ${poll}`,
     ];
-    this.#say(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
-    // How to start a VM is for whoever types, not for a log.
+    this.#info(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
+    // How to start a VM is shown on a terminal only, not in a log file.
     if (socket === undefined || this.#file !== undefined) return;
     const lines = startLines(socket, profile.type);
     const width = Math.max(...lines.map(({ vmm }) => vmm.length));
-    for (const { vmm, line } of lines) this.#say(`  ${dim(vmm.padEnd(width))} ${line}`);
+    for (const { vmm, line } of lines) this.#info(`  ${dim(vmm.padEnd(width))} ${line}`);
   }
 
-  /** One line a minute while there is something to say. */
+  /** Prints the counts once a minute while they change. */
   follow(disk: ServedDevice): void {
     this.#timer = setInterval(async () => {
       const snapshot = await disk.snapshot();
@@ -123,14 +123,14 @@ export class ServeReport {
     this.#timer.unref();
   }
 
-  /** The state of every queue: what SIGUSR2 asks for. */
+  /** Prints the state of every queue, on SIGUSR2. */
   queues(queues: readonly QueueReport[]): void {
     if (this.#style.json) return this.#event({ event: 'queues', queues });
     if (queues.length === 0) this.#problem('no queue runs');
     for (const queue of queues) this.#problem(describeQueue(queue));
   }
 
-  /** The line at the end. */
+  /** Prints the counts at the end. */
   closed(snapshot: DeviceSnapshot, disk: ServedDevice): void {
     clearInterval(this.#timer);
     if (this.#style.json || !this.#style.quiet) this.#counts('closed', snapshot, disk);
@@ -143,7 +143,7 @@ export class ServeReport {
     const kicksSaved = Math.max(0, requests - kicks);
     const callsSaved = Math.max(0, requests - calls);
     if (this.#style.json) return this.#event({ event, ...snapshot, kicksSaved, callsSaved, p50Us, p99Us });
-    this.#say(
+    this.#info(
       `${event}: ${count(requests, 'request')}, ${mib(bytesRead)} read, ${mib(bytesWritten)} written, ` +
         `p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs, ` +
         `${count(kicks, 'kick')}${saved(kicksSaved, requests)}, ${count(calls, 'call')}${saved(callsSaved, requests)}`,
@@ -151,9 +151,9 @@ export class ServeReport {
   }
 }
 
-/** Against a ring for every request. Rounded down: 100 % would say that there was none. */
-function saved(rings: number, requests: number): string {
-  return requests === 0 ? '' : ` (${(Math.floor((1000 * rings) / requests) / 10).toFixed(1)} % saved)`;
+/** The share of notifications saved against one for each request. Rounded down: 100 % means that there was none. */
+function saved(notifications: number, requests: number): string {
+  return requests === 0 ? '' : ` (${(Math.floor((1000 * notifications) / requests) / 10).toFixed(1)} % saved)`;
 }
 
 function now(): string {

@@ -1,4 +1,4 @@
-// Upper floor: the life of a served device: its socket, its signals, what is said of it, and its end.
+// Upper floor: runs a served device: its socket, its signals, its log, and its end.
 import { DeviceDaemon } from '../daemon/device-daemon.ts';
 import type { DeviceSource } from '../daemon/device-source.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';
@@ -18,28 +18,28 @@ export interface Service {
   readonly threads: number;
   readonly poll: PollMode;
   readonly cpus?: readonly number[];
-  /** How a person ends it, where that is not Ctrl-C. */
+  /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
-  /** It is served, and told so. */
+  /** Called when the device is served. */
   started?(device: ServedDevice): void;
-  /** It has ended as it should: closes what the main thread had to open for it. */
+  /** Called after the device has closed in order: closes what the main thread opened for it. */
   close?(): void | Promise<void>;
-  /** At once and however it ends, more than once perhaps: what was taken from others, such as the terminal. */
-  giveBack?(): void;
+  /** Restores what was taken over, such as the terminal. Called at once, however it ends, perhaps more than once. */
+  restore?(): void;
 }
 
-/** Of which those of a person are a part. */
+/** The user's flags, and one that depends on the device. */
 export interface ServiceFlags extends ServeFlags {
-  /** Standard output is the device's. */
+  /** Standard output is the device's: lines go to standard error. */
   readonly toStderr?: boolean;
 }
 
-/** Serves until it is told to stop. */
+/** Serves until SIGTERM or SIGINT. `make` opens the device. Throws UsageError, and what `make` throws. */
 export async function runService(flags: ServiceFlags, make: (log: Log) => Service): Promise<void> {
   checkFlags(flags);
   using file = flags.log === undefined ? undefined : new LogFile(flags.log);
   const report = new ServeReport(flags, file);
-  // Before there is a socket: whatever stopped it now would leave that behind.
+  // Signal handlers come before the socket: a signal without a handler would leave the socket file behind.
   const end = new ServiceEnd(report, flags.stopTimeout);
   let device: ServedDevice | undefined;
   process.on('SIGHUP', () => {
@@ -48,22 +48,22 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   });
   process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
   const service = make(report.log);
-  using _given = { [Symbol.dispose]: () => service.giveBack?.() };
+  using _restored = { [Symbol.dispose]: () => service.restore?.() };
   using listener = openListener(flags);
   device = start(service, listener, flags, report);
-  end.of(device, () => service.giveBack?.());
+  end.of(device, () => service.restore?.());
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
   });
   const { threads, poll, keys } = service;
-  // First: whoever reads that it serves may type.
+  // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
   report.listening({ ...profile, threads, poll, ...(keys && { keys }) }, flags.socket);
   report.follow(device);
   serviceManager.notify('READY=1');
   const last = await device.closed;
   await service.close?.();
-  service.giveBack?.();
+  service.restore?.();
   report.closed(last, device);
 }
 
@@ -97,5 +97,5 @@ function openListener({ socket, fd }: ServeFlags): UnixListener {
   const SD_LISTEN_FDS_START = 3;
   if (process.env.LISTEN_PID === String(process.pid) && Number(process.env.LISTEN_FDS) >= 1)
     return UnixListener.adopt(SD_LISTEN_FDS_START);
-  throw new UsageError('--socket PATH (or --fd N) says where virtual machines find the device');
+  throw new UsageError('--socket PATH (or --fd N) is needed: virtual machines connect to it');
 }

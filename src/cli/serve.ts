@@ -10,8 +10,8 @@ import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
 
 const belfry = commandName();
 const SIGNALS = `
-SIGTERM and Ctrl-C finish what is in flight and end it; a second one does not wait. SIGHUP looks at the size of STORE again, and opens FILE
-of --log again, as logrotate wants it. SIGUSR2 prints the state of every queue.
+SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP reads the size of STORE again, and
+opens FILE of --log again, as logrotate needs it. SIGUSR2 prints the state of every queue.
 `;
 
 const BLK_EXAMPLES = `
@@ -59,7 +59,7 @@ function withCommon(command: Command): Command {
     .option('--allow-file-memory', 'guest memory may be a file of any file system, not memfd or tmpfs alone', false)
     .option('--log <file>', 'append what would be printed to a file, with the time')
     .option('--json', 'print events as JSON lines', false)
-    .option('--quiet', 'print only what went wrong', false);
+    .option('--quiet', 'print only problems', false);
 }
 
 function withThreads(command: Command): Command {
@@ -69,7 +69,7 @@ function withThreads(command: Command): Command {
 }
 
 function blkCommand(): Command {
-  const blk = new Command('blk').description('serve a disk (virtio-blk)').argument('<store>', 'what stands behind it');
+  const blk = new Command('blk').description('serve a disk (virtio-blk)').argument('<store>', 'where its data is');
   return withThreads(withCommon(blk))
     .option('--read-only', 'refuse writes', false)
     .addOption(
@@ -106,7 +106,7 @@ export function serveCommand(): Command {
     .description('serve a device to virtual machines over vhost-user')
     .argument('[module]', 'a device of your own')
     .addHelpText('after', EXAMPLES)
-    // What comes after `blk` is an option of it, though `serve` has one of that name.
+    // An option after `blk` belongs to `blk`, though `serve` has one of that name.
     .enablePositionalOptions()
     .addCommand(blkCommand())
     .addCommand(withThreads(withCommon(rng)).action(async (flags: ThreadFlags) => serveRng(flags)))

@@ -1,4 +1,4 @@
-// Upper floor: the terminal of `belfry shell`: raw while the guest has it, and given back as it was.
+// Upper floor: the terminal of `belfry shell`: in raw mode while the guest has it, then restored.
 import type { Transform } from 'node:stream';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { ShellTerminal as TerminalTraits } from '../../guests/shell-script.ts';
@@ -10,14 +10,14 @@ export interface TerminalStreams {
 }
 
 export class ShellTerminal implements Disposable {
-  /** What is typed, as far as it is for the guest. */
+  /** The typed keys that are for the guest. */
   readonly keys: Transform;
   readonly #streams: TerminalStreams;
   readonly #restore = (): void => {
     if (this.#streams.input.isRaw) this.#streams.input.setRawMode(false);
   };
 
-  /** @param onLeave Ctrl-A x. */
+  /** @param onLeave called on Ctrl-A x. */
   constructor(streams: TerminalStreams, onLeave: () => void) {
     this.#streams = streams;
     this.keys = keyStream(new EscapeKeys({ x: onLeave, h: this.#help, '?': this.#help }, { passesOthers: false }));
@@ -28,11 +28,11 @@ export class ShellTerminal implements Disposable {
     return { columns, rows, type: process.env.TERM ?? 'vt100' };
   }
 
-  /** From here on keys are the guest's. */
+  /** Passes keys to the guest from now on. */
   take(): void {
     const { input } = this.#streams;
     input.setRawMode(true);
-    // However this process ends.
+    // Also restored when the process exits without disposing of this.
     process.on('exit', this.#restore);
     input.on('error', () => {});
     input.pipe(this.keys);

@@ -1,9 +1,9 @@
-// Upper floor: words as a shell takes them, for lines that people paste.
+// Upper floor: quotes words for a shell, in lines that users paste.
 import { quoted } from '../../guests/shell-script.ts';
 
 const PLAIN = /^[\w./@:+,=%-]+$/;
 
-/** `text` as one word: as it is, or quoted where a shell would misread it. */
+/** Returns `text` as one word of a shell, quoted where it has to be. */
 export function shellWord(text: string): string {
   return PLAIN.test(text) ? text : quoted(text);
 }

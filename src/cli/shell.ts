@@ -11,7 +11,7 @@ import { expectSocket } from '../../guests/run-guest.ts';
 import { NoShellError, runShell, SHELL_MEMORY_MIB, type ShellRun } from '../../guests/run-shell.ts';
 import { findUserModeLinux } from '../../guests/uml.ts';
 import { commandName } from './command-name.ts';
-import { interruptSignal, sayInterrupted } from './interrupt.ts';
+import { interruptSignal, logInterrupted } from './interrupt.ts';
 import * as option from './options.ts';
 import { ShellTerminal } from './shell-terminal.ts';
 import { UsageError } from './usage-error.ts';
@@ -54,7 +54,7 @@ export function shellCommand(): Command {
   const sockets: string[] = [];
   return new Command('shell')
     .description('a prompt in a real Linux that has the disk')
-    .argument('[store...]', 'what stands behind the disks')
+    .argument('[store...]', 'where the data of the disks is')
     .addOption(
       new Option('--socket <path>', 'a back end that runs already; may be repeated')
         .argParser((path: string) => {
@@ -65,12 +65,12 @@ export function shellCommand(): Command {
     )
     .option('-c, --command <text>', 'run this instead of a prompt')
     .option('--read-only', 'refuse writes to every STORE')
-    .addOption(new Option('--guest <name>', 'what runs it (default: the best there is)').choices(['uml', 'qemu']))
+    .addOption(new Option('--guest <name>', 'the guest (default: the best there is)').choices(['uml', 'qemu']))
     .addOption(
       option.sizeOption('--memory <size>', 'memory of the guest', option.diskSize(64 * MIB), SHELL_MEMORY_MIB * MIB),
     )
-    .option('--fio', 'take fio along, which makes the start slower')
-    .option('--prepare', `only get what the lines of ${belfry} serve need: a kernel and a first file system`)
+    .option('--fio', 'put fio into the guest, which makes the start slower')
+    .option('--prepare', `only get what the commands that ${belfry} serve prints need: a kernel and an initramfs`)
     .addHelpText('after', EXAMPLES)
     .action(async (stores: string[], flags: ShellFlags) => (flags.prepare ? prepare(flags) : shell(stores, flags)));
 }
@@ -90,21 +90,21 @@ async function shell(stores: readonly string[], flags: ShellFlags): Promise<void
     };
     process.exitCode = await bootAny(flags.guest, run, AbortSignal.any([signal, ...disks.ends]));
   } catch (error) {
-    if (signal.aborted) return sayInterrupted('the guest is stopped');
+    if (signal.aborted) return logInterrupted('the guest is stopped');
     if (error instanceof StoreError && error.exitCode === 2) throw new UsageError(error.message);
     throw error;
   }
 }
 
-/** Makes the files for every guest that can be had here. */
+/** Makes the files for each guest that can run here. Throws PeerMissingError where none can. */
 async function prepare({ guest }: ShellFlags): Promise<void> {
   const signal = interruptSignal();
   const missing: string[] = [];
   const wanted = guest === undefined ? (['uml', 'qemu'] as const) : [guest];
   for (const name of wanted) {
     try {
-      const peer = await finders[name]({ note: say, signal, withDevices: true });
-      const { kernel, initramfs } = await prepareShellFiles(peer, { note: say, signal });
+      const peer = await finders[name]({ note: log, signal, withDevices: true });
+      const { kernel, initramfs } = await prepareShellFiles(peer, { note: log, signal });
       console.log(`${peer.description}\n  kernel     ${kernel}\n  initramfs  ${initramfs}`);
     } catch (error) {
       if (!(error instanceof PeerMissingError)) throw error;
@@ -112,19 +112,19 @@ async function prepare({ guest }: ShellFlags): Promise<void> {
     }
   }
   if (missing.length === wanted.length) throw new PeerMissingError(missing.join('; '));
-  for (const line of missing) say(line);
+  for (const line of missing) log(line);
 }
 
 function checkDisks(stores: readonly string[], { socket, readOnly }: ShellFlags): void {
   const count = stores.length + socket.length;
   if (count === 0)
-    throw new UsageError(`shell wants a disk: ${commandName()} shell disk.img, or mem:64M, or --socket PATH`);
+    throw new UsageError(`shell needs a disk: ${commandName()} shell disk.img, or mem:64M, or --socket PATH`);
   if (count > DISKS_MAX) throw new UsageError(`shell takes up to ${DISKS_MAX} disks, not ${count}`);
   if (readOnly && stores.length === 0)
-    throw new UsageError('--read-only is for a STORE: whether a back end takes writes is decided where it is started');
+    throw new UsageError('--read-only is for a STORE: for a back end, give --read-only where it is started');
 }
 
-/** What to run; undefined where somebody types. */
+/** Returns the commands to run; undefined for a prompt. Throws UsageError beyond 1 MiB. */
 async function commandsOf({ command }: ShellFlags): Promise<Uint8Array | undefined> {
   if (command !== undefined) return new TextEncoder().encode(`${command}\n`);
   if (process.stdin.isTTY) return undefined;
@@ -133,7 +133,7 @@ async function commandsOf({ command }: ShellFlags): Promise<Uint8Array | undefin
   for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
     sizeBytes += chunk.length;
     if (sizeBytes > COMMANDS_BYTES_MAX)
-      throw new UsageError('standard input holds the commands, up to 1 MiB of them; a disk of data is a second STORE');
+      throw new UsageError('standard input is the list of commands, up to 1 MiB; data goes into a second STORE');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -141,7 +141,7 @@ async function commandsOf({ command }: ShellFlags): Promise<Uint8Array | undefin
 
 interface OpenDisks extends AsyncDisposable {
   readonly sockets: readonly string[];
-  /** Aborted when a back end of ours fails. */
+  /** Each is aborted when a back end that this process started fails. */
   readonly ends: readonly AbortSignal[];
 }
 
@@ -149,7 +149,7 @@ async function openDisks(stores: readonly string[], flags: ShellFlags, signal: A
   await using starting = new AsyncDisposableStack();
   const ours: ServedStore[] = [];
   for (const spec of stores) {
-    const options = { spec, readOnly: flags.readOnly === true, serial: SERIAL, log: say, signal };
+    const options = { spec, readOnly: flags.readOnly === true, serial: SERIAL, log, signal };
     const { store } = await ServedStore.start(options);
     ours.push(starting.use(store));
   }
@@ -164,16 +164,16 @@ async function openDisks(stores: readonly string[], flags: ShellFlags, signal: A
 
 type Run = Pick<ShellRun, 'sockets' | 'session' | 'memoryMiB' | 'withFio'>;
 
-/** Boots the guest asked for, or the first that runs here. Returns the exit code of its shell. */
+/** Boots `guest`, or the first that runs here. Returns the exit code of its shell. */
 async function bootAny(guest: ShellFlags['guest'], run: Run, signal: AbortSignal): Promise<number> {
-  const options: FetchOptions = { note: say, signal };
+  const options: FetchOptions = { note: log, signal };
   if (guest !== undefined) return await boot(await finders[guest](options), run, signal);
   const peer = await findGuestPeer(options);
   try {
     return await boot(peer, run, signal);
   } catch (error) {
     if (!(error instanceof NoShellError) || error.hadBegun || peer.name === 'qemu') throw error;
-    say(`User-Mode Linux does not run here: ${error.message}`);
+    log(`User-Mode Linux does not run here: ${error.message}`);
     return await boot(await findQemu(options), run, signal);
   }
 }
@@ -183,7 +183,7 @@ async function boot(peer: GuestPeer, run: Run, signal: AbortSignal): Promise<num
   const { stdin: input, stdout: output, stderr: errors } = process;
   using terminal =
     run.session.commands === undefined ? new ShellTerminal({ input, output }, () => leaving.abort()) : undefined;
-  const slow = setTimeout(() => say(`${peer.description} is still starting; Ctrl-C ends it`), SLOW_MS);
+  const slow = setTimeout(() => log(`${peer.description} is still starting; Ctrl-C ends it`), SLOW_MS);
   const onBegin = (): void => {
     clearTimeout(slow);
     terminal?.take();
@@ -192,7 +192,7 @@ async function boot(peer: GuestPeer, run: Run, signal: AbortSignal): Promise<num
   const session = { ...run.session, ...(terminal && { terminal: terminal.traits }) };
   try {
     const both = AbortSignal.any([signal, leaving.signal]);
-    return await runShell(peer, { ...run, ...typed, session, output, errors, onBegin, note: say, signal: both });
+    return await runShell(peer, { ...run, ...typed, session, output, errors, onBegin, note: log, signal: both });
   } catch (error) {
     if (!leaving.signal.aborted || signal.aborted) throw error;
     output.write('\r\n');
@@ -202,7 +202,7 @@ async function boot(peer: GuestPeer, run: Run, signal: AbortSignal): Promise<num
   }
 }
 
-function say(line: string): void {
-  // A terminal may be raw.
+function log(line: string): void {
+  // A terminal may be in raw mode.
   process.stderr.write(`belfry: ${line}${process.stderr.isTTY ? '\r' : ''}\n`);
 }

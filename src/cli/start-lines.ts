@@ -1,4 +1,4 @@
-// Upper floor: how to start a virtual machine on a socket: a line for each VMM that a shell can run as it stands.
+// Upper floor: how to start a virtual machine on a socket: for each VMM a command line that a shell can run unchanged.
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { softwareKvm } from '../../doctor/kvm.ts';
@@ -16,25 +16,25 @@ export interface StartLine {
 const MEMORY_MIB = 256;
 const MEMORY = `${MEMORY_MIB}M`;
 
-/** By the type of the device: what QEMU calls it. It has none for a console that anybody may use. */
+/** QEMU's name of the device, by its type. QEMU has no vhost-user console. */
 const QEMU_DEVICES: Readonly<Record<number, string>> = {
   [VIRTIO_ID_BLOCK]: 'vhost-user-blk-pci',
   [VIRTIO_ID_ENTROPY]: 'vhost-user-rng-pci',
 };
 
-/** What a kernel is told that is to wait for no disk. */
+/** A parameter of the kernel command line: the guest waits for no disk. */
 const NO_DISK = 'disks=0';
 
 /**
- * How a Linux is booted that has the device: a disk as /dev/vda, a console as /dev/hvc0, an entropy source as /dev/hwrng; none for a
- * device of another type. Where a kernel or a program is not there yet, its line gets it.
+ * Returns commands that boot a Linux with the device: a disk as /dev/vda, a console as /dev/hvc0, an entropy source as
+ * /dev/hwrng; none for a device of another type. Where a kernel or a program is missing, the command installs it.
  */
 export function startLines(socket: string, type = VIRTIO_ID_BLOCK): readonly StartLine[] {
   const path = resolve(socket);
   if (type === VIRTIO_ID_BLOCK) return diskLines(path);
-  // As with disks: the guests are Debian's, for x86-64.
+  // The guests are Debian's, for x86-64, as with disks.
   if (process.arch !== 'x64') return [];
-  // Debian's User-Mode Linux drives a console, and no entropy source.
+  // Debian's User-Mode Linux has a driver for a console, and none for an entropy source.
   if (type === VIRTIO_ID_CONSOLE)
     return umlCanOpen(path) ? [{ vmm: 'User-Mode Linux', line: userModeLinux(path, type) }] : [];
   return type === VIRTIO_ID_ENTROPY ? [{ vmm: 'QEMU', line: qemu(path, type) }] : [];
@@ -64,7 +64,7 @@ function qemu(socket: string, type = VIRTIO_ID_BLOCK): string {
   return files === undefined ? prepareLine() : qemuLine(socket, files.kernel, files.initramfs, type);
 }
 
-/** The back end maps the memory of the guest, so that it has to be shared. */
+/** share=on: the back end maps the memory of the guest. */
 function qemuLine(socket: string, kernel: string, initramfs: string, type = VIRTIO_ID_BLOCK): string {
   const appended = type === VIRTIO_ID_BLOCK ? 'quiet' : `quiet ${NO_DISK}`;
   const [program, machine, port] =
@@ -77,7 +77,7 @@ function qemuLine(socket: string, kernel: string, initramfs: string, type = VIRT
   ].join(' ');
 }
 
-/** Whether a stock kernel runs on KVM here; without it QEMU emulates the processor, and never asks. */
+/** Whether a stock kernel runs on KVM here; without it QEMU emulates the processor. */
 function hasKvm(): boolean {
   return mayUse('/dev/kvm', constants.R_OK | constants.W_OK) && softwareKvm() === undefined;
 }
@@ -102,7 +102,7 @@ function userModeLinux(socket: string, type = VIRTIO_ID_BLOCK): string {
 }
 
 function prepareLine(): string {
-  return `${commandName()} shell --prepare  # gets a Linux, once: then the line of the VMM is here`;
+  return `${commandName()} shell --prepare  # gets a Linux, once; then the VMM's command is here`;
 }
 
 function isOnPath(program: string): boolean {

@@ -1,4 +1,4 @@
-// Upper floor: what a person typed cannot be done. One line that says what to type; exit 2.
+// Upper floor: the error for a command line that cannot be run: one line that says what to type; exit 2.
 
 export class UsageError extends Error {
   readonly code = 'BELFRY_USAGE';
@@ -9,7 +9,7 @@ export class UsageError extends Error {
   }
 }
 
-/** An error that a person's arguments caused, where it is one: RangeError says that a value is out of range. */
+/** Returns a RangeError as a UsageError that begins with `what`; any other error as it is. */
 export function asUsage(error: unknown, what = ''): unknown {
   if (!(error instanceof RangeError)) return error;
   const message = error.message.replace(/^blockSize/, '--block-size: the block size');

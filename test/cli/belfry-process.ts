@@ -1,4 +1,4 @@
-// test/cli: runs the command as people do, bounded in time, and says how it ended.
+// test/cli: runs the command as users do, bounded in time, and returns how it ended.
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// test/cli: `bench notify` and `bench handoff`, small: they end in time, their JSON is whole, their figures agree with each other.
+// test/cli: `bench notify` and `bench handoff`, small: they end in time, and the figures of their JSON are consistent.
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -78,7 +78,7 @@ test('bench handoff --quick --json --html measures every design, each of which s
   assert.equal(readFileSync(html, 'utf8').match(/<svg/g)?.length, 3 * cases.length);
 });
 
-test('bench notify prints a table for people', async () => {
+test('bench notify prints a table', async () => {
   const { code, stdout, stderr } = await belfry(['bench', 'notify', ...SMALL]);
   assert.deepEqual([code, stderr], [0, '']);
   for (const says of [/4 KiB random reads, depth 64, same core/, /adaptive/, /#78/, /processors others used/])

@@ -1,4 +1,4 @@
-// cli: `belfry bench blk` as a process: it measures, it says what is wrong, and Ctrl-C leaves nothing behind.
+// test/cli: `belfry bench blk` as a process: it measures, reports errors, and leaves nothing behind after Ctrl-C.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -64,7 +64,7 @@ for (const wait of ['poll', 'call']) {
   });
 }
 
-test('bench blk --rate makes so many requests and sleeps in between, --rate 0 none, and both tell what that costs', async () => {
+test('bench blk --rate makes its requests and sleeps in between, --rate 0 makes none, and both print the cost', async () => {
   const seconds = String(patience(1000) / 1000);
   for (const rate of [50, 0]) {
     const { code, out, err } = await start('--rate', `${rate}`, '--size', '16M', '--seconds', seconds, '--json').ended;
@@ -124,7 +124,7 @@ test('regression: bench blk --html writes a page of what it measured', async (t)
   assert.equal(page.match(/<svg/g)?.length, 3);
 });
 
-test('bench blk on a socket nobody made is one line', async () => {
+test('bench blk on a socket that does not exist is one line', async () => {
   const { code, err } = await start('--socket', '/tmp/belfry-nobody.sock').ended;
   assert.equal(code, 1);
   assert.equal(err, 'belfry: connect: ENOENT: /tmp/belfry-nobody.sock\n');

@@ -20,7 +20,7 @@ const ways: Readonly<Record<string, readonly string[]>> = {
   'a node without flags': [process.execPath, join(CHECKOUT, 'bin/belfry.ts')],
 };
 
-/** Whether process `pid` blocks `signal`, as Node's --disable-sigusr1 does: then no listener hears it. proc_pid_status(5). */
+/** Whether process `pid` blocks `signal`, as Node's --disable-sigusr1 does: then no listener is called. proc_pid_status(5). */
 function blocks(pid: number, signal: number): boolean {
   const [, mask = ''] = /^SigBlk:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return (BigInt(`0x${mask}`) & (1n << BigInt(signal - 1))) !== 0n;

@@ -1,4 +1,4 @@
-// test/cli: `demo STORE`: the same checks on a disk of somebody's, which is not written to unless that is meant.
+// test/cli: `demo STORE`: the same checks on the user's disk, which is not written to without confirmation.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -36,7 +36,7 @@ function placeWith(t: TestContext, sizeBytes: number): Place {
   };
 }
 
-test('regression: demo STORE changes nothing without --yes, and says what it would do', async (t) => {
+test('regression: demo STORE changes nothing without --yes, and prints what it would do', async (t) => {
   const { cwd, env, sum, assertClean } = placeWith(t, MIB);
   const before = sum();
   const { code, stdout, stderr } = await belfry(['demo', 'disk.img', '--guest', 'built-in'], { cwd, env });
@@ -69,7 +69,7 @@ test('demo STORE --yes makes a file system on it, and --read-only then reads it 
   assertClean();
 });
 
-test('a disk without a file system is read all the same, and so much is told', async (t) => {
+test('a disk without a file system is read as well, and the missing check is listed', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const { cwd, env, sum } = placeWith(t, 5 * MIB + 512);
   const before = sum();
@@ -77,7 +77,7 @@ test('a disk without a file system is read all the same, and so much is told', a
   const { code, stdout } = await belfry(words, { cwd, env });
   assert.equal(code, 0, stdout);
   assert.match(stdout, /Not checked: a file system: there is no ext4 on the disk\.\n/);
-  assert.match(stdout, /Not checked: what lies behind the first 4 MiB: /);
+  assert.match(stdout, /Not checked: what is after the first 4 MiB: /);
   assert.equal(sum(), before);
 });
 
@@ -85,7 +85,7 @@ for (const [name, sizeBytes] of [
   ['of one sector', 512],
   ['of an odd size', 3 * MIB + 512],
 ] as const) {
-  test(`a tiny disk ${name} is written whole, and what that leaves out is told`, async (t) => {
+  test(`a tiny disk ${name} is written whole, and what that leaves out is listed`, async (t) => {
     if (!(await isHere(t, 'user-mode-linux'))) return;
     const { cwd, env, sum, assertClean } = placeWith(t, sizeBytes);
     const before = sum();
@@ -118,7 +118,7 @@ test('a disk of memory and a module need no --yes', async (t) => {
   assert.equal(module.code, 0, module.stdout + module.stderr);
   assert.match(module.stdout, /✓ disk: \.\/disk\.ts, 24M\n/);
   // It has no discard.
-  assert.match(module.stdout, /Not checked: discarding: the disk does not take it\.\n/);
+  assert.match(module.stdout, /Not checked: discarding: the disk does not support it\.\n/);
 });
 
 test('regression: a disk that loses what is written to it fails the demo', async (t) => {
@@ -131,7 +131,7 @@ test('regression: a disk that loses what is written to it fails the demo', async
   assertClean();
 });
 
-test('the built-in front end knows tiny disks and read-only ones', async (t) => {
+test('the built-in front end checks tiny disks and read-only ones', async (t) => {
   const { cwd, env, sum } = placeWith(t, 4096);
   const before = sum();
   const read = await belfry(['demo', 'disk.img', '--read-only', '--guest', 'built-in', '--json'], { cwd, env });
@@ -144,10 +144,7 @@ test('the built-in front end knows tiny disks and read-only ones', async (t) => 
   assert.equal(sum(), before);
   const written = await belfry(['demo', 'disk.img', '--yes', '--guest', 'built-in'], { cwd, env });
   assert.equal(written.code, 0, written.stdout);
-  assert.match(
-    written.stdout,
-    /Not checked: a file system, and whether Linux likes the disk: there is no Linux here\./,
-  );
+  assert.match(written.stdout, /Not checked: a file system, and the disk in Linux: there is no Linux here\./);
 });
 
 for (const [answer, changes] of [
@@ -168,7 +165,7 @@ for (const [answer, changes] of [
   });
 }
 
-test('regression: demo --json tells of its progress on a terminal, beside the result', async (t) => {
+test('regression: demo --json shows its progress on a terminal, besides the result', async (t) => {
   if (terminalProblem) return t.skip(terminalProblem);
   const cwd = testFolder(t);
   const line = belfryLine('demo --guest built-in --size 64M --json >result.json');

@@ -1,4 +1,4 @@
-// test/cli: `demo`: what it shows, what its exit code means, and that nothing of it is left, however it ends.
+// test/cli: `demo`: its output, its exit code, and that nothing of it is left, however it ends.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -22,7 +22,7 @@ function assertGone(stdout: string): void {
   assert.deepEqual(processesAbout(folder), []);
 }
 
-test('demo --guest built-in moves data, compares it, and tells what the disk did', async (t) => {
+test('demo --guest built-in moves data, compares it, and prints what the disk did', async (t) => {
   const { env, assertClean } = ownTmp(t);
   const { code, stdout, stderr } = await belfry(['demo', '--guest', 'built-in', '--size', '64M'], { env });
   assert.deepEqual([code, stderr], [0, ''], stdout);
@@ -37,7 +37,7 @@ test('demo --guest built-in moves data, compares it, and tells what the disk did
 });
 
 for (const [name, peer] of GUESTS) {
-  test(`demo --guest ${name} boots a Linux that finds every byte again`, async (t) => {
+  test(`demo --guest ${name} boots a Linux that reads back every byte`, async (t) => {
     if (!(await isHere(t, peer))) return;
     const { env, assertClean } = ownTmp(t);
     const { code, stdout, stderr } = await belfry(['demo', '--guest', name, '--data', '8'], { env });
@@ -64,7 +64,7 @@ test('demo --json prints one object whose figures agree with each other', async 
   assert.equal(device.calls + device.callsSaved, device.requests);
 });
 
-test('demo --keep leaves the disk where it says', async () => {
+test('demo --keep leaves the disk at the path that it prints', async () => {
   const { code, stdout } = await belfry(['demo', '--guest', 'built-in', '--size', '32M', '--keep']);
   assert.equal(code, 0, stdout);
   const path = /The disk is kept: (\S+)/.exec(stdout)?.[1] as string;
@@ -100,13 +100,13 @@ test('an interrupt ends the built-in demo as well', async (t) => {
   await demo.says(/✓ wrote/);
   demo.kill('SIGTERM');
   const { code, stdout } = await demo.ended;
-  // The thread that serves may see the signal first, and does not say which one it was.
+  // The serving thread may handle the signal first, and does not report which one it was.
   assert.ok(code === 143 || code === 130, `exit code ${code}`);
   assertGone(stdout);
   assertClean();
 });
 
-test('regression: demo cleans up when nobody reads its output any more', async (t) => {
+test('regression: demo cleans up when its output has no reader any more', async (t) => {
   const { env, assertClean } = ownTmp(t);
   await using demo = startBelfry(['demo', '--guest', 'built-in'], { env });
   const [, folder = ''] = await demo.says(FOLDER);

@@ -1,4 +1,4 @@
-// test/cli: `doctor`: every finding says what is here, what it is good for, and how to get what is not.
+// test/cli: `doctor`: every finding has a state, a use, and advice where something is missing.
 import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ async function findings(env: Readonly<Record<string, string>> = {}): Promise<Fin
   return (JSON.parse(stdout) as { groups: FindingGroup[] }).groups.flatMap((group) => group.findings);
 }
 
-test('doctor --json tells everything about everything', async () => {
+test('doctor --json prints every field of every finding', async () => {
   const all = await findings();
   const names = all.map(({ name }) => name);
   for (const name of [...EXPECTED, ...PROGRAMS]) assert.ok(names.includes(name), `${name} is missing`);
@@ -29,7 +29,7 @@ test('doctor --json tells everything about everything', async () => {
   assert.equal(all.find(({ name }) => name === 'Node')?.state, 'ok');
 });
 
-test('doctor prints a symbol for each finding and no colours into a pipe, whatever CI says', async () => {
+test('doctor prints a symbol for each finding and no colours into a pipe, whatever $CI is', async () => {
   const { code, stdout } = await belfry(['doctor'], { env: { CI: 'true' } });
   assert.equal(code, 0);
   assert.match(stdout, /^ {2}✓ Node +\d+\.\d+\.\d+ with node:ffi/m);
@@ -59,7 +59,7 @@ for (const columns of [60, 80, 120]) {
   });
 }
 
-test('how long User-Mode Linux takes to start is measured, and one that does not run is told from one that does', async (t) => {
+test('the start of User-Mode Linux is measured, and one that does not run is reported as broken', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const found = async (env: Readonly<Record<string, string>>) =>
     (await findings(env)).find(({ name }) => name === 'user-mode-linux');
@@ -74,7 +74,7 @@ test('how long User-Mode Linux takes to start is measured, and one that does not
   assert.match(broken?.found ?? '', /does not run: ptrace: Operation not permitted$/);
 });
 
-test('doctor survives a program that hangs, and asks the others for their version', async (t) => {
+test('doctor survives a program that hangs, and finds the version of the others', async (t) => {
   const folder = testFolder(t);
   const scripts = { crosvm: 'sleep 60', firecracker: "echo 'Firecracker v1.13.1'", spdk_tgt: 'exit 3' };
   for (const [name, script] of Object.entries(scripts)) {

@@ -54,7 +54,7 @@ export interface Call {
 
 export interface Started {
   readonly pid: number;
-  /** What it said so far. */
+  /** Its standard error so far. */
   readonly stderr: () => string;
   readonly ended: Promise<{ readonly status: number | null; readonly signal: string | null }>;
 }

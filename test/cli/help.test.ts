@@ -1,4 +1,4 @@
-// test/cli: every command explains itself with examples, and answers a slip of the finger with one line.
+// test/cli: the help of every command has examples, and a mistyped command line gets one line.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { belfry } from './belfry-process.ts';
@@ -57,7 +57,7 @@ test('belfry alone shows its help on standard error, since nothing was done', as
   assert.match(stderr, /^Usage: belfry/);
 });
 
-test('regression: the version is told by -v, -V and --version', async () => {
+test('regression: -v, -V and --version print the version', async () => {
   const said = await Promise.all(['-v', '-V', '--version'].map((flag) => belfry([flag])));
   for (const { code, stdout, stderr } of said)
     assert.deepEqual([code, stderr, /^\d+\.\d+\.\d+\n$/.test(stdout)], [0, '', true]);

@@ -1,4 +1,4 @@
-// test/cli: ./belfry, the script of a checkout: from wherever it is called, Node strips the types of no file twice.
+// test/cli: ./belfry, the script of a checkout: called from any folder, Node strips the types of no file twice.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { test } from 'node:test';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
 
-/** What Node says of its cache while `command --version` runs in `cwd`. */
+/** What Node logs about its cache while `command --version` runs in `cwd`. */
 function cacheLog(command: string, cwd: string): string {
   const { NODE_COMPILE_CACHE: _, ...env } = process.env;
   const options = { cwd, env: { ...env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' }, encoding: 'utf8' } as const;

@@ -1,4 +1,4 @@
-// test/cli: runs a shell command on a terminal of its own, and types when it has said what it should.
+// test/cli: runs a shell command on a terminal of its own, and types when it has printed a cue.
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -9,7 +9,7 @@ export interface TerminalOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly columns?: number;
-  /** What is typed, each when the pattern has been said since the one before. */
+  /** Keys to type, each when its cue has been printed since the one before. */
   readonly typed?: readonly (readonly [cue: RegExp, keys: string])[];
 }
 

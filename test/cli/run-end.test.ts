@@ -1,4 +1,4 @@
-// test/cli: how `belfry run` is ended while nobody reads what its guest prints: on a pipe, on a terminal, and told twice.
+// test/cli: how `belfry run` ends while its output is not read: on a pipe, on a terminal, and at a second signal.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,12 +40,12 @@ function startUnread(t: TestContext, [file = '', ...args]: readonly string[]): C
   return child;
 }
 
-/** More than it writes before it prints, less than fits into what lies between it and its reader. */
+/** More than it writes before the guest prints, less than fits into a pipe or terminal. */
 const PRINTED_BYTES = 1 << 15;
 /** Looks in a row that find nothing new written: the last of them are milliseconds apart. */
 const STILL_LOOKS = 400;
 
-/** Waits until the process has printed, and prints no more: nobody takes it. */
+/** Waits until the process has printed, and prints no more, since its output is not read. */
 async function untilItWaits(pid: number): Promise<void> {
   let [before, looks] = [0, 0];
   await eventually('it waits for a reader', () => {
@@ -62,7 +62,7 @@ function isGone(pid: number): boolean {
 }
 
 for (const [name, guest, skip] of guests) {
-  test(`run ends with 0 on SIGTERM though nobody reads its pipe; its guest is ${name}`, { skip }, async (t) => {
+  test(`run ends with 0 on SIGTERM though its pipe is not read; its guest is ${name}`, { skip }, async (t) => {
     const child = startUnread(t, guest(t));
     await untilItWaits(child.pid as number);
     child.kill('SIGTERM');
@@ -70,7 +70,7 @@ for (const [name, guest, skip] of guests) {
     assert.deepEqual([code, signal], [0, null]);
   });
 
-  test(`regression: run ends with 0 on SIGTERM though nobody reads its terminal; its guest is ${name}`, {
+  test(`regression: run ends with 0 on SIGTERM though its terminal is not read; its guest is ${name}`, {
     skip: skip || terminalProblem,
   }, async (t) => {
     const pidFile = join(testFolder(t), 'pid');

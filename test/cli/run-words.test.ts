@@ -1,4 +1,4 @@
-// test/cli: words that `run` refuses before it looks for a KVM: on any machine, and not once more in an emulated one.
+// test/cli: arguments that `run` refuses before it opens /dev/kvm, so that this runs on any machine.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { belfry } from './belfry-process.ts';

@@ -1,4 +1,4 @@
-// `belfry run` from its command line: a kernel of a few instructions from start to end, its terminal, and what is refused in one line.
+// test/cli: `belfry run`: a kernel of a few instructions from start to end, its terminal, and what is refused in one line.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import {
   testFolder,
 } from './belfry-process.ts';
 
-/** What `run` says of a machine that is slow, or whose KVM is software: true, and of no interest here. */
+/** Lines that `run` logs on a slow machine or a software KVM; removed here. */
 const NOTICES = /^belfry: (?:\/dev\/kvm is a software|the guest has done nothing for) .*\n/gm;
 
 async function withoutNotices(ended: Promise<Ended>): Promise<Ended> {
@@ -93,7 +93,7 @@ test('run ends with 1 and one line when the guest asks for a reset', onKvm, asyn
   assert.deepEqual([code, stderr.match(/asked for a reset/)?.length], [FAILURE, 1]);
 });
 
-test('run ends with 0 on SIGTERM, and everything the guest said is there', onKvm, async (t) => {
+test('run ends with 0 on SIGTERM, and everything the guest printed is there', onKvm, async (t) => {
   const cwd = folderWith(t, sleeping(saying('Hello\n')));
   await using run = startBelfry(['run', '--kernel', 'kernel', '--cpus', '2'], { cwd });
   await run.says(/Hello/);
@@ -102,7 +102,7 @@ test('run ends with 0 on SIGTERM, and everything the guest said is there', onKvm
   assert.deepEqual([code, stderr], [0, '']);
 });
 
-test('run goes on although nobody reads any more what the guest says', onKvm, async (t) => {
+test('run goes on although the output of the guest is not read any more', onKvm, async (t) => {
   const chatter = saying('Hello\n').set('ecx', 20_000).label('again').out(1).decrement('ecx').jumpIfNotZero('again');
   const cwd = folderWith(t, poweringOff(chatter));
   await using run = startBelfry(['run', '--kernel', 'kernel'], { cwd });
@@ -137,7 +137,7 @@ for (const transport of ['mmio', 'pci']) {
   });
 }
 
-/** Runs a shell command on a terminal of its own, types `typed` when it has said `cue`, and gives what it showed. */
+/** Runs a shell command on a terminal of its own, types `typed` when it has printed `cue`, and returns what it showed. */
 async function onTerminal(command: string, cwd: string, cue: RegExp, typed: string): Promise<string> {
   const child = spawn('script', ['-qec', command, '/dev/null'], { cwd, stdio: 'pipe' });
   const timer = setTimeout(() => child.kill('SIGKILL'), patience(30_000));
@@ -182,7 +182,7 @@ const terminals: readonly [string, kernel: Payload, typed: string, shows: RegExp
 ];
 
 for (const [name, kernel, typed, shows] of terminals) {
-  test(`run gives the terminal back as it was after ${name}`, onTerminals, async (t) => {
+  test(`run restores the terminal after ${name}`, onTerminals, async (t) => {
     const cwd = folderWith(t, kernel);
     const command = `${MODES}; ${RUN.join(' ')} run --kernel kernel; echo code $?; ${MODES}`;
     assert.match(await onTerminal(command, cwd, /Up/, typed), shows);
@@ -255,7 +255,7 @@ for (const [name, args, what] of handOvers) {
   });
 }
 
-test('run says which right is missing, and what gives it', onKvm, async (t) => {
+test('run names the missing permission, and how to get it', onKvm, async (t) => {
   if (process.getuid?.() !== 0 || spawnSync('setpriv', ['--reuid=65534', 'test', '-r', RUN[2] as string]).status !== 0)
     return t.skip('this needs root, setpriv and a checkout that everybody may read');
   if (spawnSync('setpriv', ['--reuid=65534', '--clear-groups', 'test', '-w', '/dev/kvm']).status === 0)

@@ -1,4 +1,4 @@
-// test/cli: what people do wrong with `serve`: one line on stderr, the right exit code, and nothing left behind.
+// test/cli: wrong uses of `serve`: one line on stderr, the right exit code, and nothing left behind.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
@@ -20,7 +20,7 @@ import { belfry, type Ended, type Surroundings, startBelfry, testFolder } from '
 const USAGE = 2;
 const FAILURE = 1;
 
-/** The command ended with `code` and said one line, which holds `what`. */
+/** The command ended with `code` and printed one line, which matches `what`. */
 function assertRefused(ended: Ended, code: number, what: RegExp): void {
   assert.match(ended.stderr, /^belfry: [^\n]+\n$/, 'one line on standard error');
   assert.match(ended.stderr, what);
@@ -147,7 +147,7 @@ test('serve refuses to replace a regular file by its socket, and leaves it as it
   assert.equal(readFileSync(join(cwd, 'precious'), 'utf8'), 'keep me');
 });
 
-test('serve refuses a socket that is served already, and the one who serves it goes on', async (t) => {
+test('serve refuses a socket that is served already, and the first server goes on', async (t) => {
   const cwd = testFolder(t);
   await using first = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
   await first.says(/Serving/);
@@ -167,7 +167,7 @@ test('serve refuses an image that is served already, unless both only read', asy
   assert.equal(existsSync(join(cwd, 'two')), false);
 });
 
-/** Runs as somebody whom file permissions concern; undefined where that cannot be had. */
+/** Runs as a user without root's privileges; undefined where that is impossible. */
 function asUnprivileged(): Surroundings | undefined {
   if (process.getuid?.() !== 0) return {};
   const before = ['setpriv', '--inh-caps=-all', '--bounding-set=-all'];
@@ -179,7 +179,7 @@ function asUnprivileged(): Surroundings | undefined {
   }
 }
 
-test('serve says that permission is missing, for the image and for the folder of the socket', async (t) => {
+test('serve reports a missing permission, for the image and for the folder of the socket', async (t) => {
   const unprivileged = asUnprivileged();
   if (unprivileged === undefined) return t.skip('root may open everything, and setpriv does not work here');
   const cwd = testFolder(t);

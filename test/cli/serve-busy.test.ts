@@ -1,4 +1,4 @@
-// test/cli: `serve` under full load ends on SIGTERM, also while its main thread is busy with something that does not end.
+// test/cli: `serve` under full load ends on SIGTERM, also while its main thread is in an endless loop.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

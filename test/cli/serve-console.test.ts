@@ -1,4 +1,4 @@
-// test/cli: `serve console`: a guest's /dev/hvc0 at this terminal, at pipes, at a socket; and the terminal given back, however it ends.
+// test/cli: `serve console`: a guest's /dev/hvc0 on this terminal, pipes or a socket; the terminal is always restored.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -36,7 +36,7 @@ async function said(client: Socket, text: string): Promise<void> {
   assert.equal(all, text);
 }
 
-test('pipes: what comes in is typed, what the guest writes comes out and nothing else, and its end is not ours', async (t) => {
+test('pipes: input goes to the guest, its output and nothing else comes out, and the end of input does not end it', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(SERVE, { cwd, input: 'ls -l\n' });
   await serving.complains(
@@ -55,7 +55,7 @@ test('pipes: what comes in is typed, what the guest writes comes out and nothing
   assert.match(stderr, /\nclosed: \d+ requests, .*\n$/);
 });
 
-test('a reader that is gone takes everything: the guest does not wait', async (t) => {
+test('without a reader output is dropped: the guest does not wait', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(['serve', 'console', '--socket', 'sock', '--quiet'], { cwd });
   using vmm = await guestAt(join(cwd, 'sock'));
@@ -66,10 +66,10 @@ test('a reader that is gone takes everything: the guest does not wait', async (t
   assert.equal((await serving.ended).code, 0);
 });
 
-test('--listen: a client at a time has the console, another is turned away, and the next one goes on', async (t) => {
+test('--listen: a client at a time has the console, another is refused, and the next one goes on', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry([...SERVE, '--listen', 'con'], { cwd });
-  await serving.says(/^Serving a console for whoever connects to con \(.* Ctrl-C ends it\.\n/);
+  await serving.says(/^Serving a console for clients of con \(.* Ctrl-C ends it\.\n/);
   assert.equal(statSync(join(cwd, 'con')).mode & 0o777, 0o600);
   using vmm = await guestAt(join(cwd, 'sock'));
   vmm.driver.submit('dropped, as nobody is there');
@@ -82,7 +82,7 @@ test('--listen: a client at a time has the console, another is turned away, and 
   const second = connect(join(cwd, 'con'));
   second.resume();
   await once(second, 'close');
-  await serving.complains(/^belfry: con: a second client was turned away\n/);
+  await serving.complains(/^belfry: con: a second client was refused\n/);
   first.end('bye');
   await vmm.driver.reads('bye');
   await once(first, 'close');
@@ -135,7 +135,7 @@ test('a terminal: keys are the guest’s, Ctrl-C too, its window has a size that
 });
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  test(`a terminal is given back after ${signal}`, async (t) => {
+  test(`the terminal is restored after ${signal}`, async (t) => {
     if (terminalProblem) return t.skip(terminalProblem);
     const cwd = testFolder(t);
     const line = `sh -c 'echo $$ >pid; exec "$@"' sh ${belfryLine(SERVE.join(' '))}`;
@@ -148,7 +148,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-test('a terminal is given back by an end that does not wait', async (t) => {
+test('the terminal is restored by a second signal', async (t) => {
   if (terminalProblem) return t.skip(terminalProblem);
   const cwd = testFolder(t);
   const shown = keepingTerminal(belfryLine(`${SERVE.join(' ')} --stop-timeout 0.001`), {
@@ -158,7 +158,7 @@ test('a terminal is given back by an end that does not wait', async (t) => {
   assert.match(await shown, /^icanon\n.*\ncode [01]\nicanon\n/s);
 });
 
-test('a terminal is given back when serving fails', async (t) => {
+test('the terminal is restored when serving fails', async (t) => {
   if (terminalProblem) return t.skip(terminalProblem);
   const cwd = testFolder(t);
   const words = 'serve console --socket no/such/folder/sock';

@@ -1,4 +1,4 @@
-// test/cli: how `serve` ends: in order, after a time of grace, at once; and what it tells of it.
+// test/cli: how `serve` ends: in order, after --stop-timeout, at once; and what it logs.
 import assert from 'node:assert/strict';
 import { existsSync, ftruncateSync, mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ const BUSY = `import { writeSync } from 'node:fs';
 export default { sizeBytes: 65536, read() { writeSync(1, 'asked, and busy'); for (;;); } };`;
 const OWN_TIMER = `setInterval(() => {}, 1000); export default { sizeBytes: 65536, read() {} };`;
 
-test('regression: a store that never answers ends with the time of grace, exit code 1, and says so', async (t) => {
+test('regression: with a store that never answers serve ends after --stop-timeout, with exit code 1 and a line', async (t) => {
   await using serving = await serveModule(t, NEVER, '--stop-timeout', '3');
   await withRead(serving, async () => {
     serving.process.kill('SIGTERM');
@@ -131,7 +131,7 @@ test('regression: memory that the front end takes back ends the process with a l
   ftruncateSync(file, 1 << 20);
 });
 
-/** It goes wrong by itself, some time after it was asked for something. */
+/** A module that fails some time after a request. */
 const BY_ITSELF = (how: string): string => `
 export default { sizeBytes: 65536, read() { console.log('asked'); setImmediate(() => { ${how} }); } };`;
 

@@ -1,4 +1,4 @@
-// test/cli: what `serve` tells of the life of a device: to a log, to programs (--json), and to the service manager.
+// test/cli: the events of `serve`, in a log, as JSON lines and as the status of the service manager.
 import assert from 'node:assert/strict';
 import { readSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -96,7 +96,7 @@ test('regression: front ends that come, wait and leave, a start and a resize are
   assert.equal(find('listening').pid, process.pid);
 });
 
-test('regression: a store’s error is told with its cause, and its end', async (t) => {
+test('regression: an error of a store is logged with its cause, and so is its end', async (t) => {
   await using serving = await serve(t, './failing.ts', '--json');
   using guest = new RawGuest();
   using attached = await serving.attach(guest);
@@ -148,7 +148,7 @@ function bindTo(fd: number, address: string): void {
 }
 
 for (const kind of ['path', 'name in the abstract namespace'])
-  test(`regression: the service manager is told READY, STATUS and STOPPING (a ${kind})`, async (t) => {
+  test(`regression: the service manager gets READY, STATUS and STOPPING (a ${kind})`, async (t) => {
     const folder = testFolder(t);
     const NOTIFY_SOCKET = kind === 'path' ? join(folder, 'notify') : `@belfry-test-${process.pid}`;
     const told = notifySocket(t, NOTIFY_SOCKET);

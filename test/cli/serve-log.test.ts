@@ -1,4 +1,4 @@
-// test/cli: `serve --log FILE`: every line goes there, also after somebody moved the file away.
+// test/cli: `serve --log FILE`: every line goes there, also after the file was moved away.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -12,7 +12,7 @@ const TIME = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
 
 const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 
-/** Waits until a file says something. */
+/** Waits until a file contains a match. */
 async function says(path: string, what: RegExp, serving: Running): Promise<void> {
   let end: unknown;
   serving.ended.then((ended) => {
@@ -54,7 +54,7 @@ test('serve --log appends every line to the file, with its time, and prints none
   assert.equal(statSync(log).mode & 0o007, 0, 'it is nobody else’s');
 });
 
-test('SIGHUP has serve go on in a new file, as logrotate wants it', async (t) => {
+test('after SIGHUP serve goes on in a new file, as logrotate needs it', async (t) => {
   const cwd = testFolder(t);
   const [log, old] = [join(cwd, 'disk.log'), join(cwd, 'disk.log.1')];
   const args = ['serve', 'blk', 'mem:1M', '--socket', 'sock', '--json', '--log', 'disk.log'];
@@ -82,7 +82,7 @@ test('SIGHUP has serve go on in a new file, as logrotate wants it', async (t) =>
   assert.deepEqual([ended?.level, ended?.code], ['error', 'BELFRY_PROTOCOL']);
 });
 
-test('a log that cannot be opened again stays the one it is, and says why', async (t) => {
+test('a log that cannot be opened again stays open, and has a line that says why', async (t) => {
   const cwd = testFolder(t);
   mkdirSync(join(cwd, 'logs'));
   const args = ['serve', 'blk', 'mem:1M', '--socket', 'sock', '--log', 'logs/disk.log'];
@@ -96,7 +96,7 @@ test('a log that cannot be opened again stays the one it is, and says why', asyn
   assert.match(textOf(join(cwd, 'moved/disk.log')), /closed: .*\n$/);
 });
 
-test('a disk that is full costs the log its lines, and standard error one; serving goes on', async (t) => {
+test('on a full disk lines of the log are lost, standard error gets one, and serving goes on', async (t) => {
   const cwd = testFolder(t);
   const args = ['serve', 'blk', 'mem:1M', '--socket', 'sock', '--log', '/dev/full'];
   await using serving = startBelfry(args, { cwd, before: ['sh', '-c', 'exec "$0" "$@" 2> errors'] });

@@ -12,7 +12,7 @@ import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
-test('serve makes a socket only its owner may use, whatever the umask, and says how to start a VM on it', async (t) => {
+test('serve makes a socket only its owner may use, whatever the umask, and prints how to start a VM on it', async (t) => {
   const cwd = testFolder(t);
   const before = ['sh', '-c', 'umask 0; exec "$0" "$@"'];
   const startedMs = performance.now();
@@ -100,7 +100,7 @@ test('serve --once ends with exit code 0 when its front end leaves', async (t) =
   assert.equal(existsSync(join(cwd, 'sock')), false);
 });
 
-test('serve goes on when a client sends nonsense, and says so in one line', async (t) => {
+test('serve goes on when a client sends nonsense, and logs one line', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
   await serving.says(/Serving/);
@@ -127,7 +127,7 @@ test('serve takes the socket systemd passes on, and leaves its file to systemd',
   assert.equal(existsSync(join(cwd, 'activated')), true);
 });
 
-test("serve does not take a socket that systemd passed to somebody else's process", async (t) => {
+test('serve does not take a socket that systemd passed to another process', async (t) => {
   const cwd = testFolder(t);
   using listener = UnixListener.listen(join(cwd, 'activated'));
   const env = { LISTEN_PID: '1', LISTEN_FDS: '1' };
@@ -136,7 +136,7 @@ test("serve does not take a socket that systemd passed to somebody else's proces
   assert.match(stderr, /--socket PATH/);
 });
 
-test('serve goes on when nobody reads its output any more', async (t) => {
+test('serve goes on when its output has no reader any more', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock'], { cwd });
   await serving.says(/Serving/);
@@ -147,7 +147,7 @@ test('serve goes on when nobody reads its output any more', async (t) => {
   assert.equal(existsSync(join(cwd, 'sock')), false);
 });
 
-test('serve out of descriptors lets a front end wait, for one line, and takes it on when there are some', async (t) => {
+test('serve without free descriptors lets a front end wait, logs one line, and serves it when there are some', async (t) => {
   const cwd = testFolder(t);
   await using serving = startBelfry(['serve', 'blk', 'mem:1M', '--socket', 'sock', '--json'], { cwd });
   await serving.says(/listening/);

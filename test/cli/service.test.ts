@@ -1,4 +1,4 @@
-// test/cli: `serve` as a service: what the service manager is told, and when.
+// test/cli: `serve` as a service: what is sent to the service manager, and when.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import { NotifySocket } from '../../src/testing/notify-socket.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import { startBelfry, testFolder } from './belfry-process.ts';
 
-test('READY=1 comes when the socket takes connections, then what happens as STATUS=, then STOPPING=1', async (t) => {
+test('READY=1 is sent when the socket takes connections, then events as STATUS=, then STOPPING=1', async (t) => {
   const folder = testFolder(t);
   using manager = new NotifySocket(join(folder, 'notify.sock'));
   const told: string[] = [];

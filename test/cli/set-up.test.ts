@@ -1,4 +1,4 @@
-// test/cli: how a fresh clone sets itself up: what it fetches and says, and what an end in the middle leaves behind.
+// test/cli: how a fresh clone sets itself up: what it downloads and prints, and what an interruption leaves behind.
 import assert from 'node:assert/strict';
 import { readFileSync, readlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ function lockOf(folder: string): Lock {
   return JSON.parse(readFileSync(join(import.meta.dirname, '../..', folder, 'package-lock.json'), 'utf8'));
 }
 
-test('regression: the first ./belfry fetches what runs, says so in one line, and the second fetches nothing', (t) => {
+test('regression: the first ./belfry downloads what it runs, prints one line, and the second downloads nothing', (t) => {
   const clone = new FreshClone(t);
   const first = clone.run({ args: ['--version'] });
   assert.deepEqual([first.status, first.stdout, first.stderr], [0, './belfry --version\n', FIRST]);
@@ -75,7 +75,7 @@ for (const lock of ['package-lock.json', 'runtime/x86_64/package-lock.json']) {
   });
 }
 
-test('./belfry keeps the development tools when it installs anew', (t) => {
+test('./belfry keeps the development tools when it installs again', (t) => {
   const clone = new FreshClone(t);
   clone.run(npmTest);
   const soon = Date.now() / 1000 + 5;
@@ -88,7 +88,7 @@ test('./belfry keeps the development tools when it installs anew', (t) => {
 
 const OFFLINE = `echo 'npm error code ENOTFOUND' >&2; echo 'npm error network request failed' >&2; exit 1`;
 
-test('an npm that fails is quoted in one line, and asked again by the next start', (t) => {
+test('an npm that fails is quoted in one line, and run again by the next start', (t) => {
   const clone = new FreshClone(t);
   const { status, stderr } = clone.run({ env: { BELFRY_TEST_NPM: OFFLINE } });
   assert.equal(stderr, `${FIRST}belfry: "npm ci" failed in . (npm error code ENOTFOUND); run it there to see why\n`);
@@ -97,7 +97,7 @@ test('an npm that fails is quoted in one line, and asked again by the next start
   assert.deepEqual(clone.npmCalls(), [PACKAGES, PACKAGES, NODE]);
 });
 
-test('a Node that does not come is an error with its reason, and not a start without it', (t) => {
+test('a Node that cannot be downloaded is an error with its reason', (t) => {
   const clone = new FreshClone(t);
   const env = { BELFRY_TEST_NPM: `case $folder in */runtime/*) ${OFFLINE} ;; esac` };
   const { status, stderr } = clone.run({ env });
@@ -116,7 +116,7 @@ test('a checkout without npm says what to install', (t) => {
   assert.equal(status, 1);
 });
 
-test('Ctrl-C in the middle leaves nothing that the next start takes for whole', async (t) => {
+test('Ctrl-C in the middle leaves nothing that the next start takes for complete', async (t) => {
   const clone = new FreshClone(t);
   clone.run();
   const { env, halted } = clone.haltNpm();
@@ -130,7 +130,7 @@ test('Ctrl-C in the middle leaves nothing that the next start takes for whole', 
   assert.deepEqual(clone.npmCalls(), [PACKAGES, NODE, TOOLS, PACKAGES]);
 });
 
-test('the next start waits for an npm that lost its start, and takes what it made', async (t) => {
+test('the next start waits for an npm whose parent was killed, and uses what it made', async (t) => {
   const clone = new FreshClone(t);
   const { env, halted, go } = clone.haltNpm();
   const killed = clone.start({ env });
@@ -152,7 +152,7 @@ test('of two commands that start at once one installs', async (t) => {
   assert.deepEqual(clone.npmCalls(), [PACKAGES, NODE]);
 });
 
-test('an arm64 machine gets its own Node, and others hear that there is none', (t) => {
+test('an arm64 machine gets its own Node, and on other processors a line says that there is none', (t) => {
   const arm = new FreshClone(t);
   arm.addProgram('uname', '#!/bin/sh\necho aarch64\n');
   assert.equal(arm.run().status, 0);

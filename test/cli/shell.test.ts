@@ -47,7 +47,7 @@ for (const [guest, peer] of GUESTS) {
     assertClean();
   });
 
-  test(`shell is a prompt on a terminal in ${guest}: Ctrl-C is the guest's, and the terminal is given back`, async (t) => {
+  test(`shell is a prompt on a terminal in ${guest}: Ctrl-C goes to the guest, and the terminal is restored`, async (t) => {
     if (terminalProblem) return t.skip(terminalProblem);
     if (!(await isHere(t, peer))) return;
     const { env, assertClean } = ownTmp(t);
@@ -68,7 +68,7 @@ for (const [guest, peer] of GUESTS) {
   });
 }
 
-test('fio is taken along where the commands call it', async (t) => {
+test('the guest has fio where the commands call it', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   if ((await findExecutable('fio')) === undefined) return t.skip('fio is not installed');
   const fio = 'fio --name=a --filename=/dev/vda --rw=randrw --verify=crc32c --size=4M --bs=4k --output-format=terse';
@@ -90,7 +90,7 @@ test('Ctrl-A x ends the guest at once, and poweroff in order', async (t) => {
   assertClean();
 });
 
-test('shell takes a back end that runs already, and a second disk of its own', async (t) => {
+test('shell uses a back end that runs already, and a second disk of its own', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const { cwd, sum } = withImage(t, 1 << 20);
   await using served = startBelfry(['serve', 'blk', 'disk.img', '--socket', 'disk.sock'], { cwd });
@@ -174,13 +174,13 @@ test('where there is no Linux to boot, one line says what to install', async (t)
 });
 
 for (const [name, words, code, what] of [
-  ['no disk', [], 2, /wants a disk: belfry shell disk\.img/],
+  ['no disk', [], 2, /needs a disk: belfry shell disk\.img/],
   ['a disk that is not there', ['none.img'], 1, /none\.img does not exist/],
   ['a size that is none', ['mem:big'], 2, /"big" is not a size/],
   ['a socket that is not there', ['--socket', 'none.sock'], 1, /no socket at none\.sock: start the back end/],
   ['an unknown guest', ['mem:1M', '--guest', 'plan9'], 2, /--guest .* uml, qemu/],
   ['more disks than it has letters for', Array<string>(9).fill('mem:1M'), 2, /up to 8 disks, not 9/],
-  ['--read-only for somebody else', ['--socket', 's', '--read-only'], 2, /--read-only is for a STORE/],
+  ['--read-only for a back end', ['--socket', 's', '--read-only'], 2, /--read-only is for a STORE/],
 ] as const) {
   test(`shell refuses ${name} in one line`, async (t) => {
     const ended = await belfry(['shell', ...words, '-c', 'true'], { cwd: testFolder(t) });

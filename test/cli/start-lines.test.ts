@@ -1,4 +1,4 @@
-// test/cli: the lines that `serve` prints: pasted into a shell as they stand, each boots a Linux that finds the disk.
+// test/cli: the commands that `serve` prints: pasted into a shell unchanged, each boots a Linux that finds the disk.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const CHECKOUT = join(import.meta.dirname, '../..');
 /** As the launcher sets it, so that advice names the launcher. */
 const asLauncher = { BELFRY_CALLED_AS: join(CHECKOUT, 'belfry') };
 
-/** What the line says when it is run by a shell and `typed` is typed once there is a prompt. */
+/** The output of the line, run by a shell; `typed` is typed once there is a prompt. */
 async function pasted(t: TestContext, line: string, typed: string): Promise<string> {
   const child = spawn('sh', ['-c', line], { stdio: 'pipe', detached: true });
   const kill = (): void => {
@@ -91,7 +91,7 @@ test('a device that no VMM here has a name for gets no line', () => {
   assert.deepEqual(startLines('/tmp/s', 42), []);
 });
 
-test('regression: the first line is our own shell, and it runs as it stands', async (t) => {
+test('regression: the first line is belfry shell, and it runs unchanged', async (t) => {
   if (!(await isHere(t, 'user-mode-linux'))) return;
   const cwd = testFolder(t);
   const served = startBelfry(['serve', 'blk', 'mem:24M', '--socket', 'a disk.sock'], {

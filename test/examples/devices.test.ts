@@ -1,4 +1,4 @@
-// The devices among the examples: what each does, and that it does what every device must.
+// test/examples: the devices: what each does, and that each passes the conformance suite.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,13 +32,13 @@ deviceConformance('examples/echo.ts', {
   ],
 });
 
-// Its configuration space is not to change by itself while the suite compares it.
+// Its configuration space must not change by itself while the suite compares it.
 deviceConformance('examples/stopwatch.ts', {
   open: () => new Stopwatch(3_600_000),
   queues: [{ request: () => ({ readable: [Uint8Array.of(0)] }) }],
 });
 
-test('examples/stopwatch.ts counts, tells the driver, and begins anew when asked', async () => {
+test('examples/stopwatch.ts counts, notifies the driver, and restarts at a request', async () => {
   await using loop = await DeviceLoopback.start(new Stopwatch(1));
   await eventually('it counts', () => loop.config().getUint32(0, true) >= 3);
   assert.ok(loop.configChanges >= 3);
@@ -51,7 +51,7 @@ test('examples/stopwatch.ts counts, tells the driver, and begins anew when asked
   assert.equal(slow.config().getUint32(0, true), 0);
 });
 
-test('examples/thermometer.ts answers a question, and says what is wrong with its sensor', async () => {
+test('examples/thermometer.ts answers a question, and reports an error of its sensor', async () => {
   const sensor = join(folder, 'temp');
   await using loop = await DeviceLoopback.start(thermometer(sensor));
   const [receive, transmit] = loop.queues as [LoopbackQueue, LoopbackQueue];

@@ -1,4 +1,4 @@
-// Every example says in its first lines how to run it; here it is run just so, from the folder of the checkout.
+// test/examples: each example runs by the command in its first lines, from the folder of the checkout.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -15,7 +15,7 @@ const web = createServer((_, response) => response.writeHead(200, { 'content-len
 await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
 after(() => web.close());
 
-/** What each says when it works. */
+/** What each prints when it works. */
 const works: Readonly<Record<string, RegExp>> = {
   'echo.ts': /^Serving \.\/examples\/echo\.ts \(1 queue, /,
   'filter.ts': /^Serving \S*disk\.img \(1M, /,

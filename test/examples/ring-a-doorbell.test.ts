@@ -1,4 +1,4 @@
-// The example that rings a doorbell, run as a person would run it.
+// test/examples: the example that rings a doorbell, run as a user runs it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// The example that serves a disk from a plain script, run as a person would run it.
+// test/examples: the example that serves a disk from a plain script, run as a user runs it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ const VIRTIO_BLK_F_MQ = 1n << 12n;
 const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Sends VHOST_USER_GET_FEATURES and gives the answer. */
+/** Sends VHOST_USER_GET_FEATURES and returns the reply. */
 async function askFeatures(socketPath: string): Promise<bigint> {
   const socket = connect(socketPath);
   socket.write(new Uint8Array([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]));

@@ -1,4 +1,4 @@
-// The disks and the filter among the examples, held to what every store must do.
+// test/examples: the disks and the filter pass the conformance suite of stores.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -55,7 +55,7 @@ storeConformance('examples/http-range-disk.ts', {
   content: image,
 });
 
-test('examples/http-range-disk.ts refuses what is no disk, and fails a request the server fails', async () => {
+test('examples/http-range-disk.ts refuses a file that is no disk, and fails a request that the server fails', async () => {
   await assert.rejects(httpRangeDisk(`${origin}/other.img`), /is no disk image: status 404, 0 bytes/);
   await assert.rejects(httpRangeDisk(undefined), /set DISK_URL/);
   const disk = await httpRangeDisk(`${origin}/disk.img`);

@@ -1,4 +1,4 @@
-// docs/write-a-device.md: every block of it, written into a folder and run as it stands.
+// test/examples: every block of docs/write-a-device.md, written into a folder and run unchanged.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ for (const line of commands) {
   });
 }
 
-/** Without what would make the inner tests report to the outer ones. */
+/** The environment without the variable that would make the inner tests report to the outer ones. */
 function environment(): NodeJS.ProcessEnv {
   const { NODE_TEST_CONTEXT: _, ...others } = process.env;
   return others;

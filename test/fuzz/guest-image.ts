@@ -1,4 +1,4 @@
-// Guest memory for a fuzzer: guarded regions, and a shadow of each that knows what every byte must be.
+// test/fuzz: guest memory for a fuzzer: guarded regions, and a shadow of each with the expected value of every byte.
 import { GuardedMemory } from '../../src/testing/guarded-memory.ts';
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { MemoryRegion } from '../../src/virtio/guest-memory.ts';
@@ -72,10 +72,10 @@ export class GuestImage {
     return view.getInt32(at, true) >>> 0;
   }
 
-  /** Told where the driver writes. */
+  /** Called with each range that the driver writes. */
   onWrite: (address: number, length: number) => void = () => {};
 
-  /** The driver writes: the shadow learns of it. */
+  /** A write by the driver: updates the shadow too. */
   write(address: number, source: Uint8Array): void {
     this.onWrite(address, source.length);
     const region = this.#at(address);
@@ -92,7 +92,7 @@ export class GuestImage {
     region.shadow[at + 1] = value >> 8;
   }
 
-  /** The device may have written here: the shadow takes over what stands there. */
+  /** The device may have written here: copies the memory into the shadow. */
   accept({ address, length }: Range): void {
     for (let at = address; at < address + length; ) {
       const region = this.#at(at);

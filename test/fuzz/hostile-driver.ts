@@ -1,4 +1,4 @@
-// A driver that breaks every rule it can think of, by chance: rings, descriptors, indices, headers, at any time.
+// test/fuzz: a driver that breaks rules at random: rings, descriptors, indices, headers, at any time.
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import {
   VIRTIO_F_EVENT_IDX,
@@ -26,7 +26,7 @@ export class HostileDriver {
   readonly ring: HostileRing;
   readonly #image: GuestImage;
   readonly #random: SeededRandom;
-  /** How rarely it breaks a rule: in one of so many decisions. */
+  /** It breaks a rule in one of this many decisions. */
   readonly #manners: number;
   readonly #words = new Uint32Array(4);
   readonly #wordBytes = new Uint8Array(this.#words.buffer);
@@ -155,7 +155,7 @@ export class HostileDriver {
     this.#image.write16(this.ring.available + 2, index);
   }
 
-  /** Starts anew where the device left off. */
+  /** Resets the ring; it starts at `base`, where the device stopped. */
   reset(base: number): void {
     this.#availableIndex = base;
     this.#image.write16(this.ring.available + 2, base);

@@ -1,4 +1,4 @@
-// A front end that follows no order and tells few truths: messages of every kind, over memory it scribbles on.
+// test/fuzz: a front end that sends messages of every kind in random order, with wrong values, and writes into the rings.
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { SystemError } from '../../src/sys/libc.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -44,7 +44,7 @@ export class HostileFrontEnd implements Disposable {
     this.#rings = [0, 1, 2, 3].map((index) => (this.#guests[0] as RawGuest).ring(index, FEATURES, 8));
   }
 
-  /** Does what it does until the back end has enough of it, or it of the back end. */
+  /** Sends messages until the back end closes the connection, or a random end. */
   async misbehave(): Promise<void> {
     const random = this.#random;
     try {
@@ -55,7 +55,7 @@ export class HostileFrontEnd implements Disposable {
         else this.#say();
         if (random.oneIn(4)) await new Promise((resolve) => setImmediate(resolve));
       }
-      // Most wait for what becomes of it, the others leave in the middle.
+      // Most wait for the replies, the others disconnect in the middle.
       for (let turns = random.oneIn(4) ? 0 : 50; turns > 0 && this.#front.skim(); turns--)
         await new Promise((resolve) => setImmediate(resolve));
     } catch (error) {
@@ -101,7 +101,7 @@ export class HostileFrontEnd implements Disposable {
     this.#front.sendBytes(bytes, fds);
   }
 
-  /** Mostly one that could be said now, sometimes one that could not. */
+  /** Mostly a message that is valid in this state, sometimes one that is not. */
   #message(): RawMessage {
     const random = this.#random;
     const ring = random.of(this.#rings);

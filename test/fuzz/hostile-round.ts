@@ -1,4 +1,4 @@
-// One round of a hostile driver against our device side: a ring from its birth to its reset, all told by one seed.
+// test/fuzz: one round of a hostile driver against Belfry's device side: a ring from start to reset, determined by a seed.
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore, MaybePromise } from '../../src/devices/blk/block-store.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
@@ -14,7 +14,7 @@ const DRAINS_MAX = 24;
 /** Of a store to one request: what it asks for, and a flush. */
 const ANSWERS_MAX = 2;
 
-/** What stands behind the ring in a round. */
+/** The device of a round. */
 interface Backing {
   process(queue: SpiedQueue): void;
   /** Completes some of what is in flight; all of it, in the end. */
@@ -23,7 +23,7 @@ interface Backing {
   readonly fault?: string | undefined;
 }
 
-/** Runs the round of `seed`. Gives how many chains the device was handed. Throws Violation, or whatever it finds. */
+/** Runs the round of `seed`. Returns how many chains the device popped. Throws Violation, or what the device throws. */
 export async function hostileRound(seed: number, image: GuestImage): Promise<number> {
   const random = new SeededRandom(seed);
   image.fill(random);

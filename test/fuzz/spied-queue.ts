@@ -1,4 +1,4 @@
-// A queue that writes down what its device does, and holds every chain it hands out against the second opinion.
+// test/fuzz: a queue that records what its device does, and compares every popped chain with the reference walker.
 import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { ExpectBatch, ServeChain } from '../../src/virtio/device-queue.ts';
 import type { DriverError } from '../../src/virtio/errors.ts';
@@ -31,7 +31,7 @@ export class Violation extends Error {}
 
 export class SpiedQueue extends SplitQueue {
   readonly ring: HostileRing;
-  /** Chains handed to the device. */
+  /** Chains that the device popped. */
   popped = 0;
   /** Runs before the device serves a chain: the driver may act here. */
   beforeServe: () => void = () => {};
@@ -49,7 +49,7 @@ export class SpiedQueue extends SplitQueue {
   #latestHeads: readonly number[] = [];
   #nextHead: number | undefined;
   #isTurnOver = false;
-  /** Somebody else wrote into the used ring: the driver itself, or the device because a chain named it. */
+  /** The used ring was overwritten: by the driver, or by the device because a chain named it. */
   #scribbled = false;
 
   constructor(image: GuestImage, ring: HostileRing) {
@@ -102,7 +102,7 @@ export class SpiedQueue extends SplitQueue {
         this.wordsRead.clear();
       },
     );
-    // A turn that is over gives back what it had loaded and not served.
+    // A turn that is over returns the chains that it had loaded and not served.
     for (const chain of announced) this.#inFlight.delete(chain);
     this.popped -= announced.length;
     this.#next = (this.#next - announced.length) & 0xffff;
@@ -119,7 +119,7 @@ export class SpiedQueue extends SplitQueue {
     this.wordsRead.clear();
   }
 
-  /** The chain must be the next one of the available ring, and name just what the second opinion says. */
+  /** The chain must be the next one of the available ring, and have the buffers that the reference walker finds. */
   #judge(chain: DescriptorChain): void {
     this.popped++;
     if (this.#inFlight.has(chain)) throw new Violation(`chain ${chain.head} handed out while in flight`);
@@ -190,7 +190,7 @@ export class SpiedQueue extends SplitQueue {
   verifyRefused(refusal: DriverError): void {
     const available = (this.#image.read16(this.ring.available + 2) - this.#next) & 0xffff;
     if (refusal.clause === '§2.7.13') {
-      // The driver may have changed its mind since.
+      // The driver may have changed the ring since.
       const inUse = new Set([...this.#latestHeads, ...[...this.#inFlight.keys()].map(({ head }) => head)]);
       const isInUse = inUse.has(this.#nextHead ?? -1) || inUse.has(this.#headAt(this.#next));
       if (available + this.inFlight <= this.ring.size && !isInUse) throw new Violation(refusal.message);

@@ -44,7 +44,7 @@ function fickleDisk(random: SeededRandom): { store: BlockStore; faults: unknown[
   return { store: { ...store, read: (...args) => (random.flip() ? read(...args) : inner.read(...args)) }, faults };
 }
 
-/** Connects, when there is room among those who wait for their turn. */
+/** Connects, when there is room in the backlog of the socket. */
 async function connect(backEnd: Listening): Promise<RawFrontEnd> {
   let front: RawFrontEnd | undefined;
   await eventually('room for one more', () => {

@@ -1,4 +1,4 @@
-// Changes each word of guest memory right after the device has read it: whoever reads a word twice gets two answers.
+// test/fuzz: changes each word of guest memory right after the device has read it, to detect a word that is read twice.
 import type { SeededRandom } from '../../src/testing/seeded-random.ts';
 import type { GuestImage } from './guest-image.ts';
 import type { SpiedQueue } from './spied-queue.ts';

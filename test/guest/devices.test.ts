@@ -86,7 +86,7 @@ guestTest(
   },
 );
 
-guestTest('User-Mode Linux hears that the window of /dev/hvc0 has another size', userModeLinux, async (t, peer) => {
+guestTest('User-Mode Linux is notified of a new window size of /dev/hvc0', userModeLinux, async (t, peer) => {
   const folder = await testFolder(t, '/dev/shm');
   const socket = join(folder, 'con.sock');
   const output = (): void => device.resize({ cols: 132, rows: 50 });

@@ -1,4 +1,4 @@
-// A queue of a transport against the real kernel: it goes from host to host while a guest rings, and no request is left behind.
+// test/kvm: a queue moves from host to host while a guest kicks on the real kernel, and no request is lost.
 import assert from 'node:assert/strict';
 import { VcpuThread } from '../../src/kvm/vcpu-thread.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -44,7 +44,7 @@ class Host implements QueueHost {
   async setCall(): Promise<void> {}
 }
 
-kvmTest('a doorbell that changes hands while the guest rings loses no request', async (kvm, t) => {
+kvmTest('a doorbell that moves to another host while the guest rings loses no request', async (kvm, t) => {
   const rings = 60_000;
   const payload = new Payload().label('again').incrementMemory(MADE).set('edx', DOORBELL.address).out(1);
   payload.decrement('ecx').jumpIfNotZero('again').set('edx', DONE_PORT).out(1);

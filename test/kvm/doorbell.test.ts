@@ -1,4 +1,4 @@
-// The doorbell benchmark on the real kernel, as short as it gets: what it counts must be right, whatever the machine.
+// test/kvm: the doorbell benchmark on the real kernel, as short as possible: its counts must be right on any machine.
 import assert from 'node:assert/strict';
 import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
 import { RING_PATHS } from '../../bench/doorbell/ring-paths.ts';
@@ -27,7 +27,7 @@ kvmTest(
   },
 );
 
-kvmTest('it ends when it is told to, and leaves no thread behind', async () => {
+kvmTest('it ends when its signal is aborted, and leaves no thread behind', async () => {
   const stop = new AbortController();
   let lines = 0;
   const onProgress = (): void => {

@@ -1,4 +1,4 @@
-// What an eventfd counts and who is woken: the ground that ioeventfd and irqfd stand on. eventfd(2), epoll(7); no KVM needed.
+// test/kvm: what an eventfd counts and which waiters it wakes, without KVM. eventfd(2), epoll(7).
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -9,7 +9,7 @@ const EFD_SEMAPHORE = 1;
 const EFD_NONBLOCK = 0o4000;
 const COUNT_MAX = 0xffff_ffff_ffff_fffen;
 
-test('a read gives the sum and takes it; an empty one is EAGAIN', () => {
+test('a read returns the sum and resets it; an empty one is EAGAIN', () => {
   using bell = EventFd.create();
   for (const count of [1n, 2n, 0x1_0000_0000n]) writeCount(bell, count);
   assert.equal(takeCount(bell), 0x1_0000_0003);

@@ -22,7 +22,7 @@ function guestOf(kvm: Kvm, payload: Payload): PayloadGuest {
   return guest;
 }
 
-kvmTest('out of 1, 2 and 4 bytes: port, size and operand stand in the run page', (kvm) => {
+kvmTest('out of 1, 2 and 4 bytes: port, size and operand are in the run page', (kvm) => {
   const payload = new Payload().set('edx', PORT).set('eax', 0x8765_4321).out(1).out(2).out(4).hlt();
   using guest = guestOf(kvm, payload);
   const { io } = guest.vcpu.exits;

@@ -92,7 +92,7 @@ kvmTest('a pin that does not exist is EINVAL', (kvm) => {
   vm.routing.set(30, { chip: 'ioapic', pin: 23 }).commit();
 });
 
-kvmTest('an unknown type, and flags nobody defined, are EINVAL', (kvm) => {
+kvmTest('an unknown type, and undefined flags, are EINVAL', (kvm) => {
   using vm = kvm.createVm();
   vm.createIrqchip();
   assert.equal(setOneRoute(vm.fd, {}), 'ok');
@@ -114,7 +114,7 @@ kvmTest('a message to a local APIC that is switched off is not delivered', async
   await guest.expect(0);
 });
 
-kvmTest('a message to nobody is an error that says so', (kvm) => {
+kvmTest('a message without a destination is an error that says so', (kvm) => {
   using vm = kvm.createVm();
   vm.createIrqchip();
   assert.throws(() => vm.routing.signal(MESSAGE), /KVM_SIGNAL_MSI: .*no vCPU has a local APIC/);

@@ -1,4 +1,4 @@
-// test/kvm: a disk is handed to a back end and back under a guest that rings a doorbell of the kernel's and waits for each answer.
+// test/kvm: a disk is handed over and taken back under a guest that kicks by ioeventfd and waits for each completion.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ import { kvmTest } from './kvm-case.ts';
 import { kernelCode, powerOff, withMachine } from './payload-machine.ts';
 
 const WINDOW = 0xd000_0000;
-/** Where the ring and its requests stand, and the word that ends the guest. */
+/** Addresses of the ring, its requests, and the word that ends the guest. */
 const RING = 0x30_0000;
 const STOP = 0x2f_0000;
 const DISK_BYTES = 1 << 20;

@@ -69,7 +69,7 @@ for (const [transport, attack] of attacks) {
   );
 }
 
-kvmTest('a guest that rings a queue that is not ready, or does not exist, is not heard', async (kvm, t) => {
+kvmTest('a notification of a queue that is not ready, or does not exist, is ignored', async (kvm, t) => {
   const payload = kernelCode().set('ebx', VIRTIO_MMIO.start);
   for (const queue of [0, 1, 0xffff, 0xffff_ffff]) payload.set('eax', queue).raw(0x89, 0x43, 0x50); // QueueNotify
   const process = t.mock.method(BlockDevice.prototype, 'process', () => 0);

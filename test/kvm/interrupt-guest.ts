@@ -1,4 +1,4 @@
-// test/kvm: a guest that counts its interrupts, and lets them in only when the test says so.
+// test/kvm: a guest that counts its interrupts, and enables them only when the test asks for it.
 import assert from 'node:assert/strict';
 import type { Irqchip } from '../../src/kvm/irqchip.ts';
 import type { Kvm } from '../../src/kvm/kvm.ts';

@@ -26,7 +26,7 @@ kvmTest('an address whose end wraps around is EINVAL, even when it wraps to exac
   assert.equal(ioeventfd(vm.fd, { fd: bell.fd, address: 0xffff_ffff_ffff_fff8n }), 'ok');
 });
 
-kvmTest('a flag nobody defined is EINVAL; the kernel-internal one, 1 << 4, is taken and ignored or refused', (kvm) => {
+kvmTest('an undefined flag is EINVAL; the kernel-internal one, 1 << 4, is taken and ignored or refused', (kvm) => {
   using vm = kvm.createVm();
   using bell = EventFd.create();
   for (const flags of [0x20, 0x8000_0000]) assert.equal(ioeventfd(vm.fd, { fd: bell.fd, flags }), 'EINVAL');
@@ -111,7 +111,7 @@ kvmTest('our rule of what collides is the kernel’s, for every pair of doorbell
   }
 });
 
-kvmTest('EEXIST says which doorbell is in the way', (kvm) => {
+kvmTest('EEXIST names the doorbell that collides', (kvm) => {
   using vm = kvm.createVm();
   using bell = EventFd.create();
   const doorbell: Doorbell = { bus: 'mmio', address: 0xd000_0050, lengthBytes: 4 };
@@ -153,7 +153,7 @@ kvmTest(
   },
 );
 
-kvmTest('one eventfd may stand behind 3000 values at one address', (kvm) => {
+kvmTest('one eventfd may be registered for 3000 values at one address', (kvm) => {
   using vm = kvm.createVm();
   using bell = EventFd.create();
   for (let value = 0; value < 3000; value++) {
@@ -224,7 +224,7 @@ kvmTest('closing the eventfd does not deassign: the address stays taken', (kvm) 
   assert.equal(ioeventfd(vm.fd, { fd: other.fd, flags: DEASSIGN }), 'ENOENT', 'and nobody can give it back');
 });
 
-kvmTest('a registration of ours is given back although its eventfd was closed first', (kvm) => {
+kvmTest('a registration is removed although its eventfd was closed first', (kvm) => {
   using vm = kvm.createVm();
   const bell = EventFd.create();
   const doorbell: Doorbell = { bus: 'mmio', address: 0xd000, lengthBytes: 4 };

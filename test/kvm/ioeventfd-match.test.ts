@@ -140,7 +140,7 @@ kvmTest('the same number on the other bus is another address', (kvm) => {
   assert.deepEqual(ring(kvm, payload, doorbells), { rings: [1, 0], exits: [] });
 });
 
-kvmTest('rings that nobody reads add up: 5000 of them are a count of 5000', (kvm) => {
+kvmTest('rings that are not read add up: 5000 of them are a count of 5000', (kvm) => {
   const payload = new Payload()
     .set('ecx', 5000)
     .set('edx', PORT)

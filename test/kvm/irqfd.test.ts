@@ -29,7 +29,7 @@ kvmTest('without an in-kernel irqchip it is EINVAL, or EAGAIN; the message says 
   assert.throws(() => vm.irqfds.assign({ gsi: GSI }, line), /createIrqchip comes first/);
 });
 
-kvmTest('a flag nobody defined is EINVAL', (kvm) => {
+kvmTest('an undefined flag is EINVAL', (kvm) => {
   using vm = kvm.createVm();
   vm.createIrqchip();
   using line = EventFd.create();
@@ -82,7 +82,7 @@ kvmTest('a ring interrupts the guest once, and is counted nowhere', async (kvm) 
   assert.match(String(takeCount(line)), /^[02]$/, 'kernels before 5.11 leave the count');
 });
 
-kvmTest('KVM and only KVM is told: epoll and read see nothing, where the kernel is 5.11 or newer', (kvm) => {
+kvmTest('only KVM is notified: epoll and read see nothing, where the kernel is 5.11 or newer', (kvm) => {
   using guest = new InterruptGuest(kvm);
   using line = EventFd.create();
   using _irqfd = guest.vm.irqfds.assign({ gsi: GSI }, line);
@@ -103,7 +103,7 @@ kvmTest('two eventfds on one GSI both interrupt', async (kvm) => {
   await guest.expect(2);
 });
 
-kvmTest('a GSI without a route is taken, and interrupts nobody', async (kvm) => {
+kvmTest('a GSI without a route is accepted, and interrupts nothing', async (kvm) => {
   using guest = new InterruptGuest(kvm);
   using line = EventFd.create();
   using _irqfd = guest.vm.irqfds.assign({ gsi: 4000 }, line);
@@ -185,7 +185,7 @@ kvmTest('deassign with a wrong GSI, of what is not there, or twice, is no error,
   assert.equal(irqfd(vm.fd, { fd: line.fd }), 'ok');
 });
 
-kvmTest('a registration of ours goes on although its eventfd was closed, and is given back', async (kvm) => {
+kvmTest('a registration stays active although its eventfd was closed, and is removed by dispose', async (kvm) => {
   using guest = new InterruptGuest(kvm);
   const line = EventFd.create();
   using both = guest.vm.ioeventfds.assign(DOORBELL, line);

@@ -1,4 +1,4 @@
-// test/kvm: lets the kernel, and other threads, finish what they have begun, where a test has to see that nothing comes of it.
+// test/kvm: waits until the kernel and other threads have finished pending work, for tests that nothing happens.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Vm } from '../../src/kvm/vm.ts';

@@ -1,4 +1,4 @@
-// test/kvm: what every test against the real kernel does: open /dev/kvm or skip, build the smallest VM, ask what the kernel says.
+// test/kvm: the helpers of tests on the real kernel: opens /dev/kvm or skips, makes a small VM, returns errno names.
 import { type TestContext, test } from 'node:test';
 import {
   KVM_IOEVENTFD,
@@ -59,7 +59,7 @@ export interface RawIoEventFd {
   readonly flags?: number;
 }
 
-/** KVM_IOEVENTFD with nothing in between; what the kernel says. */
+/** KVM_IOEVENTFD without Belfry's checks; returns the kernel's answer. */
 export function ioeventfd(
   vmFd: number,
   { fd, address = 0xd000n, length = 4, value = 0n, flags = 0 }: RawIoEventFd,
@@ -80,7 +80,7 @@ export interface RawIrqFd {
   readonly resampleFd?: number;
 }
 
-/** KVM_IRQFD with nothing in between; what the kernel says. */
+/** KVM_IRQFD without Belfry's checks; returns the kernel's answer. */
 export function irqfd(vmFd: number, { fd, gsi = 5, flags = 0, resampleFd = 0 }: RawIrqFd): string {
   const memory = zeroedStruct(KVM_IRQFD.sizeBytes);
   memory.setUint32(KVM_IRQFD.fd, fd, true);

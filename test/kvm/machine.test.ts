@@ -20,7 +20,7 @@ import {
   withMachine,
 } from './payload-machine.ts';
 
-/** Where nothing stands: below 2 GiB, so that a payload reaches it, and above the memory. */
+/** An address without a device: below 2 GiB, so that a payload reaches it, and above the memory. */
 const DEVICE = 0x4000_0000;
 /** Memory of the payload's own. */
 const DATA = 0x30_0000;
@@ -133,7 +133,7 @@ kvmTest('an access to memory reaches the bus; one of 8 bytes comes in two halves
   ]);
 });
 
-kvmTest('where nothing stands a read gives all ones, and a write is forgotten', async (kvm, t) => {
+kvmTest('where there is no device a read returns all ones, and a write is ignored', async (kvm, t) => {
   const payload = kernelCode().set('edx', 0x1234).out(4).in(4).store(DATA, 'eax');
   payload
     .store(DEVICE, 'eax')

@@ -1,4 +1,4 @@
-// Guest memory against the real kernel: who sees it, what overlaps, what was written.
+// test/kvm: guest memory on the real kernel: shared mappings, overlaps, dirty pages.
 import assert from 'node:assert/strict';
 import type { Kvm } from '../../src/kvm/kvm.ts';
 import type { SlotOptions } from '../../src/kvm/memory-slots.ts';
@@ -27,7 +27,7 @@ function withSlot(kvm: Kvm, payload: Payload, options: Partial<SlotOptions> = {}
   return { guest, slot, fd, run, [Symbol.dispose]: () => stack.dispose() };
 }
 
-kvmTest('whoever maps the memfd sees what the guest writes, and the guest sees what they write', (kvm) => {
+kvmTest('a mapping of the memfd shows what the guest writes, and the guest reads what is written there', (kvm) => {
   const payload = new Payload().load('eax', MIB).store(MIB + 3 * PAGE, 'eax');
   using test = withSlot(kvm, payload);
   using elsewhere = Mapping.ofFile(test.fd, 16 * PAGE);

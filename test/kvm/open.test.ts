@@ -1,4 +1,4 @@
-// /dev/kvm, and the ways in which it is not there: each is one line that says what to do.
+// test/kvm: /dev/kvm, and the ways in which it can be missing: each is one line that says what to do.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';

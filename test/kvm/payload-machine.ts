@@ -1,4 +1,4 @@
-// test/kvm: a whole microVM around a payload: what it said on its serial port, and how it ended.
+// test/kvm: a whole microVM around a payload: what it wrote to its serial port, and how it ended.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

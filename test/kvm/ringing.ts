@@ -1,4 +1,4 @@
-// test/kvm: a process of its own whose guest exits as often as the first word says, each time for a ring of an eventfd; then it ends.
+// test/kvm: a process whose guest exits as often as the first argument says, each time to signal an eventfd; then it ends.
 
 import { EMPTY_LOOP, RING_PATHS, ringPayload } from '../../bench/doorbell/ring-paths.ts';
 import { RingThread } from '../../bench/doorbell/ring-thread.ts';

@@ -1,4 +1,4 @@
-// test/kvm: a program for a vCPU's thread: counts port writes up to a number, or fails as it is told.
+// test/kvm: a program for a vCPU's thread: counts port writes up to a number, or fails on request.
 import { KVM_EXIT_IO } from '../../src/kvm/constants.ts';
 import type { Vcpu } from '../../src/kvm/vcpu.ts';
 import type { VcpuHandler } from '../../src/kvm/vcpu-thread.ts';

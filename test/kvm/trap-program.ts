@@ -1,4 +1,4 @@
-// test/kvm: a program for a vCPU's thread: a doorbell that left the guest is passed on by eventfd; the port of the end ends it.
+// test/kvm: a program for a vCPU's thread: passes a doorbell's exit on by eventfd, and ends at a write to the end port.
 import { KVM_EXIT_IO } from '../../src/kvm/constants.ts';
 import type { Vcpu } from '../../src/kvm/vcpu.ts';
 import type { VcpuHandler } from '../../src/kvm/vcpu-thread.ts';

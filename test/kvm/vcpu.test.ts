@@ -62,7 +62,7 @@ kvmTest('model-specific registers are what was set; one that KVM does not have i
   assert.throws(() => setMsrs(vcpu.fd, [[0x4bad_cafe, 1n]]), /KVM_SET_MSRS: EINVAL: register 0x4badcafe/);
 });
 
-kvmTest('the guest is told what CPUID says', (kvm) => {
+kvmTest('the guest reads the CPUID that was set', (kvm) => {
   const entries = supportedCpuid(kvm.fd);
   const vendor = entries.find(({ leaf }) => leaf === 0);
   assert.ok(vendor !== undefined && entries.length > 5);

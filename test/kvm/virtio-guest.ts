@@ -1,4 +1,4 @@
-// test/kvm: a guest of a few instructions that drives a real transport: what a driver of ours did once, it does again from inside.
+// test/kvm: a guest of a few instructions that drives a real transport: it repeats the accesses recorded of a test driver.
 import type { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import { KVM_EXIT_IO, KVM_EXIT_MMIO } from '../../src/kvm/constants.ts';
 import type { Kvm } from '../../src/kvm/kvm.ts';
@@ -109,7 +109,7 @@ export class VirtioGuest implements AsyncDisposable {
     });
   }
 
-  /** Lets in whatever comes. Gives how often each handler has run after that. */
+  /** Enables interrupts for a moment. Returns how often each handler has run after that. */
   async quiet(): Promise<readonly number[]> {
     for (let i = 0; i < 5; i++) {
       // The loop of the device takes its turn in this one.

@@ -58,7 +58,7 @@ interface Recorded {
   readonly blocks: BlockDriver;
 }
 
-/** What a driver does to have queue 0 run, and to ring it: done once against a stand-in, to be done again by a guest. */
+/** The accesses of a driver that sets up queue 0 and notifies it: recorded once, to be repeated by a guest. */
 async function recordDriver<Driver extends TransportDriver & { readonly machine: StandInMachine }>(
   memory: RawGuest,
   makeDriver: () => Driver,
@@ -100,7 +100,7 @@ async function mmioGuest(kvm: Kvm, memory: RawGuest, prepare?: (vm: Vm) => void)
   return { guest, device, transport, blocks: recorded.blocks };
 }
 
-/** Gives the device a read, has the guest ring, and waits until guest and driver have been told. */
+/** Makes a read available, lets the guest ring, and waits for the interrupt and the used buffer. */
 async function servesOnce(guest: VirtioGuest, blocks: BlockDriver, which: 0 | 1): Promise<void> {
   const before = await guest.quiet();
   blocks.queue.requestCalls();

@@ -53,7 +53,7 @@ for (const [what, lines, expected] of faults) {
   });
 }
 
-test('what a test wants to be seen is news, what it does is told, other output is kept for whoever fails', () => {
+test('progress of a test is passed on, news is marked, and other output is kept for failures', () => {
   const report = new InsideReport(2);
   assert.deepEqual(report.accept('BELFRY file a.test.ts'), { text: 'a.test.ts, 1 of 2', isNews: true });
   assert.deepEqual(report.accept(record('started', 'one')), { text: '     one', isNews: false });
@@ -67,7 +67,7 @@ test('what a test wants to be seen is news, what it does is told, other output i
   assert.match(report.accept('BELFRY exit silence')?.text ?? '', /^FAIL the whole file\n *ended with silence$/);
 });
 
-test('every file is run, whatever becomes of the others, and it is said how each ended', (t) => {
+test('every file is run, whatever the outcome of the others, and the report has the outcome of each', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-inside-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const files = ['good.test.mjs', 'bad.test.mjs', 'nowhere.mjs'].map((name) => join(folder, name));

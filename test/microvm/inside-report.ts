@@ -22,12 +22,12 @@ const OUTPUT_LINES_MAX = 60;
 export const fileBegins = (file: string): string => `BELFRY file ${file}`;
 export const fileEnds = (exit: Ended['exit']): string => `BELFRY exit ${exit ?? SILENT}`;
 
-/** What a test inside wants to be seen at once, in one line. */
+/** The line of a test inside that is printed at once. */
 export function note(line: string): void {
   console.log(`BELFRY note ${line}`);
 }
 
-/** What is worth telling somebody who waits; `isNews` even if only little is told. */
+/** A line of progress; `isNews` where it is printed even in a short log. */
 export interface Told {
   readonly text: string;
   readonly isNews: boolean;
@@ -65,7 +65,7 @@ export class InsideReport {
     return undefined;
   }
 
-  /** To be called when no more lines will come: whoever ran the files may have died in the middle of one. */
+  /** Call it when no more lines will come: the run may have ended in the middle of a file. */
   close(): Told | undefined {
     return this.#file === '' ? undefined : this.#end('nobody to say how');
   }

@@ -1,4 +1,4 @@
-// test/microvm: `belfry run` as a person uses it: started from a command line, typed to, read from.
+// test/microvm: `belfry run` as a user runs it: started from a command line, with typed input and output that is read.
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ export class MicroVm implements AsyncDisposable {
   readonly #closed: Promise<unknown[]>;
   /** The guest's serial port. */
   readonly console: Transcript;
-  /** What `belfry run` says of itself. */
+  /** The log lines of `belfry run`. */
   readonly words: Transcript;
 
   constructor({ words = [], append = '' }: MicroVmOptions = {}) {
@@ -62,7 +62,7 @@ export class MicroVm implements AsyncDisposable {
     return this.console.shows(pattern, patience(LIMIT_MS));
   }
 
-  /** Waits until `belfry run` says `pattern`. */
+  /** Waits until `belfry run` logs a line that matches `pattern`. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
     return this.words.shows(pattern, patience(LIMIT_MS));
   }

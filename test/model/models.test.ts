@@ -1,4 +1,4 @@
-// test/model: every model holds and every mutant of it is caught; and the checker is shown to tell them apart.
+// test/model: every model holds and every mutant of it is detected; and the checker distinguishes the two.
 import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -66,7 +66,7 @@ const twice = sample({ defines: ['MUTANT_TWICE'], breaks: DEADLOCK });
 const stuck = sample({ defines: ['LIVE', 'MUTANT_STUCK'], formula: 'counted', breaks: 'ltl counted' });
 const live = sample({ defines: ['LIVE'], formula: 'counted' });
 
-test('the checker tells what holds, what is caught and what survives', { skip }, async (t) => {
+test('the checker reports what holds, which mutant is detected and which survives', { skip }, async (t) => {
   const folder = sampleFolder(t);
   const results = async (...cases: ModelCase[]) =>
     (await checkModels(folder, cases)).map(({ result, problem }) => [result, ...(problem ? [problem] : [])]);

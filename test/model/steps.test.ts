@@ -7,7 +7,7 @@ import { test } from 'node:test';
 const root = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
-/** A row of a table: a step of a model, and what is said of it. */
+/** A row of a table: a step of a model, and its description. */
 interface Row {
   readonly step: string;
   readonly standsFor: string;

@@ -1,4 +1,4 @@
-// What somebody gets who installs Belfry: npm pack, installed in an empty folder, used from there.
+// test/package: the package as a user gets it: npm pack, installed in an empty folder, used from there.
 import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import {
@@ -112,7 +112,7 @@ test('regression: go-to-definition and stack traces find the source: every map l
   assert.deepEqual(dead, []);
 });
 
-test('whoever installs it gets no development tools', () => {
+test('an installation has no development tools', () => {
   const names = readdirSync(join(user, 'node_modules'));
   assert.ok(names.includes('commander'));
   assert.deepEqual(
@@ -121,7 +121,7 @@ test('whoever installs it gets no development tools', () => {
   );
 });
 
-test('the installed command runs and says its version', () => {
+test('the installed command runs and prints its version', () => {
   const { status, stdout, stderr } = run(command[0] as string, '--version');
   assert.equal(stderr, '');
   assert.equal(stdout.trim(), version);
@@ -140,7 +140,7 @@ console.log(typeof serve, typeof Kvm.open, Object.keys(testing).length > 0);`;
   assert.equal(status, 0);
 });
 
-/** Writes what docs/use-from-npm.md and README tell to write into the folder of the user; returns the names. */
+/** Writes the files of docs/use-from-npm.md and README into the folder of the user; returns the names. */
 function writeSnippets(): string[] {
   const papers = ['README.md', 'docs/use-from-npm.md'].map((name) => readFileSync(join(installed, name), 'utf8'));
   const blocks = papers.flatMap((text) => [...text.matchAll(/^```(ts|json)\n([\s\S]*?)^```$/gm)]);
@@ -162,7 +162,7 @@ function copyExamples(): string[] {
   return names;
 }
 
-test('regression: what README and docs tell to write, and the examples, satisfy a strict compiler and run', async () => {
+test('regression: the code of README and docs, and the examples, satisfy a strict compiler and run', async () => {
   assert.deepEqual(new Set(writeSnippets()), new Set(['my-disk.ts', 'my-script.ts', 'tsconfig.json']));
   const examples = copyExamples();
   writeFileSync(join(user, 'wrong.ts'), WRONG);
@@ -202,7 +202,7 @@ export const start: typeof serve = serve;
 export const wrong: BlockStore = { read() {} };
 `;
 
-test('regression: a disk that lies elsewhere imports the installed copy', async () => {
+test('regression: a disk in another folder imports the installed copy', async () => {
   const disk = join(folder, 'elsewhere.ts');
   writeFileSync(disk, "import { forward, memory } from 'belfry';\nexport default forward(memory(2 ** 21));\n");
   await using serving = startBelfry(['serve', 'blk', disk, '--socket', join(folder, 'sock')], { command, env });

@@ -1,4 +1,4 @@
-// test/package: what a script can get wrong when it makes a disk and serves it: one line that says what is wanted, and no socket left.
+// test/package: mistakes of a script that makes and serves a disk: one line that says what is needed, and no socket left.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -8,9 +8,9 @@ export interface ModelDisk {
 
 export interface Expected {
   readonly usedLength: number;
-  /** What stands at the front of the device-writable bytes afterwards. */
+  /** The first device-writable bytes afterwards. */
   readonly data: Uint8Array;
-  /** What stands in their last byte; undefined when there is none. */
+  /** Their last byte; undefined when there is none. */
   readonly status: number | undefined;
 }
 

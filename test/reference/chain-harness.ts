@@ -166,7 +166,7 @@ export class ChainHarness {
   }
 
   #reset(): void {
-    // The new ring lies where the old one did.
+    // The new ring is at the addresses of the old one.
     this.#ring = this.#newRing(new DriverMemory(this.#memory.bytes, this.#memory.guestAddress));
     this.#queue = this.#newQueue();
   }

@@ -1,4 +1,4 @@
-// A driver and a device on one ring that act only when notified, as in life, and a model that says when they must be.
+// test/reference: a driver and a device on one ring that act only when notified, and a model of when they must be.
 import assert from 'node:assert/strict';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';

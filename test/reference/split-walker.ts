@@ -11,7 +11,7 @@ export interface WalkedChain {
 }
 
 export interface WalkerView {
-  /** The le32 at a guest address that lies in a region. */
+  /** The le32 at a guest address that is in a region. */
   read32(address: number): number;
   readonly regions: readonly Range[];
   /** Guest address of the descriptor table. */
@@ -90,7 +90,7 @@ function contains(region: Range, { address, length }: Range): boolean {
   return address >= region.address && address - region.address + length <= region.length;
 }
 
-/** Whether every byte of `range` lies in some region. */
+/** Whether every byte of `range` is in some region. */
 function covered(regions: readonly Range[], range: Range): boolean {
   let at = range.address;
   // By what is left: an address past 2^53 plus a length is the same address.

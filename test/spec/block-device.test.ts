@@ -76,7 +76,7 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
     assert.equal(config(device).getUint32(CONFIG.blk_size, true), 4096);
   });
 
-  test('§5.2.4 every field of the configuration space stands where the structure has it', () => {
+  test('§5.2.4 every field of the configuration space is at its offset in the structure', () => {
     const store = { ...arrayStore(pattern(SIZE)), physicalBlockBytes: 4096 };
     const view = config(new BlockDevice(store, { queues: 5 }));
     assert.deepEqual(
@@ -147,7 +147,7 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
     assert.deepEqual([...bytes.subarray(57)], [0, 0, 0]);
   });
 
-  test('§5.2.5.2 a device that is not zoned does not offer ZONED, nor what it cannot tell of', () => {
+  test('§5.2.5.2 a device that is not zoned does not offer ZONED, nor features that it does not implement', () => {
     const { features } = new BlockDevice(arrayStore(pattern(SIZE)));
     for (const bit of [15n, 16n, 17n]) assert.equal(features & (1n << bit), 0n);
   });
@@ -157,7 +157,7 @@ suite('§5.2.3 features and §5.2.4 configuration', () => {
     assert.equal(new BlockDevice(store).config.bytes[CONFIG.write_zeroes_may_unmap], 0);
   });
 
-  test('§5.2.6.2 a capacity that changes is told to the driver', () => {
+  test('§5.2.6.2 the driver is notified of a changed capacity', () => {
     const loop = new BlockLoopback(arrayStore(pattern(SIZE)));
     loop.device.resize(2 * SIZE);
     assert.equal(loop.configChanges, 1);

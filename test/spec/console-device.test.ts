@@ -52,7 +52,7 @@ suite('§5.3.1 to §5.3.5 what the device is', () => {
     assert.equal(features & (spec.VIRTIO_CONSOLE_F_MULTIPORT | spec.VIRTIO_CONSOLE_F_EMERG_WRITE), 0n);
   });
 
-  test('§5.3.4 cols and rows stand where the structure has them; the driver writes neither', async () => {
+  test('§5.3.4 cols and rows are at their offsets in the structure; the driver writes neither', async () => {
     await using guest = await boot({ size: { cols: 0x1234, rows: 50 } });
     const config = guest.loop.config();
     assert.equal(config.byteLength, 12);
@@ -131,7 +131,7 @@ suite('§5.3.6 output', () => {
     },
     rejects: () => Promise.reject(new Error('EPIPE')),
   })) {
-    test(`a sink that ${what} loses its bytes, says so, and goes on`, async () => {
+    test(`with a sink that ${what} bytes are lost, a line says so, and the device goes on`, async () => {
       await using guest = await boot({ output });
       await guest.transmit.request({ readable: [bytesOf('hello')] });
       await guest.transmit.request({ readable: [bytesOf('!')] });
@@ -152,7 +152,7 @@ suite('§5.3.6 output', () => {
     assert.deepEqual(seen, ['a']);
   });
 
-  test('a request that is longer than any driver’s is written in part, and the line says so', async () => {
+  test('a request that is longer than any driver’s is written in part, and a line says so', async () => {
     const seen: number[] = [];
     await using guest = await boot({ output: (bytes) => seen.push(bytes.length) }, { memoryBytes: 4 << 20 });
     await guest.transmit.request({ readable: [new Uint8Array(REQUEST_BYTES_MAX), bytesOf('more')] });
@@ -179,7 +179,7 @@ suite('§5.3.6 output', () => {
 });
 
 suite('§5.3.6 input', () => {
-  test('what comes goes to a buffer of the receiveq, at once, and the used length says how much', async () => {
+  test('input goes to a buffer of the receiveq at once, and the used length is its size', async () => {
     await using guest = await boot();
     offer(guest.receive, 16, 16);
     await guest.device.push('ls\n');
@@ -261,7 +261,7 @@ suite('§5.3.6 input', () => {
     assert.deepEqual(guest.loop.lines, []);
   });
 
-  test('input that nobody waits with is lost beyond the bound, and the line names both', async () => {
+  test('input beyond the bound is lost where the source does not wait, and a line says how much', async () => {
     await using guest = await boot();
     void guest.device.push(new Uint8Array(INPUT_BYTES_MAX));
     void guest.device.push('seven..');
@@ -286,7 +286,7 @@ suite('§5.3.6 input', () => {
 });
 
 suite('§5.3.6 the window', () => {
-  test('a driver that negotiated SIZE is told of a change, and reads it', async () => {
+  test('a driver that negotiated SIZE is notified of a change, and reads it', async () => {
     await using guest = await boot({ size: { cols: 80, rows: 25 } });
     guest.device.resize({ cols: 132, rows: 43 });
     assert.equal(guest.loop.configChanges, 1);
@@ -315,7 +315,7 @@ suite('§5.3.6 the window', () => {
 });
 
 suite('a console that is stopped', () => {
-  test('gives back the buffer that it holds: the base is that of the buffers it used', async () => {
+  test('returns the buffer that it holds: the base is that of the buffers it used', async () => {
     await using guest = await boot();
     offer(guest.receive, 8, 8, 8);
     await guest.device.push('a');
@@ -327,7 +327,7 @@ suite('a console that is stopped', () => {
     assert.equal(guest.receive.inFlight, 1);
   });
 
-  test('keeps what comes meanwhile: after the pause the guest reads it, once and in order', async () => {
+  test('keeps input during the pause: after it the guest reads it, once and in order', async () => {
     await using guest = await boot();
     offer(guest.receive, 8, 8);
     await guest.device.push('before ');
@@ -344,7 +344,7 @@ suite('a console that is stopped', () => {
     assert.equal(text, 'before during after');
   });
 
-  test('does not wait for whoever reads its output: the sink has the bytes, and none is lost or written twice', async () => {
+  test('does not wait for the reader of its output: the sink has the bytes, and none is lost or written twice', async () => {
     const seen: string[] = [];
     const answers: (() => void)[] = [];
     const output = (bytes: Uint8Array): Promise<void> => {
@@ -367,7 +367,7 @@ suite('a console that is stopped', () => {
     assert.deepEqual(seen, ['one', 'two']);
   });
 
-  test('and reset keeps the input that waits: it is for whoever comes next', async () => {
+  test('and reset keeps the pending input for the next driver', async () => {
     await using guest = await boot();
     await guest.device.push('root\n');
     await guest.loop.reset();

@@ -1,4 +1,4 @@
-// §5.3 over every transport: a device that holds buffers and has something to say by itself is read, reset, paused and unplugged.
+// test/spec: §5.3 over every transport: a device that holds buffers and has input of its own is read, reset, paused, unplugged.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { ConsoleDevice } from '../../src/devices/console/console-device.ts';
@@ -48,7 +48,7 @@ for (const [name, open] of Object.entries(transports)) {
       await console.reads('!');
     });
 
-    test('the window changes: the driver is told, and reads it', async () => {
+    test('the window changes: the driver is notified, and reads it', async () => {
       await using world = driveConsole(open);
       await world.run();
       await settle();
@@ -97,7 +97,7 @@ for (const [name, open] of Object.entries(transports)) {
 }
 
 for (const name of ['virtio-mmio', 'virtio-pci'] as const) {
-  test(`a console over ${name} is paused and goes on: input that comes meanwhile is read then, once`, async () => {
+  test(`a console over ${name} is paused and goes on: input of the meantime is then read, once`, async () => {
     await using world = driveConsole((device, guest) =>
       name === 'virtio-mmio' ? new MmioDriver(device, guest) : new PciDriver(device, guest),
     );

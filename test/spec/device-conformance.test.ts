@@ -89,7 +89,7 @@ class EchoDevice implements VirtioDevice {
   }
 }
 
-/** Holds every buffer, and uses one when it is told to. */
+/** Holds every buffer, and uses one on request. */
 class HoldingDevice extends EchoDevice {
   readonly #held: DescriptorChain[] = [];
   #queue: DeviceQueue | undefined;

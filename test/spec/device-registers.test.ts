@@ -28,12 +28,12 @@ const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED 
 /** A disk behind virtio-mmio, two hosts that can run its queues, and a driver. */
 class World implements AsyncDisposable {
   readonly disk = new Uint8Array(DISK_BYTES);
-  /** Reads that wait for `gate`, where that is set. */
+  /** Reads wait for `gate`, where that is set. */
   gate: PromiseWithResolvers<void> | undefined;
   waiting = 0;
   readonly guest = new RawGuest({ sizeBytes: 4 << 20 });
   readonly driver: MmioDriver;
-  /** Another device on the same disk, and who runs it. */
+  /** Another device on the same disk, and its queue host. */
   readonly other = this.#device();
   readonly host: LocalHost;
   readonly queues: BlockDriver[] = [];
@@ -195,7 +195,7 @@ test('§2.2.2 a feature beyond bit 63 was not offered either', async () => {
   assert.equal(await world.driver.accept(features), false);
 });
 
-test('§2.3 a change between the driver’s look and DRIVER_OK is told with DRIVER_OK', async () => {
+test('§2.3 the driver is notified at DRIVER_OK of a configuration change between its read and DRIVER_OK', async () => {
   await using world = new World();
   await world.driver.reset();
   assert.ok(await world.driver.accept(await world.driver.offered()));
@@ -216,7 +216,7 @@ test('§2.7 a ring that is not aligned is not made ready', async () => {
   assert.equal(await world.driver.setUp(0, 16, ring), true);
 });
 
-test('§2.1.2 a ring outside of memory costs a reset, and is said', async () => {
+test('§2.1.2 a ring outside of memory sets DEVICE_NEEDS_RESET, and is logged', async () => {
   await using world = new World();
   await world.driver.reset();
   assert.ok(await world.driver.accept(await world.driver.offered()));
@@ -304,7 +304,7 @@ test('the interrupt status shows used buffers while a queue is on its way', asyn
   assert.equal(world.driver.transport.interruptStatus & 1, 1);
 });
 
-test('an interrupt that moves while a host starts the queue is told to it after', async () => {
+test('an interrupt that moves while a host starts the queue is passed to it afterwards', async () => {
   using guest = new RawGuest();
   const device = new BlockDevice({ sizeBytes: DISK_BYTES, read: (_offset, into) => void into.fill(0) }, { queues: 1 });
   await using driver = new PciDriver(device, guest);
@@ -333,7 +333,7 @@ test('an interrupt that moves while a host starts the queue is told to it after'
   assert.notDeepEqual(calls[1], calls[0]);
 });
 
-test('queues moved before the driver comes begin with the other host', async () => {
+test('queues moved before the driver starts begin with the other host', async () => {
   await using world = new World();
   await world.registers.moveTo(world.host);
   await world.run();
@@ -344,7 +344,7 @@ test('queues moved before the driver comes begin with the other host', async () 
   assert.deepEqual(world.served, { home: 1, other: 1 });
 });
 
-test('a reset while moved: both hosts are reset, and the driver begins anew with the same host', async () => {
+test('a reset while moved: both hosts are reset, and the driver starts again with the same host', async () => {
   await using world = new World();
   await world.run();
   await world.registers.moveTo(world.host);
@@ -354,7 +354,7 @@ test('a reset while moved: both hosts are reset, and the driver begins anew with
   assert.deepEqual(world.served, { home: 0, other: 2 });
 });
 
-test('a reset while moved resets both devices, and what was written before it is not told to the next host', async () => {
+test('a reset while moved resets both devices, and configuration writes before it are not replayed to the next host', async () => {
   await using world = new World();
   const resets: string[] = [];
   const home = world.registers.device as BlockDevice;
@@ -421,7 +421,7 @@ test('§2.1.2 a queue that broke is not given to the next host; the others are',
   await world.read(0);
 });
 
-test('§2.1.2 DEVICE_NEEDS_RESET is told once, and what a host had to say before a reset is not told after', async () => {
+test('§2.1.2 DEVICE_NEEDS_RESET is notified once, and a host’s report from before a reset is ignored after it', async () => {
   await using world = new World();
   await world.run();
   const errFds: number[] = [];
@@ -485,7 +485,7 @@ test('moveTo while moved goes from one host to the next', async () => {
   assert.deepEqual(world.served, { home: 0, other: 1 });
 });
 
-test('a host that cannot start a queue gets none, and says why', async () => {
+test('a host that cannot start a queue gets none, and the reason is logged', async () => {
   await using world = new World();
   await world.run();
   const refusing: DeviceHost = {
@@ -499,7 +499,7 @@ test('a host that cannot start a queue gets none, and says why', async () => {
   assert.deepEqual(world.served, { home: 2, other: 0 });
 });
 
-test('what the driver wrote to the configuration space is told to the next host', async () => {
+test('the driver’s configuration writes are replayed to the next host', async () => {
   await using world = new World();
   await world.run();
   await world.driver.writeConfig(CONFIG.writeback, 1, 0);
@@ -540,7 +540,7 @@ test('a session leaves no descriptor behind', async () => {
   assert.deepEqual(descriptorKinds(), before);
 });
 
-test('a doorbell that the kernel does not give back still rings, and that is said', async () => {
+test('a doorbell that the kernel does not deregister still rings, and a line says so', async () => {
   const kept: EventFd[] = [];
   const doorbells: DoorbellPort = {
     assign(_place, eventFd) {

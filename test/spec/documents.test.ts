@@ -1,4 +1,4 @@
-// test/spec: what the documents say of the source: files, links, error codes, events, lines of output.
+// test/spec: the documents agree with the source: files, links, error codes, events, lines of output.
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';

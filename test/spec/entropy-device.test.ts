@@ -80,7 +80,7 @@ suite('§5.4.6 device operation', () => {
     assert.equal(queue.isBroken, false);
   });
 
-  test('§5.4.6.2 a long buffer is used in part, and the used length says how much: one request takes 64 KiB at most', async () => {
+  test('§5.4.6.2 a long buffer is used in part, and the used length is that part: one request takes 64 KiB at most', async () => {
     await using loop = await DeviceLoopback.start(new RngDevice(counting()));
     const { written, bytes } = await requestq(loop).request({ writable: [MOST - 1, 3, 4 * KIB] });
     assert.equal(written, MOST);
@@ -88,7 +88,7 @@ suite('§5.4.6 device operation', () => {
     assert.ok(bytes.subarray(MOST).every((byte) => byte === UNWRITTEN));
   });
 
-  test('§5.4.6.2 a buffer without room cannot get its byte: it comes back, and the next is served', async () => {
+  test('§5.4.6.2 a buffer without room is used with length 0, and the next is served', async () => {
     await using loop = await DeviceLoopback.start(new RngDevice());
     assert.equal((await requestq(loop).request({ writable: [0] })).written, 0);
     assert.equal((await requestq(loop).request({ writable: [1] })).written, 1);
@@ -108,7 +108,7 @@ suite('§5.4.6.2 "MUST place one or more random bytes into the buffer", whatever
       bytes.length === 7 ? Promise.reject(new Error('no luck')) : undefined,
   };
   for (const [what, fill] of Object.entries(failures)) {
-    test(`regression: a source that ${what}: the kernel's generator fills the buffer, and the user is told`, async () => {
+    test(`regression: a source that ${what}: the kernel's generator fills the buffer, and a line is logged`, async () => {
       await using loop = await DeviceLoopback.start(new RngDevice(fill));
       const { written, bytes } = await requestq(loop).request({ writable: [KIB, 7, KIB] });
       assert.equal(written, 2 * KIB + 7);

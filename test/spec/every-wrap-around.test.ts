@@ -47,7 +47,7 @@ function walk(features: bigint, mode: (typeof DRIVER_MODES)[number], steps: numb
 const STEPS = 9;
 
 for (const features of [0n, VIRTIO_F_EVENT_IDX]) {
-  // Without EVENT_IDX nobody can ask for every second call.
+  // Without EVENT_IDX a driver cannot request every second call.
   for (const mode of features === 0n ? DRIVER_MODES.filter((name) => name !== 'second') : DRIVER_MODES) {
     const name = `${features === 0n ? 'flags' : 'EVENT_IDX'}, the driver asks for calls: ${mode}`;
     test(`no order of ${STEPS} steps around a wrap loses, doubles or delays a request (${name})`, () => {

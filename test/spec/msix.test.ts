@@ -127,7 +127,7 @@ test('an entry that is masked stays so under the function mask', async () => {
   assert.equal(world.driver.took(0), true);
 });
 
-test('a vector that the kernel refuses stays pending, says so, and is tried again', () => {
+test('a vector that the kernel refuses stays pending, is logged, and is tried again', () => {
   let refuses = true;
   const lines: string[] = [];
   const port: MsiPort = {

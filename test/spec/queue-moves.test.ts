@@ -1,4 +1,4 @@
-// test/spec: everything that moves queues, in any order and at once, under a driver that goes on. Seeded.
+// test/spec: all operations that move queues, in random order and concurrently, under a driver that goes on. Seeded.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';

@@ -297,12 +297,12 @@ suite('the order of accesses', () => {
   for (const features of [0n, VIRTIO_F_EVENT_IDX]) {
     const isEvent = features !== 0n;
     const kind = isEvent ? 'EVENT_IDX' : 'flags';
-    test(`§2.7.8.2 the used length stands before the used index is stored (${kind})`, () => {
+    test(`§2.7.8.2 the used length is stored before the used index (${kind})`, () => {
       const store = accessesOf(features).find(({ name }) => name === 'store used.idx');
       assert.equal(store?.usedLength, 5);
     });
 
-    test(`§2.7.7.2 the driver’s wish is loaded after the used index is stored, both atomically (${kind})`, () => {
+    test(`§2.7.7.2 flags and used_event are loaded after the used index is stored, both atomically (${kind})`, () => {
       const names = accessesOf(features).map(({ name }) => name);
       const at = names.indexOf('store used.idx');
       assert.equal(names[at + 1], isEvent ? 'load available.event' : 'load available.flags');
@@ -377,7 +377,7 @@ suite('§2.7.10 available buffer notifications', () => {
   });
 });
 
-test('§2.2.1 a feature that was not offered is told from those that were', () => {
+test('§2.2.1 features that were not offered are distinguished from those that were', () => {
   assert.equal(unofferedFeatures(0b0110n, 0b0111n), 0n);
   assert.equal(unofferedFeatures(0b1110n | (1n << 40n), 0b0111n), 0b1000n | (1n << 40n));
 });

@@ -18,7 +18,7 @@ function makeWorld(options: StandInOptions = {}): DrivenDevice<MmioDriver> {
   return driveDevice((device, guest) => new MmioDriver(device, guest, options));
 }
 
-/** Places a read and rings by whatever `ring` does; gives what comes back. */
+/** Makes a read available and notifies by `ring`; returns the data. */
 async function readsBack(blocks: BlockDriver, ring: () => void): Promise<number> {
   blocks.add(blockRequest.read(1, 512));
   blocks.queue.publish();
@@ -118,7 +118,7 @@ test('§4.2.2.1 the device leaves a queue alone while QueueReady is zero', async
   assert.deepEqual(blocks.harvest(), []);
 });
 
-test('§4.2.3.3 QueueNotify rings the queue whose index is written, by the doorbell and out of the guest alike', async () => {
+test('§4.2.3.3 QueueNotify rings the queue whose index is written, by the doorbell and by an exit alike', async () => {
   for (const refusesDoorbells of [false, true]) {
     await using world = makeWorld({ refusesDoorbells });
     const blocks = await world.run();
@@ -135,7 +135,7 @@ test('the doorbell of a queue is a write of 4 bytes at QueueNotify with its inde
   assert.deepEqual(world.driver.machine.doorbellPlaces, []);
 });
 
-test('a kernel without doorbells is said once for each queue, and everything works', async () => {
+test('a kernel without doorbells is logged once for each queue, and everything works', async () => {
   await using world = makeWorld({ refusesDoorbells: true });
   for (let i = 0; i < 3; i++) {
     const blocks = await world.run();

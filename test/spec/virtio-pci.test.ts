@@ -21,7 +21,7 @@ function makeWorld(options: StandInOptions = {}): DrivenDevice<PciDriver> {
   return driveDevice((device, guest) => new PciDriver(device, guest, options));
 }
 
-/** Places a read, rings, and waits for what comes back. */
+/** Makes a read available, notifies, and waits for the data. */
 async function readsBack(blocks: BlockDriver, ring: () => void): Promise<void> {
   blocks.queue.requestCalls();
   blocks.add(blockRequest.read(1, 512));
@@ -103,7 +103,7 @@ test('an access that leaves a BAR where it is leaves its doorbells alone', async
   assert.equal(assigned, before);
 });
 
-test('a BAR put where another device is answers nowhere, says so once, and comes back elsewhere', async () => {
+test('a BAR at the address of another device is not mapped, is logged once, and is mapped again elsewhere', async () => {
   await using world = makeWorld();
   const blocks = await world.run();
   const home = world.driver.barAddress(0);
@@ -136,7 +136,7 @@ test('without the command bit for DMA the device leaves memory alone and sends n
   assert.equal(world.driver.tookConfigInterrupt(), true);
 });
 
-test('§4.1.4 there is a capability for each structure, and each lies within BAR 0', async () => {
+test('§4.1.4 there is a capability for each structure, and each is within BAR 0', async () => {
   await using world = makeWorld();
   for (const type of [1, 2, 3, 4]) {
     const found = world.driver.structures.get(type) as FoundStructure;
@@ -162,7 +162,7 @@ test('§4.1.4.4.1 every queue has a doorbell of its own within the notification 
   assert.ok(Math.max(...offsets) + 2 <= sizeBytes, 'cap.length >= queue_notify_off * notify_off_multiplier + 2');
 });
 
-test('a doorbell takes a write of any length, and nothing stands there to be read', async () => {
+test('a doorbell takes a write of any length, and reads as zero', async () => {
   await using world = makeWorld();
   const blocks = await world.run();
   const address = world.driver.addressOf(pci.VIRTIO_PCI_CAP_NOTIFY_CFG);
@@ -171,7 +171,7 @@ test('a doorbell takes a write of any length, and nothing stands there to be rea
   for (const sizeBytes of [1, 2, 4]) await readsBack(blocks, () => world.driver.machine.write(address, sizeBytes, 0));
 });
 
-test('a kernel without doorbells is said once for each queue, and everything works', async () => {
+test('a kernel without doorbells is logged once for each queue, and everything works', async () => {
   await using world = makeWorld({ refusesDoorbells: true });
   for (let i = 0; i < 3; i++) {
     const blocks = await world.run();

@@ -1,4 +1,4 @@
-// What stands beside src enters it as a user would: by its doors, by daemon, or by what is listed here with the reason.
+// Code outside src imports it as a user does: by its front doors, by daemon, or by what is listed here with the reason.
 import { posix } from 'node:path';
 import { importsOf, isCode, isTest, type Rule } from './source-file.ts';
 

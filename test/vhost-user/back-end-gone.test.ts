@@ -1,4 +1,4 @@
-// vhost-user: a back end that goes away while its disk is in use: requests wait for it or fail, and none is lost or served twice unseen.
+// test/vhost-user: a back end that disconnects while its disk is in use: requests wait or fail, none is lost or served twice.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -98,7 +98,7 @@ test('requests fail while the back end is gone if the user chose that, and are s
   assert.deepEqual([result?.status, result?.data], [VIRTIO_BLK_S_OK, sectorOf(3)]);
 });
 
-test('a back end that comes back with another disk is refused with one line, and the right one is waited for', async () => {
+test('a back end that reconnects with another disk is refused with one line, and the right one is waited for', async () => {
   await using backEnd = serveDisk();
   await using machine = await Machine.with(backEnd.path, 'wait');
   const hand = await machine.byHand();
@@ -156,7 +156,7 @@ test('a reset waits for what the back end has in flight', async () => {
   assert.equal(hand.driver.harvest()[0]?.status, VIRTIO_BLK_S_OK);
 });
 
-/** A disk whose reads wait, each for its own gate. */
+/** A disk whose reads wait, each for its own promise. */
 function disorderlyDisk() {
   const gates: (() => void)[] = [];
   const inner = arrayStore(pattern(DISK_BYTES));
@@ -184,7 +184,7 @@ test('a machine ends although its back end does not give its requests back', asy
   gated.release();
 });
 
-test('what was finished out of order when the back end goes is not guessed: the driver is told to reset, §2.1.2', async () => {
+test('after out-of-order completions a lost back end sets DEVICE_NEEDS_RESET instead of a guessed base, §2.1.2', async () => {
   const disorderly = disorderlyDisk();
   await using backEnd = serveDisk(disorderly.store);
   await using machine = await Machine.with(backEnd.path, 'wait');

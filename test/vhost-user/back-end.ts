@@ -1,4 +1,4 @@
-// test/vhost-user: a disk served in the test's own process, and what a front end says to it before its rings run.
+// test/vhost-user: a disk served in the test's own process, and the messages of a front end before its rings run.
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../src/virtio/spec.ts
 import { arrayStore, pattern } from '../reference/array-store.ts';
 
 export const DISK_BYTES = 64 * 1024;
-/** What a guest accepts here unless a test says otherwise. */
+/** The features that the driver accepts by default. */
 export const FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
 
 /** Where a front end can connect, and what has been logged there. */
@@ -41,7 +41,7 @@ export function problemsTo(lines: string[]): Log {
   };
 }
 
-/** Serves any device; `lines` collects what it has to say. */
+/** Serves any device; `lines` collects its log lines. */
 export function serveDevice(device: VirtioDevice, options: { once?: boolean } = {}): BackEnd {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));
   const path = join(folder, 'device.sock');

@@ -1,4 +1,4 @@
-// test/vhost-user: descriptors that are missing, too many or not what the message wants.
+// test/vhost-user: descriptors that are missing, too many or of the wrong kind for the message.
 import { closeSync, openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

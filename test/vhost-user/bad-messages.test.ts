@@ -9,7 +9,7 @@ import { misdeeds } from './misdeeds.ts';
 
 const { endsSession, leavesNothing } = misdeeds();
 
-/** A header that says what it likes. */
+/** A header with any values. */
 function header(request: number, flags: number, size: number): Uint8Array {
   const bytes = new Uint8Array(12);
   new Uint32Array(bytes.buffer).set([request, flags, size]);

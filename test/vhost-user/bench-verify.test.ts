@@ -1,4 +1,4 @@
-// vhost-user: the load generator against a back end that is not ours: what it finds wrong would be its own fault.
+// test/vhost-user: the load generator against qemu-storage-daemon: an error here would be the generator's own.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
@@ -45,7 +45,7 @@ for (const wait of WAITS) {
   }
 }
 
-test('a back end that dies under load is one clear error, at once', { skip }, async (t) => {
+test('a back end that is killed under load is one clear error, at once', { skip }, async (t) => {
   using disk = new BenchDisk(DISK_BYTES);
   const command = storageDaemonCommand({ folder: disk.folder, disk: disk.path, queues: 1 }, 'threads');
   await using backEnd = await BackEndProcess.start(command, allowedProcessors().at(-1) ?? 0, t.signal);
@@ -56,10 +56,10 @@ test('a back end that dies under load is one clear error, at once', { skip }, as
     signal: backEnd.ended,
     onPhase: () => process.kill(backEnd.pid, 'SIGKILL'),
   });
-  await assert.rejects(load, /^Error: qsd threads ended \(SIGKILL\): it said nothing$/);
+  await assert.rejects(load, /^Error: qsd threads ended \(SIGKILL\): it printed nothing$/);
 });
 
-test('a device that uses nothing any more is a stall, told with both sides of the ring', {
+test('a device that uses nothing any more is a stall, reported with both sides of the ring', {
   skip,
 }, async (t) => {
   using disk = new BenchDisk(DISK_BYTES);
@@ -76,7 +76,7 @@ test('a device that uses nothing any more is a stall, told with both sides of th
   }
 });
 
-test('a back end that does not start says why', async () => {
+test('a back end that does not start is an error with its reason', async () => {
   const command = ['sh', '-c', 'echo no disk today >&2; exit 3'];
   const start = BackEndProcess.start({ name: 'fake', command, socket: '/nonexistent/s' }, allowedProcessors()[0] ?? 0);
   await assert.rejects(start, /^Error: fake ended \(exit 3\): no disk today$/);

@@ -19,7 +19,7 @@ export class ConsoleVmm implements Disposable {
     this.driver = new ConsoleDriver(receive!, transmit!, (index) => this.rings[index]?.kick.signal());
   }
 
-  /** A VMM comes and starts the rings, where the one before it left them. */
+  /** A VMM connects and starts the rings at the base of the one before it. */
   async connect(backEnd: Pick<Listening, 'connect'>, bases = [0, 0]): Promise<void> {
     this.front = backEnd.connect();
     await negotiate(this.front);

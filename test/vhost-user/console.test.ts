@@ -16,7 +16,7 @@ import { VhostUserServer } from '../../src/transports/vhost-user/back-end/server
 import { problemsTo, serveDevice } from './back-end.ts';
 import { ConsoleVmm } from './console-vmm.ts';
 
-test('stop and cont: the base counts the buffers that were used, and input that comes meanwhile is read once', async () => {
+test('stop and cont: the base counts the buffers that were used, and input of the meantime is read once', async () => {
   const device = new ConsoleDevice({ output() {} });
   await using backEnd = serveDevice(device);
   using vmm = new ConsoleVmm();
@@ -64,7 +64,7 @@ test('stop does not wait for a sink that does not answer, and nothing is written
   assert.deepEqual(backEnd.lines, []);
 });
 
-test('another VMM goes on where the one before it stopped: nothing is lost, nothing comes twice', async () => {
+test('another VMM goes on where the one before it stopped: no input is lost or read twice', async () => {
   const device = new ConsoleDevice({ output() {} });
   await using backEnd = serveDevice(device);
   using vmm = new ConsoleVmm();

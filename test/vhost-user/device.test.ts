@@ -115,7 +115,7 @@ async function listenToBackEnd(front: RawFrontEnd): Promise<RawFrontEnd> {
   return RawFrontEnd.adopt(ours.fd);
 }
 
-test('a resize is told through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG has the new capacity', async () => {
+test('a resize is sent through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG has the new capacity', async () => {
   const device = makeDisk();
   await using backEnd = serveDevice(device);
   using front = backEnd.connect();
@@ -128,7 +128,7 @@ test('a resize is told through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG 
   assert.equal(message?.payload.byteLength, 0);
   const capacity = await readConfig(front, CONFIG.capacity, 8);
   assert.deepEqual(capacity, Uint8Array.of(96, 0, 0, 0, 0, 0, 0, 0));
-  // A size that is no news is not told.
+  // An unchanged size is not sent.
   device.resize(48 * 1024);
   await front.settle();
   assert.ok(requests.isSilent());
@@ -139,7 +139,7 @@ test('a resize is told through the socket of SET_BACKEND_REQ_FD, and GET_CONFIG 
   assert.equal((await again.receive())?.request, BackendRequest.CONFIG_CHANGE_MSG);
 });
 
-test('a resize that nobody listens to harms nobody', async () => {
+test('a resize without a socket for it is no error', async () => {
   const device = makeDisk();
   await using backEnd = serveDevice(device);
   device.resize(32 * 1024);
@@ -154,7 +154,7 @@ test('a resize that nobody listens to harms nobody', async () => {
   await front.settle();
 });
 
-test('the socket for messages of the back end ends with its session, and nothing is told to nobody', async () => {
+test('the socket for messages of the back end is closed with its session, and nothing is sent after it', async () => {
   const device = makeDisk();
   await using backEnd = serveDevice(device);
   const front = backEnd.connect();

@@ -1,4 +1,4 @@
-// test/vhost-user: a thread that makes every request again as soon as it is used, and rings without end: a guest that wants it all.
+// test/vhost-user: a thread that repeats every request as soon as it is used, and kicks endlessly.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { eventually } from '../../src/testing/patience.ts';
@@ -19,7 +19,7 @@ while (Atomics.load(word, 0) === 0) {
   bell.signal();
 }`;
 
-/** From its return on, keeps the device at the requests whose heads stand in the available ring, a whole ring of them, until disposed. */
+/** Repeats the requests whose heads are in the available ring, a whole ring of them, until disposed of. */
 export async function startEndless(guest: RawGuest, ring: RawRing): Promise<AsyncDisposable> {
   const { addresses, size } = ring.driver.queue;
   const word = new Int32Array(new SharedArrayBuffer(8));

@@ -1,4 +1,4 @@
-// test/vhost-user: front ends that come, wait and go: what is told of them, who makes room for whom, what thousands of them leave.
+// test/vhost-user: front ends that connect, wait and disconnect: their log lines, their order, and leaks after thousands.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ const read = blockRequest.read(0, 512);
 /** More by hand: BELFRY_SESSIONS=10000. */
 const SESSIONS = Number(process.env.BELFRY_SESSIONS ?? 2000);
 
-test('regression: a front end is told of when it connects, when its driver begins, and when it leaves', async () => {
+test('regression: a line is logged when a front end connects, when its driver starts, and when it leaves', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   for (let i = 1; i <= 2; i++) {
@@ -33,7 +33,7 @@ test('regression: a front end is told of when it connects, when its driver begin
   }
 });
 
-test('regression: one that breaks the protocol is told of as such, and then leaves', async () => {
+test('regression: a front end that breaks the protocol is logged as such, and disconnected', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   front.send({ request: 999 });
@@ -42,7 +42,7 @@ test('regression: one that breaks the protocol is told of as such, and then leav
   assert.deepEqual(backEnd.events, ['connected', 'session-ended', 'left']);
 });
 
-test('regression: a front end that waits for another to leave is told of, once, and is served then', async () => {
+test('regression: a front end that waits for another to leave is logged once, and served then', async () => {
   await using backEnd = serveDisk();
   const first = backEnd.connect();
   await first.settle();
@@ -85,14 +85,14 @@ async function leftByItsProcess(backEnd: { readonly path: string }): Promise<Raw
   return front;
 }
 
-test('regression: a dead front end whose connection somebody keeps open makes room when another one waits', async (t) => {
+test('regression: a dead front end whose connection another process keeps open makes room for one that waits', async (t) => {
   const [one, other] = UnixSocket.pair();
   const pidFd = one.peerPidFd();
   for (const end of [one, other]) end[Symbol.dispose]();
   if (pidFd === undefined) return t.skip('the kernel has no SO_PEERPIDFD (Linux 6.5)');
   await using backEnd = serveDisk();
   using dead = await leftByItsProcess(backEnd);
-  // Nobody waits: somebody may have taken it over.
+  // No front end waits: another process may have taken the connection over.
   await dead.settle();
   using next = backEnd.connect();
   next.send(getFeatures);
@@ -116,7 +116,7 @@ interface Held {
 }
 
 function held(): Held {
-  // Code that is not used any more goes after some rounds.
+  // V8 frees unused code after some rounds.
   for (let i = 0; i < 8; i++) collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return {

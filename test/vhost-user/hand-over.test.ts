@@ -1,4 +1,4 @@
-// vhost-user: hand-over: a disk goes to a back end and back while its driver keeps I/O in flight.
+// test/vhost-user: hand-over: a disk moves to a back end and back while its driver keeps I/O in flight.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -102,7 +102,7 @@ test('a hundred times to our own back end and back, and every request completes 
   assertIntact(await driving.stop(), t);
 });
 
-/** One of the bench's, which is told of the machine's socket instead of its own, and locks the image as it always does. */
+/** A back end of the bench at the machine's socket instead of its own, with the usual lock of the image. */
 function startBackEnd({ socket }: Exam, { name, command, socket: own }: BackEndCommand): Promise<BackEndProcess> {
   const words = command.map((word) => word.replace(own, socket).replace('locking=off', 'locking=on'));
   rmSync(socket, { force: true });
@@ -123,7 +123,7 @@ test(`to ${PEER}, back, to belfry serve, and back`, { skip }, async (t) => {
     await driving.progress();
     exam.handOver.toggle();
     if (command === storageDaemon) {
-      // Version 7.2 hangs when it is told to end while somebody is connected.
+      // Version 7.2 hangs at SIGTERM while a front end is connected.
       await eventually('the disk has left', () => exam.lines.at(-1)?.includes(' is in use') === true);
       process.kill(backEnd.pid, 'SIGKILL');
     }
@@ -167,7 +167,7 @@ test('a back end that will not do is refused before anything is stopped', async 
   assertIntact(await driving.stop(), t);
 });
 
-test('a hand-over that nobody comes for is taken back, and the requests of the time between are served', async (t) => {
+test('a hand-over to which no back end connects is taken back, and the requests of the meantime are served', async (t) => {
   await using exam = new Exam();
   const driving = await exam.begin();
   exam.handOver.toggle();
@@ -207,7 +207,7 @@ test('a driver that resets the device while the disk is elsewhere finds it there
   assert.equal(result?.data[0], 2);
 });
 
-test('an image that somebody else keeps is waited for, and that is said once', async (t) => {
+test('an image that another process has locked is waited for, and that is logged once', async (t) => {
   await using exam = new Exam();
   const driving = await exam.begin();
   exam.handOver.toggle();

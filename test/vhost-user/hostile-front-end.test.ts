@@ -34,7 +34,7 @@ async function serve(t: TestContext, ...flags: readonly string[]): Promise<Servi
   return { process, path, connect, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };
 }
 
-/** Serves a whole request of somebody else, then ends in order. */
+/** Serves a whole request of another front end, then ends in order. */
 async function assertServesTheNext({ process, connect }: Serving, beforeTheEnd?: () => Promise<void>): Promise<void> {
   {
     using guest = new RawGuest();
@@ -151,7 +151,7 @@ async function end(process: Running, expected: number): Promise<Ended> {
   return ended;
 }
 
-test('regression: a call that blocks, its counter full, keeps nobody from ending the process', async (t) => {
+test('regression: a call that blocks on a full counter does not keep the process from ending', async (t) => {
   await using serving = await serve(t, '--stop-timeout', '1');
   using guest = new RawGuest();
   using attached = await attach({ path: '', lines: [], connect: serving.connect }, guest);

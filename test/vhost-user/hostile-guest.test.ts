@@ -36,7 +36,7 @@ interface World {
 interface Row {
   readonly store: string;
   readonly ringSize: number;
-  /** All that it says; nothing unless said. */
+  /** Its log lines; none by default. */
   readonly lines?: RegExp;
   /** Makes the work. */
   begin(world: World, ring: RawRing): void | Promise<void>;
@@ -63,7 +63,7 @@ async function open(
 
 const NEVER = `export default { sizeBytes: 2 ** 30, read: () => new Promise(() => {}) };`;
 
-/** Where an indirect table stands, and the status byte of its request. */
+/** Addresses of an indirect table, and of the status byte of its request. */
 interface Table {
   readonly address: number;
   readonly bytes: number;
@@ -104,7 +104,7 @@ function submitTables(ring: RawRing, { address, bytes }: Table): void {
 /** How many requests the device has given back, modulo 2^16. */
 const used = ({ driver }: RawRing): number => Atomics.load(driver.queue.used, 1);
 
-/** Reads that are refused: 256 of so many pieces of 4 MiB. */
+/** Reads that are refused: 256, each of many pieces of 4 MiB. */
 function refusedReads(store: string, pieces: number): Row {
   let table: Table;
   return {

@@ -1,4 +1,4 @@
-// vhost-user: a back end notes what it has in flight (INFLIGHT_SHMFD), and the next one is given the notes. Both are played here.
+// test/vhost-user: INFLIGHT_SHMFD: a back end records requests in flight, and the next one gets the record. Both are simulated.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

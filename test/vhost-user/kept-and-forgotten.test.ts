@@ -61,7 +61,7 @@ test('regression: a VM that is stopped by SET_STATUS 0 and goes on does not have
   assert.equal((await ring.serve(blockRequest.read(SECTOR, 512)))[0]?.status, 0);
 });
 
-/** What a VMM sends while the driver's choice stands. QEMU sends the byte once, and shows the guest what it sent. */
+/** What a VMM sends while the driver's choice is valid. QEMU sends the byte once, and the guest reads what it sent. */
 const repeated = {
   'a second SET_FEATURES': (features: bigint) => [setFeatures(features)],
   'SET_STATUS 0 and a new start': (features: bigint) => [setStatus(0n), setFeatures(features), setStatus(15n)],
@@ -69,7 +69,7 @@ const repeated = {
     setFeatures(features & ~(F_CONFIG_WCE | F_FLUSH)),
     setFeatures(features),
   ],
-  // QEMU 10, when the guest reboots. The guest goes on reading from QEMU what it chose before.
+  // QEMU 10, when the guest reboots. The guest still reads from QEMU what it chose before.
   'RESET_DEVICE and a new start': (features: bigint) => [
     { request: Request.RESET_DEVICE },
     setFeatures(features),
@@ -114,8 +114,8 @@ test('regression: SET_OWNER begins a device that gives the memory of the one bef
   assert.deepEqual(backEnd.lines, []);
 });
 
-/** QEMU says SET_PROTOCOL_FEATURES and SET_BACKEND_REQ_FD, and SET_OWNER after them. */
-test('SET_OWNER leaves what the same device said before it: the socket for configuration changes', async () => {
+/** QEMU sends SET_PROTOCOL_FEATURES and SET_BACKEND_REQ_FD, and SET_OWNER after them. */
+test('SET_OWNER keeps what the same device sent before it: the socket for configuration changes', async () => {
   const device = makeDisk();
   await using backEnd = serveDevice(device);
   using front = backEnd.connect();

@@ -52,14 +52,14 @@ test('regression: a disk that is stopped before its threads have started ends as
   await eventually('the descriptors of the threads', () => openDescriptors() <= before);
 });
 
-test('regression: a disk is asked, and reached, before its threads have started, and nobody waits in vain', async () => {
+test('regression: calls to a disk before its threads have started are answered', async () => {
   await using starting = startingDaemon(3);
   using front = RawFrontEnd.connect(starting.path);
   const [snapshot, report] = await Promise.all([starting.daemon.snapshot(), starting.daemon.report(), front.settle()]);
   assert.deepEqual([snapshot.requests, report], [0, []]);
 });
 
-test('regression: a disk that has ended is asked in vain, and rings nobody else’s descriptors', async () => {
+test('regression: calls to a disk that has ended do nothing, and signal no reused descriptor', async () => {
   const starting = startingDaemon(2);
   const { daemon } = starting;
   await daemon.close();

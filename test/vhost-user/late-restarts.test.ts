@@ -1,4 +1,4 @@
-// test/vhost-user: what goes on only when a request in flight is done: outside of any turn of the loop.
+// test/vhost-user: rings that restart only when a request in flight is done, outside of a turn of the loop.
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { EventFd } from '../../src/sys/event-fd.ts';
@@ -18,7 +18,7 @@ test('regression: a ring that restarts when a late request is done is looked at 
   const { front, ring } = attached;
   ring.submit(read);
   await eventually('the first read', () => disk.waiting === 1);
-  // The ring stops for its new kick descriptor; a kick goes to the old one meanwhile, which nobody will read any more.
+  // The ring stops for its new kick descriptor; a kick goes to the old one meanwhile, which is not read any more.
   using other = EventFd.create();
   front.send(ring.notifier(Request.SET_VRING_KICK, other.fd));
   // Time: silence is listened to.

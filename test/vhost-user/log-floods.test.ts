@@ -1,4 +1,4 @@
-// test/vhost-user: what a guest or a front end can have said again and again costs some lines, whose number does not grow with it.
+// test/vhost-user: log lines that a guest or a front end can cause repeatedly are limited in number.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

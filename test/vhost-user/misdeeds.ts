@@ -49,7 +49,7 @@ export function misdeeds(): Misdeeds {
     assert.match(told as string, line);
   }
 
-  /** Looked at while there is a session that has said nothing yet: those before it are over then. */
+  /** Checked during a session that has sent nothing yet: those before it are over then. */
   async function holdings(): Promise<{ descriptors: string[]; mappings: number }> {
     using front = backEnd.connect();
     await front.settle();

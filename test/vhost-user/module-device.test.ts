@@ -1,4 +1,4 @@
-// test/vhost-user: a disk that is somebody's module, made and served on a thread of its own, in that thread's Node loop.
+// test/vhost-user: a disk of a user's module, made and served on a thread of its own, in that thread's Node loop.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ import { attach, DISK_BYTES, FEATURES, problemsTo } from './back-end.ts';
 
 const BYTE = 0x5a;
 
-/** Reads wait for a message; it says when it is asked for something. A timer of its own would keep Node's loop for ever. */
+/** Reads wait for a message; each is reported. A timer of its own would keep Node's loop alive. */
 const disk = (channel: string, told: string): string => `
 import { appendFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
@@ -79,7 +79,7 @@ function serveModule(text = disk, threads = 1): ServedModule {
   };
 }
 
-test('it says what it serves when it serves it', async () => {
+test('its profile is known when it serves', async () => {
   await using served = serveModule();
   const { name, ...profile } = await served.daemon.ready();
   assert.match(name, /disk\.ts$/);
@@ -115,7 +115,7 @@ test('refresh: the device takes over the size that the store has now', async () 
   for (let now = 0; now !== DISK_BYTES / 2 / 512; ) now = await capacity();
 });
 
-test('a module that cannot be loaded is an error that names it, for whoever waits', async () => {
+test('a module that cannot be loaded rejects every promise with an error that names it', async () => {
   await using served = serveModule(() => 'throw new Error("no luck today")');
   await assert.rejects(served.daemon.ready(), /disk\.ts: the module failed: no luck today/);
   await assert.rejects(served.daemon.closed, /disk\.ts: the module failed/);
@@ -155,7 +155,7 @@ test('regression: a module on two threads is made on each, and the cache mode ho
       assert.equal((await ring.serve(blockRequest.write(0, new Uint8Array(512))))[0]?.status, 0);
   };
   front.send({ request: Request.SET_OWNER });
-  // As a VMM does that was told so before its guest has a driver.
+  // As a VMM does that is notified before its guest has a driver.
   assert.equal(await front.acknowledged(cacheMode(0)), 0n);
   front.send(setU64(Request.SET_FEATURES, features | F_PROTOCOL_FEATURES));
   await front.settle(setMemTable([guest.region]), ...rings.flatMap((ring) => ring.start()));

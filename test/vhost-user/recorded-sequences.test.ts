@@ -1,4 +1,4 @@
-// test/vhost-user: the message sequences of real VMMs, as recorded in sequences/, against a disk of ours.
+// test/vhost-user: the message sequences of real VMMs, as recorded in sequences/, against a disk of Belfry.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type BackEnd, makeDisk, serveDevice } from './back-end.ts';

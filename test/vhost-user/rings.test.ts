@@ -64,7 +64,7 @@ test('requests that were in the ring before SET_VRING_KICK need no kick', async 
   assert.equal((await ring.results()).length, 3);
 });
 
-test('a call descriptor that comes late is rung for what it missed', async () => {
+test('a call descriptor that is set late is signalled for earlier completions', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
@@ -108,7 +108,7 @@ test('a ring without a call descriptor is served in silence', async () => {
   assert.ok(ring.call.clear());
 });
 
-test('kicks are heard on the descriptor set last', async () => {
+test('kicks are read from the descriptor set last', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);
@@ -160,7 +160,7 @@ test('GET_VRING_BASE stops the ring: no guest memory is written until it is star
   assert.equal(await stop(front, ring), 26);
 });
 
-test('GET_VRING_BASE of a ring that was never started is what SET_VRING_BASE said, or 0', async () => {
+test('GET_VRING_BASE of a ring that was never started is that of SET_VRING_BASE, or 0', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
@@ -206,7 +206,7 @@ test('regression: after GET_VRING_BASE the ring asks to be kicked, whatever was 
   assert.deepEqual([flagsBefore, ring.driver.queue.used[0]], [VIRTQ_USED_F_NO_NOTIFY, 0]);
 });
 
-test('a ring rests while it is disabled and goes on when it is enabled', async () => {
+test('a ring is not served while it is disabled and goes on when it is enabled', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);
@@ -356,7 +356,7 @@ test('a driver that breaks a MUST loses that queue, for one line and a ring of i
   await eventually('the error', () => bad.err.clear());
   assert.equal((await bad.results()).length, 1, 'what came before the mistake is given back');
   await assertServes(good);
-  // It rests, whatever is said of anything else.
+  // It is not served, whatever other messages come.
   await assertRests(backEnd, guest, bad, front);
   assert.ok(!bad.err.clear());
   assert.ok(!good.err.clear());

@@ -1,4 +1,4 @@
-// test/vhost-user: a back end that answers everything and serves nothing; it leaves, or refuses, where it is told to.
+// test/vhost-user: a back end that replies to everything and serves nothing; it disconnects, or refuses, on request.
 import { fstatSync } from 'node:fs';
 import type { EventLoop } from '../../src/sys/event-loop.ts';
 import { closeFd } from '../../src/sys/libc.ts';
@@ -33,11 +33,11 @@ export interface Script {
 }
 
 export class ScriptedBackEnd implements Disposable {
-  /** The names of the messages it was told, in order. */
+  /** The names of the messages it received, in order. */
   readonly said: string[] = [];
   /** The inode of the notes of requests in flight that it was given. */
   notes: number | undefined;
-  /** Of the queue that was told last. */
+  /** Of the queue that was named last. */
   base: number | undefined;
   readonly #script: Script;
   readonly #listener: UnixListener;

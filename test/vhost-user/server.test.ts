@@ -81,7 +81,7 @@ test('close() without a front end removes the socket at once', async () => {
   await backEnd.server.close();
 });
 
-test('close() ends a session that runs; who waits for its turn is turned away', async () => {
+test('close() ends a session that runs; a front end that waits is disconnected', async () => {
   await using backEnd = serveDisk();
   using guest = new RawGuest();
   using attached = await attach(backEnd, guest);

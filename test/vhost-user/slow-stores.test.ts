@@ -1,4 +1,4 @@
-// test/vhost-user: a store that owes an answer: what is told of it while its queue runs, and when its front end wants it to stop.
+// test/vhost-user: a store that does not complete a request: what is logged while its queue runs, and while it stops.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { blockRequest } from '../../src/testing/block-request.ts';

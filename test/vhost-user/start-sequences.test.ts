@@ -158,7 +158,7 @@ test('the start sequence of User-Mode Linux runs a queue: all is acknowledged, n
   );
   far[Symbol.dispose]();
   const called = new Uint8Array(8);
-  // The call that says that a call may have been missed.
+  // The call at a start: an earlier one may have been missed.
   await eventually('the first call', () => near.receive(called, []) === 8);
   await ring.serve(blockRequest.read(0, 512));
   await eventually('a call through the socket', () => near.receive(called, []) === 8);
@@ -205,7 +205,7 @@ test('a front end that negotiates no protocol features finds its rings enabled',
   await assertServes(ring);
 });
 
-test('regression: SET_FEATURES without the protocol bit starts a ring that everything else was said of', async () => {
+test('regression: SET_FEATURES without the protocol bit starts a ring for which everything else was sent', async () => {
   await using backEnd = serveDisk();
   using front = backEnd.connect();
   using guest = new RawGuest();
@@ -311,7 +311,7 @@ test('a UNIX socket does for calls: User-Mode Linux sends one', async () => {
   call[Symbol.dispose]();
 });
 
-test('regression: a ring that cannot start says why: its front end shared no memory, or none that it lies in', async () => {
+test('regression: the reason why a ring cannot start is logged: no memory is shared, or none that contains the ring', async () => {
   for (const isShared of [false, true]) {
     await using backEnd = serveDisk();
     using front = backEnd.connect();

@@ -157,7 +157,7 @@ test('with `once`, all threads end when the first front end has left', async () 
   assert.equal((await backEnd.daemon.closed).requests, 2);
 });
 
-test('regression: an image that grew is told to the front end when every thread serves its new end', async () => {
+test('regression: the front end is notified of an image that grew when every thread serves its new end', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-grow-'));
   const image = join(folder, 'disk.img');
   writeFileSync(image, new Uint8Array(64 * 1024));
@@ -190,7 +190,7 @@ for (const poll of ['auto', 50] as const)
     using attached = await attach(backEnd, guest);
     const { front, rings } = attached;
     for (let i = 0; i < 200; i++) await assertServes(rings[i % 4] as RawRing, rings[(i + 1) % 4] as RawRing, i);
-    // A message while the loop polls is heard.
+    // A message while the loop polls is handled.
     await front.settle();
     for (const ring of rings) assert.equal((await front.ask(ring.getBase)).payload.getUint32(4, true), 100);
   });
@@ -219,7 +219,7 @@ for (const features of [FEATURES, FEATURES & ~VIRTIO_F_EVENT_IDX])
     assert.ok(kicks > 10, `${kicks} kicks: it never slept`);
   });
 
-test('threads that cannot open the store say why, to all who wait for them', async () => {
+test('when threads cannot open the store every promise rejects with the reason', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-threads-'));
   const { store, description } = openStore('mem:1M');
   const listener = UnixListener.listen(join(folder, 'disk.sock'));
@@ -257,7 +257,7 @@ function findQueueThreadLoop(): number {
   throw new Error('no such thread');
 }
 
-test('regression: a thread that dies ends the others, and is reported', async () => {
+test('regression: a thread that fails ends the others, and is reported', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-threads-'));
   const path = join(folder, 'disk.sock');
   const { store, description } = openStore('mem:1M');

@@ -1,4 +1,4 @@
-// test/vhost-user: a thread that plays one queue's driver: keeps random reads and writes in flight, and compares every word, until told.
+// test/vhost-user: a thread that acts as one queue's driver: keeps random reads and writes in flight, compares every word.
 import { parentPort, workerData } from 'node:worker_threads';
 import { BlockPicker, partOf } from '../../bench/load/block-picker.ts';
 import { CompletionWait } from '../../bench/load/completion-wait.ts';
@@ -23,11 +23,11 @@ export interface VerifyingJob {
   readonly callFd: number;
   readonly eventIdx: boolean;
   readonly seed: number;
-  /** Words shared with whoever started the thread. */
+  /** Words shared with the thread that started this one. */
   readonly words: Int32Array<SharedArrayBuffer>;
 }
 
-/** What stands in `words`: whether to stop, and how many requests came back. */
+/** Indices in `words`: whether to stop, and how many requests came back. */
 export const STOP = 0;
 export const COMPLETED = 1;
 

@@ -103,7 +103,7 @@ test('what the back end offers is what the driver is offered: features, queues, 
   assert.deepEqual(registers.device.config?.bytes, device.config.bytes);
 });
 
-test('a resize by the back end is told to the driver, who then reads the new capacity', async () => {
+test('the driver is notified of a resize by the back end, and reads the new capacity', async () => {
   const device = new BlockDevice(memory(DISK_BYTES));
   await using world = await plugged(device);
   const { machine } = world;
@@ -135,7 +135,7 @@ async function cachedStore() {
   return Object.assign(forward(memory(DISK_BYTES)), { flush() {} });
 }
 
-test('nobody at the socket, or somebody who says nothing, is an error with one line', {}, async (t) => {
+test('a socket without a listener, or one that sends no reply, is an error with one line', {}, async (t) => {
   await using machine = new DrivenDisk();
   const { loop, log, memory: region } = machine;
   const folder = mkdtempSync(join(tmpdir(), 'belfry-vhost-user-'));

@@ -1,4 +1,4 @@
-// test/microvm/bed: when the disk of a bed that says nothing is to blame for it.
+// test/microvm/bed: how the queues of the disk show whether it is the cause of a silent bed.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { QueueReport } from '../../../src/transports/queue/queue-report.ts';

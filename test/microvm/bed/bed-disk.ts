@@ -1,4 +1,4 @@
-// test/microvm/bed: the disk of a bed, served by our own daemon, which tells how its queues stand when the bed says nothing any more.
+// test/microvm/bed: the disk of a bed, served by belfry serve, which reports the state of its queues when the bed is silent.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runGuestProcess } from '../../../guests/guest-process.ts';
@@ -11,14 +11,14 @@ const ANSWER_TIMEOUT_MS = 5_000;
 export interface BedDiskOptions {
   readonly image: string;
   readonly socket: string;
-  /** What it says of problems. */
+  /** Its log lines about problems. */
   readonly onLine: (line: string) => void;
 }
 
 /** `undefined`: it did not answer. */
 export type DiskState = readonly QueueReport[] | undefined;
 
-/** It ends by itself when QEMU goes; if nobody ever came, when it is disposed of. */
+/** It ends by itself when QEMU disconnects; without a connection, when it is disposed of. */
 export class BedDisk implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #ended: Promise<void>;
@@ -61,7 +61,7 @@ export class BedDisk implements AsyncDisposable {
     if (event === 'queues') this.#onState(queues);
   };
 
-  /** How its queues stand. */
+  /** The state of its queues. */
   async state(): Promise<DiskState> {
     const { promise, resolve } = Promise.withResolvers<DiskState>();
     this.#onState = resolve;

@@ -1,4 +1,4 @@
-// test/microvm/bed: what is asked of a QEMU that says nothing, asked of one that stands still on purpose.
+// test/microvm/bed: the report on a silent QEMU, tested with one that is stopped on purpose.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ function socketFor(t: TestContext): string {
   return join(folder, 'monitor.sock');
 }
 
-test('QEMU says where its processor is and what it waits for, and the kernel what its threads do', async (t) => {
+test('the report has the registers of QEMU’s processor, and the kernel’s state of its threads', async (t) => {
   const qemu = await findExecutable('qemu-system-x86_64');
   if (qemu === undefined) return t.skip('peer missing: qemu-system-x86_64');
   const socket = socketFor(t);

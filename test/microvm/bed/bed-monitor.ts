@@ -1,4 +1,4 @@
-// test/microvm/bed: asks the QEMU of a bed that says nothing where its processors are. QMP, QEMU's docs/interop/qmp-spec.
+// test/microvm/bed: asks the QEMU of a silent bed where its processors are. QMP, QEMU's docs/interop/qmp-spec.
 import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -7,9 +7,9 @@ import { patience } from '../../../src/testing/patience.ts';
 
 const ANSWER_TIMEOUT_MS = 5_000;
 const BETWEEN_LOOKS_MS = 500;
-/** Twice the registers, to tell a processor that goes round in circles from one that stands. */
+/** The registers twice, to distinguish a processor in an endless loop from one that is halted. */
 const QUESTIONS = ['info status', 'info registers -a', 'info registers -a', 'info lapic', 'info pic'] as const;
-/** Of the registers, lines that tell nothing. */
+/** Lines of the registers that are left out. */
 const FLOATING_POINT = /^(F|X|Y|Z|Opmask|DR|LDT).*\n?/gm;
 
 interface QmpMessage {
@@ -17,7 +17,7 @@ interface QmpMessage {
   readonly error?: { readonly desc: string };
 }
 
-/** What QEMU's monitor at `socket` says of its machine, for a person to read; or why it says nothing. Never throws. */
+/** Returns what QEMU's monitor at `socket` reports of its machine, as text; or why it does not. Never throws. */
 export async function askMonitor(socket: string): Promise<string> {
   const connection = createConnection(socket);
   const tooLate = setTimeout(() => connection.destroy(), patience(ANSWER_TIMEOUT_MS));

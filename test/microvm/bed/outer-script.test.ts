@@ -16,7 +16,7 @@ test('both scripts are shell', () => {
   for (const script of scripts) execFileSync('/bin/sh', ['-n'], { input: script });
 });
 
-test('the last line of a bed says how its command ended, and no other line does', () => {
+test('only the last line of a bed reports how its command ended', () => {
   const printed = execFileSync('/bin/sh', ['-c', '(exit 7); echo "BELFRY bed ended $?"'], { encoding: 'utf8' });
   assert.equal(ENDED.exec(printed.trimEnd())?.[1], '7');
   assert.equal(ENDED.exec('BELFRY bed ended'), null);

@@ -1,10 +1,10 @@
-// test/microvm/bed: who comes when all places are taken waits until one is free.
+// test/microvm/bed: a bed that starts when all places are taken waits until one is free.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventually } from '../../../src/testing/patience.ts';
 import { takeTurn } from './turn.ts';
 
-test('one more than there are places waits, says so once, and comes when somebody leaves', async () => {
+test('a bed without a place waits, logs that once, and starts when another ends', async () => {
   let waits = 0;
   const name = `test-${process.pid}`;
   const onWait = (): void => void waits++;
@@ -18,7 +18,7 @@ test('one more than there are places waits, says so once, and comes when somebod
   };
   const third = enter();
   await eventually('the third waits', () => waits === 1);
-  // Whoever comes after it has looked at the same places.
+  // A bed that comes later has looked at the same places.
   const fourth = enter();
   await eventually('the fourth waits', () => waits === 2);
   assert.equal(entered, 0);

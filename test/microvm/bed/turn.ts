@@ -4,7 +4,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 
 const PLACES = 2;
 
-// An abstract socket is held by exactly one process and let go by the kernel when that process dies.
+// An abstract socket is bound by exactly one process, and released by the kernel when that process ends.
 const slotName = (name: string, slot: number): string => `\0belfry-${name}-${slot}`;
 
 async function take(slot: string): Promise<Disposable | undefined> {
@@ -24,14 +24,14 @@ async function take(slot: string): Promise<Disposable | undefined> {
   };
 }
 
-/** Resolves when whoever holds the slot lets go of it. */
+/** Resolves when the process that holds the slot releases it. */
 async function freed(slot: string): Promise<void> {
   const socket = createConnection(slot);
   socket.on('error', () => {});
   await new Promise((resolve) => socket.once('close', resolve));
 }
 
-/** Waits until one of the places for `name` is free; `onWait` is told once if that is not at once. */
+/** Waits until one of the places for `name` is free; calls `onWait` once if it has to wait. */
 export async function takeTurn(onWait: () => void, name = 'bed'): Promise<Disposable> {
   const slots = Array.from({ length: PLACES }, (_, slot) => slotName(name, slot));
   for (let isFirst = true; ; isFirst = false) {

@@ -1,4 +1,4 @@
-// test/microvm/inside: a disk of ours in the process and one behind qemu-storage-daemon, on each transport, by a stock kernel.
+// test/microvm/inside: a disk in the process and one of qemu-storage-daemon, on each transport, with a stock kernel.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { ConsoleParser } from '../../../guests/console-parser.ts';

@@ -1,4 +1,4 @@
-// test/microvm/inside: an unmodified Debian kernel, from the first instruction to a shell somebody types at.
+// test/microvm/inside: an unmodified Debian kernel, from the first instruction to an interactive shell.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

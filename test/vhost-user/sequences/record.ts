@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: records what a VMM says to a back end. Run by hand; README.md says how.
+// test/vhost-user/sequences: records the messages of a VMM to a back end. Run by hand; see README.md.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

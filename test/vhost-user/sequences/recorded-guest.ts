@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: the guest of a recording: a Linux whose /init does what it is told on its console.
+// test/vhost-user/sequences: the guest of a recording: a Linux whose /init runs commands from its console.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

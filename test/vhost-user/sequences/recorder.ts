@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: stands between a front end and a back end, passes everything on, and notes it down.
+// test/vhost-user/sequences: a proxy between a front end and a back end that records every message.
 import { closeFd } from '../../../src/sys/libc.ts';
 import { UnixListener, UnixSocket } from '../../../src/sys/unix-socket.ts';
 import { DescriptorNames } from './descriptor-names.ts';
@@ -58,7 +58,7 @@ export class Recorder implements Disposable {
     this.steps.push(text === undefined ? { event } : { event, text });
   }
 
-  /** Waits until nothing has been said for a while. */
+  /** Waits until no message has been sent for a while. */
   async quiet(): Promise<void> {
     // Time: silence is listened to.
     while (performance.now() - this.#lastMs < QUIET_MS) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -116,7 +116,7 @@ export class Recorder implements Disposable {
     link.front.send(answer);
   }
 
-  /** What the front end is told instead of what the back end said. */
+  /** The reply that the front end gets instead of the back end's. */
   #toFront(message: WireMessage): WireMessage {
     if (message.request !== codeOf('GET_PROTOCOL_FEATURES')) return message;
     return withU64(message, (value) => (value | STAND_IN) & this.#options.offered);

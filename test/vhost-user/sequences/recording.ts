@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: what a recording is: what one VMM and a back end said to each other in one scenario.
+// test/vhost-user/sequences: the format of a recording: the messages of one VMM and a back end in one scenario.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Fields } from './message-fields.ts';
@@ -14,7 +14,7 @@ export interface SaidStep {
 }
 
 /**
- * Something that happened beside the messages. `command`: what the guest or the VMM is told to do next.
+ * An event besides the messages. `command`: what the guest or the VMM does next.
  * `requests`: the driver made requests through every ring, and all came back. `refused`: what the VMM said instead.
  */
 export interface EventStep {

@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: acts as the front end of a recording, with a driver behind it, against a back end of ours.
+// test/vhost-user/sequences: acts as the front end of a recording, with a driver, against a back end of Belfry.
 import { type Fields, hasAnswer } from './message-fields.ts';
 import type { EventStep, Recording, SaidStep } from './recording.ts';
 import { ReplayedDescriptors } from './replayed-descriptors.ts';

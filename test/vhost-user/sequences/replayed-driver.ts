@@ -89,7 +89,7 @@ export class ReplayedDriver {
       problem(`ring ${index}: sector ${request.sector} does not read as it was written`);
   }
 
-  /** The back end has stopped a ring. From here on its used index stands still, and its memory is the guest's. */
+  /** The back end has stopped a ring. From here on its used index must not change, and its memory is the guest's. */
   stopped(state: RingState): void {
     const { ring, index } = state;
     if (ring === undefined || state.stoppedAt !== undefined) return;
@@ -112,7 +112,7 @@ export class ReplayedDriver {
     this.lookAtDisk();
   }
 
-  /** The connection is gone, and with it everything that was said of the rings. */
+  /** The connection is closed, and with it the state of the rings is dropped. */
   disconnected(): void {
     for (const state of this.#rings) state.kick = undefined;
   }

@@ -1,4 +1,4 @@
-// test/vhost-user/sequences: what the front end of a replay has said of a ring, and where the ring starts next.
+// test/vhost-user/sequences: what the front end of a replay has sent about a ring, and where the ring starts next.
 import type { DriverMemory } from '../../../src/testing/driver-memory.ts';
 import { ReplayedRing } from './replayed-ring.ts';
 
@@ -12,7 +12,7 @@ export class RingState {
   ring: ReplayedRing | undefined;
   /** The used index when it was stopped, which must not move; undefined while it may. */
   stoppedAt: number | undefined;
-  /** Where the next start puts a ring that the driver has set up anew. */
+  /** The base from which a ring that the driver set up again starts next. */
   #freshStart: number | undefined;
   /** What GET_VRING_BASE answered in the recording, and to us. */
   readonly #answers = new Map<number, number>();
@@ -22,7 +22,7 @@ export class RingState {
     this.index = index;
   }
 
-  /** Everything it needs has been said. */
+  /** Everything it needs has been sent. */
   get isRunning(): boolean {
     return this.ring !== undefined && this.kick !== undefined && this.isEnabled;
   }
@@ -34,7 +34,7 @@ export class RingState {
       return recorded;
     }
     const ours = this.#answers.get(recorded);
-    // The back end was lost before it was asked: a front end takes what the used ring says.
+    // The back end was lost before GET_VRING_BASE: a front end takes the used index.
     if (ours === undefined) return this.ring.usedIndex;
     // An older state of the machine has been loaded, and with it what its rings were.
     if (recorded !== this.#lastRecorded) this.#freshStart = ours;
@@ -47,7 +47,7 @@ export class RingState {
     this.#lastRecorded = recorded;
   }
 
-  /** A front end's SET_VRING_ADDR: gives the ring that stands there, and the one that it replaces. */
+  /** A front end's SET_VRING_ADDR: returns the ring at that address, and the one that it replaces. */
   place(memory: DriverMemory, features: bigint): { ring: ReplayedRing; replaced: ReplayedRing | undefined } {
     const start = this.#freshStart;
     if (this.ring !== undefined && start === undefined) return { ring: this.ring, replaced: undefined };

@@ -4,7 +4,7 @@ import type { UnixSocket } from '../../../src/sys/unix-socket.ts';
 
 const HEADER_BYTES = 12;
 
-/** Header and payload; who took it owns the descriptors. */
+/** Header and payload; the receiver owns the descriptors. */
 export interface WireMessage {
   readonly request: number;
   readonly flags: number;

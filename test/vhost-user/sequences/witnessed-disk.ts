@@ -5,7 +5,7 @@ import { arrayStore, pattern } from '../../reference/array-store.ts';
 
 const SECTOR_BYTES = 512;
 const SECTORS = 128;
-/** Where no request of a driver goes. */
+/** A sector that no request of a driver uses. */
 export const TRAP_SECTOR = SECTORS - 1;
 /** How many turns of the loop a slow request takes. */
 const SLOW_TURNS = 3;
