@@ -1,4 +1,4 @@
-// Ground floor: `serve` serves one device over vhost-user, in this thread's Node loop or on threads of its own.
+// belfry: `serve` serves one device over vhost-user, in this thread's Node loop or on threads of its own.
 import { fileURLToPath } from 'node:url';
 import { checkServeOptions } from './daemon/check-serve-options.ts';
 import { DeviceDaemon } from './daemon/device-daemon.ts';

@@ -1,4 +1,4 @@
-// Upper floor: `belfry bench handoff`.
+// cli: `belfry bench handoff`.
 import { Command } from 'commander';
 import { benchHandoff, type HandoffOptions } from '../../bench/handoff/handoff.ts';
 import { handoffPage } from '../../bench/handoff/handoff-page.ts';

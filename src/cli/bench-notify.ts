@@ -1,4 +1,4 @@
-// Upper floor: `belfry bench notify`.
+// cli: `belfry bench notify`.
 import { Command } from 'commander';
 import { benchNotify, type NotifyOptions } from '../../bench/notify/notify.ts';
 import { notifyPage } from '../../bench/notify/notify-page.ts';

@@ -1,4 +1,4 @@
-// Upper floor: what every benchmark does around its measurement: progress, Ctrl-C, table, JSON, page.
+// cli: what every benchmark does around its measurement: progress, Ctrl-C, table, JSON, page.
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Origin } from '../../bench/origin.ts';

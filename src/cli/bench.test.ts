@@ -1,4 +1,4 @@
-// Upper floor: what the flags of `bench blk` mean.
+// cli: what the flags of `bench blk` mean.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { benchCommand } from './bench.ts';

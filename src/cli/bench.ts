@@ -1,4 +1,4 @@
-// Upper floor: `belfry bench`: one subcommand a benchmark.
+// cli: `belfry bench`: one subcommand a benchmark.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ENGINES, type Engine, STORAGE_DAEMON } from '../../bench/back-end-commands.ts';
 import { type BlkBenchOptions, benchBlk } from '../../bench/blk.ts';

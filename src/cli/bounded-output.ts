@@ -1,4 +1,4 @@
-// Upper floor: writes lines to a pipe or terminal that may not be read: the buffer is bounded, dropped lines counted.
+// cli: writes lines to a pipe or terminal that may not be read: the buffer is bounded, dropped lines counted.
 import type { Writable } from 'node:stream';
 
 /** Bytes that are buffered for the reader. */

@@ -1,4 +1,4 @@
-// Upper floor: the command name in help texts and advice, by the way the program was started.
+// cli: the command name in help texts and advice, by the way the program was started.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

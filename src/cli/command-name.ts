@@ -1,4 +1,4 @@
-// Upper floor: the command that starts this program, as help texts and advice name it.
+// cli: the command that starts this program, as help texts and advice name it.
 import { basename, delimiter, dirname } from 'node:path';
 
 const PLAIN = /^[\w./@:+-]+$/;

@@ -1,4 +1,4 @@
-// Upper floor: between a terminal and the console of a machine: the help key is handled, everything else is passed on.
+// cli: between a terminal and the console of a machine: the help key is handled, everything else is passed on.
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Upper floor: the keys of `belfry run`: Ctrl-A h and Ctrl-A ? show help, everything else is for the machine's console.
+// cli: the keys of `belfry run`: Ctrl-A h and Ctrl-A ? show help, everything else is for the machine's console.
 import type { ReadStream } from 'node:tty';
 import { EscapeKeys, keyStream, keysHelp } from './escape-keys.ts';
 

@@ -1,4 +1,4 @@
-// Upper floor: what `demo` prints fits the terminal, and has the right lines for every kind of disk and guest.
+// cli: what `demo` prints fits the terminal, and has the right lines for every kind of disk and guest.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';

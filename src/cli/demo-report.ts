@@ -1,4 +1,4 @@
-// Upper floor: what `demo` prints: a line for each step as it is done, and a table at the end.
+// cli: what `demo` prints: a line for each step as it is done, and a table at the end.
 import pc from 'picocolors';
 import { columnsOf, widthOf, wrap } from '../../bench/text/columns.ts';
 import { formatTable } from '../../bench/text/table.ts';

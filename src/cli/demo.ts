@@ -1,4 +1,4 @@
-// Upper floor: `belfry demo`: a guest checks a served disk, one that the demo makes or one of the user's.
+// cli: `belfry demo`: a guest checks a served disk, one that the demo makes or one of the user's.
 
 import { createInterface } from 'node:readline/promises';
 import { Command, Option } from 'commander';

@@ -1,4 +1,4 @@
-// Upper floor: `belfry doctor`: what this machine has, what each thing is used for, and how to get what is missing.
+// cli: `belfry doctor`: what this machine has, what each thing is used for, and how to get what is missing.
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { columnsOf, wrap } from '../../bench/text/columns.ts';

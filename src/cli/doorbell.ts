@@ -1,4 +1,4 @@
-// Upper floor: `belfry doorbell`: what a notification costs on each path between a guest and this machine.
+// cli: `belfry doorbell`: what a notification costs on each path between a guest and this machine.
 import { Command } from 'commander';
 import { benchDoorbell } from '../../bench/doorbell/doorbell.ts';
 import { formatDoorbellPage } from '../../bench/doorbell/doorbell-page.ts';

@@ -1,4 +1,4 @@
-// Upper floor: keys are parsed the same, in whatever pieces they arrive.
+// cli: keys are parsed the same, in whatever pieces they arrive.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EscapeKeys } from './escape-keys.ts';

@@ -1,4 +1,4 @@
-// Upper floor: what Ctrl-A means on a terminal whose keys go to a guest.
+// cli: what Ctrl-A means on a terminal whose keys go to a guest.
 import { Transform } from 'node:stream';
 
 /** Ctrl-A. */

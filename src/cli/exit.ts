@@ -1,4 +1,4 @@
-// Upper floor: ends the process after its output is written.
+// cli: ends the process after its output is written.
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitNow } from '../sys/process-exit.ts';

@@ -1,4 +1,4 @@
-// Upper floor: help texts fit the terminal, and name no default where there is none.
+// cli: help texts fit the terminal, and name no default where there is none.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command, Option } from 'commander';

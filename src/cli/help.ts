@@ -1,4 +1,4 @@
-// Upper floor: help texts that fit the terminal, and only for commands that exist.
+// cli: help texts that fit the terminal, and only for commands that exist.
 import { type Command, Help, type Option, type OutputConfiguration } from 'commander';
 import { columnsOf, wrap } from '../../bench/text/columns.ts';
 

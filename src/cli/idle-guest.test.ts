@@ -1,4 +1,4 @@
-// Upper floor: a guest that does nothing is reported once, with what is known; one that does anything is not.
+// cli: a guest that does nothing is reported once, with what is known; one that does anything is not.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type IdleWatch, softwareWarning, watchForIdleness } from './idle-guest.ts';

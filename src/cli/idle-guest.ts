@@ -1,4 +1,4 @@
-// Upper floor: what `belfry run` logs of a guest that does nothing: a warning where that is likely, a line after 5 s.
+// cli: what `belfry run` logs of a guest that does nothing: a warning where that is likely, a line after 5 s.
 import { commandName } from './command-name.ts';
 
 /** Many times what a kernel takes to start on a slow processor. */

@@ -1,4 +1,4 @@
-// Upper floor: SIGINT, SIGTERM, SIGHUP and EPIPE, for commands that clean up before they end.
+// cli: SIGINT, SIGTERM, SIGHUP and EPIPE, for commands that clean up before they end.
 import { constants } from 'node:os';
 
 /** The exit code when the reader of standard output is gone. */

@@ -1,4 +1,4 @@
-// Upper floor: a log file that another program, such as logrotate, may move away; `reopen` opens its path again.
+// cli: a log file that another program, such as logrotate, may move away; `reopen` opens its path again.
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;

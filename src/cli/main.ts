@@ -1,4 +1,4 @@
-// Upper floor: the command line. The list of commands is the list of files in this folder.
+// cli: the command line. The list of commands is the list of files in this folder.
 import { Command, CommanderError } from 'commander';
 import { printable } from '../sys/limited-log.ts';
 import { codeOf } from '../virtio/log.ts';

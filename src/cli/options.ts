@@ -1,4 +1,4 @@
-// Upper floor: parsers of option values: each returns the value or throws one line that says what to type.
+// cli: parsers of option values: each returns the value or throws one line that says what to type.
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import { formatSize, parseSize } from '../stores/size.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the parser of `--poll`. Not in options.ts, so that most commands do not load src/daemon/poll-mode.ts.
+// cli: the parser of `--poll`. Not in options.ts, so that most commands do not load src/daemon/poll-mode.ts.
 import { InvalidArgumentError } from 'commander';
 import { POLL_MAX_US, type PollMode } from '../daemon/poll-mode.ts';
 

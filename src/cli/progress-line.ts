@@ -1,4 +1,4 @@
-// Upper floor: a line of progress on a terminal, for work that takes more than two seconds.
+// cli: a line of progress on a terminal, for work that takes more than two seconds.
 const QUIET_MS = 2000;
 
 export class ProgressLine {

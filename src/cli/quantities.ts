@@ -1,4 +1,4 @@
-// Upper floor: formats numbers with their units: bytes, rates, times, percent.
+// cli: formats numbers with their units: bytes, rates, times, percent.
 
 /** Formats bytes as B, KiB, MiB or GiB. */
 export function bytes(n: number): string {

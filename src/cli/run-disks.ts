@@ -1,4 +1,4 @@
-// Upper floor: opens the disks of `belfry run` and attaches them to its machine, in the order of the command line.
+// cli: opens the disks of `belfry run` and attaches them to its machine, in the order of the command line.
 import { isModule, loadStore } from '../daemon/load-module.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';

@@ -1,4 +1,4 @@
-// Upper floor: signals end `belfry run`: the first stops the machine, the second ends the process without waiting.
+// cli: signals end `belfry run`: the first stops the machine, the second ends the process without waiting.
 import type { WriteStream } from 'node:tty';
 import { exitNow, killAfter } from '../sys/process-exit.ts';
 

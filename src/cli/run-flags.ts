@@ -1,4 +1,4 @@
-// Upper floor: the flags of `belfry run`, and the parsers of --disk and --vhost-user.
+// cli: the flags of `belfry run`, and the parsers of --disk and --vhost-user.
 import { InvalidArgumentError } from 'commander';
 import type { TransportName } from '../vmm/address-map.ts';
 

@@ -1,4 +1,4 @@
-// Upper floor: makes and runs the machine of `belfry run`. A module of its own, which run.ts loads while threads start.
+// cli: makes and runs the machine of `belfry run`. A module of its own, which run.ts loads while threads start.
 import { softwareKvm } from '../../doctor/kvm.ts';
 import { Kvm } from '../kvm/kvm.ts';
 import type { SpareThread } from '../kvm/spare-thread.ts';

@@ -1,4 +1,4 @@
-// Upper floor: `belfry run`: boots a Linux kernel in a microVM on this terminal.
+// cli: `belfry run`: boots a Linux kernel in a microVM on this terminal.
 
 import { totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';

@@ -1,4 +1,4 @@
-// Upper floor: a served console at a UNIX socket that one client at a time connects to.
+// cli: a served console at a UNIX socket that one client at a time connects to.
 import { createServer, type Server, type Socket } from 'node:net';
 import { duplicateFd } from '../sys/libc.ts';
 import { UnixListener } from '../sys/unix-socket.ts';

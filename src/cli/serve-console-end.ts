@@ -1,4 +1,4 @@
-// Upper floor: the interface of a served console's other end, and how the guest's output gets there.
+// cli: the interface of a served console's other end, and how the guest's output gets there.
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { ServedDevice } from '../daemon/served-device.ts';

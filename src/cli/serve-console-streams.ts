@@ -1,4 +1,4 @@
-// Upper floor: a served console on standard input and output: a terminal in raw mode, or pipes and files.
+// cli: a served console on standard input and output: a terminal in raw mode, or pipes and files.
 import type { Socket } from 'node:net';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { EscapeKeys } from './escape-keys.ts';

@@ -1,4 +1,4 @@
-// Upper floor: `serve console`: a console whose other end is this terminal, a pair of pipes, or a client of a socket.
+// cli: `serve console`: a console whose other end is this terminal, a pair of pipes, or a client of a socket.
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { UnixSocket } from '../sys/unix-socket.ts';

@@ -1,4 +1,4 @@
-// Upper floor: how `serve` ends: in order, or after --stop-timeout, or at once on a second signal.
+// cli: how `serve` ends: in order, or after --stop-timeout, or at once on a second signal.
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { serviceManager } from '../sys/service-manager.ts';
 import { exitAfterOutput } from './exit.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the flags of `belfry serve`, by kind of device.
+// cli: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
 
 /** Flags of every kind of device. */

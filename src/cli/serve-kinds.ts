@@ -1,4 +1,4 @@
-// Upper floor: turns the arguments of each kind of `belfry serve` into a service, and runs it.
+// cli: turns the arguments of each kind of `belfry serve` into a service, and runs it.
 import type { DeviceSource } from '../daemon/device-source.ts';
 import { isModule } from '../daemon/load-module.ts';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';

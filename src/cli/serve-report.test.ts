@@ -1,4 +1,4 @@
-// Upper floor: the counts that `serve` prints at its end.
+// cli: the counts that `serve` prints at its end.
 import assert from 'node:assert/strict';
 import { createHistogram } from 'node:perf_hooks';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Upper floor: what `serve` prints while it serves, as text or as JSON lines, on the terminal or into a log file.
+// cli: what `serve` prints while it serves, as text or as JSON lines, on the terminal or into a log file.
 import pc from 'picocolors';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { DeviceProfile } from '../daemon/open-device.ts';

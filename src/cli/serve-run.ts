@@ -1,4 +1,4 @@
-// Upper floor: runs a served device: its socket, its signals, its log, and its end.
+// cli: runs a served device: its socket, its signals, its log, and its end.
 import { DeviceDaemon } from '../daemon/device-daemon.ts';
 import type { DeviceSource } from '../daemon/device-source.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';

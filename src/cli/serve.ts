@@ -1,4 +1,4 @@
-// Upper floor: `belfry serve`: one device, one socket, until SIGTERM.
+// cli: `belfry serve`: one device, one socket, until SIGTERM.
 import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { commandName } from './command-name.ts';

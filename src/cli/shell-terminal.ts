@@ -1,4 +1,4 @@
-// Upper floor: the terminal of `belfry shell`: in raw mode while the guest has it, then restored.
+// cli: the terminal of `belfry shell`: in raw mode while the guest has it, then restored.
 import type { Transform } from 'node:stream';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { ShellTerminal as TerminalTraits } from '../../guests/shell-script.ts';

@@ -1,4 +1,4 @@
-// Upper floor: quotes words for a shell, in lines that users paste.
+// cli: quotes words for a shell, in lines that users paste.
 import { quoted } from '../../guests/shell-script.ts';
 
 const PLAIN = /^[\w./@:+,=%-]+$/;

@@ -1,4 +1,4 @@
-// Upper floor: `belfry shell`: a prompt in a real Linux that has the disk as /dev/vda, or commands from standard input.
+// cli: `belfry shell`: a prompt in a real Linux that has the disk as /dev/vda, or commands from standard input.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { ServedStore, StoreError } from '../../demo/served-store.ts';

@@ -1,4 +1,4 @@
-// Upper floor: how to start a virtual machine on a socket: for each VMM a command line that a shell can run unchanged.
+// cli: how to start a virtual machine on a socket: for each VMM a command line that a shell can run unchanged.
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { softwareKvm } from '../../doctor/kvm.ts';

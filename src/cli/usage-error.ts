@@ -1,4 +1,4 @@
-// Upper floor: the error for a command line that cannot be run: one line that says what to type; exit 2.
+// cli: the error for a command line that cannot be run: one line that says what to type; exit 2.
 
 export class UsageError extends Error {
   readonly code = 'BELFRY_USAGE';

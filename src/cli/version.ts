@@ -1,4 +1,4 @@
-// Upper floor: the version of Belfry, and the origin of a result.
+// cli: the version of Belfry, and the origin of a result.
 import { readFileSync } from 'node:fs';
 import type { Origin } from '../../bench/origin.ts';
 import { commandName } from './command-name.ts';

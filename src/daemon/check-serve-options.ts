@@ -1,4 +1,4 @@
-// Upper floor: checks the options of `serve` before anything is opened.
+// daemon: checks the options of `serve` before anything is opened.
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { POLL_MAX_US } from './poll-mode.ts';
 

@@ -1,4 +1,4 @@
-// Upper floor: a device served by threads of its own. The main thread starts them, sends orders and collects their
+// daemon: a device served by threads of its own. The main thread starts them, sends orders and collects their
 // answers.
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';

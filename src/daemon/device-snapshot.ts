@@ -1,4 +1,4 @@
-// Upper floor: what a served device has done since it started, as totals.
+// daemon: what a served device has done since it started, as totals.
 import type { QueueTotals } from '../virtio/queue-counters.ts';
 
 /** Totals of a device since it started. `bytesRead` and `bytesWritten` are 0 where the device does not count bytes. */

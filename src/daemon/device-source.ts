@@ -1,4 +1,4 @@
-// Upper floor: which device a thread opens, as a plain value that crosses threads, and how each thread opens it.
+// daemon: which device a thread opens, as a plain value that crosses threads, and how each thread opens it.
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the device thread, which has the session: listening socket, front end, signals and its own queues in one
+// daemon: the device thread, which has the session: listening socket, front end, signals and its own queues in one
 // epoll set.
 import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Upper floor: loads a module of the user's, and finds out whether its default export is a device or a disk.
+// daemon: loads a module of the user's, and finds out whether its default export is a device or a disk.
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';

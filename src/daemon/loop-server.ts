@@ -1,4 +1,4 @@
-// Upper floor: a device object served in this thread's Node loop.
+// daemon: a device object served in this thread's Node loop.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';

@@ -1,4 +1,4 @@
-// Upper floor: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the
+// daemon: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the
 // pipes or the clients.
 import { Socket } from 'node:net';
 import { ConsoleDevice, type ConsoleSize } from '../devices/console/console-device.ts';

@@ -1,4 +1,4 @@
-// Upper floor: a device on the thread that opened it, and its description.
+// daemon: a device on the thread that opened it, and its description.
 import type { VirtioDevice } from '../virtio/device.ts';
 
 /** The description of a device, for logs and the command line. */

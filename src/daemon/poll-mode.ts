@@ -1,4 +1,4 @@
-// Upper floor: `--poll off|auto|US` as the policy of an event loop, calibrated on this machine.
+// daemon: `--poll off|auto|US` as the policy of an event loop, calibrated on this machine.
 import { AdaptivePoll } from '../notify/adaptive-poll.ts';
 import { involuntarySwitches } from '../sys/cpu.ts';
 import { Epoll } from '../sys/epoll.ts';

@@ -1,4 +1,4 @@
-// Upper floor: which thread ends the process after SIGTERM: the main thread, which prints a last line, or the device
+// daemon: which thread ends the process after SIGTERM: the main thread, which prints a last line, or the device
 // thread if that is busy.
 import { constants } from 'node:os';
 import { threadCpuNs } from '../sys/cpu.ts';

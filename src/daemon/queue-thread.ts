@@ -1,4 +1,4 @@
-// Upper floor: a queue thread: runs queues of a device whose session is on the device thread.
+// daemon: a queue thread: runs queues of a device whose session is on the device thread.
 import { workerData } from 'node:worker_threads';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { answerHostCall, type HostAnswer, type HostCall, type ThreadMethods } from './thread-host.ts';

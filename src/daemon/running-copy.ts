@@ -1,4 +1,4 @@
-// Upper floor: resolves `from 'belfry'` in a user's module to the copy of Belfry that runs, wherever the module is.
+// daemon: resolves `from 'belfry'` in a user's module to the copy of Belfry that runs, wherever the module is.
 import module from 'node:module';
 import { moduleBeside } from '../sys/thread.ts';
 

@@ -1,4 +1,4 @@
-// Upper floor: a device that is being served, by threads of its own or in Node's loop.
+// daemon: a device that is being served, by threads of its own or in Node's loop.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';

@@ -1,4 +1,4 @@
-// Upper floor: what every thread that runs queues has: its own device, an event loop, a link to the main thread.
+// daemon: what every thread that runs queues has: its own device, an event loop, a link to the main thread.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { reportLeaks } from '../sys/asynchronous-close.ts';
 import { parkOnBusError } from '../sys/bus-error.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the main thread's handle of one serving thread: starts it, sends orders and questions, sees its end.
+// daemon: the main thread's handle of one serving thread: starts it, sends orders and questions, sees its end.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { isParked } from '../sys/bus-error.ts';
 import { EventFd } from '../sys/event-fd.ts';

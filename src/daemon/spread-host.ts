@@ -1,4 +1,4 @@
-// Upper floor: a DeviceHost whose queues are spread over several hosts; calls that are not about one queue go to every
+// daemon: a DeviceHost whose queues are spread over several hosts; calls that are not about one queue go to every
 // host.
 import type {
   CallTarget,

@@ -1,4 +1,4 @@
-// Upper floor: a DeviceHost on another thread, called through messages.
+// daemon: a DeviceHost on another thread, called through messages.
 import type {
   CallTarget,
   DeviceEvents,

@@ -1,4 +1,4 @@
-// Upper floor: messages to a thread that sleeps in epoll: a port carries them, an eventfd wakes the thread.
+// daemon: messages to a thread that sleeps in epoll: a port carries them, an eventfd wakes the thread.
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';

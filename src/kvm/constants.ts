@@ -1,4 +1,4 @@
-// Ground floor: the KVM ABI: ioctl numbers, capabilities, flags, and field offsets. linux/kvm.h, asm/kvm.h, x86-64.
+// kvm: the KVM ABI: ioctl numbers, capabilities, flags, and field offsets. linux/kvm.h, asm/kvm.h, x86-64.
 
 export const KVM_API_VERSION = 12;
 

@@ -1,4 +1,4 @@
-// Ground floor: the CPUID of a guest: reads what this processor and KVM support, and sets what the guest sees.
+// kvm: the CPUID of a guest: reads what this processor and KVM support, and sets what the guest sees.
 import { Scratch } from '../sys/scratch.ts';
 import { KVM_CPUID_ENTRY as ENTRY, KVM_CPUID } from './constants.ts';
 import { ioctlWithStruct } from './ioctl.ts';

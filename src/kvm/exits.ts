@@ -1,4 +1,4 @@
-// Ground floor: decodes an exit from a vCPU's run page (struct kvm_run), without copies and allocations.
+// kvm: decodes an exit from a vCPU's run page (struct kvm_run), without copies and allocations.
 import {
   KVM_EXIT_FAIL_ENTRY,
   KVM_EXIT_HLT,

@@ -1,4 +1,4 @@
-// Ground floor: GSI routing: to pins of the interrupt controllers, or to a message (MSI) for a local APIC.
+// kvm: GSI routing: to pins of the interrupt controllers, or to a message (MSI) for a local APIC.
 import type { MsiMessage } from '../sys/msi-message.ts';
 import { Scratch } from '../sys/scratch.ts';
 import {

@@ -1,4 +1,4 @@
-// Ground floor: a duplicate descriptor of each eventfd that is registered with KVM, because the owner may close its own
+// kvm: a duplicate descriptor of each eventfd that is registered with KVM, because the owner may close its own
 // first.
 import { F_DUPFD_CLOEXEC } from '../sys/constants.ts';
 import type { EventFd } from '../sys/event-fd.ts';

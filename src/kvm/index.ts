@@ -1,4 +1,4 @@
-// Ground floor: the exports of `belfry/kvm`: virtual machines, their doorbells and their interrupts.
+// kvm: the exports of `belfry/kvm`: virtual machines, their doorbells and their interrupts.
 
 export { EventFd } from '../sys/event-fd.ts';
 export { createMemfd } from '../sys/memfd.ts';

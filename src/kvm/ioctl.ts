@@ -1,4 +1,4 @@
-// Ground floor: the KVM ioctls: with a number, or with a structure in scratch memory.
+// kvm: the KVM ioctls: with a number, or with a structure in scratch memory.
 import { check, ioctlByValue, libc } from '../sys/libc.ts';
 import { callScratch, type Scratch } from '../sys/scratch.ts';
 import { IOCTLS, type IoctlName } from './constants.ts';

@@ -1,4 +1,4 @@
-// Ground floor: ioeventfd: a guest's write to an address signals an eventfd without an exit. KVM_IOEVENTFD (api.rst
+// kvm: ioeventfd: a guest's write to an address signals an eventfd without an exit. KVM_IOEVENTFD (api.rst
 // 4.59).
 import type { EventFd } from '../sys/event-fd.ts';
 import { SystemError } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the in-kernel interrupt controllers: two 8259s, an IOAPIC, a local APIC for each vCPU; and a timer.
+// kvm: the in-kernel interrupt controllers: two 8259s, an IOAPIC, a local APIC for each vCPU; and a timer.
 import {
   IRQCHIPS,
   type IrqchipName,

@@ -1,4 +1,4 @@
-// Ground floor: irqfd: signalling an eventfd interrupts the guest, without user space in between. KVM_IRQFD (api.rst
+// kvm: irqfd: signalling an eventfd interrupts the guest, without user space in between. KVM_IRQFD (api.rst
 // 4.75).
 import type { EventFd } from '../sys/event-fd.ts';
 import { SystemError } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Ground floor: /dev/kvm: opens and checks it, reports its capabilities, and creates virtual machines.
+// kvm: /dev/kvm: opens and checks it, reports its capabilities, and creates virtual machines.
 import { constants as file } from 'node:fs';
 import { O_CLOEXEC } from '../sys/constants.ts';
 import { closeFd, libc, SystemError, systemError } from '../sys/libc.ts';

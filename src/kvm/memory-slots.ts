@@ -1,4 +1,4 @@
-// Ground floor: guest memory: ranges of a memfd at guest addresses, which other processes can map too.
+// kvm: guest memory: ranges of a memfd at guest addresses, which other processes can map too.
 import { SystemError } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';
 import { Scratch } from '../sys/scratch.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a vCPU's registers, as plain objects: general, special (segments, control), floating point,
+// kvm: a vCPU's registers, as plain objects: general, special (segments, control), floating point,
 // model-specific.
 import { SystemError } from '../sys/libc.ts';
 import { KVM_DTABLE, KVM_FPU, KVM_LAPIC, KVM_MSR_ENTRY, KVM_MSRS, KVM_SEGMENT, KVM_SREGS } from './constants.ts';

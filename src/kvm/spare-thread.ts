@@ -1,4 +1,4 @@
-// Ground floor: a thread for a vCPU that does not exist yet. It loads its program, and waits for its setup.
+// kvm: a thread for a vCPU that does not exist yet. It loads its program, and waits for its setup.
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { moduleBeside, startThread } from '../sys/thread.ts';
 

@@ -1,4 +1,4 @@
-// Ground floor: the main thread's side of a vCPU thread: starts, pauses, resumes and stops it.
+// kvm: the main thread's side of a vCPU thread: starts, pauses, resumes and stops it.
 import type { MessagePort } from 'node:worker_threads';
 import { SpareThread } from './spare-thread.ts';
 import type { Vcpu } from './vcpu.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the protocol between a vCPU thread and the main thread: shared words and messages.
+// kvm: the protocol between a vCPU thread and the main thread: shared words and messages.
 import type { VcpuHandle } from './vcpu.ts';
 
 /**

@@ -1,4 +1,4 @@
-// Ground floor: the program of a vCPU thread: runs the guest, handles its exits, and carries out the main thread's
+// kvm: the program of a vCPU thread: runs the guest, handles its exits, and carries out the main thread's
 // orders.
 import { once } from 'node:events';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';

@@ -1,4 +1,4 @@
-// Ground floor: a virtual processor: runs the guest on the calling thread until an exit.
+// kvm: a virtual processor: runs the guest on the calling thread until an exit.
 import { constants as os } from 'node:os';
 import { makeInterrupting } from '../sys/interrupting-signal.ts';
 import { closeFd, errno, ioctlByValue, type SystemError, systemError } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a virtual machine: its memory, processors, interrupt controllers and doorbells.
+// kvm: a virtual machine: its memory, processors, interrupt controllers and doorbells.
 import { closeFd } from '../sys/libc.ts';
 import { CAPABILITIES, type Capability } from './constants.ts';
 import { defaultRoutes, GsiRouting } from './gsi-routing.ts';

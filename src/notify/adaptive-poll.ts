@@ -1,4 +1,4 @@
-// Cellar: how long to poll before sleeping, adapted to how long recent work took to arrive. It reads no clock.
+// notify: how long to poll before sleeping, adapted to how long recent work took to arrive. It reads no clock.
 
 /** The measurements that bound polling. */
 export interface AdaptivePollOptions {

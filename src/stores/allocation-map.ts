@@ -1,4 +1,4 @@
-// Stores: which chunks of a mapped file are known to have no hole, shared by all threads that map it.
+// stores: which chunks of a mapped file are known to have no hole, shared by all threads that map it.
 import type { Extent, ImageFile } from '../sys/file.ts';
 import { CopyGuard } from './copy-guard.ts';
 

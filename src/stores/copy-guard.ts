@@ -1,4 +1,4 @@
-// Stores: lets threads that map one file copy concurrently, and one punch holes only while no other one copies.
+// stores: lets threads that map one file copy concurrently, and one punch holes only while no other one copies.
 import { barrierOnAllThreads } from '../sys/membarrier.ts';
 
 // Each thread has a word, odd while it reads the allocation map and copies. A copy stores the word, then loads the

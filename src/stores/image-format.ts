@@ -1,4 +1,4 @@
-// Stores: recognizes image formats other than raw by their first or last bytes, for an error with advice.
+// stores: recognizes image formats other than raw by their first or last bytes, for an error with advice.
 import { basename } from 'node:path';
 
 /** A format that is not served as a disk. */

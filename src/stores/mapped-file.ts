@@ -1,4 +1,4 @@
-// Stores: a mapped file on tmpfs or hugetlbfs, or a memfd: a request is one copy.
+// stores: a mapped file on tmpfs or hugetlbfs, or a memfd: a request is one copy.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Stores: a disk in memory, lost when it is closed.
+// stores: a disk in memory, lost when it is closed.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
 import { createMemfd } from '../sys/memfd.ts';

@@ -1,4 +1,4 @@
-// Stores: opens a disk by its name, with the engine that suits it, on one thread or on several.
+// stores: opens a disk by its name, with the engine that suits it, on one thread or on several.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';

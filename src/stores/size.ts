@@ -1,4 +1,4 @@
-// Stores: parses and formats sizes: 512M, 1.5G, 1GiB. The letters are powers of 1024.
+// stores: parses and formats sizes: 512M, 1.5G, 1GiB. The letters are powers of 1024.
 
 const LETTERS = 'KMGT';
 const SECTOR_BYTES = 512;

@@ -1,4 +1,4 @@
-// Stores: error messages for the name of a disk that does not exist: what the user most likely meant.
+// stores: error messages for the name of a disk that does not exist: what the user most likely meant.
 import { existsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 

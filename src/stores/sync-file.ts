@@ -1,4 +1,4 @@
-// Stores: any file or block device, with one system call for a request, through the page cache.
+// stores: any file or block device, with one system call for a request, through the page cache.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { readOnly } from './filters/read-only.ts';

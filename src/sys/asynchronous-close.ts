@@ -1,4 +1,4 @@
-// Cellar: close(2) on a thread of its own, for a descriptor whose close may block. pthread_create(3).
+// sys: close(2) on a thread of its own, for a descriptor whose close may block. pthread_create(3).
 import { constants as os } from 'node:os';
 import { SIG_BLOCK, SIG_SETMASK } from './constants.ts';
 import { libc } from './libc.ts';

@@ -1,4 +1,4 @@
-// Cellar: SIGBUS, raised by an access to a truncated mapping: parks the thread instead of ending the process.
+// sys: SIGBUS, raised by an access to a truncated mapping: parks the thread instead of ending the process.
 import { readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { SIG_BLOCK, SIG_ERR, SIG_UNBLOCK } from './constants.ts';

@@ -1,4 +1,4 @@
-// Cellar: kernel numbers that Node does not export, grouped by header. The same on x86-64 and arm64.
+// sys: kernel numbers that Node does not export, grouped by header. The same on x86-64 and arm64.
 
 // sys/mman.h
 export const PROT_NONE = 0;

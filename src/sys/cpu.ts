@@ -1,4 +1,4 @@
-// Cellar: processor affinity, preemptions and processor time. sched_setaffinity(2), getrusage(2), clock_gettime(2).
+// sys: processor affinity, preemptions and processor time. sched_setaffinity(2), getrusage(2), clock_gettime(2).
 import { CLOCK_THREAD_CPUTIME_ID, RUSAGE_THREAD, THREAD_CPU_CLOCK } from './constants.ts';
 import { check, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';

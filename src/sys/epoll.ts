@@ -1,4 +1,4 @@
-// Cellar: epoll(7), level-triggered: a descriptor that is still ready is reported again by the next wait.
+// sys: epoll(7), level-triggered: a descriptor that is still ready is reported again by the next wait.
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, EPOLLOUT, O_CLOEXEC } from './constants.ts';
 import { check, checkOrAgain, closeFd, libc } from './libc.ts';
 import { callScratch, Scratch } from './scratch.ts';

@@ -1,4 +1,4 @@
-// Cellar: eventfd(2), a 64-bit counter: one side adds to it to notify, the other side reads it back to zero.
+// sys: eventfd(2), a 64-bit counter: one side adds to it to notify, the other side reads it back to zero.
 import { F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
 import { check, checkOrAgain, clearErrno, errno, libc, SystemError } from './libc.ts';
 import { closeReceived, nameOfKind, type ReceivedKind, receivedKind } from './received-fd.ts';

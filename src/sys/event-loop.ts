@@ -1,4 +1,4 @@
-// Cellar: one epoll set a thread: descriptors, timers, tasks, and polling before it sleeps. Lets promises settle.
+// sys: one epoll set a thread: descriptors, timers, tasks, and polling before it sleeps. Lets promises settle.
 import { EPOLLIN, EPOLLOUT } from './constants.ts';
 import { Epoll } from './epoll.ts';
 import type { Pollable, PollPolicy } from './pollable.ts';

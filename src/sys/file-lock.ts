@@ -1,4 +1,4 @@
-// Cellar: locks against a second writer of an image, the same as QEMU's (block/file-posix.c), so QEMU respects them.
+// sys: locks against a second writer of an image, the same as QEMU's (block/file-posix.c), so QEMU respects them.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK } from './constants.ts';

@@ -1,4 +1,4 @@
-// Cellar: a disk image (a regular file, a memfd or a block device): reads and writes at offsets, holes, size.
+// sys: a disk image (a regular file, a memfd or a block device): reads and writes at offsets, holes, size.
 import { fstatSync, constants as open } from 'node:fs';
 import { constants as os } from 'node:os';
 import {

@@ -1,4 +1,4 @@
-// Cellar: a signal that does nothing but interrupt the system call its thread is in (EINTR). signal(2), tgkill(2).
+// sys: a signal that does nothing but interrupt the system call its thread is in (EINTR). signal(2), tgkill(2).
 import { SIG_ERR } from './constants.ts';
 import { libc, systemError } from './libc.ts';
 

@@ -1,4 +1,4 @@
-// Cellar: struct iovec { void *iov_base; size_t iov_len; }: many buffers as one argument. readv(2).
+// sys: struct iovec { void *iov_base; size_t iov_len; }: many buffers as one argument. readv(2).
 import { getRawPointer } from 'node:ffi';
 import type { Scratch } from './scratch.ts';
 

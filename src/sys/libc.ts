@@ -1,4 +1,4 @@
-// Cellar: the one table of C functions Belfry calls; -1 becomes a SystemError with the name of the call and advice.
+// sys: the one table of C functions Belfry calls; -1 becomes a SystemError with the name of the call and advice.
 
 import { DynamicLibrary, dlopen, toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';

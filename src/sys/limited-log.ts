@@ -1,4 +1,4 @@
-// Cellar: a rate-limited log: a few lines a minute for one cause.
+// sys: a rate-limited log: a few lines a minute for one cause.
 
 export interface LimitedLogOptions {
   /** Lines of one cause that are written before the limit applies. Default 5. */

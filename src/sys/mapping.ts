@@ -1,4 +1,4 @@
-// Cellar: mmap(2) as one ArrayBuffer. It is detached before munmap(2), so a stale view cannot touch unmapped memory.
+// sys: mmap(2) as one ArrayBuffer. It is detached before munmap(2), so a stale view cannot touch unmapped memory.
 import { toArrayBuffer } from 'node:ffi';
 import { constants as os } from 'node:os';
 import {

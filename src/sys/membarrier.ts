@@ -1,4 +1,4 @@
-// Cellar: membarrier(2): a full memory barrier on every thread of this process; only the calling thread pays for it.
+// sys: membarrier(2): a full memory barrier on every thread of this process; only the calling thread pays for it.
 import { DynamicLibrary } from 'node:ffi';
 import { constants as os } from 'node:os';
 import { errno } from './libc.ts';

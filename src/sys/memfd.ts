@@ -1,4 +1,4 @@
-// Cellar: memfd_create(2): an anonymous file in memory, shared by its descriptor; and file seals.
+// sys: memfd_create(2): an anonymous file in memory, shared by its descriptor; and file seals.
 import { F_ADD_SEALS, F_GET_SEALS, F_SEAL_SHRINK, MFD_ALLOW_SEALING, MFD_CLOEXEC } from './constants.ts';
 import { check, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';

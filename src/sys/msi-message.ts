@@ -1,4 +1,4 @@
-// Cellar: a message-signalled interrupt (MSI): what an entry of PCI's MSI-X table holds and a route of KVM takes.
+// sys: a message-signalled interrupt (MSI): what an entry of PCI's MSI-X table holds and a route of KVM takes.
 
 /** The address and the data of the write, as PCI defines them. */
 export interface MsiMessage {

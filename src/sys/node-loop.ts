@@ -1,4 +1,4 @@
-// Cellar: runs an EventLoop inside Node's own loop: libuv watches the descriptor of its epoll set.
+// sys: runs an EventLoop inside Node's own loop: libuv watches the descriptor of its epoll set.
 import { DynamicLibrary, getCurrentEventLoop } from 'node:ffi';
 import type { EventLoop } from './event-loop.ts';
 import { SystemError } from './libc.ts';

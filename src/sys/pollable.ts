@@ -1,4 +1,4 @@
-// Cellar: what an event loop polls before it sleeps, and the policy that decides for how long.
+// sys: what an event loop polls before it sleeps, and the policy that decides for how long.
 
 /** A source of work that can be polled without a system call. */
 export interface Pollable {

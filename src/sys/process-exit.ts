@@ -1,4 +1,4 @@
-// Cellar: ends this process, whatever its threads do. _exit(2), alarm(2), signal(2).
+// sys: ends this process, whatever its threads do. _exit(2), alarm(2), signal(2).
 import { constants as os } from 'node:os';
 import { SIG_DFL } from './constants.ts';
 import { libc } from './libc.ts';

@@ -1,4 +1,4 @@
-// Cellar: signals sent to the process, as a descriptor for one thread's epoll set. uv_signal_t.
+// sys: signals sent to the process, as a descriptor for one thread's epoll set. uv_signal_t.
 import { DynamicLibrary } from 'node:ffi';
 import { getSystemErrorName } from 'node:util';
 import { SystemError } from './libc.ts';

@@ -1,4 +1,4 @@
-// Cellar: a descriptor that another process sent: what kind it is, and how to close it without blocking on the sender.
+// sys: a descriptor that another process sent: what kind it is, and how to close it without blocking on the sender.
 import { readlinkSync } from 'node:fs';
 import { closeAsynchronously } from './asynchronous-close.ts';
 import {

@@ -1,4 +1,4 @@
-// Cellar: off-heap memory for syscall arguments. The collector moves small typed arrays; this memory does not move.
+// sys: off-heap memory for syscall arguments. The collector moves small typed arrays; this memory does not move.
 import { Mapping } from './mapping.ts';
 
 const PAGE_BYTES = 4096;

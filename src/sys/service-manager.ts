@@ -1,4 +1,4 @@
-// Cellar: reports the state of this process to its service manager, systemd for one. sd_notify(3).
+// sys: reports the state of this process to its service manager, systemd for one. sd_notify(3).
 import { AF_UNIX, O_CLOEXEC, O_NONBLOCK, SOCK_DGRAM } from './constants.ts';
 import { closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';

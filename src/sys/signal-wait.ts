@@ -1,4 +1,4 @@
-// Cellar: sigwaitinfo(2): sleeps until this thread receives a signal. A signal that is pending already is not queued.
+// sys: sigwaitinfo(2): sleeps until this thread receives a signal. A signal that is pending already is not queued.
 import { checkOrAgain, libc } from './libc.ts';
 import { Scratch } from './scratch.ts';
 import { blockSignals } from './thread-signal.ts';

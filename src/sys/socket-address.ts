@@ -1,4 +1,4 @@
-// Cellar: struct sockaddr_un: the path of a socket, or its name in the abstract namespace. unix(7).
+// sys: struct sockaddr_un: the path of a socket, or its name in the abstract namespace. unix(7).
 import { AF_UNIX, SO_DOMAIN } from './constants.ts';
 import { check, libc, SystemError } from './libc.ts';
 import { callScratch } from './scratch.ts';

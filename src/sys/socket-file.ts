@@ -1,4 +1,4 @@
-// Cellar: the file of a listening socket: created by bind(2), replaced if it is stale, removed unless it was replaced.
+// sys: the file of a listening socket: created by bind(2), replaced if it is stale, removed unless it was replaced.
 import { lstatSync, unlinkSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { dirname } from 'node:path';

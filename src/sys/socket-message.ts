@@ -1,4 +1,4 @@
-// Cellar: a message of a stream socket with descriptors in it (SCM_RIGHTS). recvmsg(2), sendmsg(2), cmsg(3).
+// sys: a message of a stream socket with descriptors in it (SCM_RIGHTS). recvmsg(2), sendmsg(2), cmsg(3).
 import { MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET } from './constants.ts';
 import { check, checkOrAgain, closeFd, duplicateFd, libc, SystemError } from './libc.ts';
 import { closeReceived } from './received-fd.ts';

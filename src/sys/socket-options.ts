@@ -1,4 +1,4 @@
-// Cellar: options of a socket at the level SOL_SOCKET. socket(7), getsockopt(2).
+// sys: options of a socket at the level SOL_SOCKET. socket(7), getsockopt(2).
 import { SO_OOBINLINE, SO_PEERPIDFD, SOL_SOCKET } from './constants.ts';
 import { libc } from './libc.ts';
 import { callScratch } from './scratch.ts';

@@ -1,4 +1,4 @@
-// Cellar: signals between the threads of this process. tgkill(2), pthread_sigmask(3).
+// sys: signals between the threads of this process. tgkill(2), pthread_sigmask(3).
 import { SIG_BLOCK } from './constants.ts';
 import { check, libc } from './libc.ts';
 import type { Scratch } from './scratch.ts';

@@ -1,4 +1,4 @@
-// Cellar: starts worker threads that call C, without the crash of Node 26 when such a thread exits.
+// sys: starts worker threads that call C, without the crash of Node 26 when such a thread exits.
 
 import { setFlagsFromString } from 'node:v8';
 import { Worker, type WorkerOptions } from 'node:worker_threads';

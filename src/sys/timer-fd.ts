@@ -1,4 +1,4 @@
-// Cellar: timerfd_create(2): a timer as a descriptor for an epoll set.
+// sys: timerfd_create(2): a timer as a descriptor for an epoll set.
 import { CLOCK_MONOTONIC, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
 import { check, checkOrAgain, closeFd, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';

@@ -1,4 +1,4 @@
-// Cellar: the timers of an event loop, on one timerfd.
+// sys: the timers of an event loop, on one timerfd.
 import { TimerFd } from './timer-fd.ts';
 
 interface Timer {

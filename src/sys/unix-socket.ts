@@ -1,4 +1,4 @@
-// Cellar: stream sockets of the UNIX domain, connected or listening. Messages: socket-message.ts. unix(7).
+// sys: stream sockets of the UNIX domain, connected or listening. Messages: socket-message.ts. unix(7).
 import { fchmodSync } from 'node:fs';
 import { closeAsynchronously } from './asynchronous-close.ts';
 import {

@@ -1,4 +1,4 @@
-// Upper floor: the driver of a block device: cuts requests into descriptors, and decodes completions.
+// testing: the driver of a block device: cuts requests into descriptors, and decodes completions.
 import { type BlockRequest, encodeReadable } from './block-request.ts';
 import { ChainDriver, UNWRITTEN } from './chain-driver.ts';
 import type { DriverMemory } from './driver-memory.ts';

@@ -1,4 +1,4 @@
-// Upper floor: a block driver and a block device on one ring in one process: enough to test a store without a machine.
+// testing: a block driver and a block device on one ring in one process: enough to test a store without a machine.
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';

@@ -1,4 +1,4 @@
-// Upper floor: requests to a block device as a driver makes them, §5.2.6, before they are cut into descriptors.
+// testing: requests to a block device as a driver makes them, §5.2.6, before they are cut into descriptors.
 import * as blk from '../devices/blk/spec.ts';
 
 /** A request to a block device, §5.2.6: `blockRequest` makes them. */

@@ -1,4 +1,4 @@
-// Upper floor: the driver of any device: puts bytes into descriptor chains, and gathers the bytes of completed ones.
+// testing: the driver of any device: puts bytes into descriptor chains, and gathers the bytes of completed ones.
 import type { DriverMemory } from './driver-memory.ts';
 import type { DriverBuffer, DriverQueue } from './driver-queue.ts';
 

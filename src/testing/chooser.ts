@@ -1,4 +1,4 @@
-// Upper floor: the interface by which a test makes choices: every combination in turn, or random ones.
+// testing: the interface by which a test makes choices: every combination in turn, or random ones.
 
 /** Makes the choices of a test: `every` walks all combinations in turn, `SeededRandom` chooses at random. */
 export abstract class Chooser {

@@ -1,4 +1,4 @@
-// Upper floor: how a suite defines its tests: with node:test, which is loaded only then, or with another runner.
+// testing: how a suite defines its tests: with node:test, which is loaded only then, or with another runner.
 
 /**
  * Defines one test: `test` of node:test, of vitest, of any runner that takes a name and a function that may be async.

@@ -1,4 +1,4 @@
-// Upper floor: what every virtio device must do, as tests. Run it on a device of your own.
+// testing: what every virtio device must do, as tests. Run it on a device of your own.
 import assert from 'node:assert/strict';
 import { checkDevice } from '../virtio/check-device.ts';
 import type { VirtioDevice } from '../virtio/device.ts';

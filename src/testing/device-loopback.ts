@@ -1,4 +1,4 @@
-// Upper floor: a device and its driver in one process, on the code that runs devices for VMs: tests any device without
+// testing: a device and its driver in one process, on the code that runs devices for VMs: tests any device without
 // a VM.
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';

@@ -1,4 +1,4 @@
-// Upper floor: a model of one doorbell address in a kernel that may refuse any call, and of a guest that kicks at any
+// testing: a model of one doorbell address in a kernel that may refuse any call, and of a guest that kicks at any
 // time.
 import assert from 'node:assert/strict';
 import type { EventFd } from '../sys/event-fd.ts';

@@ -1,4 +1,4 @@
-// Upper floor: guest memory as its driver sees it: one region, and an allocator of buffers in it.
+// testing: guest memory as its driver sees it: one region, and an allocator of buffers in it.
 import type { MemoryRegion } from '../virtio/guest-memory.ts';
 
 const SMALLEST = 16;

@@ -1,4 +1,4 @@
-// Upper floor: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words to break rules
+// testing: the driver side of a split virtqueue, §2.7: places chains, kicks, harvests; raw words to break rules
 // with.
 
 import type { AreaBytes, RingAreas } from '../virtio/ring-format.ts';

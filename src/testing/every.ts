@@ -1,4 +1,4 @@
-// Upper floor: walks every combination of the choices that a test makes; the test need not know how many there are.
+// testing: walks every combination of the choices that a test makes; the test need not know how many there are.
 import { Chooser } from './chooser.ts';
 
 /** One path through the tree of choices. */

@@ -1,4 +1,4 @@
-// Upper floor: an exhaustive walk over all sequences of events in a small model, with each situation visited once.
+// testing: an exhaustive walk over all sequences of events in a small model, with each situation visited once.
 import { Chooser } from './chooser.ts';
 import { every } from './every.ts';
 

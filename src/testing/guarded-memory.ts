@@ -1,4 +1,4 @@
-// Upper floor: memory with a guard page on either side: an access beyond the end kills the process with SIGSEGV.
+// testing: memory with a guard page on either side: an access beyond the end kills the process with SIGSEGV.
 import { PROT_NONE } from '../sys/constants.ts';
 import { check, libc } from '../sys/libc.ts';
 import { Mapping } from '../sys/mapping.ts';

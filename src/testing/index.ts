@@ -1,4 +1,4 @@
-// Upper floor: what `belfry/testing` exports: drivers and conformance suites, to test stores, devices and transports.
+// testing: what `belfry/testing` exports: drivers and conformance suites, to test stores, devices and transports.
 
 export type { RingAreas } from '../virtio/ring-format.ts';
 export { BlockDriver, type BlockResult, type Framing, STATUS_UNWRITTEN } from './block-driver.ts';

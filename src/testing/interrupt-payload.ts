@@ -1,4 +1,4 @@
-// Upper floor: interrupt handlers for payloads in real mode, which count: one for a line of the 8259, others for
+// testing: interrupt handlers for payloads in real mode, which count: one for a line of the 8259, others for
 // messages.
 import { getLocalApic, setLocalApic } from '../kvm/registers.ts';
 import type { Payload } from './payload.ts';

@@ -1,4 +1,4 @@
-// Upper floor: a TCP socket whose close(2) blocks for an hour, for tests of code that closes it. socket(7), SO_LINGER.
+// testing: a TCP socket whose close(2) blocks for an hour, for tests of code that closes it. socket(7), SO_LINGER.
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { SOL_SOCKET } from '../sys/constants.ts';

@@ -1,4 +1,4 @@
-// Upper floor: one queue of a DeviceLoopback: its ring, its eventfds, and its completed chains.
+// testing: one queue of a DeviceLoopback: its ring, its eventfds, and its completed chains.
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 import type { LocalHost } from '../transports/queue/local-host.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the driver of a virtio-mmio device, §4.2.3, on a stand-in machine.
+// testing: the driver of a virtio-mmio device, §4.2.3, on a stand-in machine.
 import {
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,

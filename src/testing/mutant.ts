@@ -1,4 +1,4 @@
-// Upper floor: imports a module with a mistake put into its text, to show that a test detects the mistake.
+// testing: imports a module with a mistake put into its text, to show that a test detects the mistake.
 import { readFileSync } from 'node:fs';
 import { type LoadHookContext, type ModuleHooks, registerHooks } from 'node:module';
 

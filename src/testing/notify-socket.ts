@@ -1,4 +1,4 @@
-// Upper floor: the socket of a service manager, for tests of notifications to it. sd_notify(3).
+// testing: the socket of a service manager, for tests of notifications to it. sd_notify(3).
 import { AF_UNIX, O_CLOEXEC, O_NONBLOCK, SOCK_DGRAM } from '../sys/constants.ts';
 import { check, checkOrAgain, closeFd, libc } from '../sys/libc.ts';
 import { callScratch } from '../sys/scratch.ts';

@@ -1,4 +1,4 @@
-// Upper floor: chains that are allowed but rare: without bytes, without room, in many pieces.
+// testing: chains that are allowed but rare: without bytes, without room, in many pieces.
 import type { ChainPieces } from './chain-driver.ts';
 
 /** Descriptors of a chain in an indirect table: more than the ring has. */

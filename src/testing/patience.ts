@@ -1,4 +1,4 @@
-// Upper floor: how long a test waits for an event: limits that grow with the slowness of this machine.
+// testing: how long a test waits for an event: limits that grow with the slowness of this machine.
 
 /** The environment variable with which `npm test` passes how many times slower than a quiet machine this one is. */
 export const SLOWNESS_VARIABLE = 'BELFRY_SLOWNESS';

@@ -1,4 +1,4 @@
-// Upper floor: a virtual machine that runs a payload: some memory, and one processor in the payload's mode.
+// testing: a virtual machine that runs a payload: some memory, and one processor in the payload's mode.
 import type { Irqchip } from '../kvm/irqchip.ts';
 import type { Kvm } from '../kvm/kvm.ts';
 import type { MemorySlot } from '../kvm/memory-slots.ts';

@@ -1,4 +1,4 @@
-// Upper floor: a payload in the file format of a Linux kernel.
+// testing: a payload in the file format of a Linux kernel.
 import type { Payload } from './payload.ts';
 
 /** The origin that a payload for these files needs. */

@@ -1,4 +1,4 @@
-// Upper floor: an assembler for guests of a few instructions, in real mode or in long mode, for tests and benchmarks.
+// testing: an assembler for guests of a few instructions, in real mode or in long mode, for tests and benchmarks.
 
 const REGISTERS = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi'] as const;
 export type Register = (typeof REGISTERS)[number];

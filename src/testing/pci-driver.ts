@@ -1,4 +1,4 @@
-// Upper floor: the driver of a virtio-pci device, §4.1: finds it on the bus, sizes and maps its BARs, uses its
+// testing: the driver of a virtio-pci device, §4.1: finds it on the bus, sizes and maps its BARs, uses its
 // structures and MSI-X.
 import * as pci from '../transports/bus/pci/spec.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';

@@ -1,4 +1,4 @@
-// Upper floor: pipe(2), for tests of received pipes. Belfry itself makes none.
+// testing: pipe(2), for tests of received pipes. Belfry itself makes none.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, openSync } from 'node:fs';

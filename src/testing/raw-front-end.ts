@@ -1,4 +1,4 @@
-// Upper floor: a vhost-user front end that sends any message, valid or not, and never blocks its thread.
+// testing: a vhost-user front end that sends any message, valid or not, and never blocks its thread.
 import { closeFd, SystemError } from '../sys/libc.ts';
 import { UnixSocket } from '../sys/unix-socket.ts';
 import {

@@ -1,4 +1,4 @@
-// Upper floor: the guest of a raw front end: memory to share, and rings of disks in it with their eventfds.
+// testing: the guest of a raw front end: memory to share, and rings of disks in it with their eventfds.
 import { ftruncateSync } from 'node:fs';
 import { EventFd } from '../sys/event-fd.ts';
 import { closeFd } from '../sys/libc.ts';

@@ -1,4 +1,4 @@
-// Upper floor: random numbers that can be repeated. The generator is sfc32 (PractRand's small fast counting generator).
+// testing: random numbers that can be repeated. The generator is sfc32 (PractRand's small fast counting generator).
 import { Chooser } from './chooser.ts';
 
 /**

@@ -1,4 +1,4 @@
-// Upper floor: the program of silent-file-system.ts: a FUSE server of one file that answers only three requests.
+// testing: the program of silent-file-system.ts: a FUSE server of one file that answers only three requests.
 // fuse(4).
 import { spawnSync } from 'node:child_process';
 import { openSync, readSync, writeSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Upper floor: a file system whose server answers only the requests for opening a file, as a hostile front end's may.
+// testing: a file system whose server answers only the requests for opening a file, as a hostile front end's may.
 import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

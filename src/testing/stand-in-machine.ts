@@ -1,4 +1,4 @@
-// Upper floor: a machine without KVM for transports in this process: models the buses, doorbells and interrupts of the
+// testing: a machine without KVM for transports in this process: models the buses, doorbells and interrupts of the
 // kernel.
 import type { EventFd } from '../sys/event-fd.ts';
 import { EventLoop } from '../sys/event-loop.ts';

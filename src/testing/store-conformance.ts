@@ -1,4 +1,4 @@
-// Upper floor: what every block store must do, as tests. Run it on a store of your own.
+// testing: what every block store must do, as tests. Run it on a store of your own.
 import assert from 'node:assert/strict';
 import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
 import { type DefineTest, nodeTest } from './define-test.ts';

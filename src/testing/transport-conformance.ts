@@ -1,4 +1,4 @@
-// Upper floor: what a device must do over any transport, as tests. Run it on a transport of your own.
+// testing: what a device must do over any transport, as tests. Run it on a transport of your own.
 import assert from 'node:assert/strict';
 import * as blk from '../devices/blk/spec.ts';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, VIRTQ_DESC_F_NEXT } from '../virtio/spec.ts';

@@ -1,4 +1,4 @@
-// Upper floor: the interface of a driver of one device over any transport, step by step, so that a test can do each
+// testing: the interface of a driver of one device over any transport, step by step, so that a test can do each
 // step wrong.
 import type { RingAreas } from '../virtio/ring-format.ts';
 

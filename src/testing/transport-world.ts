@@ -1,4 +1,4 @@
-// Upper floor: the fixture of the transport conformance suite: a disk behind a transport, its driver, and a guest.
+// testing: the fixture of the transport conformance suite: a disk behind a transport, its driver, and a guest.
 import assert from 'node:assert/strict';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';

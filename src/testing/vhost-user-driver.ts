@@ -1,4 +1,4 @@
-// Upper floor: a driver over vhost-user: sends the messages of a VMM to a back end in this process.
+// testing: a driver over vhost-user: sends the messages of a VMM to a back end in this process.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

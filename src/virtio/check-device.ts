@@ -1,4 +1,4 @@
-// Cellar: checks that an object is a VirtioDevice, before a driver uses it.
+// virtio: checks that an object is a VirtioDevice, before a driver uses it.
 import type { VirtioDevice } from './device.ts';
 import { DEVICE_FEATURE_BITS, QUEUE_SIZE_MAX } from './spec.ts';
 

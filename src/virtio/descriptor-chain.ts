@@ -1,4 +1,4 @@
-// Cellar: one request: follows its descriptors, within bounds, and sorts them by direction (§2.7.4).
+// virtio: one request: follows its descriptors, within bounds, and sorts them by direction (§2.7.4).
 import { DriverError } from './errors.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { Segments } from './segments.ts';

@@ -1,4 +1,4 @@
-// Cellar: the device's interface of a virtqueue, the same for every ring format and transport.
+// virtio: the device's interface of a virtqueue, the same for every ring format and transport.
 import type { DescriptorChain } from './descriptor-chain.ts';
 
 /** Serves one request, now or later; `markUsed` returns it to the driver. */

@@ -1,4 +1,4 @@
-// Cellar: the interface between a transport and a device.
+// virtio: the interface between a transport and a device.
 
 import type { DeviceQueue } from './device-queue.ts';
 import type { Log } from './log.ts';

@@ -1,4 +1,4 @@
-// Cellar: the error for a driver that breaks a MUST of the specification.
+// virtio: the error for a driver that breaks a MUST of the specification.
 
 /** The driver broke a MUST. The queue stops; the device and its other queues go on. */
 export class DriverError extends Error {

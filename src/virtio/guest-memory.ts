@@ -1,4 +1,4 @@
-// Cellar: guest physical memory by guest address. An address is checked once here; accesses are then plain indexing.
+// virtio: guest physical memory by guest address. An address is checked once here; accesses are then plain indexing.
 import { DriverError } from './errors.ts';
 
 /** A range of guest physical memory: `bytes` is what the guest sees from `guestAddress` on. */

@@ -1,4 +1,4 @@
-// Cellar: the limit of requests in flight of a device, over all its queues on a thread. More wait in the ring.
+// virtio: the limit of requests in flight of a device, over all its queues on a thread. More wait in the ring.
 
 /** Requests, and bytes of their data, that may be in flight. */
 export interface InFlightBounds {

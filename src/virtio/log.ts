@@ -1,4 +1,4 @@
-// Cellar: log lines of a device, a transport or a store, and the name and level of the event for programs.
+// virtio: log lines of a device, a transport or a store, and the name and level of the event for programs.
 
 /** Whether the user has to act: `error` now, `warning` soon, `info` not at all. */
 export type Level = 'info' | 'warning' | 'error';

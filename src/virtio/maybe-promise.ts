@@ -1,4 +1,4 @@
-// Cellar: results that are synchronous, which costs no promise, or a promise.
+// virtio: results that are synchronous, which costs no promise, or a promise.
 
 /** A value, or a promise of it: a synchronous function costs no promise, an `async` one is accepted too. */
 export type MaybePromise<T> = T | Promise<T>;

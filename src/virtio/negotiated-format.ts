@@ -1,4 +1,4 @@
-// Cellar: the ring format that was negotiated.
+// virtio: the ring format that was negotiated.
 import type { RingFormat } from './ring-format.ts';
 import { splitFormat } from './split/split-format.ts';
 

@@ -1,4 +1,4 @@
-// Cellar: the counters of a queue. Plain numbers, written by the owner thread only.
+// virtio: the counters of a queue. Plain numbers, written by the owner thread only.
 
 /** The counters of one queue. */
 export interface QueueCounters {

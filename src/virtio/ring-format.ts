@@ -1,4 +1,4 @@
-// Cellar: the interface of a ring format (§2.7, §2.8), for code that sets up queues of any format.
+// virtio: the interface of a ring format (§2.7, §2.8), for code that sets up queues of any format.
 import type { DeviceQueue } from './device-queue.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { InFlightLimit } from './in-flight-limit.ts';

@@ -1,4 +1,4 @@
-// Cellar: one direction of a request as a stream of bytes, whatever its descriptors (§2.7.4.1).
+// virtio: one direction of a request as a stream of bytes, whatever its descriptors (§2.7.4.1).
 import type { GuestMemory, MemorySlot } from './guest-memory.ts';
 
 /**

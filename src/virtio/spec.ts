@@ -1,4 +1,4 @@
-// Cellar: the numbers of VIRTIO 1.3 that every device shares.
+// virtio: the numbers of VIRTIO 1.3 that every device shares.
 
 // §2.1 Device status
 export const DeviceStatus = {

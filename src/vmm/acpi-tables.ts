@@ -1,4 +1,4 @@
-// The microVM: the ACPI tables, which describe processors, interrupt controllers, and the ports of power management.
+// vmm: the ACPI tables, which describe processors, interrupt controllers, and the ports of power management.
 import { ACPI_TABLES, GSIS, IOAPIC, LOCAL_APIC, PORTS } from './address-map.ts';
 import { type DescribedDevices, definitionBlock } from './dsdt.ts';
 import { RESET_VALUE } from './power-management.ts';

@@ -1,4 +1,4 @@
-// The microVM: its address map: memory, devices, ports and interrupt lines; and the names of the virtio buses.
+// vmm: its address map: memory, devices, ports and interrupt lines; and the names of the virtio buses.
 
 /**
  * ```

@@ -1,4 +1,4 @@
-// The microVM: an encoder for the part of ACPI's machine language (AML) that this machine's devices need. ACPI 6.5,
+// vmm: an encoder for the part of ACPI's machine language (AML) that this machine's devices need. ACPI 6.5,
 // chapter 20. Pure.
 
 /** A term, encoded. */

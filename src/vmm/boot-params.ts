@@ -1,4 +1,4 @@
-// The microVM: the boot parameters of a kernel: the "zero page" (struct boot_params), its memory map, its command line.
+// vmm: the boot parameters of a kernel: the "zero page" (struct boot_params), its memory map, its command line.
 import {
   ACPI_TABLES,
   BOOT_PARAMS,

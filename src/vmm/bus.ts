@@ -1,4 +1,4 @@
-// The microVM: a bus, which maps addresses to devices. There are two, for ports and for memory.
+// vmm: a bus, which maps addresses to devices. There are two, for ports and for memory.
 import type { Registers } from '../transports/bus/registers.ts';
 
 interface Range {

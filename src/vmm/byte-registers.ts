@@ -1,4 +1,4 @@
-// The microVM: a device with 8-bit registers on a wider bus: an access of several bytes is split into bytes, as on the
+// vmm: a device with 8-bit registers on a wider bus: an access of several bytes is split into bytes, as on the
 // real bus.
 import type { Registers } from '../transports/bus/registers.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: parses a bzImage, as distributions ship kernels, for the 64-bit boot protocol
+// vmm: parses a bzImage, as distributions ship kernels, for the 64-bit boot protocol
 // (Documentation/arch/x86/boot.rst).
 import { KernelError } from './kernel-file.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: the clock and the small memory at ports 0x70 and 0x71 (MC146818), as far as a booting kernel needs it.
+// vmm: the clock and the small memory at ports 0x70 and 0x71 (MC146818), as far as a booting kernel needs it.
 // UTC.
 import type { ByteRegisters } from './byte-registers.ts';
 

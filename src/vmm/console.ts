@@ -1,4 +1,4 @@
-// The microVM: the interface of what the serial port is connected to.
+// vmm: the interface of what the serial port is connected to.
 
 /** The other end of the serial line. */
 export interface Console {

@@ -1,4 +1,4 @@
-// The microVM: whether a back end's disk can replace one that a driver already uses: features, queues, configuration.
+// vmm: whether a back end's disk can replace one that a driver already uses: features, queues, configuration.
 // §5.2.3, §5.2.4.
 import { CONFIG, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_WRITE_ZEROES } from '../devices/blk/spec.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: the DSDT: devices that a guest cannot discover: serial port, virtio-mmio windows, PCI bridge; and how to
+// vmm: the DSDT: devices that a guest cannot discover: serial port, virtio-mmio windows, PCI bridge; and how to
 // power off.
 import { GSIS, PCI_WINDOW, PORTS, VIRTIO_MMIO } from './address-map.ts';
 import * as aml from './aml.ts';

@@ -1,4 +1,4 @@
-// The microVM: parses a vmlinux, a 64-bit ELF file, into segments and their physical addresses.
+// vmm: parses a vmlinux, a 64-bit ELF file, into segments and their physical addresses.
 import { KernelError } from './kernel-file.ts';
 
 /** e_ident, and the header behind it (elf(5)). */

@@ -1,4 +1,4 @@
-// The microVM: the vCPU exit handler on the main thread: passes accesses to the buses, and lets the vCPUs go on.
+// vmm: the vCPU exit handler on the main thread: passes accesses to the buses, and lets the vCPUs go on.
 import { EventFd } from '../sys/event-fd.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 import type { Bus } from './bus.ts';

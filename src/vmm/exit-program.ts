@@ -1,4 +1,4 @@
-// The microVM: the vCPU thread's side of an exit: sends it to the main thread and waits. Other exits end the guest.
+// vmm: the vCPU thread's side of an exit: sends it to the main thread and waits. Other exits end the guest.
 import { KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN } from '../kvm/constants.ts';
 import type { Exits } from '../kvm/exits.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';

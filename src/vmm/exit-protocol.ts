@@ -1,4 +1,4 @@
-// The microVM: the protocol of exits between vCPU threads and the main thread: shared words for each vCPU, and one
+// vmm: the protocol of exits between vCPU threads and the main thread: shared words for each vCPU, and one
 // eventfd.
 import type { PostedWords } from './posted-writes.ts';
 

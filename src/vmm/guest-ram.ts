@@ -1,4 +1,4 @@
-// The microVM: the guest's memory: one memfd, in one or two pieces, so that a back end in another process can map it as
+// vmm: the guest's memory: one memfd, in one or two pieces, so that a back end in another process can map it as
 // well.
 import type { MemorySlots } from '../kvm/memory-slots.ts';
 import { closeFd } from '../sys/libc.ts';

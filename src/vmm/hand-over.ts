@@ -1,4 +1,4 @@
-// The microVM: the hand-over of a disk from the in-process device to a back end at a socket, and back, while its guest
+// vmm: the hand-over of a disk from the in-process device to a back end at a socket, and back, while its guest
 // goes on.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../devices/blk/block-device.ts';

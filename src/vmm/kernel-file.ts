@@ -1,4 +1,4 @@
-// The microVM: the file of a kernel or an initrd, and its copy into the memfd of guest memory.
+// vmm: the file of a kernel or an initrd, and its copy into the memfd of guest memory.
 import { closeSync, fstatSync, constants as open, openSync, readSync, writeSync } from 'node:fs';
 import { SystemError } from '../sys/libc.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: loads a kernel and its initrd into guest memory, or throws why it cannot.
+// vmm: loads a kernel and its initrd into guest memory, or throws why it cannot.
 import { ACPI_TABLES, COMMAND_LINE_MAX, LEGACY_AREA, LOW_MEMORY_END } from './address-map.ts';
 import { type BzImage, isBzImage, parseBzImage } from './bzimage.ts';
 import { ELF_HEAD_BYTES, type ElfSegment, isElf, parseElfKernel } from './elf-kernel.ts';

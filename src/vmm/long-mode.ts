@@ -1,4 +1,4 @@
-// The microVM: the state of the first processor at a 64-bit kernel's entry: long mode, flat segments, the first 4 GiB
+// vmm: the state of the first processor at a 64-bit kernel's entry: long mode, flat segments, the first 4 GiB
 // identity-mapped.
 import {
   getSpecialRegisters,

@@ -1,4 +1,4 @@
-// The microVM: memory, processors, buses and devices together: their start, stop and end.
+// vmm: memory, processors, buses and devices together: their start, stop and end.
 import assert from 'node:assert/strict';
 import { setCpuid, supportedCpuid } from '../kvm/cpuid.ts';
 import type { Kvm } from '../kvm/kvm.ts';

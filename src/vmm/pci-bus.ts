@@ -1,4 +1,4 @@
-// The microVM: a PCI bus with a host bridge and up to 31 functions, whose configuration spaces are reached through
+// vmm: a PCI bus with a host bridge and up to 31 functions, whose configuration spaces are reached through
 // ports (mechanism #1).
 
 import { ConfigSpace } from '../transports/bus/pci/config-space.ts';

@@ -1,4 +1,4 @@
-// The microVM: the platform devices of a PC on their ports: serial port, clock, reset, power; the exit port; and how a
+// vmm: the platform devices of a PC on their ports: serial port, clock, reset, power; the exit port; and how a
 // machine ends.
 
 import type { Registers } from '../transports/bus/registers.ts';

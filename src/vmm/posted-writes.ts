@@ -1,4 +1,4 @@
-// The microVM: writes that a vCPU does not wait for: a ring from its thread to the main thread, like posted writes on
+// vmm: writes that a vCPU does not wait for: a ring from its thread to the main thread, like posted writes on
 // PCI.
 
 const HEAD = 0;

@@ -1,4 +1,4 @@
-// The microVM: the ports of the ACPI tables: power off (PM1), a timer, the reset register. ACPI 6.5, §4.8.
+// vmm: the ports of the ACPI tables: power off (PM1), a timer, the reset register. ACPI 6.5, §4.8.
 import type { Registers } from '../transports/bus/registers.ts';
 import { PORTS } from './address-map.ts';
 import type { Bus } from './bus.ts';

@@ -1,4 +1,4 @@
-// The microVM: its processors: the thread of each, and its CPUID.
+// vmm: its processors: the thread of each, and its CPUID.
 import type { CpuidEntry } from '../kvm/cpuid.ts';
 import { SpareThread } from '../kvm/spare-thread.ts';
 import { moduleBeside } from '../sys/thread.ts';

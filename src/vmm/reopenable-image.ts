@@ -1,4 +1,4 @@
-// The microVM: a disk image that is closed and unlocked while another process serves it, and opened again afterwards.
+// vmm: a disk image that is closed and unlocked while another process serves it, and opened again afterwards.
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { openStore } from '../stores/open-store.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: a 16550A by the data sheet of the PC16550D, whose line is as fast as the console.
+// vmm: a 16550A by the data sheet of the PC16550D, whose line is as fast as the console.
 import type { ByteRegisters } from './byte-registers.ts';
 
 /** Registers by offset; the first two are the divisor's halves while LCR.DLAB is set. */

@@ -1,4 +1,4 @@
-// The microVM: a disk over a store, served in this process.
+// vmm: a disk over a store, served in this process.
 
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';

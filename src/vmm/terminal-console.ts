@@ -1,4 +1,4 @@
-// The microVM: the guest's serial line on this process's standard input and output: a terminal in raw mode, or pipes.
+// vmm: the guest's serial line on this process's standard input and output: a terminal in raw mode, or pipes.
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { Console } from './console.ts';
 

@@ -1,4 +1,4 @@
-// The microVM: a disk in a vhost-user back end, which may go away and return; meanwhile its requests wait, or fail, as
+// vmm: a disk in a vhost-user back end, which may go away and return; meanwhile its requests wait, or fail, as
 // the user chose.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockDevice } from '../devices/blk/block-device.ts';

@@ -1,4 +1,4 @@
-// The microVM: the doorbells and interrupts of virtio transports in KVM: ioeventfd, and irqfd for a line or messages.
+// vmm: the doorbells and interrupts of virtio transports in KVM: ioeventfd, and irqfd for a line or messages.
 import type { GsiRouting } from '../kvm/gsi-routing.ts';
 import type { IrqFds } from '../kvm/irqfd.ts';
 import type { Vm } from '../kvm/vm.ts';

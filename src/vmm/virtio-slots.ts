@@ -1,4 +1,4 @@
-// The microVM: the slots of virtio devices: a virtio-mmio window each, or a number on the PCI bus.
+// vmm: the slots of virtio devices: a virtio-mmio window each, or a number on the PCI bus.
 import { VirtioMmio } from '../transports/bus/mmio/virtio-mmio.ts';
 import type { PciMemory } from '../transports/bus/pci/bar-windows.ts';
 import { VirtioPci } from '../transports/bus/pci/virtio-pci.ts';

@@ -1,4 +1,4 @@
-// First floor: features and configuration space of the block device (§5.2.3, §5.2.4), derived from its store.
+// virtio-blk: features and configuration space of the block device (§5.2.3, §5.2.4), derived from its store.
 import type { BlockStore } from './block-store.ts';
 import * as blk from './spec.ts';
 

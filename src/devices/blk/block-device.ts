@@ -1,4 +1,4 @@
-// First floor: virtio-blk, §5.2: the device: features, configuration space, cache mode, size.
+// virtio-blk, §5.2: the device: features, configuration space, cache mode, size.
 import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue, ExpectBatch } from '../../virtio/device-queue.ts';
 import type { Log } from '../../virtio/log.ts';

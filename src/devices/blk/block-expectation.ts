@@ -1,4 +1,4 @@
-// First floor: passes the offsets of the next batch of requests to a store with `prefetch`.
+// virtio-blk: passes the offsets of the next batch of requests to a store with `prefetch`.
 
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { ExpectBatch } from '../../virtio/device-queue.ts';

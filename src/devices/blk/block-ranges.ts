@@ -1,4 +1,4 @@
-// First floor: DISCARD and WRITE_ZEROES, the two requests whose data are ranges (§5.2.6).
+// virtio-blk: DISCARD and WRITE_ZEROES, the two requests whose data are ranges (§5.2.6).
 import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { RANGE_SECTORS_MAX, RANGES_MAX } from './block-config.ts';

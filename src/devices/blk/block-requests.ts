@@ -1,4 +1,4 @@
-// First floor: virtio-blk requests, §5.2.6. Each request gets one status byte, whatever the driver or the store does.
+// virtio-blk requests, §5.2.6. Each request gets one status byte, whatever the driver or the store does.
 
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';

@@ -1,4 +1,4 @@
-// First floor: the interface of a store. Two members suffice; the disk offers what the others make possible.
+// virtio-blk: the interface of a store. Two members suffice; the disk offers what the others make possible.
 import type { MaybePromise } from '../../virtio/maybe-promise.ts';
 
 export type { MaybePromise };

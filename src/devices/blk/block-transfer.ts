@@ -1,4 +1,4 @@
-// First floor: moves the data of a request between guest memory and a store, however the driver split it.
+// virtio-blk: moves the data of a request between guest memory and a store, however the driver split it.
 import { isLater, type MaybePromise, settleAll } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import type { BlockStore } from './block-store.ts';

@@ -1,4 +1,4 @@
-// First floor: checks that an object is a BlockStore, before a driver uses it.
+// virtio-blk: checks that an object is a BlockStore, before a driver uses it.
 import type { BlockStore } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
 

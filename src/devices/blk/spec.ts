@@ -1,4 +1,4 @@
-// First floor: the numbers of VIRTIO 1.3 §5.2, the block device.
+// virtio-blk: the numbers of VIRTIO 1.3 §5.2, the block device.
 
 // §5.2.3 Feature bits
 export const VIRTIO_BLK_F_SIZE_MAX = 1n << 1n; // size_max: bytes in any one segment

@@ -1,4 +1,4 @@
-// First floor: logs when a store fails or does not answer, and when it works again.
+// virtio-blk: logs when a store fails or does not answer, and when it works again.
 import type { DeviceContext } from '../../virtio/device.ts';
 import { codeOf, type Log } from '../../virtio/log.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';

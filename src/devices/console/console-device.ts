@@ -1,4 +1,4 @@
-// First floor: virtio-console, §5.3, with one port: the device: its queues and the size of its window.
+// virtio-console, §5.3, with one port: the device: its queues and the size of its window.
 import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { VIRTIO_ID_CONSOLE } from '../../virtio/spec.ts';

@@ -1,4 +1,4 @@
-// First floor: the input for the guest: a bounded buffer, and the receive buffers that are filled from it.
+// virtio-console: the input for the guest: a bounded buffer, and the receive buffers that are filled from it.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import type { Segments } from '../../virtio/segments.ts';

@@ -1,4 +1,4 @@
-// First floor: the output of the guest. A slow sink gets one request at a time, in order; the others wait in the ring.
+// virtio-console: the output of the guest. A slow sink gets one request at a time, in order; the others wait in the ring.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { causeOf, isLater } from '../../virtio/maybe-promise.ts';

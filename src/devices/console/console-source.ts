@@ -1,4 +1,4 @@
-// First floor: the input of a console: a stream, or a descriptor that the device's event loop watches.
+// virtio-console: the input of a console: a stream, or a descriptor that the device's event loop watches.
 import type { DeviceContext } from '../../virtio/device.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 

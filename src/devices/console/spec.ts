@@ -1,4 +1,4 @@
-// First floor: the numbers of VIRTIO 1.3 §5.3, the console device.
+// virtio-console: the numbers of VIRTIO 1.3 §5.3, the console device.
 
 // §5.3.3 Feature bits
 export const VIRTIO_CONSOLE_F_SIZE = 1n << 0n; // cols and rows are valid

@@ -1,4 +1,4 @@
-// First floor: virtio-rng, §5.4: fills the driver's buffers with random bytes.
+// virtio-rng, §5.4: fills the driver's buffers with random bytes.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';

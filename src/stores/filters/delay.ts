@@ -1,4 +1,4 @@
-// Stores: a filter that makes a disk slow, to test what its users do then.
+// stores/filters: a filter that makes a disk slow, to test what its users do then.
 import { setTimeout } from 'node:timers/promises';
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';

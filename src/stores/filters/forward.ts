@@ -1,4 +1,4 @@
-// Stores: the base of every filter: a store that forwards every call to another one.
+// stores/filters: the base of every filter: a store that forwards every call to another one.
 import type { BlockStore } from '../../devices/blk/block-store.ts';
 
 /**

@@ -1,4 +1,4 @@
-// Stores: a filter that logs each request of a disk.
+// stores/filters: a filter that logs each request of a disk.
 import type { MaybePromise, StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward, isLater } from './forward.ts';
 

@@ -1,4 +1,4 @@
-// Stores: a filter that makes a disk read-only.
+// stores/filters: a filter that makes a disk read-only.
 import type { StoreFilter } from '../../devices/blk/block-store.ts';
 import { forward } from './forward.ts';
 

@@ -1,4 +1,4 @@
-// Ground floor: a device's registers on any bus: status (§2.1), features (§2.2), configuration space (§2.5), queues.
+// bus: a device's registers on any bus: status (§2.1), features (§2.2), configuration space (§2.5), queues.
 //
 // A transport (mmio, pci) maps its own registers to this. Steps that take time (start, reset, pause, hand-over) run one
 // after the other. A hand-over stops the queues on one host and starts them on another; requests in flight end first,

@@ -1,4 +1,4 @@
-// Ground floor: the doorbell of one queue: an eventfd that the kernel signals for the guest (ioeventfd), or this
+// bus: the doorbell of one queue: an eventfd that the kernel signals for the guest (ioeventfd), or this
 // process does.
 //
 // From construction to `close` every kick of the guest reaches the eventfd: through the kernel, or, where it refused

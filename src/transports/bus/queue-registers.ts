@@ -1,4 +1,4 @@
-// Ground floor: one queue as a driver sets it up through registers: size, areas, doorbell, and the host that runs it.
+// bus: one queue as a driver sets it up through registers: size, areas, doorbell, and the host that runs it.
 import type { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import { LimitedLog } from '../../sys/limited-log.ts';

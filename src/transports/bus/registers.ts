@@ -1,4 +1,4 @@
-// Ground floor: the interface of a range of registers on a bus. A transport implements it, a machine maps it.
+// bus: the interface of a range of registers on a bus. A transport implements it, a machine maps it.
 
 /**
  * Offsets count from the start of the range; `sizeBytes` is 1, 2 or 4. Offsets and values come from an untrusted

@@ -1,4 +1,4 @@
-// Ground floor: the interface of a transport to the machine, and what it needs of the machine. `vmm` implements that
+// bus: the interface of a transport to the machine, and what it needs of the machine. `vmm` implements that
 // with KVM.
 
 import type { EventFd } from '../../sys/event-fd.ts';

@@ -1,4 +1,4 @@
-// Ground floor: what one driver has read and written in a device's configuration space (VIRTIO 1.3 §2.5).
+// queue: what one driver has read and written in a device's configuration space (VIRTIO 1.3 §2.5).
 import type { DeviceConfig } from '../../virtio/device.ts';
 import type { DeviceHost } from './queue-host.ts';
 

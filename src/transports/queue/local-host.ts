@@ -1,4 +1,4 @@
-// Ground floor: a device and its queues on this thread and its event loop.
+// queue: a device and its queues on this thread and its event loop.
 
 import type { EventLoop } from '../../sys/event-loop.ts';
 import { checkDevice } from '../../virtio/check-device.ts';

@@ -1,4 +1,4 @@
-// Ground floor: guest memory mapped from its descriptors, region by region, and the areas of a ring in it.
+// queue: guest memory mapped from its descriptors, region by region, and the areas of a ring in it.
 import { Mapping } from '../../sys/mapping.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import type { AreaBytes, RingAreas, RingFormat } from '../../virtio/ring-format.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the interface of what runs a device's queues: this thread, other threads, or a back end in another
+// queue: the interface of what runs a device's queues: this thread, other threads, or a back end in another
 // process.
 import type { VirtioDevice } from '../../virtio/device.ts';
 import type { RingAreas } from '../../virtio/ring-format.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the state of a running queue, for debugging a hang: the shared words of the ring and the device's
+// queue: the state of a running queue, for debugging a hang: the shared words of the ring and the device's
 // progress.
 import type { QueueCounters } from '../../virtio/queue-counters.ts';
 import type { QueueState } from '../../virtio/ring-format.ts';

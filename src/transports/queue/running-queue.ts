@@ -1,4 +1,4 @@
-// Ground floor: one running queue on its thread: kicks, polling, breakage and stopping.
+// queue: one running queue on its thread: kicks, polling, breakage and stopping.
 
 import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';

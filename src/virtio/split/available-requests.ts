@@ -1,4 +1,4 @@
-// Cellar: loads the requests of a split ring's available ring into reused descriptor chains.
+// virtio: loads the requests of a split ring's available ring into reused descriptor chains.
 import { DescriptorChain } from '../descriptor-chain.ts';
 import { DriverError } from '../errors.ts';
 import type { GuestMemory } from '../guest-memory.ts';

@@ -1,4 +1,4 @@
-// Cellar: the split virtqueue as a ring format: sizes, alignment, base. §2.7.
+// virtio: the split virtqueue as a ring format: sizes, alignment, base. §2.7.
 import type { RingAreas, RingFormat } from '../ring-format.ts';
 import { DESCRIPTOR_BYTES, QUEUE_SIZE_MAX } from '../spec.ts';
 import { SplitQueue } from './split-queue.ts';

@@ -1,4 +1,4 @@
-// Cellar: notification suppression of a split virtqueue, by EVENT_IDX or by flags (§2.7.7, §2.7.10).
+// virtio: notification suppression of a split virtqueue, by EVENT_IDX or by flags (§2.7.7, §2.7.10).
 import { VIRTIO_F_EVENT_IDX } from '../spec.ts';
 import type { SplitRing } from './split-ring.ts';
 

@@ -1,4 +1,4 @@
-// Cellar: the device's side of a split virtqueue (§2.7). Only its owner thread uses it.
+// virtio: the device's side of a split virtqueue (§2.7). Only its owner thread uses it.
 import type { DescriptorChain } from '../descriptor-chain.ts';
 import type { ExpectBatch, ServeChain } from '../device-queue.ts';
 import { DriverError } from '../errors.ts';

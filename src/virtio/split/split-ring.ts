@@ -1,4 +1,4 @@
-// Cellar: the shared memory of a split virtqueue (§2.7): each accessor is one load or one store.
+// virtio: the shared memory of a split virtqueue (§2.7): each accessor is one load or one store.
 import type { AreaBytes } from '../ring-format.ts';
 import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../spec.ts';
 

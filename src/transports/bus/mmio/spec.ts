@@ -1,4 +1,4 @@
-// Ground floor: the registers of virtio-mmio, version 2: VIRTIO 1.3 §4.2.2.
+// bus/mmio: the registers of virtio-mmio, version 2: VIRTIO 1.3 §4.2.2.
 
 export const MMIO_MAGIC = 0x7472_6976; // "virt"
 export const MMIO_VERSION = 2;

@@ -1,4 +1,4 @@
-// Ground floor: virtio-mmio, VIRTIO 1.3 §4.2: a device as a page of registers and one interrupt.
+// bus/mmio: virtio-mmio, VIRTIO 1.3 §4.2: a device as a page of registers and one interrupt.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { DeviceRegisters } from '../device-registers.ts';
 import type { QueueRegisters, RingArea } from '../queue-registers.ts';

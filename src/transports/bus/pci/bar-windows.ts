@@ -1,4 +1,4 @@
-// Ground floor: the BARs of a function: their size, the address that the driver chose, and whether they are mapped.
+// bus/pci: the BARs of a function: their size, the address that the driver chose, and whether they are mapped.
 import type { Registers } from '../registers.ts';
 import type { ConfigSpace } from './config-space.ts';
 import { PCI_COMMAND_MEMORY, PciConfig } from './spec.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the common configuration structure of virtio-pci, VIRTIO 1.3 §4.1.4.3: fields about the device and the
+// bus/pci: the common configuration structure of virtio-pci, VIRTIO 1.3 §4.1.4.3: fields about the device and the
 // selected queue.
 import type { DeviceRegisters } from '../device-registers.ts';
 import type { QueueRegisters, RingArea } from '../queue-registers.ts';

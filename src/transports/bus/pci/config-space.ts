@@ -1,4 +1,4 @@
-// Ground floor: the configuration space of a PCI function: bytes, which of their bits are writable, and listeners for
+// bus/pci: the configuration space of a PCI function: bytes, which of their bits are writable, and listeners for
 // accesses.
 import type { Registers } from '../registers.ts';
 import { PCI_CONFIG_BYTES, PCI_HEADER_BYTES, PciConfig } from './spec.ts';

@@ -1,4 +1,4 @@
-// Ground floor: MSI-X (PCI 3.0 §6.8.2): a table of messages, an irqfd for each unmasked vector, a pending bit for each
+// bus/pci: MSI-X (PCI 3.0 §6.8.2): a table of messages, an irqfd for each unmasked vector, a pending bit for each
 // masked one.
 import assert from 'node:assert/strict';
 import { EventFd } from '../../../sys/event-fd.ts';

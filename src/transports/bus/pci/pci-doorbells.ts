@@ -1,4 +1,4 @@
-// Ground floor: the doorbells of a function's queues: they move with its BAR, and are nowhere while it is not mapped.
+// bus/pci: the doorbells of a function's queues: they move with its BAR, and are nowhere while it is not mapped.
 import type { EventFd } from '../../../sys/event-fd.ts';
 import type { DoorbellPort } from '../transport.ts';
 import { NOTIFY_MULTIPLIER } from './spec.ts';

@@ -1,4 +1,4 @@
-// Ground floor: numbers of PCI's configuration space and of virtio's structures in it: PCI 3.0 chapter 6, VIRTIO 1.3
+// bus/pci: numbers of PCI's configuration space and of virtio's structures in it: PCI 3.0 chapter 6, VIRTIO 1.3
 // §4.1.
 
 // The configuration space of a function (type 0)

@@ -1,4 +1,4 @@
-// Ground floor: the capabilities by which a driver finds virtio's structures in a function's BARs, VIRTIO 1.3 §4.1.4.
+// bus/pci: the capabilities by which a driver finds virtio's structures in a function's BARs, VIRTIO 1.3 §4.1.4.
 import type { DeviceRegisters } from '../device-registers.ts';
 import type { Registers } from '../registers.ts';
 import type { ConfigSpace } from './config-space.ts';

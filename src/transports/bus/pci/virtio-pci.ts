@@ -1,4 +1,4 @@
-// Ground floor: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, MSI-X and no
+// bus/pci: virtio-pci without the legacy part, VIRTIO 1.3 §4.1: a PCI function with two BARs, MSI-X and no
 // interrupt line.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { LimitedLog } from '../../../sys/limited-log.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the messages about the device as a whole: features, configuration space, status, reset.
+// vhost-user/back-end: the messages about the device as a whole: features, configuration space, status, reset.
 import { UnixSocket } from '../../../sys/unix-socket.ts';
 import type { Outcome } from '../protocol/connection.ts';
 import { decodeConfig, encodeConfig, encodeU64, expectPayload, type Message } from '../protocol/message.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the memory table of a session: the descriptors of guest memory, with their guest and user addresses.
+// vhost-user/back-end: the memory table of a session: the descriptors of guest memory, with their guest and user addresses.
 import { fstatSync, type Stats } from 'node:fs';
 import { sealShrink } from '../../../sys/memfd.ts';
 import { closeReceived, nameOfKind, receivedKind } from '../../../sys/received-fd.ts';

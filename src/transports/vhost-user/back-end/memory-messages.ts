@@ -1,4 +1,4 @@
-// Ground floor: the messages about guest memory.
+// vhost-user/back-end: the messages about guest memory.
 import { decodeRegion, encodeU64, expectPayload, type Message, REGION_BYTES } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { MEM_SLOTS_MAX, MEM_TABLE_REGIONS_MAX, Request, requestName } from '../protocol/spec.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a listening socket that serves one front end at a time; the next is accepted when the session before
+// vhost-user/back-end: a listening socket that serves one front end at a time; the next is accepted when the session before
 // has ended.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';

@@ -1,4 +1,4 @@
-// Ground floor: one front end's session: what was negotiated, its memory table, its rings, and the start and stop of
+// vhost-user/back-end: one front end's session: what was negotiated, its memory table, its rings, and the start and stop of
 // each.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';

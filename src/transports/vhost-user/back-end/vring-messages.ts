@@ -1,4 +1,4 @@
-// Ground floor: the messages about rings. They may come in any order, before the ring runs and while it does.
+// vhost-user/back-end: the messages about rings. They may come in any order, before the ring runs and while it does.
 import { EventFd } from '../../../sys/event-fd.ts';
 import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
 import { encodeVringState, expectPayload, type Message } from '../protocol/message.ts';

@@ -1,4 +1,4 @@
-// Ground floor: the state of one ring as messages set it, in any order, and whether it is complete.
+// vhost-user/back-end: the state of one ring as messages set it, in any order, and whether it is complete.
 import type { EventFd } from '../../../sys/event-fd.ts';
 import { ringFormatOf } from '../../../virtio/negotiated-format.ts';
 import type { RingAreas } from '../../../virtio/ring-format.ts';

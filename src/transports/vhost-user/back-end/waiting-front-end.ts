@@ -1,4 +1,4 @@
-// Ground floor: detects a front end that waits while another is served, and a served one whose process has exited.
+// vhost-user/back-end: detects a front end that waits while another is served, and a served one whose process has exited.
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { closeFd } from '../../../sys/libc.ts';
 import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a channel to a back end that blocks its thread for each answer, within a time limit.
+// vhost-user/front-end: a channel to a back end that blocks its thread for each answer, within a time limit.
 import { Epoll } from '../../../sys/epoll.ts';
 import { SystemError } from '../../../sys/libc.ts';
 import { closeReceived } from '../../../sys/received-fd.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a vhost-user front end that blocks its thread for each answer: for a benchmark, a script, a test.
+// vhost-user/front-end: a vhost-user front end that blocks its thread for each answer: for a benchmark, a script, a test.
 import { UnixSocket } from '../../../sys/unix-socket.ts';
 import { BlockingChannel } from './blocking-channel.ts';
 import { FrontEndRequests } from './requests.ts';

@@ -1,4 +1,4 @@
-// Ground floor: keeps the memory in which a back end records requests in flight, for the back end after it
+// vhost-user/front-end: keeps the memory in which a back end records requests in flight, for the back end after it
 // (INFLIGHT_SHMFD).
 import { closeFd } from '../../../sys/libc.ts';
 import type { InflightMessage } from '../protocol/message.ts';

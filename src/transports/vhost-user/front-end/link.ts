@@ -1,4 +1,4 @@
-// Ground floor: a channel to a back end inside an event loop: one request at a time, whole exchanges one after the
+// vhost-user/front-end: a channel to a back end inside an event loop: one request at a time, whole exchanges one after the
 // other.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';

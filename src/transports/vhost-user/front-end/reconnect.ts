@@ -1,4 +1,4 @@
-// Ground floor: connects to a back end that does not listen yet, or no longer, with growing delays between attempts.
+// vhost-user/front-end: connects to a back end that does not listen yet, or no longer, with growing delays between attempts.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { RemoteBackEnd, type RemoteBackEndOptions } from './remote-back-end.ts';

@@ -1,4 +1,4 @@
-// Ground floor: a connected vhost-user back end: what it offers, its configuration space, and whether it is still
+// vhost-user/front-end: a connected vhost-user back end: what it offers, its configuration space, and whether it is still
 // connected.
 
 import type { EventLoop } from '../../../sys/event-loop.ts';

@@ -1,4 +1,4 @@
-// Ground floor: what the driver sees of a device in a vhost-user back end.
+// vhost-user/front-end: what the driver sees of a device in a vhost-user back end.
 import {
   DEVICE_FEATURE_BITS,
   VIRTIO_F_EVENT_IDX,

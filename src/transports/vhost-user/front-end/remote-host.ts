@@ -1,4 +1,4 @@
-// Ground floor: a DeviceHost whose queues a vhost-user back end runs. Back ends come and go; without one, requests wait
+// vhost-user/front-end: a DeviceHost whose queues a vhost-user back end runs. Back ends come and go; without one, requests wait
 // in the rings.
 
 import { setTimeout as sleep } from 'node:timers/promises';

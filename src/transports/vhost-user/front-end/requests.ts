@@ -1,4 +1,4 @@
-// Ground floor: the messages that a VMM sends to a vhost-user back end, as functions. A channel sends them and waits
+// vhost-user/front-end: the messages that a VMM sends to a vhost-user back end, as functions. A channel sends them and waits
 // for answers.
 import { closeReceived } from '../../../sys/received-fd.ts';
 import type { RingAreas } from '../../../virtio/ring-format.ts';

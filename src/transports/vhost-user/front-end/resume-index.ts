@@ -1,4 +1,4 @@
-// Ground floor: where to go on in a ring whose device went away with requests in flight, §2.7.
+// vhost-user/front-end: where to go on in a ring whose device went away with requests in flight, §2.7.
 import type { SplitRing } from '../../../virtio/split/split-ring.ts';
 
 /** A ring that no device uses, and how it was used last. */

@@ -1,4 +1,4 @@
-// Ground floor: the error of a vhost-user back end that did not answer as it has to.
+// vhost-user/protocol: the error of a vhost-user back end that did not answer as it has to.
 
 /**
  * A vhost-user back end refused a message, answered something else, closed the connection, or did not answer in time.

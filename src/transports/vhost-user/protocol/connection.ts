@@ -1,4 +1,4 @@
-// Ground floor: a vhost-user socket as a sequence of whole messages. The next one is read when the last one was
+// vhost-user/protocol: a vhost-user socket as a sequence of whole messages. The next one is read when the last one was
 // answered.
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { closeReceived } from '../../../sys/received-fd.ts';

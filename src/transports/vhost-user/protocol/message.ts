@@ -1,4 +1,4 @@
-// Ground floor: encodes and decodes vhost-user messages. Syntax only; the handlers know what a message means.
+// vhost-user/protocol: encodes and decodes vhost-user messages. Syntax only; the handlers know what a message means.
 import { ProtocolError } from './protocol-error.ts';
 import { CONFIG_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX, requestName, VERSION, VERSION_MASK } from './spec.ts';
 

@@ -1,4 +1,4 @@
-// Ground floor: the error of a front end that broke the protocol.
+// vhost-user/protocol: the error of a front end that broke the protocol.
 
 /** The front end broke the protocol. The session ends and the connection is closed; the server goes on listening. */
 export class ProtocolError extends Error {

@@ -1,4 +1,4 @@
-// Ground floor: the numbers of the vhost-user protocol (QEMU docs/interop/vhost-user.rst), with its current names.
+// vhost-user/protocol: the numbers of the vhost-user protocol (QEMU docs/interop/vhost-user.rst), with its current names.
 
 // Message header: { u32 request; u32 flags; u32 size } in native byte order, then `size` bytes of payload
 export const HEADER_BYTES = 12;
