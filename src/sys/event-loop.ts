@@ -31,8 +31,9 @@ export class EventLoop implements Disposable {
   readonly #watches = new Map<number, Watch>();
   readonly #timers: TimerList;
   #pollables: readonly Pollable[] = [];
-  #tasks = new Set<() => void>();
-  #due = new Set<() => void>();
+  /** With what each one works for, which knows whether it left promises. */
+  #tasks = new Map<() => void, Pollable | undefined>();
+  #due = new Map<() => void, Pollable | undefined>();
   #nextToken = 1;
   #stopping = false;
   /**
@@ -84,9 +85,10 @@ export class EventLoop implements Disposable {
 
   /**
    * Runs `task` after the current events and before the loop sleeps. A task that is already pending is not added again.
+   * @param source reports in `isSettled` whether the task left a promise. Absent: it may have.
    */
-  soon(task: () => void): void {
-    this.#tasks.add(task);
+  soon(task: () => void, source?: Pollable): void {
+    this.#tasks.set(task, source);
     this.onTask?.();
   }
 
@@ -138,14 +140,17 @@ export class EventLoop implements Disposable {
     const due = this.#tasks;
     this.#tasks = this.#due;
     this.#due = due;
-    this.#unsettled = true;
     try {
-      for (const task of due) {
+      for (const [task, source] of due) {
         due.delete(task);
         task();
+        if (source?.isSettled !== true) this.#unsettled = true;
       }
     } finally {
-      if (due.size > 0) this.#tasks = new Set([...due, ...this.#tasks]);
+      if (due.size > 0) {
+        this.#tasks = new Map([...due, ...this.#tasks]);
+        this.#unsettled = true;
+      }
       due.clear();
     }
   }

@@ -128,8 +128,9 @@ function endlessReads(store: string, pieces: number, pieceBytes: number, turn: n
     ringSize: 256,
     async begin({ guest, held }, ring) {
       const table = readTable(guest, pieces, pieceBytes);
-      held.use(await startEndless(guest, ring));
+      // First: the thread makes a whole ring of heads available, and they have to be there.
       submitTables(ring, table);
+      held.use(await startEndless(guest, ring));
     },
     async check({ front }, ring) {
       await eventually('the first request', () => used(ring) > 0);

@@ -59,7 +59,7 @@ export class RunningQueue implements Pollable {
       features: setup.features,
       base: setup.base,
       notify: () => this.#notify(),
-      again: () => environment.loop.soon(this.#process),
+      again: () => environment.loop.soon(this.#process, this),
       broken: (problem) => this.#break(problem),
       counters: environment.counters,
       inFlight: environment.inFlight,
@@ -74,7 +74,7 @@ export class RunningQueue implements Pollable {
       this.#break(error as Error);
     }
     // The ring may hold requests whose kick came earlier, or never; the driver may have missed a notification.
-    environment.loop.soon(this.#process);
+    environment.loop.soon(this.#process, this);
     notify(this.#call);
   }
 

@@ -94,9 +94,9 @@ export class SplitQueue implements RunnableQueue {
       if (!this.#polled) this.#notification.disable();
       do {
         for (let available = this.#available(); available > 0; available = this.#available()) {
-          // Neither rearms notifications: the call that follows reads the ring.
+          // Neither rearms notifications: the call that follows reads the ring, as the poller of a polled one does.
           if (this.#limit.isReached) return this.#limit.whenRoom(this.#options.again);
-          if (this.#isTurnOver()) return this.#options.again();
+          if (this.#isTurnOver()) return this.#polled ? undefined : this.#options.again();
           this.#serveBatch(available, serve, expect);
         }
       } while (!this.#polled && this.#notification.enable(this.#nextAvail));
