@@ -419,6 +419,18 @@ suite('a turn is bounded', () => {
     );
   });
 
+  test('while the queue is polled the rest stays in the ring for the poller, and no other turn is asked for', () => {
+    const { queue, add, agains } = newRig(1024, { memoryBytes: 4 << 20 });
+    queue.suppress();
+    add(1024, 1 << 20);
+    queue.drain(useAll);
+    assert.deepEqual([agains(), queue.hasWork()], [0, true]);
+    // Polling ends: the poller is told of the rest, and drains it like that of any queue.
+    assert.equal(queue.rearm(), true);
+    queue.drain(useAll);
+    assert.equal(agains(), 1);
+  });
+
   test('regression: a device that is slow ends it, before the batch is done', () => {
     const { queue, add, agains } = newRig(64);
     const slow: ServeChain = (chain, q) => {
