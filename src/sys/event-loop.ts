@@ -6,6 +6,8 @@ import { TimerList } from './timer-list.ts';
 
 /** While polling finds work, descriptors and promises are served once in so many rounds. */
 const BUSY_ROUNDS = 16;
+/** And whenever so much time has passed: a round of large requests is long. */
+const BUSY_MS = 2;
 /** While polling finds no work, descriptors are served once in so many looks, and the clock is read once in so many. */
 const IDLE_LOOKS = 512;
 const CLOCK_LOOKS = 16;
@@ -42,6 +44,8 @@ export class EventLoop implements Disposable {
    */
   #unsettled = false;
   #idleSinceMs = 0;
+  /** When polling served descriptors last. */
+  #turnMs = 0;
   /** Rounds that found work. Every BUSY_ROUNDS of them the loop serves descriptors and promises. */
   #rounds = 0;
   readonly #policy: PollPolicy | undefined;
@@ -161,6 +165,7 @@ export class EventLoop implements Disposable {
    */
   async #poll(idleLimitMs: number): Promise<void> {
     for (const pollable of this.#pollables) pollable.suppress();
+    this.#turnMs = this.#idleSinceMs;
     while (this.#pollUntilIdle(idleLimitMs) && this.#tasks.size === 0) {
       if (++this.#rounds % BUSY_ROUNDS === 0) this.turn(0);
       await this.#settle(this.#rounds % BUSY_ROUNDS === 0);
@@ -181,7 +186,10 @@ export class EventLoop implements Disposable {
         if (looks > 1) this.#policy?.waited((nowMs - this.#idleSinceMs) * 1e6, true);
         this.#idleSinceMs = nowMs;
         looks = 1;
-        if (++this.#rounds % BUSY_ROUNDS === 0) this.turn(0);
+        if (++this.#rounds % BUSY_ROUNDS === 0 || nowMs - this.#turnMs > BUSY_MS) {
+          this.turn(0);
+          this.#turnMs = nowMs;
+        }
         if (this.#unsettled || this.#tasks.size > 0) return true;
       } else if (++looks % CLOCK_LOOKS === 0) {
         if (performance.now() - this.#idleSinceMs > idleLimitMs) return false;
