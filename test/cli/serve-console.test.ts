@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { SystemError } from '../../src/sys/libc.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
@@ -17,9 +18,18 @@ const SERVE = ['serve', 'console', '--socket', 'sock'];
 
 /** A guest whose console is served at `path`. */
 async function guestAt(path: string): Promise<ConsoleVmm> {
-  await eventually('there is a socket', () => existsSync(path));
+  let front: RawFrontEnd | undefined;
+  // The file of the socket is there a moment before it listens.
+  await eventually('it listens', () => {
+    try {
+      front = RawFrontEnd.connect(path);
+    } catch (error) {
+      if (!['ENOENT', 'ECONNREFUSED'].includes((error as SystemError).code)) throw error;
+    }
+    return front !== undefined;
+  });
   const vmm = new ConsoleVmm();
-  await vmm.connect({ connect: () => RawFrontEnd.connect(path) });
+  await vmm.connect({ connect: () => front as RawFrontEnd });
   vmm.driver.refill();
   return vmm;
 }
