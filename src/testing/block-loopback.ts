@@ -4,8 +4,8 @@ import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import type { DeviceContext } from '../virtio/device.ts';
 import { GuestMemory } from '../virtio/guest-memory.ts';
+import { RING_FEATURES } from '../virtio/negotiated-format.ts';
 import type { RunnableQueue } from '../virtio/ring-format.ts';
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
 import { splitFormat } from '../virtio/split/split-format.ts';
 import { BlockDriver, type BlockResult, type Framing } from './block-driver.ts';
 import type { BlockRequest } from './block-request.ts';
@@ -32,7 +32,6 @@ const NO_CONTEXT: Omit<DeviceContext, 'log' | 'configChanged'> = {
   timer: () => ({ [Symbol.dispose]: () => {} }),
   needsReset: () => {},
 };
-const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 
 /**
  * A disk over `store` and its driver, on one ring in this process: enough to test a store as a guest would use it.

@@ -5,7 +5,7 @@ import { rideNodeLoop } from '../sys/node-loop.ts';
 import { LocalHost } from '../transports/queue/local-host.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import { GuestMemory } from '../virtio/guest-memory.ts';
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../virtio/spec.ts';
+import { RING_FEATURES } from '../virtio/negotiated-format.ts';
 import { DriverMemory } from './driver-memory.ts';
 import { LoopbackQueue } from './loopback-queue.ts';
 
@@ -21,7 +21,6 @@ export interface DeviceLoopbackOptions {
   readonly memoryBytes?: number;
 }
 
-const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 const SIZE_DEFAULT = 16;
 /** Descriptors of an indirect table: more than a ring of the default size. */
 const INDIRECT_MAX = 32;

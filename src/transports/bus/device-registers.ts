@@ -7,7 +7,8 @@ import { EventFd } from '../../sys/event-fd.ts';
 import type { EventLoop } from '../../sys/event-loop.ts';
 import { LimitedLog } from '../../sys/limited-log.ts';
 import { unofferedFeatures } from '../../virtio/device.ts';
-import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
+import { RING_FEATURES } from '../../virtio/negotiated-format.ts';
+import { DeviceStatus, VIRTIO_F_VERSION_1 } from '../../virtio/spec.ts';
 import { ConfigView } from '../queue/config-view.ts';
 import type { DeviceEvents, DeviceHost, DeviceTraits } from '../queue/queue-host.ts';
 import { type QueueLines, QueueRegisters } from './queue-registers.ts';
@@ -23,14 +24,13 @@ export interface DriverLines extends QueueLines {
 export interface DeviceRegistersOptions {
   /** The largest size of a queue, where the device allows more. Default: 256. */
   readonly queueSizeMax?: number;
-  /** Ring features to offer, which every later host needs too. Default: VERSION_1, INDIRECT_DESC, EVENT_IDX. */
+  /** Ring features to offer, which every later host needs too. Default: `RING_FEATURES`. */
   readonly ringFeatures?: bigint;
   /** Whether the device starts paused, as after `pause`. */
   readonly paused?: boolean;
 }
 
 const QUEUE_SIZE_DEFAULT = 256;
-const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED } = DeviceStatus;
 const DRIVER_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
 

@@ -1,16 +1,10 @@
 // vhost-user/front-end: what the driver sees of a device in a vhost-user back end.
-import {
-  DEVICE_FEATURE_BITS,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-} from '../../../virtio/spec.ts';
+import { RING_FEATURES } from '../../../virtio/negotiated-format.ts';
+import { DEVICE_FEATURE_BITS } from '../../../virtio/spec.ts';
 import type { DeviceTraits } from '../../queue/queue-host.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import type { RemoteBackEnd } from './remote-back-end.ts';
 
-/** Offered to every driver by DeviceRegisters, so every back end has to offer them. */
-const RING_FEATURES = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 /** Every back end accepts this size, because QEMU uses it. No message reports a larger limit. */
 const QUEUE_SIZE_MAX = 128;
 
