@@ -5,7 +5,8 @@ import type { EventLoop } from '../../../sys/event-loop.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { unofferedFeatures } from '../../../virtio/device.ts';
 import { codeOf, type Log } from '../../../virtio/log.ts';
-import { DeviceStatus, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../../virtio/spec.ts';
+import { RING_FEATURES } from '../../../virtio/negotiated-format.ts';
+import { DeviceStatus } from '../../../virtio/spec.ts';
 import { ConfigView } from '../../queue/config-view.ts';
 import type { DeviceEvents, DeviceHost, QueueSetup } from '../../queue/queue-host.ts';
 import type { Outcome } from '../protocol/connection.ts';
@@ -64,8 +65,7 @@ export class Session implements DeviceEvents {
   }
 
   get offeredFeatures(): bigint {
-    const ring = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
-    return this.host.device.features | ring | vu.F_PROTOCOL_FEATURES;
+    return this.host.device.features | RING_FEATURES | vu.F_PROTOCOL_FEATURES;
   }
 
   get features(): bigint {
@@ -183,19 +183,16 @@ export class Session implements DeviceEvents {
     } catch (error) {
       throw new ProtocolError(vu.requestName(request), (error as Error).message);
     }
-    for (const [index, vring] of this.vrings.entries()) {
-      if (vring.running || !vring.isComplete || this.regions.count === 0) continue;
-      let setup: QueueSetup;
-      try {
-        setup = vring.setup(this.#features, this.regions);
-      } catch (error) {
-        // A ring outside every region waits: regions are added and removed one by one, and a replaced one is removed
-        // first.
-        if (!(error instanceof ProtocolError)) throw error;
-        this.#checkStartLater();
-        continue;
-      }
-      await this.#start(index, setup);
+    if (this.regions.count > 0) for (const index of this.vrings.keys()) await this.#startOrWait(index);
+  }
+
+  /** A ring outside every region waits: regions are added and removed one by one, and a replaced one is removed first. */
+  async #startOrWait(index: number): Promise<void> {
+    try {
+      await this.#startIfReady(index);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#checkStartLater();
     }
   }
 
