@@ -5,6 +5,7 @@ import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import { openStore } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
+import { count } from './quantities.ts';
 import type { BlkFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { runService, type Service } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
@@ -21,9 +22,8 @@ function image(spec: string, flags: BlkFlags): Service {
   const { store } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));
-  // A single thread shares no record of allocated blocks with others.
-  const description = threads > 1 ? opened.description : { ...opened.description, shared: undefined };
-  return { ...onThreads({ kind: 'blk', store: description, options }, flags, threads), close: () => store.close?.() };
+  const source = { kind: 'blk', store: opened.description, options } as const;
+  return { ...onThreads(source, flags, threads), close: () => store.close?.() };
 }
 
 function diskModule(spec: string, flags: BlkFlags): Service {
@@ -73,8 +73,4 @@ function usage<T>(what: string, step: () => T): T {
   } catch (error) {
     throw asUsage(error, what);
   }
-}
-
-function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`;
 }

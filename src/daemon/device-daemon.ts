@@ -10,7 +10,7 @@ import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { Log } from '../virtio/log.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
-import type { DeviceSource } from './device-source.ts';
+import { type DeviceSource, unshared } from './device-source.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
 import type { DeviceProfile } from './open-device.ts';
 import type { PollMode } from './poll-mode.ts';
@@ -126,8 +126,13 @@ export class DeviceDaemon implements ServedDevice {
   }
 
   #setupOf(index: number): Omit<ServingThreadSetup, 'main'> {
-    const { device, poll, cpus } = this.#options;
-    return { device, poll, cpu: cpus?.[index % cpus.length], latency: this.latency };
+    const { device, threads, poll, cpus } = this.#options;
+    return {
+      device: threads === 1 ? unshared(device) : device,
+      poll,
+      cpu: cpus?.[index % cpus.length],
+      latency: this.latency,
+    };
   }
 
   get #threads(): readonly ServingWorker[] {

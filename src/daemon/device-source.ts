@@ -30,6 +30,14 @@ export type DeviceSource =
   | ConsolePort
   | ModuleSource;
 
+/**
+ * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
+ * other store of the same file may be used in this process meanwhile.
+ */
+export function unshared(source: DeviceSource): DeviceSource {
+  return source.kind === 'blk' ? { ...source, store: { ...source.store, shared: undefined } } : source;
+}
+
 /** Whether the device needs Node's loop: for a timer, a stream, a fetch. */
 export function needsNode({ kind }: DeviceSource): boolean {
   return kind === 'module' || kind === 'console';

@@ -29,7 +29,7 @@ export function isModule(spec: string): boolean {
 export async function loadModule(spec: string, log: Log): Promise<Loaded> {
   const exported = await importDefault(spec);
   if (typeof exported !== 'object' || exported === null)
-    throw new Error(`${spec}: ${WANTED}; it is ${exported === undefined ? 'missing' : kindOf(exported)}`);
+    throw new Error(`${spec}: ${WANTED}; it is ${kindOf(exported)}`);
   try {
     if (looksLikeDevice(exported)) {
       checkDevice(exported);
