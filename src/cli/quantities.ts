@@ -24,3 +24,8 @@ export function millis(ms: number): string {
 export function percent(part: number, whole: number): string {
   return `${whole === 0 ? 0 : Math.floor((100 * part) / whole)} %`;
 }
+
+/** `1 queue`, `2 queues`, `1,024 queues`. */
+export function count(n: number, noun: string): string {
+  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
+}

@@ -9,6 +9,7 @@ import { describeQueue, type QueueReport } from '../transports/queue/queue-repor
 import { type EventName, type Level, type Log, levelOf } from '../virtio/log.ts';
 import { BoundedOutput } from './bounded-output.ts';
 import type { LogFile } from './log-file.ts';
+import { count } from './quantities.ts';
 import { startLines } from './start-lines.ts';
 
 const REPORT_MS = 60_000;
@@ -158,10 +159,6 @@ function saved(notifications: number, requests: number): string {
 
 function now(): string {
   return new Date().toISOString();
-}
-
-function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 }
 
 function mib(bytes: number): string {
