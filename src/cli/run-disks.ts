@@ -20,22 +20,22 @@ export async function addDisks(
 ): Promise<HandOver | undefined> {
   const movable = handOver === undefined ? undefined : firstMovable(words);
   let moving: HandOver | undefined;
-  const surroundings = { machine, slots: virtioSlots(machine, transport), log };
+  const environment = { machine, slots: virtioSlots(machine, transport), log };
   for (const word of words) {
-    if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, surroundings);
-    else if (word === movable) moving = await addMovable(word.spec, handOver as string, surroundings);
-    else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), surroundings);
+    if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, environment);
+    else if (word === movable) moving = await addMovable(word.spec, handOver as string, environment);
+    else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), environment);
   }
   return moving;
 }
 
 async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  surroundings: DiskEnvironment,
+  environment: DiskEnvironment,
 ): Promise<void> {
   const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {
-    await addVhostUserDisk(where, surroundings);
+    await addVhostUserDisk(where, environment);
   } catch (error) {
     const { syscall, code } = error as SystemError;
     if (syscall !== 'connect') throw error;
@@ -54,10 +54,10 @@ function firstMovable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-async function addMovable(spec: string, socket: string, surroundings: DiskEnvironment): Promise<HandOver> {
+async function addMovable(spec: string, socket: string, environment: DiskEnvironment): Promise<HandOver> {
   const { ReopenableImage } = await import('../vmm/reopenable-image.ts');
   const { addHandOverDisk } = await import('../vmm/hand-over.ts');
-  return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, surroundings);
+  return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, environment);
 }
 
 async function openDisk(spec: string, isReadOnly: boolean) {

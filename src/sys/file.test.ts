@@ -16,8 +16,7 @@ import {
 import { constants as os, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
-import { patience } from '../testing/patience.ts';
+import { eventually, patience } from '../testing/patience.ts';
 import { ImageFile } from './file.ts';
 import { libc } from './libc.ts';
 
@@ -207,29 +206,21 @@ test('QEMU respects our lock, and shares an image that is open read-only', (cont
   assert.match(qemuIo('-f', 'raw', '-c', 'write 0 512', path).output, /wrote 512\/512 bytes at offset 0/);
 });
 
-/** Repeats `attempt` until it returns a result, for as long as a slow machine may need to start a program. */
-async function eventually<T>(attempt: () => T | undefined): Promise<T> {
-  for (let tries = 0; tries < 400; tries++, await setTimeout(patience(25))) {
-    const result = attempt();
-    if (result !== undefined) return result;
-  }
-  throw new Error('it never happened');
-}
-
 test('the lock of QEMU is respected', async (context: TestContext) => {
   if (qemuIo('--version').status !== 0) return context.skip('qemu-io (qemu-utils) is not installed');
   const path = image('of-qemu.img');
   const qemu = spawn('qemu-io', ['-f', 'raw', '-c', 'sleep 60000', path], { stdio: 'ignore' });
   context.after(() => qemu.kill('SIGKILL'));
-  const error = await eventually(() => {
+  let problem: Error | undefined;
+  await eventually('QEMU has its lock', () => {
     try {
       ImageFile.open(path)[Symbol.dispose]();
-      return undefined;
     } catch (thrown) {
-      return thrown as Error;
+      problem = thrown as Error;
     }
+    return problem !== undefined;
   });
-  assert.match(error.message, /of-qemu\.img is in use/);
+  assert.match(`${problem?.message}`, /of-qemu\.img is in use/);
   refuses(path, 'EAGAIN', /is in use/, { readOnly: true });
 });
 
