@@ -28,9 +28,9 @@ export class SignalLoop extends EventLoop {
     return this.poll(watch.pollable);
   }
 
-  override soon(task: () => void): void {
+  override soon(task: () => void, source?: Pollable): void {
     this.#hasTasks = true;
-    super.soon(task);
+    super.soon(task, source);
   }
 
   override turn(timeoutMs: number): boolean {
