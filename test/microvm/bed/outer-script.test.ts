@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { commandScript, ENDED, outerScript, quoted } from './outer-script.ts';
+import { quoted } from '../../../guests/shell-script.ts';
+import { commandScript, ENDED, outerScript } from './outer-script.ts';
 
 const WORDS = ['plain', 'two words', "it's", '$HOME `id`', '"', '\\', '*', ''];
 

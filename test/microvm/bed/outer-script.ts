@@ -1,4 +1,5 @@
 // test/microvm/bed: the /init of the outer guest: it becomes a small system on the disk it was given and runs one command.
+import { quoted } from '../../../guests/shell-script.ts';
 
 /** The line that ends the console of a bed that came to its end, with the exit code of the command. */
 export const ENDED = /^BELFRY bed ended ([0-9]+)$/;
@@ -19,11 +20,6 @@ export function outerScript(moduleNames: readonly string[]): string {
 export function commandScript(command: readonly string[], environment: Readonly<Record<string, string>>): string {
   const variables = Object.entries(environment).map(([name, value]) => `export ${name}=${quoted(value)}`);
   return [SETTLE, ...variables, `${command.map(quoted).join(' ')} </dev/null`, FINISH, ''].join('\n');
-}
-
-/** One word of the shell, whatever it holds. */
-export function quoted(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 // The shell finds its applets through /proc/self/exe.

@@ -4,9 +4,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { closesPending } from '../../../sys/asynchronous-close.ts';
 import { EventFd } from '../../../sys/event-fd.ts';
 import { closeFd } from '../../../sys/libc.ts';
 import { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
+import { eventually } from '../../../testing/patience.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
 import { encodeMessage, encodeU64 } from '../protocol/message.ts';
 import { REPLY, Request } from '../protocol/spec.ts';
@@ -88,12 +90,14 @@ for (const { name, bytes, says } of faults) {
   });
 }
 
-test('regression: the descriptors of an answer that is wrong, or cut off, are closed', (t) => {
+test('regression: the descriptors of an answer that is wrong, or cut off, are closed', async (t) => {
   using doorbell = EventFd.create();
   const descriptors = (): number => readdirSync('/proc/self/fd').length;
   for (const { bytes } of faults.filter((fault) => fault.bytes.length > 0)) {
     const { ours, theirs } = pair(t);
     using channel = new BlockingChannel(ours, 30);
+    // A connection with unread bytes is closed on a thread of its own.
+    await eventually('the connections before it are closed', () => closesPending() === 0);
     const before = descriptors();
     theirs.send(bytes, [doorbell.fd, doorbell.fd]);
     assert.throws(() => channel.ask({ request: Request.GET_FEATURES }), BackEndError);
