@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import { closesPending } from '../../../sys/asynchronous-close.ts';
 import { EventFd } from '../../../sys/event-fd.ts';
 import { EventLoop } from '../../../sys/event-loop.ts';
 import { rideNodeLoop } from '../../../sys/node-loop.ts';
@@ -143,6 +144,7 @@ test('regression: a descriptor that comes with a good answer is closed', async (
   using doorbell = EventFd.create();
   const end = wire.stopQueue(0);
   await wire.received(); // the timerfd of the link's timers is open now
+  await eventually('the connections before it are closed', () => closesPending() === 0);
   const before = readdirSync('/proc/self/fd').length;
   wire.answer(Request.GET_VRING_BASE, encodeVringState(0, 5), vu.REPLY, [doorbell.fd]);
   assert.equal(await end, 5);
