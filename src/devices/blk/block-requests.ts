@@ -96,7 +96,7 @@ export class BlockRequests {
   ): MaybePromise<number> {
     const bytes = to - from;
     const offset = sector * blk.SECTOR_BYTES;
-    const isAligned = bytes % this.#alignment === 0 && offset % this.#alignment === 0;
+    const isAligned = bytes % this.#alignment === 0 && isMultiple(offset, this.#alignment);
     if (!isAligned || offset + bytes > this.capacityBytes || bytes > REQUEST_BYTES_MAX) return blk.VIRTIO_BLK_S_IOERR;
     this.bytes[isRead ? 'read' : 'written'] += bytes;
     return whenDone(this.#transfer.move(data, from, to, offset, isRead, signal), blk.VIRTIO_BLK_S_OK);
@@ -123,6 +123,11 @@ export class BlockRequests {
 function finish(queue: DeviceQueue, chain: DescriptorChain, status: number, written: number): void {
   chain.writable.setLastByte(status);
   queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? written + 1 : 1);
+}
+
+/** Without `%`, which for numbers beyond 2^31 is a call into C. `unit` is a power of two, so the quotient is exact. */
+function isMultiple(offset: number, unit: number): boolean {
+  return Number.isInteger(offset / unit);
 }
 
 /** The bytes that a successful request of this type writes before its status byte. */
