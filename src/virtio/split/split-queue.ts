@@ -18,8 +18,11 @@ export const BATCH_MAX = 32;
  */
 const BATCH_BYTES = 128 * 1024;
 const SLOW_MS = 0.1;
-/** The limits of one `drain`, so that other queues have their turn. */
-export const DRAIN_MAX = 256;
+/**
+ * The limits of one `drain`, so that other queues have their turn. A turn of the loop costs about as much as 16 small
+ * requests (epoll_wait(2)), so there are many of those in a drain.
+ */
+export const DRAIN_MAX = 1024;
 export const DRAIN_BYTES = 16 * 2 ** 20;
 export const DRAIN_MS = 2;
 
