@@ -30,6 +30,7 @@ const INDIRECT_MAX = 8;
 const NO_CONTEXT: Omit<DeviceContext, 'log' | 'configChanged'> = {
   watch: () => ({ [Symbol.dispose]: () => {} }),
   timer: () => ({ [Symbol.dispose]: () => {} }),
+  soon: (task) => queueMicrotask(task),
   needsReset: () => {},
 };
 

@@ -68,10 +68,27 @@ export interface VirtioDevice {
   close?(): void | Promise<void>;
 }
 
+/** Work of a device that can be found without a system call: a completion ring, say. */
+export interface DevicePollable {
+  /** Does the work that there is. Returns whether there was any. */
+  poll(): boolean;
+  /** It is polled from now on, until `rearm`: its descriptor need not become readable. */
+  suppress(): void;
+  /** It is not polled any more. Returns true when there may be work that the descriptor does not report. */
+  rearm(): boolean;
+  /** False while the work that was done may have left promises to settle. */
+  readonly isSettled: boolean;
+}
+
 /** What a device can use on the thread it runs on. Watches and timers end when the device is closed. */
 export interface DeviceContext {
-  /** Calls the handlers while `fd` is readable or writable, until disposed. */
-  watch(fd: number, handlers: { readonly readable?: () => void; readonly writable?: () => void }): Disposable;
+  /** Calls the handlers while `fd` is readable or writable, until disposed; polls `pollable` before the loop sleeps. */
+  watch(
+    fd: number,
+    handlers: { readonly readable?: () => void; readonly writable?: () => void; readonly pollable?: DevicePollable },
+  ): Disposable;
+  /** Runs `task` after the current events and before the loop sleeps. A pending task is not added again. */
+  soon(task: () => void): void;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
   /** Logs a line; `about` is for programs. Repeated lines are limited. */

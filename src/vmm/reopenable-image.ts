@@ -1,5 +1,5 @@
 // vmm: a disk image that is closed and unlocked while another process serves it, and opened again afterwards.
-import type { BlockStore } from '../devices/blk/block-store.ts';
+import type { BlockStore, StoreLoop } from '../devices/blk/block-store.ts';
 import { openStore } from '../stores/open-store.ts';
 
 /** Opens the image. `raw`: without detecting its format. Throws if it cannot. */
@@ -11,6 +11,7 @@ export class ReopenableImage {
   readonly store: BlockStore;
   readonly #open: OpenImage;
   #opened: BlockStore | undefined;
+  #loop: StoreLoop | undefined;
 
   constructor(open: OpenImage) {
     this.#open = open;
@@ -21,6 +22,7 @@ export class ReopenableImage {
       ...(first.alignment !== undefined && { alignment: first.alignment }),
       ...(first.maxInFlight !== undefined && { maxInFlight: first.maxInFlight }),
       ...(first.physicalBlockBytes !== undefined && { physicalBlockBytes: first.physicalBlockBytes }),
+      ...(first.attach && { attach: (loop) => this.#attach(loop) }),
       read: (...request) => this.#now.read(...request),
       ...(first.write && { write: (...request) => this.#now.write?.(...request) }),
       ...(first.readv && { readv: (...request) => this.#now.readv?.(...request) }),
@@ -35,6 +37,12 @@ export class ReopenableImage {
   /** Opens an image file or a block device as `openStore` does. */
   static ofFile(path: string): ReopenableImage {
     return new ReopenableImage((format) => openStore(path, { format }).store);
+  }
+
+  /** Each open image uses the loop of the first one's device. */
+  #attach(loop: StoreLoop): void {
+    this.#loop = loop;
+    this.#now.attach?.(loop);
   }
 
   get #now(): BlockStore {
@@ -52,7 +60,10 @@ export class ReopenableImage {
   /** Opens the image again, and returns its size. Throws if it cannot, for instance because it is in use. */
   reopen(): number {
     // Raw: the guest may have written bytes that look like another image format.
-    this.#opened ??= this.#open('raw');
+    if (this.#opened === undefined) {
+      this.#opened = this.#open('raw');
+      if (this.#loop !== undefined) this.#opened.attach?.(this.#loop);
+    }
     return this.#opened.sizeBytes;
   }
 

@@ -146,7 +146,8 @@ function blockBacking(random: SeededRandom): Backing {
   };
   const { write: _, ...readOnly } = store;
   const device = new BlockDevice(random.oneIn(8) ? readOnly : store, { serial: 'hostile' });
-  const context = { watch: nothing, timer: nothing, log: () => {}, configChanged: () => {}, needsReset: () => {} };
+  const none = (): void => {};
+  const context = { watch: nothing, timer: nothing, soon: none, log: none, configChanged: none, needsReset: none };
   device.start(random.flip() ? device.features : 0n, context);
   return backing;
 }

@@ -30,6 +30,7 @@ export class BlockDevice implements VirtioDevice {
   readonly queueSizes: readonly number[];
   readonly config: DeviceConfig;
   readonly maxInFlight?: number;
+  readonly #store: BlockStore;
   readonly #requests: BlockRequests;
   readonly #expect: ExpectBatch | undefined;
   readonly #hasCache: boolean;
@@ -47,6 +48,7 @@ export class BlockDevice implements VirtioDevice {
   constructor(store: BlockStore, options: BlockDeviceOptions = {}) {
     checkStore(store);
     checkBlockOptions(store, options);
+    this.#store = store;
     const log: Log = (line, about) => this.#context?.log(line, about);
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
@@ -68,6 +70,7 @@ export class BlockDevice implements VirtioDevice {
 
   attach(context: DeviceContext): void {
     this.#context = context;
+    this.#store.attach?.(context);
   }
 
   start(features: bigint, context: DeviceContext): void {

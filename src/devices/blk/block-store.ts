@@ -1,7 +1,16 @@
 // virtio-blk: the interface of a store. Two members suffice; the disk offers what the others make possible.
+import type { DevicePollable } from '../../virtio/device.ts';
 import type { MaybePromise } from '../../virtio/maybe-promise.ts';
 
 export type { MaybePromise };
+
+/** The event loop of the thread that uses a store. */
+export interface StoreLoop {
+  /** Calls `readable` while `fd` is readable, until disposed; `pollable` is polled before the loop sleeps. */
+  watch(fd: number, handlers: { readonly readable: () => void; readonly pollable?: DevicePollable }): Disposable;
+  /** Runs `task` after the current events and before the loop sleeps. A pending task is not added again. */
+  soon(task: () => void): void;
+}
 
 /**
  * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and inside the disk: the device has
@@ -34,6 +43,11 @@ export interface BlockStore {
   readonly physicalBlockBytes?: number;
   /** Requests in flight at most, on each thread; more wait in the driver's ring. Default 1024. */
   readonly maxInFlight?: number;
+  /**
+   * Called once, before all requests, with the event loop of this thread: a store whose requests complete by a
+   * descriptor watches it there. A device with an event loop calls it; a store by itself has to work without.
+   */
+  attach?(loop: StoreLoop): void;
   /** Fills `into` from `offset`. `into` is guest memory, or a buffer for this request: do not keep it. */
   read(offset: number, into: Uint8Array, signal?: AbortSignal): MaybePromise<void>;
   /**

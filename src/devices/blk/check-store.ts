@@ -3,6 +3,7 @@ import type { BlockStore } from './block-store.ts';
 import { SECTOR_BYTES } from './spec.ts';
 
 const FUNCTIONS = [
+  'attach',
   'read',
   'write',
   'readv',

@@ -35,6 +35,7 @@ function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
     alignment: 512,
     maxInFlight: 7,
     physicalBlockBytes: 4096,
+    attach: tell('attach'),
     read: tell('read'),
     write: tell('write'),
     readv: tell('readv'),
@@ -53,6 +54,7 @@ const OPTIONAL = [
   'alignment',
   'maxInFlight',
   'physicalBlockBytes',
+  'attach',
   'write',
   'readv',
   'writev',
@@ -197,7 +199,17 @@ test('log shows any value that is thrown, and passes it on', () => {
 test('read-only takes away everything that writes and flushes, and nothing else', () => {
   const store = readOnly()(complete([]));
   const left = OPTIONAL.filter((member) => store[member] !== undefined);
-  const kept = ['name', 'alignment', 'maxInFlight', 'physicalBlockBytes', 'readv', 'prefetch', 'refreshSize', 'close'];
+  const kept = [
+    'name',
+    'alignment',
+    'maxInFlight',
+    'physicalBlockBytes',
+    'attach',
+    'readv',
+    'prefetch',
+    'refreshSize',
+    'close',
+  ];
   assert.deepEqual(left, kept);
 });
 

@@ -14,6 +14,7 @@ export function forward(next: BlockStore): { -readonly [member in keyof BlockSto
     ...(next.alignment !== undefined && { alignment: next.alignment }),
     ...(next.maxInFlight !== undefined && { maxInFlight: next.maxInFlight }),
     ...(next.physicalBlockBytes !== undefined && { physicalBlockBytes: next.physicalBlockBytes }),
+    ...(next.attach && { attach: next.attach.bind(next) }),
     read: next.read.bind(next),
     ...(next.write && { write: next.write.bind(next) }),
     ...(next.readv && { readv: next.readv.bind(next) }),
