@@ -100,3 +100,31 @@ export const THREAD_CPU_CLOCK = 6;
 
 // sys/resource.h
 export const RUSAGE_THREAD = 1;
+
+// linux/io_uring.h
+export const IORING_OFF_SQ_RING = 0;
+export const IORING_OFF_SQES = 0x1000_0000;
+export const IORING_SETUP_CQSIZE = 1 << 3;
+export const IORING_SETUP_COOP_TASKRUN = 1 << 8;
+export const IORING_SETUP_TASKRUN_FLAG = 1 << 9;
+export const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
+export const IORING_FEAT_SINGLE_MMAP = 1 << 0;
+export const IORING_FEAT_NODROP = 1 << 1;
+export const IORING_ENTER_GETEVENTS = 1 << 0;
+export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
+export const IORING_SQ_TASKRUN = 1 << 2;
+export const IORING_REGISTER_FILES = 2;
+export const IORING_UNREGISTER_FILES = 3;
+export const IORING_REGISTER_PROBE = 8;
+export const IO_URING_OP_SUPPORTED = 1 << 0;
+export const IOSQE_FIXED_FILE = 1 << 0;
+export const IORING_OP_READV = 1;
+export const IORING_OP_WRITEV = 2;
+export const IORING_OP_FSYNC = 3;
+export const IORING_OP_ASYNC_CANCEL = 14;
+export const IORING_OP_FALLOCATE = 17;
+export const IORING_OP_READ = 22;
+export const IORING_OP_WRITE = 23;
+export const IORING_FSYNC_DATASYNC = 1 << 0;
+export const IORING_ASYNC_CANCEL_ALL = 1 << 0;
+export const IORING_ASYNC_CANCEL_ANY = 1 << 2;

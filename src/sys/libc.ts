@@ -120,7 +120,12 @@ export function clearErrno(): void {
 
 /** Returns the error for this thread's last failed call. */
 export function systemError(syscall: string, advice?: string): SystemError {
-  return new SystemError(syscall, errnoNames.get(errno()) ?? `errno ${errno()}`, advice);
+  return errnoError(syscall, errno(), advice);
+}
+
+/** Returns the error for an errno, such as the one in a completion of io_uring(7). */
+export function errnoError(syscall: string, number: number, advice?: string): SystemError {
+  return new SystemError(syscall, errnoNames.get(number) ?? `errno ${number}`, advice);
 }
 
 /** Returns `result`, or throws the SystemError of errno if it is negative. */

@@ -1,0 +1,279 @@
+// sys: io_uring(7): many requests with one system call; completions are read from a ring in memory.
+import * as uring from './constants.ts';
+import { enterRing, type RingLayout, registerFile, setUpRing, unregisterFiles } from './io-uring-setup.ts';
+import { closeFd } from './libc.ts';
+import { Mapping } from './mapping.ts';
+
+// struct io_uring_sqe as 32-bit words. The first word is { u8 opcode; u8 flags; u16 ioprio }.
+const SQE_WORDS = 16;
+const SQE = { opcode: 0, fd: 1, offset: 2, address: 4, length: 6, opFlags: 7, userData: 8 } as const;
+// struct io_uring_cqe as 32-bit words: { u64 user_data; s32 res; u32 flags }.
+const CQE_WORDS = 4;
+const CQE_RESULT = 2;
+
+/** Flags of the submission ring: completions wait until the kernel is entered. */
+const NEEDS_KERNEL = uring.IORING_SQ_TASKRUN | uring.IORING_SQ_CQ_OVERFLOW;
+
+/** The user data of an operation whose completion concerns no request. */
+const NO_REQUEST = 0xffff_ffff;
+
+/** The owner of an operation. It has to keep the operation's memory alive until `completed`. */
+export interface IoRequest {
+  /** @param result what the system call of the same name returns; an error as a negative errno. */
+  completed(result: number): void;
+}
+
+/**
+ * One io_uring of one thread. Operations are put into the submission ring, all of them are submitted with one system
+ * call, and completions are taken from the completion ring without one. At most `entries` operations at a time.
+ *
+ * @example
+ * using ring = IoUring.create(64);
+ * ring.read(fd, address, 4096, 0, { completed: (result) => console.log(result) });
+ * ring.submit(1); // waits for one completion
+ * ring.reap();
+ */
+export class IoUring implements Disposable {
+  /** Readable in an epoll set while there are completions. */
+  readonly fd: number;
+  /** Operations at a time at most. */
+  readonly entries: number;
+  /** The IORING_SETUP_ flags that the kernel accepted. */
+  readonly setupFlags: number;
+  readonly #rings: Mapping;
+  readonly #sqeMapping: Mapping;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #sqes: Uint32Array<ArrayBuffer>;
+  readonly #cqes: Int32Array<ArrayBuffer>;
+  readonly #layout: RingLayout;
+  readonly #sqMask: number;
+  readonly #cqMask: number;
+  /** By slot: what the operation is for. The slot is its user data. */
+  readonly #requests: (IoRequest | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  #tail = 0;
+  #submitted = 0;
+  #inFlight = 0;
+  /** The registered file, whose index is 0. */
+  #fixedFd: number | undefined;
+
+  /**
+   * Creates a ring for `entries` operations, a power of two. Throws SystemError: ENOSYS, EPERM where io_uring is
+   * missing or forbidden, EOPNOTSUPP where it lacks an operation.
+   */
+  static create(entries: number): IoUring {
+    const layout = setUpRing(entries);
+    try {
+      return new IoUring(layout);
+    } catch (error) {
+      closeFd(layout.fd);
+      throw error;
+    }
+  }
+
+  private constructor(layout: RingLayout) {
+    const { fd, sqEntries, cqEntries, sqArray, cqes } = layout;
+    this.fd = fd;
+    this.entries = sqEntries;
+    this.setupFlags = layout.setupFlags;
+    this.#layout = layout;
+    const ringBytes = 4 * Math.max(sqArray + sqEntries, cqes + CQE_WORDS * cqEntries);
+    this.#rings = Mapping.ofFile(fd, ringBytes, { offset: uring.IORING_OFF_SQ_RING });
+    try {
+      this.#sqeMapping = Mapping.ofFile(fd, 4 * SQE_WORDS * sqEntries, { offset: uring.IORING_OFF_SQES });
+    } catch (error) {
+      this.#rings[Symbol.dispose]();
+      throw error;
+    }
+    this.#words = new Uint32Array(this.#rings.bytes.buffer);
+    this.#cqes = new Int32Array(this.#rings.bytes.buffer, 4 * cqes, CQE_WORDS * cqEntries);
+    this.#sqes = new Uint32Array(this.#sqeMapping.bytes.buffer);
+    this.#sqMask = sqEntries - 1;
+    this.#cqMask = cqEntries - 1;
+    // Entry i of the submission ring always is SQE i.
+    for (let i = 0; i < sqEntries; i++) this.#words[sqArray + i] = i;
+    for (let slot = sqEntries - 1; slot >= 0; slot--) this.#freeSlots.push(slot);
+  }
+
+  /** Operations that were put into the ring and have not completed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** How many more operations it takes now. */
+  get room(): number {
+    return this.#freeSlots.length;
+  }
+
+  /** Operations that wait for `submit`. */
+  get staged(): number {
+    return (this.#tail - this.#submitted) >>> 0;
+  }
+
+  /** Saves a lookup of `fd` for each operation with it. Without the kernel's support it does nothing. */
+  registerFile(fd: number): void {
+    if (registerFile(this.fd, fd)) this.#fixedFd = fd;
+  }
+
+  /** pread(2) into `length` bytes at `address`. There must be `room`. */
+  read(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
+    this.#put(uring.IORING_OP_READ, fd, offset, address, length, 0, request);
+  }
+
+  /** pwrite(2) from `length` bytes at `address`. There must be `room`. */
+  write(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
+    this.#put(uring.IORING_OP_WRITE, fd, offset, address, length, 0, request);
+  }
+
+  /** preadv(2) with `count` struct iovec at `address`. There must be `room`. */
+  readv(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
+    this.#put(uring.IORING_OP_READV, fd, offset, address, count, 0, request);
+  }
+
+  /** pwritev(2) with `count` struct iovec at `address`. There must be `room`. */
+  writev(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
+    this.#put(uring.IORING_OP_WRITEV, fd, offset, address, count, 0, request);
+  }
+
+  /** fdatasync(2): covers the writes that have completed. There must be `room`. */
+  fdatasync(fd: number, request: IoRequest): void {
+    this.#put(uring.IORING_OP_FSYNC, fd, 0, 0, 0, uring.IORING_FSYNC_DATASYNC, request);
+  }
+
+  /** fallocate(2). There must be `room`. */
+  fallocate(fd: number, mode: number, offset: number, length: number, request: IoRequest): void {
+    // The operation has its length in `addr`, and its mode in `len`.
+    this.#put(uring.IORING_OP_FALLOCATE, fd, offset, length, mode, 0, request);
+  }
+
+  /** Asks the kernel to cancel all operations: they complete with -ECANCELED, or as if nothing had been asked. */
+  cancelAll(): void {
+    if (this.staged === this.entries) this.submit();
+    this.#fill(
+      uring.IORING_OP_ASYNC_CANCEL,
+      -1,
+      0,
+      0,
+      0,
+      uring.IORING_ASYNC_CANCEL_ALL | uring.IORING_ASYNC_CANCEL_ANY,
+      NO_REQUEST,
+    );
+    this.submit();
+  }
+
+  #put(
+    opcode: number,
+    fd: number,
+    offset: number,
+    address: number,
+    length: number,
+    opFlags: number,
+    request: IoRequest,
+  ): void {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) throw new Error(`io_uring: ${this.entries} operations are in flight`);
+    // The kernel has not taken all SQEs yet, though some of their slots are free again.
+    if (this.staged === this.entries) this.submit();
+    this.#requests[slot] = request;
+    this.#inFlight++;
+    this.#fill(opcode, fd, offset, address, length, opFlags, slot);
+  }
+
+  #fill(
+    opcode: number,
+    fd: number,
+    offset: number,
+    address: number,
+    length: number,
+    opFlags: number,
+    userData: number,
+  ): void {
+    const at = (this.#tail & this.#sqMask) * SQE_WORDS;
+    const sqes = this.#sqes;
+    const isFixed = fd === this.#fixedFd;
+    sqes[at + SQE.opcode] = isFixed ? opcode | (uring.IOSQE_FIXED_FILE << 8) : opcode;
+    sqes[at + SQE.fd] = isFixed ? 0 : fd;
+    sqes[at + SQE.offset] = offset;
+    sqes[at + SQE.offset + 1] = offset / 2 ** 32;
+    sqes[at + SQE.address] = address;
+    sqes[at + SQE.address + 1] = address / 2 ** 32;
+    sqes[at + SQE.length] = length;
+    sqes[at + SQE.opFlags] = opFlags;
+    sqes[at + SQE.userData] = userData;
+    // The other words are zero: the kernel writes none of them.
+    this.#tail = (this.#tail + 1) >>> 0;
+    // The kernel reads the entry after it has read the tail.
+    Atomics.store(this.#words, this.#layout.sqTail, this.#tail);
+  }
+
+  /**
+   * Submits what was put into the ring, and waits until there are at least `waitFor` completions. One system call; none
+   * if there is nothing to do. Throws SystemError.
+   */
+  submit(waitFor = 0): void {
+    while (this.staged > 0 || waitFor > 0) {
+      const taken = enterRing(this.fd, this.staged, waitFor, waitFor > 0 ? uring.IORING_ENTER_GETEVENTS : 0);
+      this.#submitted = Atomics.load(this.#words, this.#layout.sqHead);
+      if (taken !== undefined) {
+        if (waitFor > 0 || this.staged === 0) return;
+        // The kernel took a part: it has no memory for more now. What is complete frees some.
+        this.#runKernelWork();
+      }
+      // EAGAIN, EINTR: once more.
+    }
+  }
+
+  /** Calls `completed` of every request that has completed. Returns how many there were. No system call. */
+  reap(): number {
+    const words = this.#words;
+    let reaped = 0;
+    for (;;) {
+      let head = Atomics.load(words, this.#layout.cqHead);
+      const tail = Atomics.load(words, this.#layout.cqTail);
+      if (head === tail) {
+        if ((Atomics.load(words, this.#layout.sqFlags) & NEEDS_KERNEL) === 0) return reaped;
+        this.#runKernelWork();
+        if (Atomics.load(words, this.#layout.cqTail) === head) return reaped;
+        continue;
+      }
+      while (head !== tail) {
+        const at = (head & this.#cqMask) * CQE_WORDS;
+        const slot = this.#cqes[at] as number;
+        const result = this.#cqes[at + CQE_RESULT] as number;
+        head = (head + 1) >>> 0;
+        // The entry is free before the callback, which may throw, or put new operations into the ring.
+        Atomics.store(words, this.#layout.cqHead, head);
+        if (slot === -1) continue; // NO_REQUEST as an int
+        reaped++;
+        this.#complete(slot, result);
+      }
+    }
+  }
+
+  #complete(slot: number, result: number): void {
+    const request = this.#requests[slot] as IoRequest;
+    this.#requests[slot] = undefined;
+    this.#freeSlots.push(slot);
+    this.#inFlight--;
+    request.completed(result);
+  }
+
+  /** Has the kernel finish completions that it put off (IORING_SETUP_COOP_TASKRUN), or that had no room. */
+  #runKernelWork(): void {
+    enterRing(this.fd, 0, 0, uring.IORING_ENTER_GETEVENTS);
+  }
+
+  /** Waits until every operation has completed, since they use memory of others; then frees the ring. */
+  [Symbol.dispose](): void {
+    if (this.#inFlight > 0) this.cancelAll();
+    while (this.#inFlight > 0) {
+      this.submit(1);
+      this.reap();
+    }
+    // The kernel frees a ring some time after it was closed. Until then the file would stay open, and locked.
+    if (this.#fixedFd !== undefined) unregisterFiles(this.fd);
+    this.#sqeMapping[Symbol.dispose]();
+    this.#rings[Symbol.dispose]();
+    closeFd(this.fd);
+  }
+}
