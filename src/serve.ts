@@ -7,7 +7,7 @@ import { isModule } from './daemon/load-module.ts';
 import { LoopServer } from './daemon/loop-server.ts';
 import type { PollMode } from './daemon/poll-mode.ts';
 import type { ServedDevice } from './daemon/served-device.ts';
-import { type OpenedStore, openStore } from './stores/open-store.ts';
+import { type EngineName, type OpenedStore, openStore } from './stores/open-store.ts';
 import { LimitedLog } from './sys/limited-log.ts';
 import { UnixListener } from './sys/unix-socket.ts';
 import { checkDevice } from './virtio/check-device.ts';
@@ -49,6 +49,8 @@ export interface ServeThreadsOptions extends ServeOptions {
   readonly cpus?: readonly number[];
   /** Disks only: the driver may not write. */
   readonly readOnly?: boolean;
+  /** Images only: what accesses it, see `openStore`. Default: `auto`. */
+  readonly engine?: EngineName | 'auto';
 }
 
 /**
@@ -75,7 +77,7 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
     checkDevice(device);
-    for (const option of ['threads', 'poll', 'cpus', 'readOnly'] as const)
+    for (const option of ['threads', 'poll', 'cpus', 'readOnly', 'engine'] as const)
       if (options[option] !== undefined)
         throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
   }
@@ -117,9 +119,18 @@ function listenFor(vhostUser: string | number, opened: OpenedStore | undefined):
 
 /** Needs no LimitedLog here: each of its threads limits its own lines. */
 function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions): ServedDevice {
-  const { vhostUser, threads = 1, poll = 'auto', once = false, readOnly = false, cpus, allowFileMemory } = options;
+  const {
+    vhostUser,
+    threads = 1,
+    poll = 'auto',
+    once = false,
+    readOnly = false,
+    cpus,
+    allowFileMemory,
+    engine,
+  } = options;
   const name = device instanceof URL ? fileURLToPath(device) : device;
-  const opened = isModule(name) ? undefined : openStore(name, { readOnly });
+  const opened = isModule(name) ? undefined : openStore(name, { readOnly, engine });
   const source: DeviceSource =
     opened === undefined
       ? { kind: 'module', module: name, isDisk: false, readOnly, options: {} }

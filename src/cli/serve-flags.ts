@@ -1,5 +1,6 @@
 // cli: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
+import type { EngineName } from '../stores/open-store.ts';
 
 /** Flags of every kind of device. */
 export interface ServeFlags {
@@ -23,6 +24,7 @@ export interface BlkFlags extends ThreadFlags {
   readonly threads: number;
   readonly readOnly: boolean;
   readonly format?: 'raw' | undefined;
+  readonly engine: EngineName | 'auto';
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;

@@ -17,17 +17,19 @@ export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
 }
 
 function image(spec: string, flags: BlkFlags): Service {
-  const { readOnly, format, threads } = flags;
-  const opened = usage(spec, () => openStore(spec, { readOnly, format }));
-  const { store } = opened;
+  const { readOnly, format, engine, threads } = flags;
+  const opened = usage(spec, () => openStore(spec, { readOnly, format, engine }));
+  const { store, description, why } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));
-  const source = { kind: 'blk', store: opened.description, options } as const;
-  return { ...onThreads(source, flags, threads), close: () => store.close?.() };
+  const source = { kind: 'blk', store: description, options } as const;
+  const chosen = { name: description.engine, why };
+  return { ...onThreads(source, flags, threads), engine: chosen, close: () => store.close?.() };
 }
 
 function diskModule(spec: string, flags: BlkFlags): Service {
   if (flags.format !== undefined) throw new UsageError('--format: a module is not an image');
+  if (flags.engine !== 'auto') throw new UsageError('--engine: a module is not an image');
   const { readOnly, threads } = flags;
   const options = blockOptions(flags);
   return onThreads({ kind: 'module', module: spec, isDisk: true, readOnly, options }, ownLoop(flags), threads);

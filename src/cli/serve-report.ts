@@ -25,6 +25,8 @@ export interface ReportStyle {
 export interface Served extends DeviceProfile {
   readonly threads: number;
   readonly poll: string | number;
+  /** Images only: what accesses it, and why. */
+  readonly engine?: { readonly name: string; readonly why: string };
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
 }
@@ -92,8 +94,8 @@ export class ServeReport {
   }
 
   listening(profile: Served, socket: string | undefined): void {
-    const { name, type, sizeBytes, readOnly, queues, threads, poll, keys = 'Ctrl-C ends it.' } = profile;
-    const served = { name, type, sizeBytes, readOnly, queues, threads, poll };
+    const { name, type, sizeBytes, readOnly, queues, threads, poll, engine, keys = 'Ctrl-C ends it.' } = profile;
+    const served = { name, type, sizeBytes, readOnly, queues, threads, poll, engine };
     if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
     if (this.#style.quiet) return;
     const { bold, dim } = this.#colors;
@@ -104,6 +106,7 @@ export class ServeReport {
       count(queues, 'queue'),
       count(threads, 'thread'),
       `poll ${poll}`,
+      ...(engine === undefined ? [] : [`engine ${engine.name}, ${engine.why}`]),
     ];
     this.#info(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
     // How to start a VM is shown on a terminal only, not in a log file.

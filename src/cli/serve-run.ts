@@ -18,6 +18,8 @@ export interface Service {
   readonly threads: number;
   readonly poll: PollMode;
   readonly cpus?: readonly number[];
+  /** Images only: what accesses it, and why. */
+  readonly engine?: { readonly name: string; readonly why: string };
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
   /** Called when the device is served. */
@@ -55,10 +57,10 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
   });
-  const { threads, poll, keys } = service;
+  const { threads, poll, engine, keys } = service;
   // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
-  report.listening({ ...profile, threads, poll, ...(keys && { keys }) }, flags.socket);
+  report.listening({ ...profile, threads, poll, ...(engine && { engine }), ...(keys && { keys }) }, flags.socket);
   report.follow(device);
   serviceManager.notify('READY=1');
   const last = await device.closed;

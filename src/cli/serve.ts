@@ -1,6 +1,7 @@
 // cli: `belfry serve`: one device, one socket, until SIGTERM.
 import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
@@ -16,10 +17,14 @@ opens FILE of --log again, as logrotate needs it. SIGUSR2 prints the state of ev
 
 const BLK_EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
+
+Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, one at
+a time). auto takes the first of these that can serve the image, and says which and why.
 ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
+  ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring
   ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
@@ -76,6 +81,11 @@ function blkCommand(): Command {
       new Option('--format <format>', 'serve an image as it is, even if it looks like one of another format').choices([
         'raw',
       ]),
+    )
+    .addOption(
+      new Option('--engine <engine>', 'how an image is accessed; auto chooses by where it is')
+        .choices(['auto', ...ENGINE_NAMES])
+        .default('auto'),
     )
     .option(
       '--queues <n>',

@@ -1,5 +1,6 @@
 // daemon: checks the options of `serve` before anything is opened.
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { ENGINE_NAMES, type EngineName } from '../stores/open-store.ts';
 import { POLL_MAX_US } from './poll-mode.ts';
 
 /** The check of each option, and how the error describes it. */
@@ -13,6 +14,7 @@ const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boo
   poll: [isPoll, `off, auto, or microseconds up to ${POLL_MAX_US}`],
   cpus: [(value) => Array.isArray(value) && value.every((cpu) => isWhole(cpu, 0)), 'an array of processor numbers'],
   readOnly: [isBoolean, 'true or false'],
+  engine: [isEngine, `auto or one of ${ENGINE_NAMES.join(', ')}`],
 };
 
 /** Throws TypeError for an option that is missing, unknown or invalid. */
@@ -39,6 +41,10 @@ function isBoolean(value: unknown): boolean {
 
 function isWhole(value: unknown, least: number): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= least;
+}
+
+function isEngine(value: unknown): boolean {
+  return value === 'auto' || ENGINE_NAMES.includes(value as EngineName);
 }
 
 function isPoll(value: unknown): boolean {

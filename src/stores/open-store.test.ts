@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { CopyGuard } from './copy-guard.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
+import { uringProblem } from './uring-file.ts';
 
 const SIZE = 1024 * 1024;
 const CHUNK = 32 * 1024;
@@ -30,11 +31,23 @@ test('memory and files in memory are mapped, other files are not, and both have 
   for (const spec of specs) {
     const { store, description } = openStore(spec);
     const inMemory = spec.startsWith('mem:') || isTmpfs(join(spec, '..'));
-    assert.equal(description.engine, inMemory ? 'mapped-file' : 'sync-file');
+    assert.equal(description.engine, inMemory ? 'mapped' : uringProblem() === undefined ? 'uring' : 'sync');
     // A disk in memory has nothing to flush.
     assert.equal(store.flush === undefined, inMemory);
     assert.deepEqual([store.name, store.sizeBytes], [spec, SIZE]);
     store.close?.();
+  }
+});
+
+test('an engine that is asked for serves the image, or says why it cannot', () => {
+  const path = image(tmpdir());
+  assert.throws(() => openStore(path, { engine: 'mapped' }), /engine mapped: the image is not in memory/);
+  for (const engine of ['sync', ...(uringProblem() === undefined ? (['uring'] as const) : [])] as const) {
+    for (const spec of [path, 'mem:1M']) {
+      const { store, description, why } = openStore(spec, { engine });
+      assert.deepEqual([description.engine, why], [engine, 'as asked']);
+      store.close?.();
+    }
   }
 });
 

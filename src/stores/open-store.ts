@@ -9,11 +9,15 @@ import { memoryFile } from './memory.ts';
 import { parseSize } from './size.ts';
 import { missingAdvice, refuseScheme } from './spec-advice.ts';
 import { syncFile } from './sync-file.ts';
+import { uringFile, uringProblem } from './uring-file.ts';
 
 const MEMORY = 'mem:';
 
 interface Engine {
-  suits(file: ImageFile): boolean;
+  /** Why it cannot serve a file; undefined if it can. */
+  problem(file: ImageFile): string | undefined;
+  /** Why `auto` chooses it for a file that it can serve. */
+  readonly why: string;
   open(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore;
 }
 
@@ -23,11 +27,48 @@ interface EngineStore {
   readonly share?: () => SharedAllocationMap;
 }
 
-/** The first one that suits a file serves it. */
+/** The first one that can serve a file serves it. */
 const engines = {
-  'mapped-file': { suits: (file) => file.fileSystem().kind !== 'other', open: openMapped },
-  'sync-file': { suits: () => true, open: (file) => ({ store: syncFile(file) }) },
+  mapped: {
+    problem: (file) =>
+      file.fileSystem().kind === 'other' ? 'the image is not in memory (tmpfs, hugetlbfs)' : undefined,
+    why: 'in memory: a request is a copy',
+    open: openMapped,
+  },
+  uring: {
+    problem: (file) => onlyMapped(file) ?? uringProblem(),
+    why: 'on a disk: requests overlap',
+    open: (file) => ({ store: uringFile(file) }),
+  },
+  sync: {
+    problem: onlyMapped,
+    why: 'io_uring cannot be used here: one request at a time',
+    open: (file) => ({ store: syncFile(file) }),
+  },
 } satisfies Record<string, Engine>;
+
+/** The engines by name, for `OpenStoreOptions`. */
+export type EngineName = keyof typeof engines;
+
+/** The names of the engines, in the order in which `auto` tries them. */
+export const ENGINE_NAMES = Object.keys(engines) as readonly EngineName[];
+
+function onlyMapped(file: ImageFile): string | undefined {
+  return file.fileSystem().kind === 'hugetlbfs' ? 'a file on hugetlbfs can only be mapped' : undefined;
+}
+
+/** Throws RangeError where the engine that is wanted cannot serve the file. */
+function choose(file: ImageFile, wanted: EngineName | 'auto'): { engine: EngineName; why: string } {
+  const tried: string[] = [];
+  for (const engine of ENGINE_NAMES) {
+    if (wanted !== 'auto' && wanted !== engine) continue;
+    const { problem, why }: Engine = engines[engine];
+    const found = problem(file);
+    if (found === undefined) return { engine, why: wanted === engine ? 'as asked' : why };
+    tried.push(`engine ${engine}: ${found}`);
+  }
+  throw new RangeError(tried.join('; '));
+}
 
 function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore {
   const map = new AllocationMap(file, shared);
@@ -42,7 +83,7 @@ function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): E
 /** A store as a plain value: post it to another thread of this process, and `reopenStore` it there. */
 export interface StoreDescription {
   /** The engine that serves it. */
-  readonly engine: keyof typeof engines;
+  readonly engine: EngineName;
   /** The name it was opened by: `disk.img`, `mem:1G`. */
   readonly name: string;
   /** The open file; it belongs to the store that was opened first. */
@@ -59,6 +100,8 @@ export interface StoreDescription {
 export interface OpenedStore {
   /** For `new BlockDevice`, on this thread. */
   readonly store: BlockStore;
+  /** Why this engine serves it, as a phrase for the log: `on a disk: requests overlap`. */
+  readonly why: string;
   /**
    * Valid until the store is closed; a store opened from it may be used longer. Reading this property prepares the
    * store for several threads, which costs a mapped file a few nanoseconds a request from then on.
@@ -73,23 +116,31 @@ export interface OpenStoreOptions {
    * Serves the bytes of a file as they are, whatever they look like. Otherwise an image in another format is refused.
    */
   readonly format?: 'raw' | undefined;
+  /**
+   * `mapped`: the image is in memory and is mapped. `uring`: io_uring(7), requests overlap. `sync`: a system call a
+   * request. Default `auto`: the first of these that can serve it.
+   */
+  readonly engine?: EngineName | 'auto' | undefined;
 }
 
 /**
  * Opens `mem:SIZE`, a file or a block device. An image is locked against other writers until its last store is closed.
- * Throws RangeError (an invalid size, or a URL), ImageFormatError (code BELFRY_IMAGE_FORMAT) or SystemError, with
+ * Throws RangeError (an invalid size, a URL, an engine that
+ * cannot serve it), ImageFormatError (code BELFRY_IMAGE_FORMAT) or SystemError, with
  * one line that says what to do.
  */
-export function openStore(spec: string, { readOnly = false, format }: OpenStoreOptions = {}): OpenedStore {
+export function openStore(spec: string, options: OpenStoreOptions = {}): OpenedStore {
+  const { readOnly = false, format, engine: wanted = 'auto' } = options;
   const file = spec.startsWith(MEMORY)
     ? memoryFile(memorySize(spec.slice(MEMORY.length)), readOnly)
     : openImage(spec, readOnly);
   try {
     if (!spec.startsWith(MEMORY)) checkImage(file, format);
-    const engine = (Object.keys(engines) as (keyof typeof engines)[]).find((name) => engines[name].suits(file))!;
+    const { engine, why } = choose(file, wanted);
     const { store, share } = (engines[engine] as Engine).open(file, undefined);
     return {
       store,
+      why,
       get description() {
         return { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared: share?.() };
       },

@@ -1,5 +1,5 @@
 // stores: any file or block device, with one system call for a request, through the page cache.
-import type { BlockStore } from '../devices/blk/block-store.ts';
+import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { readOnly } from './filters/read-only.ts';
 
@@ -9,10 +9,11 @@ export function syncFile(file: ImageFile): BlockStore {
   return file.readOnly ? readOnly()(store) : store;
 }
 
-class SyncFile implements BlockStore {
+/** A store whose requests are synchronous. */
+export class SyncFile implements BlockStore {
   readonly name: string;
   readonly physicalBlockBytes: number;
-  readonly #file: ImageFile;
+  protected readonly file: ImageFile;
   #sizeBytes: number;
   /** The error of the first flush that failed. */
   #failedFlush: unknown;
@@ -20,7 +21,7 @@ class SyncFile implements BlockStore {
   constructor(file: ImageFile) {
     this.name = file.name;
     this.physicalBlockBytes = file.physicalBlockBytes;
-    this.#file = file;
+    this.file = file;
     this.#sizeBytes = file.currentSize();
   }
 
@@ -28,50 +29,64 @@ class SyncFile implements BlockStore {
     return this.#sizeBytes;
   }
 
-  read(offset: number, into: Uint8Array): void {
-    this.#file.readInto(offset, into);
+  read(offset: number, into: Uint8Array, _signal?: AbortSignal): MaybePromise<void> {
+    this.file.readInto(offset, into);
   }
 
-  readv(offset: number, into: readonly Uint8Array[]): void {
-    this.#file.readv(offset, into);
+  readv(offset: number, into: readonly Uint8Array[], _signal?: AbortSignal): MaybePromise<void> {
+    this.file.readv(offset, into);
   }
 
-  write(offset: number, from: Uint8Array): void {
-    this.#file.writeFrom(offset, from);
+  write(offset: number, from: Uint8Array, _signal?: AbortSignal): MaybePromise<void> {
+    this.file.writeFrom(offset, from);
   }
 
-  writev(offset: number, from: readonly Uint8Array[]): void {
-    this.#file.writev(offset, from);
+  writev(offset: number, from: readonly Uint8Array[], _signal?: AbortSignal): MaybePromise<void> {
+    this.file.writev(offset, from);
   }
 
   /**
    * After one failure every flush fails: Linux drops the pages that it could not write, and the next fdatasync(2)
    * returns 0.
    */
-  flush(): void {
-    if (this.#failedFlush !== undefined) throw this.#failedFlush;
+  flush(): MaybePromise<void> {
+    this.throwIfFlushFailed();
     try {
-      this.#file.sync();
+      this.file.sync();
     } catch (error) {
       this.#failedFlush = error;
       throw error;
     }
   }
 
-  discard(offset: number, length: number): void {
-    this.#file.discard(offset, length);
+  protected throwIfFlushFailed(): void {
+    if (this.#failedFlush !== undefined) throw this.#failedFlush;
   }
 
-  writeZeroes(offset: number, length: number, mayUnmap: boolean): void {
-    this.#file.zeroRange(offset, length, mayUnmap);
+  /** As `flush`, for a flush that ends later. */
+  protected async keepFailure(flushed: Promise<void>): Promise<void> {
+    try {
+      await flushed;
+    } catch (error) {
+      this.#failedFlush ??= error;
+    }
+    this.throwIfFlushFailed();
+  }
+
+  discard(offset: number, length: number): MaybePromise<void> {
+    this.file.discard(offset, length);
+  }
+
+  writeZeroes(offset: number, length: number, mayUnmap: boolean): MaybePromise<void> {
+    this.file.zeroRange(offset, length, mayUnmap);
   }
 
   refreshSize(): number {
-    this.#sizeBytes = this.#file.currentSize();
+    this.#sizeBytes = this.file.currentSize();
     return this.#sizeBytes;
   }
 
-  close(): void {
-    this.#file[Symbol.dispose]();
+  close(): MaybePromise<void> {
+    this.file[Symbol.dispose]();
   }
 }

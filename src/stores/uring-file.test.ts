@@ -1,0 +1,141 @@
+// A file through io_uring: the conformance suite with and without an event loop, and what only this engine does.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import type { BlockStore } from '../devices/blk/block-store.ts';
+import { O_CLOEXEC } from '../sys/constants.ts';
+import { EventFd } from '../sys/event-fd.ts';
+import { EventLoop } from '../sys/event-loop.ts';
+import { ImageFile } from '../sys/file.ts';
+import { libc } from '../sys/libc.ts';
+import { rideNodeLoop } from '../sys/node-loop.ts';
+import { storeConformance } from '../testing/store-conformance.ts';
+import { uringFile, uringProblem } from './uring-file.ts';
+
+const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
+const SIZE = 1024 * 1024 + 3 * 512;
+
+/** A store whose event loop runs in Node's until it is closed. */
+function attached(store: BlockStore): BlockStore {
+  const loop = new EventLoop();
+  const ride = rideNodeLoop(loop);
+  store.attach?.(loop);
+  const close = store.close?.bind(store);
+  return Object.assign(store, {
+    close: async () => {
+      await close?.();
+      ride[Symbol.dispose]();
+      loop[Symbol.dispose]();
+    },
+  });
+}
+
+describe('uring-file', { skip: uringProblem() ?? false }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'disk.img');
+  const content = new Uint8Array(SIZE).map((_, i) => i ^ (i >> 9));
+
+  function image(at = path, sizeBytes = SIZE): ImageFile {
+    writeFileSync(at, '');
+    truncateSync(at, sizeBytes);
+    return ImageFile.open(at);
+  }
+
+  // tmpfs has no FALLOC_FL_ZERO_RANGE, so the store writes zeroes there.
+  for (const parent of new Set([tmpdir(), '/dev/shm'])) {
+    if (!existsSync(parent)) continue;
+    const there = mkdtempSync(join(parent, 'belfry-'));
+    after(() => rmSync(there, { recursive: true }));
+    const open = (): BlockStore => uringFile(image(join(there, 'disk.img')));
+    storeConformance(`io_uring in ${parent}`, { open: () => attached(open()), members: ALL });
+    storeConformance(`io_uring in ${parent}, without a loop`, { open, members: ALL });
+  }
+
+  storeConformance('io_uring, read-only', {
+    open: () => {
+      writeFileSync(path, content);
+      return attached(uringFile(ImageFile.open(path, { readOnly: true })));
+    },
+    members: ['readv', 'refreshSize', 'close'],
+    content,
+  });
+
+  test('requests overlap: more than the ring has entries, each answered once', async () => {
+    const store = attached(uringFile(image()));
+    const pieces = Array.from({ length: 1000 }, (_, i) => new Uint8Array(512).fill(i));
+    await Promise.all(pieces.map((piece, i) => store.write?.(512 * i, piece)));
+    const back = pieces.map(() => new Uint8Array(512));
+    await Promise.all(back.map((into, i) => store.read(512 * i, into)));
+    assert.deepEqual(back, pieces);
+    await store.close?.();
+  });
+
+  test('regression: a thread that never returns to Node’s loop lets its promises settle before it sleeps', async () => {
+    const loop = new EventLoop();
+    const store = uringFile(image());
+    store.attach?.(loop);
+    const from = new Uint8Array(4096).fill(5);
+    const into = new Uint8Array(4096);
+    const work = async (): Promise<void> => {
+      for (let i = 0; i < 50; i++) {
+        await store.write?.(4096 * i, from);
+        await store.flush?.();
+        await store.read(4096 * i, into);
+      }
+      loop.stop();
+    };
+    const done = work();
+    await loop.run();
+    await done;
+    assert.deepEqual(into, from);
+    await store.close?.();
+    loop[Symbol.dispose]();
+  });
+
+  test('a file that became shorter fails the requests beyond its end, and no other', async () => {
+    const store = attached(uringFile(image()));
+    truncateSync(path, SIZE / 2 - ((SIZE / 2) % 512));
+    const into = new Uint8Array(4096);
+    const beyond = store.read(SIZE - 4096, into) as Promise<void>;
+    const inside = store.read(0, into);
+    await assert.rejects(beyond, /EIO: the file became shorter/);
+    await inside;
+    // A request over the end gets what there is, and then fails.
+    await assert.rejects(store.read(0, new Uint8Array(SIZE)) as Promise<void>, /became shorter/);
+    await store.close?.();
+  });
+
+  test('when its queue has to stop, what waits in the kernel is cancelled', async () => {
+    // A read of an eventfd that is not signalled waits for ever.
+    const fd = libc.eventfd(0, O_CLOEXEC);
+    const abort = new AbortController();
+    const store = attached(uringFile(ImageFile.adopt(fd, 'an eventfd')));
+    const waiting = [1, 2, 3].map(() => store.read(0, new Uint8Array(8), abort.signal) as Promise<void>);
+    await new Promise((resolve) => setImmediate(resolve));
+    abort.abort();
+    for (const read of waiting) await assert.rejects(read, /ECANCELED/);
+    await store.close?.();
+  });
+
+  test('after a flush that failed, every flush fails without another fdatasync(2)', async () => {
+    // fdatasync(2) of an eventfd fails with EINVAL.
+    using event = EventFd.create();
+    const store = attached(uringFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
+    await assert.rejects(store.flush?.() as Promise<void>, /fdatasync: EINVAL/);
+    assert.throws(() => store.flush?.(), /fdatasync: EINVAL/);
+    await store.close?.();
+  });
+
+  test('close waits for the kernel: no byte is written into a buffer afterwards', async () => {
+    const store = attached(uringFile(image()));
+    const buffers = Array.from({ length: 64 }, () => new Uint8Array(4096).fill(1));
+    const reads = buffers.map((into, i) => store.read(4096 * i, into));
+    await store.close?.();
+    for (const into of buffers) into.fill(2);
+    await Promise.allSettled(reads);
+    assert.ok(buffers.every((into) => into.every((byte) => byte === 2)));
+  });
+});

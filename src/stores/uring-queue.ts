@@ -1,0 +1,117 @@
+// stores: the operations of one thread on one image through io_uring(7): staged, submitted together, completed later.
+import type { StoreLoop } from '../devices/blk/block-store.ts';
+import type { IoRequest, IoUring } from '../sys/io-uring.ts';
+import { IOV_MAX, IOVEC_BYTES, writeIovecs } from '../sys/iovec.ts';
+import { Scratch } from '../sys/scratch.ts';
+
+/** Entries of iovecs that operations of one submission use. The kernel copies them when it takes the operation. */
+const IOVECS = 4 * IOV_MAX;
+
+/** An operation of an image. It puts itself into the ring, more than once if it takes several steps. */
+export interface UringOperation extends IoRequest {
+  /** Puts its next step into `ring`, which has room. `queue` has the vectors. */
+  put(ring: IoUring, queue: UringQueue): void;
+}
+
+/**
+ * Runs operations on a ring. What starts in one turn of the loop is submitted with one system call at its end;
+ * completions are taken from the ring while the loop polls, and when the ring is readable otherwise.
+ */
+export class UringQueue {
+  readonly #ring: IoUring;
+  readonly #loop: StoreLoop;
+  readonly #watch: Disposable;
+  readonly #iovecs = new Scratch(IOVECS * IOVEC_BYTES);
+  #iovecsUsed = 0;
+  /** Operations for which the ring has no room. Bounded by what the device has in flight. */
+  readonly #waiting: UringOperation[] = [];
+  readonly #signals = new WeakSet<AbortSignal>();
+  #polled = false;
+  /** Whether the last look at the completions found some, which may have left promises to settle. */
+  #hasCompleted = false;
+
+  /** @param ring is disposed by `close`. */
+  constructor(ring: IoUring, loop: StoreLoop) {
+    this.#ring = ring;
+    this.#loop = loop;
+    const queue = this;
+    this.#watch = loop.watch(ring.fd, {
+      readable: () => this.#reap(),
+      pollable: {
+        poll: () => this.#poll(),
+        suppress: () => {
+          this.#polled = true;
+        },
+        rearm: () => this.#rearm(),
+        get isSettled() {
+          return !queue.#hasCompleted;
+        },
+      },
+    });
+  }
+
+  /** Starts an operation: it is in the ring, or waits for room. @param signal cancels all operations when aborted. */
+  start(operation: UringOperation, signal?: AbortSignal): void {
+    if (signal !== undefined && !this.#signals.has(signal)) this.#cancelOn(signal);
+    if (this.#waiting.length > 0 || this.#ring.room === 0) this.#waiting.push(operation);
+    else operation.put(this.#ring, this);
+    if (!this.#polled) this.#loop.soon(this.#submit);
+  }
+
+  /** One signal for all requests of a run of a queue: one listener. */
+  #cancelOn(signal: AbortSignal): void {
+    this.#signals.add(signal);
+    signal.addEventListener('abort', () => this.#ring.cancelAll(), { once: true });
+  }
+
+  /** Writes `pieces`, IOV_MAX at most, as struct iovec for an operation that is put now. Returns their address. */
+  vector(pieces: readonly Uint8Array[]): number {
+    if (this.#iovecsUsed + pieces.length > IOVECS) this.#submitStaged();
+    const first = this.#iovecsUsed;
+    this.#iovecsUsed += pieces.length;
+    writeIovecs(this.#iovecs, pieces, first);
+    return Number(this.#iovecs.address) + first * IOVEC_BYTES;
+  }
+
+  #submitStaged(): void {
+    this.#ring.submit();
+    this.#iovecsUsed = 0;
+  }
+
+  /** Reads from the page cache complete while they are submitted. */
+  readonly #submit = (): void => {
+    this.#submitStaged();
+    this.#reap();
+  };
+
+  #poll(): boolean {
+    if (this.#ring.staged > 0) this.#submitStaged();
+    return this.#reap();
+  }
+
+  #rearm(): boolean {
+    this.#polled = false;
+    this.#submitStaged();
+    return true;
+  }
+
+  /** Completes what the kernel has completed, then puts what waited into the ring. Returns whether there was any. */
+  #reap(): boolean {
+    this.#hasCompleted = false;
+    while (this.#ring.reap() > 0) {
+      this.#hasCompleted = true;
+      if (this.#waiting.length === 0) break;
+      while (this.#waiting.length > 0 && this.#ring.room > 0) this.#waiting.shift()?.put(this.#ring, this);
+      this.#submitStaged();
+    }
+    if (this.#ring.staged > 0 && !this.#polled) this.#loop.soon(this.#submit);
+    return this.#hasCompleted;
+  }
+
+  /** Waits for the operations that are in flight, though there should be none, and frees the ring. */
+  close(): void {
+    this.#watch[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
+    this.#iovecs[Symbol.dispose]();
+  }
+}
