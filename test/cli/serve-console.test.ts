@@ -93,9 +93,10 @@ test('--listen: a client at a time has the console, another is refused, and the 
   second.resume();
   await once(second, 'close');
   await serving.complains(/^belfry: con: a second client was refused\n/);
+  const left = once(first, 'close');
   first.end('bye');
   await vmm.driver.reads('bye');
-  await once(first, 'close');
+  await left;
   const third = connect(join(cwd, 'con'));
   third.write('again');
   await vmm.driver.reads('again');
