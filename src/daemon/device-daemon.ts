@@ -78,9 +78,11 @@ export class DeviceDaemon implements ServedDevice {
 
   constructor(options: DeviceDaemonOptions) {
     this.#options = options;
-    const { processGraceSeconds, listener } = options;
+    const { processGraceSeconds, listener, device } = options;
     this.#processEnd =
-      processGraceSeconds === undefined ? undefined : newProcessEnd(listener.file, processGraceSeconds);
+      processGraceSeconds === undefined
+        ? undefined
+        : newProcessEnd(listener.file, processGraceSeconds, device.kind === 'console');
     // A serving thread that gets SIGBUS in guest memory is parked, and `#memoryLoss` finds it. The main thread has to
     // die instead.
     dieOnBusError();

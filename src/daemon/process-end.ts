@@ -16,6 +16,8 @@ export interface ProcessEnd {
   readonly socket: SocketFile | undefined;
   /** How long to wait for requests in flight. */
   readonly graceSeconds: number;
+  /** A main thread that has used this much processor time and has not reacted is busy. */
+  readonly busyNs: number;
 }
 
 const UNDECIDED = 0;
@@ -23,10 +25,7 @@ const MAIN_THREAD = 1;
 const DEVICE_THREAD = 2;
 
 const CHECK_MS = 2;
-/**
- * A main thread that has used this much processor time and has not reacted is busy. An idle one needs far less to
- * react.
- */
+/** `busyNs` by default: an idle main thread needs far less to react. */
 const BUSY_NS = 20e6;
 /**
  * A main thread that has not reacted for this long and uses no processor is blocked, for instance on a full pipe of its
@@ -38,9 +37,15 @@ const LAST_SECONDS = 10;
 /** The same after a second signal, without a grace period. */
 const SECOND_SIGNAL_SECONDS = 2;
 
-/** @param socket the socket's file, if this process has to remove it. */
-export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: number): ProcessEnd {
-  return { word: new Int32Array(new SharedArrayBuffer(4)), mainThread: process.pid, socket, graceSeconds };
+/**
+ * @param socket the socket's file, if this process has to remove it.
+ * @param mainHasOutput the main thread passes on the device's last output and restores a terminal: it gets the whole
+ *   grace period for that, however busy it is.
+ */
+export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: number, mainHasOutput = false): ProcessEnd {
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  const busyNs = mainHasOutput ? graceSeconds * 1e9 : BUSY_NS;
+  return { word, mainThread: process.pid, socket, graceSeconds, busyNs };
 }
 
 /**
@@ -85,9 +90,12 @@ export class EndingSignals implements Disposable {
  * process if the main thread is busy or blocked. `sinceCpuNs` is the processor time of the main thread from which to
  * count; now, by default.
  */
-export function leaveProcessEnd({ word, mainThread, socket }: ProcessEnd, sinceCpuNs = threadCpuNs(mainThread)): void {
+export function leaveProcessEnd(
+  { word, mainThread, socket, busyNs }: ProcessEnd,
+  sinceCpuNs = threadCpuNs(mainThread),
+): void {
   const startedMs = performance.now();
-  while (threadCpuNs(mainThread) - sinceCpuNs < BUSY_NS && performance.now() - startedMs < STUCK_MS) {
+  while (threadCpuNs(mainThread) - sinceCpuNs < busyNs && performance.now() - startedMs < STUCK_MS) {
     if (Atomics.wait(word, 0, UNDECIDED, CHECK_MS) !== 'timed-out') return;
   }
   if (Atomics.compareExchange(word, 0, UNDECIDED, DEVICE_THREAD) !== UNDECIDED) return;
