@@ -20,6 +20,8 @@ export interface RingFormat {
   bytes(size: number): RingAreas;
   /** The alignment of each area's guest address, in bytes. */
   readonly alignment: RingAreas;
+  /** Bytes of the record of the requests in flight, `QueueOptions.inFlightArea`. */
+  inFlightBytes(size: number): number;
   /** Whether a queue may have `size` descriptors. */
   isSize(size: number): boolean;
   /** The base of a new ring. Only the format interprets a base. */
@@ -47,6 +49,13 @@ export interface QueueOptions {
   readonly latency?: { record(ns: number): void };
   /** Shared by the queues of a device on a thread. Default: no limit. */
   readonly inFlight?: InFlightLimit;
+  /**
+   * Memory that outlives this process, in which the queue records its requests in flight. It first serves those that
+   * the process before it left there. Default: none.
+   */
+  readonly inFlightArea?: Uint8Array;
+  /** Takes a line about an area that does not fit the ring, and is begun anew. */
+  readonly log?: (line: string) => void;
   /** The `signal` of the queue. Default: one that is never aborted. */
   readonly signal?: AbortSignal;
 }

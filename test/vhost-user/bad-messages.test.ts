@@ -81,8 +81,8 @@ for (const request of unspoken)
 endsSession('SET_FEATURES with a bit that was not offered', /SET_FEATURES: feature bits 0x8000000 were not offered/, {
   ...setU64(Request.SET_FEATURES, 1n << 27n),
 });
-endsSession('SET_PROTOCOL_FEATURES with a bit that was not offered', /SET_PROTOCOL_FEATURES: feature bits 0x1000 /, {
-  ...setU64(Request.SET_PROTOCOL_FEATURES, 1n << 12n),
+endsSession('SET_PROTOCOL_FEATURES with a bit that was not offered', /SET_PROTOCOL_FEATURES: feature bits 0x800 /, {
+  ...setU64(Request.SET_PROTOCOL_FEATURES, 1n << 11n),
 });
 
 for (const [request, name] of [

@@ -1,6 +1,7 @@
 // queue: a device and its queues on this thread and its event loop.
 
 import type { EventLoop } from '../../sys/event-loop.ts';
+import type { Mapping } from '../../sys/mapping.ts';
 import { checkDevice } from '../../virtio/check-device.ts';
 import type { DeviceContext, VirtioDevice } from '../../virtio/device.ts';
 import type { GuestMemory } from '../../virtio/guest-memory.ts';
@@ -9,7 +10,7 @@ import type { Log } from '../../virtio/log.ts';
 import { ringFormatOf } from '../../virtio/negotiated-format.ts';
 import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counters.ts';
 import { DEVICE_FEATURE_BITS } from '../../virtio/spec.ts';
-import { MappedMemory } from './mapped-memory.ts';
+import { MappedMemory, mapPart } from './mapped-memory.ts';
 import type { CallTarget, DeviceEvents, DeviceHost, QueueSetup, QueueStop, SharedRegion } from './queue-host.ts';
 import type { QueueReport } from './queue-report.ts';
 import { RunningQueue } from './running-queue.ts';
@@ -34,6 +35,8 @@ export class LocalHost implements DeviceHost {
   readonly #inFlight: InFlightLimit;
   readonly #memory: MappedMemory;
   readonly #running = new Map<number, RunningQueue>();
+  /** By queue: its record of requests in flight. */
+  readonly #records = new Map<number, Mapping>();
   /** The device-type features that the device was started with; undefined: not started since the last reset. */
   #active: bigint | undefined;
 
@@ -83,15 +86,24 @@ export class LocalHost implements DeviceHost {
       log,
     };
     const areas = this.#memory.ring(format, size, setup);
-    const queue = new RunningQueue(index, setup, environment, (options) =>
-      format.open(size, areas, this.#memory.guest, options),
-    );
-    this.#running.set(index, queue);
+    const record = setup.inFlight && mapPart(setup.inFlight);
+    try {
+      const queue = new RunningQueue(index, setup, environment, (options) =>
+        format.open(size, areas, this.#memory.guest, { ...options, ...(record && { inFlightArea: record.bytes }) }),
+      );
+      this.#running.set(index, queue);
+    } catch (error) {
+      record?.[Symbol.dispose]();
+      throw error;
+    }
+    if (record !== undefined) this.#records.set(index, record);
   }
 
   async stop(index: number): Promise<QueueStop> {
     const stop = await this.#queue(index).stop();
     this.#running.delete(index);
+    this.#records.get(index)?.[Symbol.dispose]();
+    this.#records.delete(index);
     return stop;
   }
 

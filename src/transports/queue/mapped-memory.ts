@@ -1,12 +1,18 @@
 // queue: guest memory mapped from its descriptors, region by region, and the areas of a ring in it.
+import { fstatSync } from 'node:fs';
 import { Mapping } from '../../sys/mapping.ts';
 import { GuestMemory } from '../../virtio/guest-memory.ts';
 import type { AreaBytes, RingAreas, RingFormat } from '../../virtio/ring-format.ts';
-import type { SharedRegion } from './queue-host.ts';
+import type { InFlightPart, SharedRegion } from './queue-host.ts';
 
 interface MappedRegion {
   readonly guestAddress: number;
   readonly mapping: Mapping;
+}
+
+/** Maps a queue's record of requests in flight. Throws SystemError. */
+export function mapPart({ fd, fileOffset, sizeBytes }: InFlightPart): Mapping {
+  return Mapping.ofFileRange(fd, fileOffset, sizeBytes, fstatSync(fd).blksize);
 }
 
 /** Maps shared regions into a GuestMemory. */

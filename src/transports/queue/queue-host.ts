@@ -19,6 +19,14 @@ export interface SharedRegion {
 /** What a host notifies when a queue has used buffers: an eventfd, or a function where the host runs on this thread. */
 export type CallTarget = { readonly fd: number } | { notify(): void };
 
+/** The part of a file in which a queue records its requests in flight. The session owns the descriptor. */
+export interface InFlightPart {
+  readonly fd: number;
+  /** A multiple of 8. */
+  readonly fileOffset: number;
+  readonly sizeBytes: number;
+}
+
 /** A ring ready to run. Areas are guest addresses. The session owns the descriptors. */
 export interface QueueSetup extends RingAreas {
   readonly size: number;
@@ -30,6 +38,8 @@ export interface QueueSetup extends RingAreas {
   readonly call: CallTarget | undefined;
   /** Signalled when the queue breaks. */
   readonly errFd: number | undefined;
+  /** Absent: requests in flight are lost with the process. */
+  readonly inFlight?: InFlightPart | undefined;
 }
 
 /** State of a queue that was stopped. */

@@ -64,6 +64,7 @@ export class RunningQueue implements Pollable {
       counters: environment.counters,
       inFlight: environment.inFlight,
       signal: this.#abort.signal,
+      log: (line) => environment.log(`queue ${index}: ${line}`, { event: 'refused' }),
       ...(environment.latency && { latency: environment.latency }),
     });
     this.#kick = setup.kickFd === undefined ? undefined : EventFd.borrow(setup.kickFd);

@@ -17,6 +17,9 @@ export class AvailableRequests {
   /** By head: 1 while its request is in flight. */
   readonly #inFlight: Uint8Array;
   readonly #spare: DescriptorChain[] = [];
+  /** Heads that replace those in the available ring, and the available index of the first one. */
+  #left: readonly number[] = [];
+  #leftAt = 0;
 
   constructor(ring: SplitRing, memory: GuestMemory, features: bigint) {
     this.#ring = ring;
@@ -25,9 +28,27 @@ export class AvailableRequests {
     this.#inFlight = new Uint8Array(ring.size);
   }
 
+  /**
+   * From available index `index` on, `heads` are loaded instead of what the ring has there: requests that another
+   * process popped and did not finish. The ring has them there too where requests are finished in order; otherwise it
+   * has others, which are finished.
+   */
+  replace(index: number, heads: readonly number[]): void {
+    this.#leftAt = index;
+    this.#left = heads;
+  }
+
+  #headAt(index: number): number {
+    if (this.#left.length === 0) return this.#ring.availableHead(index);
+    const at = (index - this.#leftAt) & 0xffff;
+    // A buffer may be put back and loaded again, so they are kept until the ring is far beyond them.
+    if (at > this.#left.length + this.#ring.size) this.#left = [];
+    return this.#left[at] ?? this.#ring.availableHead(index);
+  }
+
   /** Loads the request at an available index. Throws DriverError. */
   load(index: number, nowMs: number): DescriptorChain {
-    const head = this.#ring.availableHead(index);
+    const head = this.#headAt(index);
     if (this.#inFlight[head] === 1) throw new DriverError('§2.7.13', `descriptor ${head} is in use by another request`);
     const chain = this.#spare.pop() ?? new DescriptorChain();
     chain.load(head, this.#ring.table, this.#ring.size, this.#memory, this.#indirect);

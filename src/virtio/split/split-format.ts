@@ -1,6 +1,7 @@
 // virtio: the split virtqueue as a ring format: sizes, alignment, base. §2.7.
 import type { RingAreas, RingFormat } from '../ring-format.ts';
 import { DESCRIPTOR_BYTES, QUEUE_SIZE_MAX } from '../spec.ts';
+import { splitInFlightBytes } from './split-in-flight.ts';
 import { SplitQueue } from './split-queue.ts';
 import { SplitRing } from './split-ring.ts';
 
@@ -12,6 +13,7 @@ export function splitQueueBytes(size: number): RingAreas {
 /** The split format, §2.7. */
 export const splitFormat: RingFormat = {
   bytes: splitQueueBytes,
+  inFlightBytes: splitInFlightBytes,
   alignment: { descriptorArea: 16, driverArea: 2, deviceArea: 4 },
   // "Queue Size is always a power of 2."
   isSize: (size) => Number.isInteger(size) && size >= 1 && size <= QUEUE_SIZE_MAX && (size & (size - 1)) === 0,

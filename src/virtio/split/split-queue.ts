@@ -7,6 +7,7 @@ import { InFlightLimit } from '../in-flight-limit.ts';
 import { newQueueCounters, type QueueCounters } from '../queue-counters.ts';
 import type { QueueOptions, QueueState, RunnableQueue } from '../ring-format.ts';
 import { AvailableRequests } from './available-requests.ts';
+import { SplitInFlight } from './split-in-flight.ts';
 import { SplitNotification } from './split-notification.ts';
 import type { SplitRing } from './split-ring.ts';
 
@@ -38,6 +39,8 @@ export class SplitQueue implements RunnableQueue {
   readonly #options: QueueOptions;
   readonly #requests: AvailableRequests;
   readonly #limit: InFlightLimit;
+  /** Of the requests in flight, for the next process. */
+  readonly #record: SplitInFlight | undefined;
   readonly #batch: DescriptorChain[] = [];
   /** The error of the driver that ended a batch early. It is thrown after the requests before it were served. */
   #driverError: unknown;
@@ -69,6 +72,19 @@ export class SplitQueue implements RunnableQueue {
     this.#limit = options.inFlight ?? new InFlightLimit(UNBOUNDED);
     this.#nextAvail = options.base ?? 0;
     this.#nextUsed = this.#published = ring.usedIndex();
+    if (options.inFlightArea !== undefined) this.#record = this.#recover(options.inFlightArea);
+  }
+
+  /** Goes on with what another process left in flight: it is popped again, before all others. */
+  #recover(area: Uint8Array): SplitInFlight {
+    const record = new SplitInFlight(this.#ring, area);
+    const { heads, problem } = record.recover();
+    if (problem !== undefined) this.#options.log?.(`the record of requests in flight is ignored: ${problem}`);
+    if (heads.length > 0) {
+      this.#nextAvail = this.#nextUsed;
+      this.#requests.replace(this.#nextAvail, heads);
+    }
+    return record;
   }
 
   /** The available index up to which requests were popped. */
@@ -133,7 +149,7 @@ export class SplitQueue implements RunnableQueue {
       if (added !== 0) this.#limit.change(added, this.#bytesInService - bytesBefore);
     }
     this.#nowMs = performance.now();
-    if (served > 0) this.#record(this.#nowMs - startedMs);
+    if (served > 0) this.#recordLatency(this.#nowMs - startedMs);
     this.#slowBatches = this.#nowMs - startedMs > served * SLOW_MS ? this.#slowBatches + 1 : 0;
     const driverError = this.#driverError;
     if (driverError !== undefined && served === loaded) throw driverError;
@@ -168,6 +184,7 @@ export class SplitQueue implements RunnableQueue {
       const chain = this.#batch[served++] as DescriptorChain;
       const bytes = chain.totalBytes;
       this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+      this.#record?.popped(chain.head);
       serve(chain, this);
       this.#inService++; // not counted if the device threw
       this.#bytesInService += bytes;
@@ -193,6 +210,7 @@ export class SplitQueue implements RunnableQueue {
       const chain = this.#requests.load(this.#nextAvail, performance.now());
       chain.takenFrom = this.#nextAvail;
       this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+      this.#record?.popped(chain.head);
       this.#taken++;
       return chain;
     } catch (error) {
@@ -205,6 +223,7 @@ export class SplitQueue implements RunnableQueue {
     const before = (this.#nextAvail - 1) & 0xffff;
     if (chain.takenFrom !== before) throw new Error('untake: not the buffer that was taken last');
     chain.takenFrom = undefined;
+    this.#record?.unpopped(chain.head);
     this.#nextAvail = before;
     this.#taken--;
     this.#requests.release(chain);
@@ -213,6 +232,7 @@ export class SplitQueue implements RunnableQueue {
 
   markUsed(chain: DescriptorChain, written: number): void {
     this.#ring.setUsed(this.#nextUsed, chain.head, written);
+    this.#record?.used(chain.head);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
     const bytes = chain.totalBytes;
     const isLate = !this.#inBatch;
@@ -225,11 +245,11 @@ export class SplitQueue implements RunnableQueue {
     this.#inService--;
     this.#bytesInService -= bytes;
     if (!isLate) return;
-    this.#record(performance.now() - chain.poppedAtMs);
+    this.#recordLatency(performance.now() - chain.poppedAtMs);
     this.#limit.change(-1, -bytes);
   }
 
-  #record(tookMs: number): void {
+  #recordLatency(tookMs: number): void {
     this.#options.latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
   }
 
@@ -243,6 +263,7 @@ export class SplitQueue implements RunnableQueue {
     if (before !== now) {
       this.#published = now;
       this.#ring.setUsedIndex(now);
+      this.#record?.published(now);
       this.counters.requests += (now - before) & 0xffff;
       this.counters.batches++;
       if (this.#notification.wantsCall(before, now)) {

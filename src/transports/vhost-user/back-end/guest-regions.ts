@@ -53,7 +53,7 @@ export class GuestRegions {
    */
   add(messageName: string, message: MemoryRegionMessage, fd: number): void {
     const { guestAddress, sizeBytes, userAddress, mmapOffset } = message;
-    const status = this.#statusOf(messageName, fd);
+    const status = memoryStatus(messageName, fd, this.#allowFiles);
     const end = mmapOffset + sizeBytes;
     if (sizeBytes === 0) throw new ProtocolError(messageName, 'a region of no bytes');
     if (!Number.isSafeInteger(guestAddress + sizeBytes) || !Number.isSafeInteger(userAddress + sizeBytes))
@@ -72,19 +72,6 @@ export class GuestRegions {
     const blockBytes = Math.max(BLOCK_BYTES, status.blksize);
     const shared = { id: ++lastId, fd, fileOffset: mmapOffset, blockBytes, guestAddress, sizeBytes };
     this.#regions.push({ ...shared, userAddress, isSealed: sealShrink(fd) });
-  }
-
-  /** Checks the kind of the file before fstat: a FUSE server may never answer. */
-  #statusOf(messageName: string, fd: number): Stats {
-    const kind = receivedKind(fd);
-    if (kind !== 'memory' && !(kind === 'other' && this.#allowFiles))
-      throw new ProtocolError(
-        messageName,
-        `the descriptor is ${nameOfKind(kind)}: a memfd or a file in memory is wanted`,
-      );
-    const status = fstatSync(fd);
-    if (!status.isFile()) throw new ProtocolError(messageName, 'the descriptor is no file: a memfd is wanted');
-    return status;
   }
 
   /** Removes a region and closes its descriptor. Throws ProtocolError when there is no such region. */
@@ -132,6 +119,23 @@ export class GuestRegions {
       deviceArea: translated('deviceArea'),
     };
   }
+}
+
+/**
+ * The status of a file of shared memory. Checks its kind before fstat: a FUSE server may never answer. Throws
+ * ProtocolError.
+ * @param allowFiles accept a file of any file system, not only one in memory.
+ */
+export function memoryStatus(messageName: string, fd: number, allowFiles: boolean): Stats {
+  const kind = receivedKind(fd);
+  if (kind !== 'memory' && !(kind === 'other' && allowFiles))
+    throw new ProtocolError(
+      messageName,
+      `the descriptor is ${nameOfKind(kind)}: a memfd or a file in memory is wanted`,
+    );
+  const status = fstatSync(fd);
+  if (!status.isFile()) throw new ProtocolError(messageName, 'the descriptor is no file: a memfd is wanted');
+  return status;
 }
 
 function overlaps(a: number, aBytes: number, b: number, bBytes: number): boolean {

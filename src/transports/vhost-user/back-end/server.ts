@@ -11,12 +11,18 @@ import type { Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { requestName } from '../protocol/spec.ts';
 import { deviceMessages } from './device-messages.ts';
+import { inFlightMessages } from './in-flight-messages.ts';
 import { memoryMessages } from './memory-messages.ts';
 import { type Handler, Session } from './session.ts';
 import { vringMessages } from './vring-messages.ts';
 import { WaitingFrontEnd } from './waiting-front-end.ts';
 
-const handlers: { readonly [request: number]: Handler } = { ...deviceMessages, ...memoryMessages, ...vringMessages };
+const handlers: { readonly [request: number]: Handler } = {
+  ...deviceMessages,
+  ...memoryMessages,
+  ...inFlightMessages,
+  ...vringMessages,
+};
 
 /** How soon accept is tried again after it failed. */
 const RETRY_MS = 1000;

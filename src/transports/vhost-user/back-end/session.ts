@@ -14,6 +14,7 @@ import { encodeMessage, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import * as vu from '../protocol/spec.ts';
 import { GuestRegions } from './guest-regions.ts';
+import { InFlightFile } from './in-flight-file.ts';
 import { Vring } from './vring.ts';
 
 /** Handles a message: see `ConnectionEvents.onMessage`. */
@@ -25,6 +26,7 @@ export const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_REPLY_ACK |
   vu.PROTOCOL_F_BACKEND_REQ |
   vu.PROTOCOL_F_CONFIG |
+  vu.PROTOCOL_F_INFLIGHT_SHMFD |
   vu.PROTOCOL_F_RESET_DEVICE |
   vu.PROTOCOL_F_CONFIGURE_MEM_SLOTS |
   vu.PROTOCOL_F_STATUS;
@@ -44,6 +46,7 @@ export class Session implements DeviceEvents {
   readonly host: DeviceHost;
   readonly vrings: readonly Vring[];
   readonly regions: GuestRegions;
+  readonly inFlight = new InFlightFile();
   readonly log: Log;
   readonly config: ConfigView;
   status = 0;
@@ -100,7 +103,8 @@ export class Session implements DeviceEvents {
     const vring = this.vrings[index] as Vring;
     if (vring.running || !vring.isComplete) return;
     if (this.regions.count === 0) return this.#checkStartLater();
-    await this.#start(index, vring.setup(this.#features, this.regions));
+    const setup = vring.setup(this.#features, this.regions);
+    await this.#start(index, { ...setup, inFlight: this.inFlight.partOf(index, setup.size, this.#features) });
   }
 
   async #start(index: number, setup: QueueSetup): Promise<void> {
@@ -196,6 +200,13 @@ export class Session implements DeviceEvents {
     }
   }
 
+  /** Stops all rings, and changes the file in which they record requests in flight. */
+  async changeInFlight(change: () => void): Promise<void> {
+    await this.stopAll();
+    change();
+    await this.#startThoseReady();
+  }
+
   async stopAll(): Promise<void> {
     await Promise.all([...this.vrings.keys()].map((index) => this.stop(index)));
   }
@@ -245,6 +256,7 @@ export class Session implements DeviceEvents {
     for (const vring of this.vrings) vring.close();
     this.#features = 0n;
     this.regions.clear();
+    this.inFlight.clear();
     await this.host.setMemory([]);
   }
 

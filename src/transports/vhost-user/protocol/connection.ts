@@ -1,6 +1,7 @@
 // vhost-user/protocol: a vhost-user socket as a sequence of whole messages. The next one is read when the last one was
 // answered.
 import type { EventLoop } from '../../../sys/event-loop.ts';
+import { closeFd } from '../../../sys/libc.ts';
 import { closeReceived } from '../../../sys/received-fd.ts';
 import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { decodeHeader, encodeMessage, encodeU64, type Message } from './message.ts';
@@ -13,6 +14,8 @@ import { HEADER_BYTES, MESSAGE_FDS_MAX, NEED_REPLY, PAYLOAD_BYTES_MAX, REPLY, re
  */
 export interface Outcome {
   readonly reply?: Uint8Array;
+  /** A descriptor that goes with the reply. It is closed when it is sent. */
+  readonly replyFd?: number;
   readonly ack?: bigint;
 }
 
@@ -124,12 +127,16 @@ export class Connection {
     if (this.#open) this.#resume();
   }
 
-  #answer({ request, flags }: Message, { reply, ack }: Outcome, problem: Error | undefined): void {
-    if (!this.#open) return;
+  #answer(message: Message, outcome: Outcome, problem: Error | undefined): void {
+    if (this.#open) this.#send(message, outcome, problem);
+    if (outcome.replyFd !== undefined) closeFd(outcome.replyFd);
+  }
+
+  #send({ request, flags }: Message, { reply, replyFd, ack }: Outcome, problem: Error | undefined): void {
     const payload = reply ?? ((flags & NEED_REPLY) !== 0 ? encodeU64(ack ?? (problem ? 1n : 0n)) : undefined);
     if (payload === undefined) return;
     try {
-      this.#socket.send(encodeMessage(request, REPLY, payload));
+      this.#socket.send(encodeMessage(request, REPLY, payload), replyFd === undefined ? [] : [replyFd]);
     } catch (error) {
       const cause = (error as Error).message;
       this.close(new ProtocolError(requestName(request), `the front end does not take the answer: ${cause}`));
