@@ -6,6 +6,7 @@ import type { EventLoop } from '../sys/event-loop.ts';
 import { exitNow, killAfter } from '../sys/process-exit.ts';
 import { ProcessSignals } from '../sys/process-signals.ts';
 import { removeSocketFile, type SocketFile } from '../sys/socket-file.ts';
+import { restoreTerminal, terminalSettings } from '../sys/terminal.ts';
 
 /** What the main thread and the device thread share. */
 export interface ProcessEnd {
@@ -18,8 +19,11 @@ export interface ProcessEnd {
   readonly graceSeconds: number;
   /** A main thread that has used this much processor time and has not reacted is busy. */
   readonly busyNs: number;
+  /** The settings of standard input, if it is a terminal that the main thread takes over: they are restored. */
+  readonly terminal: Uint8Array<SharedArrayBuffer> | undefined;
 }
 
+const STDIN = 0;
 const UNDECIDED = 0;
 const MAIN_THREAD = 1;
 const DEVICE_THREAD = 2;
@@ -44,8 +48,9 @@ const SECOND_SIGNAL_SECONDS = 2;
  */
 export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: number, mainHasOutput = false): ProcessEnd {
   const word = new Int32Array(new SharedArrayBuffer(4));
-  const busyNs = mainHasOutput ? graceSeconds * 1e9 : BUSY_NS;
-  return { word, mainThread: process.pid, socket, graceSeconds, busyNs };
+  const busyNs = mainHasOutput ? Math.max(graceSeconds * 1e9, BUSY_NS) : BUSY_NS;
+  const terminal = mainHasOutput ? terminalSettings(STDIN) : undefined;
+  return { word, mainThread: process.pid, socket, graceSeconds, busyNs, terminal };
 }
 
 /**
@@ -91,7 +96,7 @@ export class EndingSignals implements Disposable {
  * count; now, by default.
  */
 export function leaveProcessEnd(
-  { word, mainThread, socket, busyNs }: ProcessEnd,
+  { word, mainThread, socket, busyNs, terminal }: ProcessEnd,
   sinceCpuNs = threadCpuNs(mainThread),
 ): void {
   const startedMs = performance.now();
@@ -100,5 +105,6 @@ export function leaveProcessEnd(
   }
   if (Atomics.compareExchange(word, 0, UNDECIDED, DEVICE_THREAD) !== UNDECIDED) return;
   if (socket !== undefined) removeSocketFile(socket);
+  if (terminal !== undefined) restoreTerminal(STDIN, terminal);
   exitNow(0);
 }

@@ -64,6 +64,8 @@ export const { functions: libc } = dlopen(null, {
   socket: { return: i32, arguments: [i32, i32, i32] },
   socketpair: { return: i32, arguments: [i32, i32, i32, ptr] },
   statx: { return: i32, arguments: [i32, ptr, i32, u32, ptr] },
+  tcgetattr: { return: i32, arguments: [i32, ptr] },
+  tcsetattr: { return: i32, arguments: [i32, i32, ptr] },
   tgkill: { return: i32, arguments: [i32, i32, i32] },
   timerfd_create: { return: i32, arguments: [i32, i32] },
   timerfd_settime: { return: i32, arguments: [i32, i32, ptr, ptr] },

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { quoted } from '../../guests/shell-script.ts';
 import type { SystemError } from '../../src/sys/libc.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
@@ -167,6 +168,23 @@ test('the terminal is restored by a second signal', async (t) => {
     typed: [[/shows the keys\.\n/, '\x01x\x01x']],
   });
   assert.match(await shown, /^icanon\n.*\ncode [01]\nicanon\n/s);
+});
+
+test('regression: the device thread restores the terminal if the main thread does not', async (t) => {
+  if (terminalProblem) return t.skip(terminalProblem);
+  const end = new URL('../../src/daemon/process-end.ts', import.meta.url).href;
+  const program = `
+    const { newProcessEnd, leaveProcessEnd } = await import('${end}');
+    const { Worker } = await import('node:worker_threads');
+    const end = newProcessEnd(undefined, 0.001, true);
+    process.stdin.setRawMode(true);
+    const thread = "const { workerData } = require('node:worker_threads');" +
+      "import('${end}').then(({ leaveProcessEnd }) => leaveProcessEnd(workerData));";
+    new Worker(thread, { eval: true, workerData: end });
+    setImmediate(() => { for (;;); });`;
+  const flags = '--disable-warning=ExperimentalWarning --input-type=module';
+  const line = `${quoted(process.execPath)} ${flags} -e ${quoted(program)}`;
+  assert.equal(await keepingTerminal(line, { cwd: testFolder(t) }), 'icanon\ncode 0\nicanon\n');
 });
 
 test('the terminal is restored when serving fails', async (t) => {
