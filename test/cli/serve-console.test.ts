@@ -178,10 +178,9 @@ test('regression: the device thread restores the terminal if the main thread doe
     const { Worker } = await import('node:worker_threads');
     const end = newProcessEnd(undefined, 0.001, true);
     process.stdin.setRawMode(true);
-    const thread = "const { workerData } = require('node:worker_threads');" +
-      "import('${end}').then(({ leaveProcessEnd }) => leaveProcessEnd(workerData));";
-    new Worker(thread, { eval: true, workerData: end });
-    setImmediate(() => { for (;;); });`;
+    const thread = "const { workerData, parentPort } = require('node:worker_threads');" +
+      "import('${end}').then((it) => { parentPort.postMessage(''); it.leaveProcessEnd(workerData); });";
+    new Worker(thread, { eval: true, workerData: end }).on('message', () => { for (;;); });`;
   const flags = '--disable-warning=ExperimentalWarning --input-type=module';
   const line = `${quoted(process.execPath)} ${flags} -e ${quoted(program)}`;
   assert.equal(await keepingTerminal(line, { cwd: testFolder(t) }), 'icanon\ncode 0\nicanon\n');
