@@ -178,8 +178,8 @@ test('regression: the device thread restores the terminal if the main thread doe
     const { Worker } = await import('node:worker_threads');
     const end = newProcessEnd(undefined, 0.001, true);
     process.stdin.setRawMode(true);
-    const thread = "const { workerData, parentPort } = require('node:worker_threads');" +
-      "import('${end}').then((it) => { parentPort.postMessage(''); it.leaveProcessEnd(workerData); });";
+    const thread = "import { parentPort, workerData } from 'node:worker_threads';" +
+      "import { leaveProcessEnd } from '${end}'; parentPort.postMessage(''); leaveProcessEnd(workerData);";
     new Worker(thread, { eval: true, workerData: end }).on('message', () => { for (;;); });`;
   const flags = '--disable-warning=ExperimentalWarning --input-type=module';
   const line = `${quoted(process.execPath)} ${flags} -e ${quoted(program)}`;
