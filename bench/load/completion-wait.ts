@@ -11,7 +11,7 @@ const LOOKS_BEFORE_CLOCK = 4096;
 /** Also the most time counted between two reads of the clock: a process that was stopped has not waited. */
 const SLEEP_MS = 200;
 
-/** Requests are in flight and the device has used none for five seconds. */
+/** Requests are in flight and the device has used none for long: five seconds by default. */
 export class StallError extends Error {
   readonly code = 'BELFRY_STALL';
 }
@@ -34,13 +34,16 @@ export interface PacedCompletions extends Completions {
 export class CompletionWait implements PacedCompletions, Disposable {
   readonly #ring: DriverRing;
   readonly #polls: boolean;
+  readonly #stallMs: number;
   readonly #call: EventFd;
   readonly #epoll = new Epoll();
   #timer: TimerFd | undefined;
   #wakes = 0;
   #callsBefore = 0;
 
-  constructor(ring: DriverRing, wait: Wait, callFd: number) {
+  /** @param stallMs after which a device that uses nothing is a stall. */
+  constructor(ring: DriverRing, wait: Wait, callFd: number, stallMs = STALL_MS) {
+    this.#stallMs = stallMs;
     this.#ring = ring;
     this.#polls = wait === 'poll';
     this.#call = EventFd.adopt(callFd);
@@ -92,7 +95,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
       const nowMs = performance.now();
       waitedMs += Math.min(SLEEP_MS, nowMs - beforeMs);
       beforeMs = nowMs;
-      if (waitedMs >= STALL_MS) throw this.#stall();
+      if (waitedMs >= this.#stallMs) throw this.#stall();
     }
   }
 
@@ -102,7 +105,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
       if (early > 0) return early;
       // Only a call ends the sleep: a device that omits one stalls the load here, as it would stall a guest.
       for (let waitedMs = 0; this.#epoll.wait(SLEEP_MS) === 0 || !this.#call.clear(); waitedMs += SLEEP_MS) {
-        if (waitedMs >= STALL_MS) throw this.#stall();
+        if (waitedMs >= this.#stallMs) throw this.#stall();
       }
       this.#wakes++;
       const count = this.#ring.completed();
@@ -112,7 +115,7 @@ export class CompletionWait implements PacedCompletions, Disposable {
 
   #stall(): StallError {
     const call = this.#call.clear() ? 'a call is pending' : 'no call is pending';
-    return new StallError(`nothing used for ${STALL_MS / 1000} s; ${this.#ring}; ${call}`);
+    return new StallError(`nothing used for ${this.#stallMs / 1000} s; ${this.#ring}; ${call}`);
   }
 
   [Symbol.dispose](): void {

@@ -13,43 +13,13 @@ import { serve } from '../../src/serve.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { DeviceStatus } from '../../src/virtio/spec.ts';
-import { VhostUserDisk } from '../../src/vmm/vhost-user-disk.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 import { type BackEnd, DISK_BYTES, gatedDisk, makeDisk, problemsTo, serveDisk } from './back-end.ts';
-import { DrivenDisk, type DrivenDiskOptions } from './driven-disk.ts';
+import { PluggedMachine as Machine } from './plugged-machine.ts';
 
 const PEER = 'qemu-storage-daemon';
 const skip = spawnSync(PEER, ['--version'], { stdio: 'ignore' }).status === 0 ? false : `peer missing: ${PEER}`;
 const FILE_BYTES = 8 << 20;
-
-/** A machine with one disk behind a socket. */
-class Machine extends DrivenDisk {
-  disk: VhostUserDisk | undefined;
-
-  async plug(socket: string, whenGone: 'wait' | 'fail'): Promise<void> {
-    const { loop, log, memory } = this;
-    this.disk = await VhostUserDisk.connect({ socket, whenGone, memory: [memory], loop, log });
-    this.disk.serve(this.connect(this.disk.host));
-  }
-
-  static async with(socket: string, whenGone: 'wait' | 'fail', options?: DrivenDiskOptions): Promise<Machine> {
-    const machine = new Machine(options);
-    await machine.plug(socket, whenGone);
-    return machine;
-  }
-
-  async says(what: RegExp): Promise<void> {
-    await eventually(`${what}, said was: ${this.lines.join('; ')}`, () => this.lines.some((line) => what.test(line)));
-  }
-
-  /** Before the back end's end, or it would wait. */
-  override async [Symbol.asyncDispose](): Promise<void> {
-    await this.disk?.close();
-    await this.close();
-    this.disk?.[Symbol.dispose]();
-    await super[Symbol.asyncDispose]();
-  }
-}
 
 /** The same disk again, or another one, at the socket of one that is gone. */
 async function serveAgain({ path, lines }: BackEnd, device = makeDisk()) {

@@ -11,6 +11,7 @@ import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts
 import type { BlockRequest } from '../../src/testing/block-request.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
 import { DriverQueue } from '../../src/testing/driver-queue.ts';
+import { patience } from '../../src/testing/patience.ts';
 import { eventually } from '../../src/testing/raw-front-end.ts';
 import { DeviceRegisters } from '../../src/transports/bus/device-registers.ts';
 import type { DeviceHost, SharedRegion } from '../../src/transports/queue/queue-host.ts';
@@ -20,6 +21,7 @@ import { COMPLETED, STOP, type Verified, type VerifyingJob } from './verifying-t
 
 const GUEST_BASE = 0x4000_0000;
 const BLOCK_BYTES = 4096;
+const STALL_MS = 30_000;
 /** For requests made on this thread. */
 const BY_HAND_BYTES = 1 << 20;
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = DeviceStatus;
@@ -144,7 +146,7 @@ export class DrivenDisk implements AsyncDisposable {
       const job: VerifyingJob = {
         ...{ plan, queue, queues: this.#queues.length, capacityBytes, eventIdx, seed: seed + queue, words },
         ...{ memoryFd: this.memory.fd, memoryBytes: this.memory.sizeBytes, guestBase: GUEST_BASE },
-        ...{ kickFd: doorbell.fd, callFd: call.fd },
+        ...{ kickFd: doorbell.fd, callFd: call.fd, stallMs: patience(STALL_MS) },
       };
       const worker = new Worker(new URL('./verifying-thread.ts', import.meta.url), { workerData: job });
       this.#workers.push(worker);
@@ -235,6 +237,12 @@ export class Driving {
       this.#completed().every((now, i) => now > before[i]! + 100),
     );
     await Promise.race([isMoving, ...this.#threads.map((thread) => thread.then(() => isMoving))]);
+  }
+
+  /** Waits until a queue got a request back that was not back before. */
+  async anyProgress(): Promise<void> {
+    const before = this.#completed();
+    await eventually('a queue goes on', () => this.#completed().some((now, i) => now > before[i]!));
   }
 
   /** Ends them: takes back what is in flight, reads everything that was ever written. */

@@ -23,6 +23,8 @@ export interface VerifyingJob {
   readonly callFd: number;
   readonly eventIdx: boolean;
   readonly seed: number;
+  /** How long its device may use nothing: longer than a back end takes to start again. */
+  readonly stallMs: number;
   /** Words shared with the thread that started this one. */
   readonly words: Int32Array<SharedArrayBuffer>;
 }
@@ -41,7 +43,7 @@ const SLICE_MS = 5;
 function verify(job: VerifyingJob): Verified {
   using memory = Mapping.ofFile(job.memoryFd, job.memoryBytes);
   const ring = new DriverRing(memory.bytes, job.plan, job.eventIdx);
-  using wait = new CompletionWait(ring, 'call', job.callFd);
+  using wait = new CompletionWait(ring, 'call', job.callFd, job.stallMs);
   const { blockBytes } = job.plan;
   const range = partOf(Math.floor(job.capacityBytes / blockBytes), job.queue, job.queues);
   const loop = new VerifyLoop({
