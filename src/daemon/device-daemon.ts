@@ -202,6 +202,10 @@ export class DeviceDaemon implements ServedDevice {
     this.#deviceThread.order('refresh');
   }
 
+  retryHeld(): void {
+    for (const thread of this.#threads) thread.order('retry');
+  }
+
   /** Totals so far, over all threads. */
   async snapshot(): Promise<DeviceSnapshot> {
     const answers = await Promise.all(this.#threads.map((thread) => thread.ask('snapshot')));
