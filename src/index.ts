@@ -6,6 +6,7 @@ export type { ServedDevice } from './daemon/served-device.ts';
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
 export { BlockDevice } from './devices/blk/block-device.ts';
 export type { BlockStore, StoreFilter } from './devices/blk/block-store.ts';
+export type { ErrorPolicy } from './devices/blk/error-policy.ts';
 export { ConsoleDevice, type ConsoleDeviceOptions, type ConsoleSize } from './devices/console/console-device.ts';
 export type { ConsoleSink } from './devices/console/console-output.ts';
 export type { ConsoleDescriptor, ConsoleSource, ConsoleStream } from './devices/console/console-source.ts';
