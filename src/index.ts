@@ -1,6 +1,6 @@
 // The public API of the package: everything public, nothing else.
 
-export { MemoryLostError } from './daemon/device-daemon.ts';
+export { MemoryLostError } from './daemon/memory-loss.ts';
 export type { DeviceProfile } from './daemon/open-device.ts';
 export type { ServedDevice } from './daemon/served-device.ts';
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
