@@ -261,11 +261,36 @@ test('a driver that goes on meanwhile does not keep its requests waiting for eve
   assert.equal(bed.disk.queue.inFlight, 0);
 });
 
+const asChain = (request: BlockRequest) => ({
+  readable: [encodeReadable(request)],
+  writable: [request.inBytes + 1],
+});
+
+test('what is held counts as in flight: the rest stays in the ring, and nothing is lost', async () => {
+  let isFull = true;
+  const done: number[] = [];
+  const store: BlockStore = {
+    ...{ sizeBytes: SIZE, maxInFlight: 2, read: (offset) => void done.push(offset / 512) },
+    write(offset) {
+      if (isFull) throw errorOf('ENOSPC');
+      done.push(offset / 512);
+    },
+  };
+  const device = new BlockDevice(store, { queues: 1 });
+  await using loop = await DeviceLoopback.start(device);
+  const [queue] = loop.queues as [DeviceLoopback['queues'][0]];
+  for (const request of [write(1), write(2), write(3), blockRequest.read(4, 512)]) queue.add(asChain(request));
+  queue.kick();
+  await eventually('the first is held', () => loop.lines.length > 0);
+  for (let i = 0; i < 100; i++) await turn();
+  assert.deepEqual([done, queue.harvest()], [[], []]);
+  isFull = false;
+  device.retryHeld();
+  assert.equal((await queue.used(4)).length, 4);
+  assert.deepEqual(done, [1, 2, 3, 4]);
+});
+
 suite('a queue that has to stop while requests are held', () => {
-  const asChain = (request: BlockRequest) => ({
-    readable: [encodeReadable(request)],
-    writable: [request.inBytes + 1],
-  });
   const statuses = (used: readonly { bytes: Uint8Array }[]): (number | undefined)[] =>
     used.map(({ bytes }) => bytes.at(-1));
 
