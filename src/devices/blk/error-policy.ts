@@ -13,7 +13,8 @@ export type WriteErrorPolicy = (typeof WRITE_ERROR_POLICIES)[number];
 /**
  * What becomes of a request that the store failed.
  * - `report`: it fails with VIRTIO_BLK_S_IOERR.
- * - `stop`: it is held and tried again: each second if the error is ENOSPC, else when `retryHeld` is called.
+ * - `stop`: it is held and tried again: each second if the error is ENOSPC, else when `retryHeld` is called
+ *   (`belfry serve` does so on SIGCONT).
  * - `enospc`: `stop` for ENOSPC, `report` for any other error.
  * - `ignore`: the driver is told that it succeeded. It loses data.
  *
