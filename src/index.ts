@@ -1,11 +1,12 @@
 // The public API of the package: everything public, nothing else.
 
-export { MemoryLostError } from './daemon/device-daemon.ts';
+export { MemoryLostError } from './daemon/memory-loss.ts';
 export type { DeviceProfile } from './daemon/open-device.ts';
 export type { ServedDevice } from './daemon/served-device.ts';
 export type { BlockDeviceOptions } from './devices/blk/block-config.ts';
 export { BlockDevice } from './devices/blk/block-device.ts';
 export type { BlockStore, StoreFilter } from './devices/blk/block-store.ts';
+export type { ErrorPolicy } from './devices/blk/error-policy.ts';
 export { ConsoleDevice, type ConsoleDeviceOptions, type ConsoleSize } from './devices/console/console-device.ts';
 export type { ConsoleSink } from './devices/console/console-output.ts';
 export type { ConsoleDescriptor, ConsoleSource, ConsoleStream } from './devices/console/console-source.ts';

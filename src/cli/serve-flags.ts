@@ -1,5 +1,6 @@
 // cli: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
+import type { ReadErrorPolicy, WriteErrorPolicy } from '../devices/blk/error-policy.ts';
 import type { EngineName } from '../stores/open-store.ts';
 
 /** Flags of every kind of device. */
@@ -28,6 +29,9 @@ export interface BlkFlags extends ThreadFlags {
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;
+  readonly onError?: ReadErrorPolicy;
+  readonly onReadError?: ReadErrorPolicy;
+  readonly onWriteError?: WriteErrorPolicy;
 }
 
 export interface ConsoleFlags extends ServeFlags {

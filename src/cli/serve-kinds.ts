@@ -64,8 +64,10 @@ function ownLoop({ poll, cpus }: ThreadFlags): Pick<ThreadFlags, 'poll' | 'cpus'
   return { poll: 'off', ...(cpus && { cpus }) };
 }
 
-function blockOptions({ queues, serial, blockSize }: BlkFlags): BlockDeviceOptions {
-  return { queues, serial, ...(blockSize !== undefined && { blockSize }) };
+function blockOptions(flags: BlkFlags): BlockDeviceOptions {
+  const { queues, serial, blockSize, onError, onReadError: read = onError, onWriteError: write = onError } = flags;
+  const policy = { ...(read && { read }), ...(write && { write }) };
+  return { queues, serial, ...(blockSize !== undefined && { blockSize }), onError: policy };
 }
 
 /** Runs `step`; a RangeError of it becomes a UsageError. */

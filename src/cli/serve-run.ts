@@ -48,6 +48,7 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
     report.reopen();
     device?.refresh();
   });
+  process.on('SIGCONT', () => device?.retryHeld());
   process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
   const service = make(report.log);
   using _restored = { [Symbol.dispose]: () => service.restore?.() };

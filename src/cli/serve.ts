@@ -1,6 +1,7 @@
 // cli: `belfry serve`: one device, one socket, until SIGTERM.
 import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { READ_ERROR_POLICIES, WRITE_ERROR_POLICIES } from '../devices/blk/error-policy.ts';
 import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
@@ -12,7 +13,8 @@ import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
 const belfry = commandName();
 const SIGNALS = `
 SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP reads the size of STORE again, and
-opens FILE of --log again, as logrotate needs it. SIGUSR2 prints the state of every queue.
+opens FILE of --log again, as logrotate needs it. SIGCONT tries the requests again that are held after an error of STORE. SIGUSR2
+prints the state of every queue.
 `;
 
 const BLK_EXAMPLES = `
@@ -20,6 +22,10 @@ STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module
 
 Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, one at
 a time). auto takes the first of these that can serve the image, and says which and why.
+
+Errors of STORE: report (the guest gets an I/O error), stop (the request is held and later writes wait; SIGCONT has it tried again,
+and a second if there was no room), enospc (stop if there was no room, else report), ignore (the guest is told that it succeeded, and
+loses data). A flush that failed is never held: what it was to make durable may be lost.
 ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
@@ -96,6 +102,11 @@ function blkCommand(): Command {
     .option('--threads <n>', 'threads the queues are spread over', option.wholeNumber(1, QUEUES_MAX), 1)
     .option('--serial <text>', 'serial number the guest reads', option.serial, 'belfry')
     .option('--block-size <bytes>', 'logical block size', option.blockSize)
+    .addOption(new Option('--on-error <policy>', 'for requests that STORE fails').choices(READ_ERROR_POLICIES))
+    .addOption(new Option('--on-read-error <policy>', 'for reads alone (default: report)').choices(READ_ERROR_POLICIES))
+    .addOption(
+      new Option('--on-write-error <policy>', 'for all other requests (default: enospc)').choices(WRITE_ERROR_POLICIES),
+    )
     .addHelpText('after', BLK_EXAMPLES)
     .action(async (store: string, flags: BlkFlags) => serveBlk(store, flags));
 }

@@ -12,6 +12,7 @@ import type { Log } from '../virtio/log.ts';
 import { addSnapshots, type DeviceSnapshot } from './device-snapshot.ts';
 import { type DeviceSource, unshared } from './device-source.ts';
 import type { DeviceThreadSetup } from './device-thread.ts';
+import { ImageSize } from './memory-loss.ts';
 import type { DeviceProfile } from './open-device.ts';
 import type { PollMode } from './poll-mode.ts';
 import { newProcessEnd, type ProcessEnd, takeProcessEnd } from './process-end.ts';
@@ -52,17 +53,6 @@ const EXIT_MS = 1000;
 /** A thread that does not answer for this long is in a call of its device or store; this is logged. */
 const ANSWER_MS = 1000;
 
-/** Memory that a front end shared was truncated while the device used it. */
-export class MemoryLostError extends Error {
-  /** Match on this: the message may change. */
-  readonly code = 'BELFRY_MEMORY_LOST';
-
-  constructor() {
-    super('the front end took back memory that it had shared: it made the file shorter, or the file system is full');
-    this.name = 'MemoryLostError';
-  }
-}
-
 /** Serves one device on its own threads: the device thread has the session, the queue threads run further queues. */
 export class DeviceDaemon implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
@@ -73,6 +63,7 @@ export class DeviceDaemon implements ServedDevice {
   readonly #queueThreads: readonly ServingWorker[];
   readonly #deviceThread: ServingWorker;
   readonly #processEnd: ProcessEnd | undefined;
+  readonly #imageSize: ImageSize;
   #isLost = false;
   #memoryCheck: NodeJS.Timeout | undefined;
 
@@ -83,7 +74,8 @@ export class DeviceDaemon implements ServedDevice {
       processGraceSeconds === undefined
         ? undefined
         : newProcessEnd(listener.file, processGraceSeconds, device.kind === 'console');
-    // A serving thread that gets SIGBUS in guest memory is parked, and `#memoryLoss` finds it. The main thread has to
+    this.#imageSize = new ImageSize(device);
+    // A serving thread that gets SIGBUS in guest memory or in an image is parked, and `#memoryLoss` finds it. The main thread has to
     // die instead.
     dieOnBusError();
     const links = Array.from({ length: options.threads - 1 }, () => {
@@ -175,13 +167,13 @@ export class DeviceDaemon implements ServedDevice {
     for (const eventFd of this.#eventFds) eventFd[Symbol.dispose]();
   }
 
-  /** Rejects when a thread is parked after SIGBUS in memory that the front end took back. */
+  /** Rejects when a thread is parked after SIGBUS in memory that another program took away. */
   #memoryLoss(): Promise<never> {
     const { promise, reject } = Promise.withResolvers<never>();
     const check = (): void => {
       if (!this.#threads.some(({ isParked }) => isParked)) return;
       this.#isLost = true;
-      reject(new MemoryLostError());
+      reject(this.#imageSize.lossError());
     };
     this.#memoryCheck = setInterval(check, CHECK_MS);
     this.#memoryCheck.unref();
@@ -199,7 +191,12 @@ export class DeviceDaemon implements ServedDevice {
   }
 
   refresh(): void {
+    this.#imageSize.note();
     this.#deviceThread.order('refresh');
+  }
+
+  retryHeld(): void {
+    for (const thread of this.#threads) thread.order('retry');
   }
 
   /** Totals so far, over all threads. */

@@ -80,6 +80,7 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
       sizeBytes = now;
       return now;
     },
+    retryHeld: () => device.retryHeld(),
     close: async () => {
       await store.flush?.();
       await store.close?.();
@@ -94,6 +95,7 @@ function plainDevice(device: VirtioDevice, name: string): OpenDevice {
     profile: { name, type: device.type, queues: device.queueSizes.length },
     bytes: () => ({ read: 0, written: 0 }),
     refresh: () => undefined,
+    retryHeld: () => device instanceof BlockDevice && device.retryHeld(),
     close: async () => await device.close?.(),
   };
 }

@@ -1,5 +1,6 @@
 // daemon: a device object served in this thread's Node loop.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { BlockDevice } from '../devices/blk/block-device.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
@@ -59,6 +60,10 @@ export class LoopServer implements ServedDevice {
 
   /** Does nothing: the owner of a device object calls `device.resize` itself. */
   refresh(): void {}
+
+  retryHeld(): void {
+    if (this.#device instanceof BlockDevice) this.#device.retryHeld();
+  }
 
   close(): Promise<DeviceSnapshot> {
     this.#server.close();

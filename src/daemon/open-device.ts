@@ -26,6 +26,8 @@ export interface OpenDevice {
    * size.
    */
   refresh(): number | undefined;
+  /** Disks only: tries the requests again that are held after an error of the store. */
+  retryHeld?(): void;
   /** Makes completed writes durable, and closes everything. */
   close(): Promise<void>;
 }

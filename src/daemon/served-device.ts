@@ -21,6 +21,8 @@ export interface ServedDevice extends AsyncDisposable {
   report(): Promise<readonly QueueReport[]>;
   /** Reads again what can change outside (the size of a store), and notifies the driver of a change. */
   refresh(): void;
+  /** Disks only: tries the requests again that are held after an error of the store, on every thread. */
+  retryHeld(): void;
   /** Stops listening, finishes requests in flight, flushes and closes. Returns `closed`. */
   close(): Promise<DeviceSnapshot>;
 }

@@ -27,10 +27,10 @@ export interface ServingThreadSetup {
 }
 
 /**
- * `stop` and `refresh` go to the device thread, which forwards them. `abandon` ends a thread at once after another one
+ * `stop` and `refresh` go to the device thread, which forwards them. `retry` tries held requests again. `abandon` ends a thread at once after another one
  * failed.
  */
-export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'abandon';
+export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'retry' | 'abandon';
 export type FromThread =
   | { readonly type: 'started'; readonly thread: number }
   | { readonly type: 'ready'; readonly profile: DeviceProfile }
@@ -70,6 +70,7 @@ export class ServingThread {
     this.host = new LocalHost(open.device, this.loop, { log: this.log, latency: setup.latency });
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
       if (message === 'abandon') void this.finish();
+      else if (message === 'retry') this.#open.retryHeld?.();
       else if (message === 'report') send(setup, { type: 'report', queues: this.host.report() });
       else if (message === 'snapshot') send(setup, { type: 'snapshot', snapshot: this.#snapshot() });
       else this.onOrder?.(message);

@@ -88,7 +88,7 @@ export class ServingWorker {
     }
   };
 
-  /** Whether it is parked for ever after SIGBUS in memory that the front end took back. */
+  /** Whether it is parked for ever after SIGBUS in memory that another program took away. */
   get isParked(): boolean {
     return this.#threadId !== undefined && isParked(this.#threadId);
   }

@@ -1,13 +1,13 @@
 // Two threads write and discard the same bytes of an image on a full tmpfs, in a child process: SIGBUS would end it.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { patience } from '../testing/patience.ts';
+import { mountTmpfs } from '../testing/small-tmpfs.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
 
 const MIB = 1024 * 1024;
@@ -86,28 +86,12 @@ function write(path: string): void {
   store.close();
 }
 
-/** Mounts a file system of FILE_SYSTEM_BYTES; undefined where that is not possible: the test is skipped then. */
-function mounted(context: TestContext): string | undefined {
-  if (process.getuid?.() !== 0) return void context.skip('mounting a tmpfs needs root');
-  const mountPoint = mkdtempSync(join(tmpdir(), 'belfry-mount-'));
-  const options = ['-t', 'tmpfs', '-o', `size=${FILE_SYSTEM_BYTES}`];
-  if (spawnSync('mount', [...options, 'tmpfs', mountPoint], { timeout: patience(10_000) }).status !== 0) {
-    rmSync(mountPoint, { recursive: true });
-    return void context.skip('mounting a tmpfs is not possible here');
-  }
-  context.after(() => {
-    execFileSync('umount', ['--lazy', mountPoint], { timeout: patience(10_000) });
-    rmSync(mountPoint, { recursive: true });
-  });
-  return mountPoint;
-}
-
 const image = process.env[IMAGE];
 if (!isMainThread) discard(workerData);
 else if (image !== undefined) write(image);
 else {
   test('regression: a discard on one thread while another one writes the same bytes to a full tmpfs', (context) => {
-    const mountPoint = mounted(context);
+    const mountPoint = mountTmpfs(context, FILE_SYSTEM_BYTES);
     if (mountPoint === undefined) return;
     const path = join(mountPoint, 'disk.img');
     writeFileSync(path, '');

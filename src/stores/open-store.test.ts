@@ -110,6 +110,16 @@ test('regression: what a thread allocates before it knows of a new size is not t
   store.close?.();
 });
 
+test('a flush that failed in one store fails in those that were opened from its description', () => {
+  const { store, description } = openStore(image('/tmp'), { engine: 'sync' });
+  const again = reopenStore(description);
+  again.flush?.();
+  description.flushState?.fill(1);
+  for (const either of [store, again]) assert.throws(() => either.flush?.(), /failed on another thread/);
+  again.close?.();
+  store.close?.();
+});
+
 test('only a store of which there may be several pays for that', () => {
   const opened = openStore('mem:1M');
   const guarded = new Set<unknown>();

@@ -8,7 +8,7 @@ import { mappedFile } from './mapped-file.ts';
 import { memoryFile } from './memory.ts';
 import { parseSize } from './size.ts';
 import { missingAdvice, refuseScheme } from './spec-advice.ts';
-import { syncFile } from './sync-file.ts';
+import { type FlushState, newFlushState, syncFile } from './sync-file.ts';
 import { uringFile, uringProblem } from './uring-file.ts';
 
 const MEMORY = 'mem:';
@@ -18,7 +18,7 @@ interface Engine {
   problem(file: ImageFile): string | undefined;
   /** Why `auto` chooses it for a file that it can serve. */
   readonly why: string;
-  open(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore;
+  open(file: ImageFile, shared: SharedAllocationMap | undefined, flushState: FlushState | undefined): EngineStore;
 }
 
 interface EngineStore {
@@ -38,12 +38,12 @@ const engines = {
   uring: {
     problem: (file) => onlyMapped(file) ?? uringProblem(),
     why: 'on a disk: requests overlap',
-    open: (file) => ({ store: uringFile(file) }),
+    open: (file, _, flushState) => ({ store: uringFile(file, flushState) }),
   },
   sync: {
     problem: onlyMapped,
     why: 'io_uring cannot be used here: one request at a time',
-    open: (file) => ({ store: syncFile(file) }),
+    open: (file, _, flushState) => ({ store: syncFile(file, flushState) }),
   },
 } satisfies Record<string, Engine>;
 
@@ -94,6 +94,8 @@ export interface StoreDescription {
    * only the one store that is opened from this description may be used, whose requests then cost a little less.
    */
   readonly shared: SharedAllocationMap | undefined;
+  /** Whether a flush failed on one of the threads: then it fails on all. */
+  readonly flushState?: FlushState | undefined;
 }
 
 /** A store that `openStore` made: close it with `store.close`. */
@@ -137,12 +139,13 @@ export function openStore(spec: string, options: OpenStoreOptions = {}): OpenedS
   try {
     if (!spec.startsWith(MEMORY)) checkImage(file, format);
     const { engine, why } = choose(file, wanted);
-    const { store, share } = (engines[engine] as Engine).open(file, undefined);
+    const flushState = newFlushState();
+    const { store, share } = (engines[engine] as Engine).open(file, undefined, flushState);
     return {
       store,
       why,
       get description() {
-        return { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared: share?.() };
+        return { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared: share?.(), flushState };
       },
     };
   } catch (error) {
@@ -177,10 +180,10 @@ function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
 /**
  * Opens the same store again on this thread. Each store has to be closed. At most 256 at a time. Throws SystemError.
  */
-export function reopenStore({ engine, name, fd, readOnly, shared }: StoreDescription): BlockStore {
+export function reopenStore({ engine, name, fd, readOnly, shared, flushState }: StoreDescription): BlockStore {
   const file = ImageFile.duplicate(fd, name, readOnly);
   try {
-    return (engines[engine] as Engine).open(file, shared).store;
+    return (engines[engine] as Engine).open(file, shared, flushState).store;
   } catch (error) {
     file[Symbol.dispose]();
     throw error;

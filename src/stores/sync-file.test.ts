@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { ImageFile } from '../sys/file.ts';
 import { patience } from '../testing/patience.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
-import { syncFile } from './sync-file.ts';
+import { newFlushState, syncFile } from './sync-file.ts';
 
 const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const SIZE = 1024 * 1024 + 3 * 512;
@@ -99,6 +99,22 @@ test('once a flush failed, no later flush succeeds', () => {
   isBroken = false;
   assert.throws(() => store.flush?.(), /the disk is gone/);
   store.close?.();
+});
+
+test('regression: once a flush failed on one thread, it fails on all: Linux reports it once for an open file', () => {
+  const path = freshImage(folder);
+  const first = ImageFile.open(path);
+  const state = newFlushState();
+  let failures = 1;
+  const sync = (): void => {
+    if (failures-- > 0) throw new Error('the disk is gone');
+  };
+  const second = ImageFile.duplicate(first.fd, path, false);
+  const [one, two] = [first, second].map((file) => syncFile(Object.assign(file, { sync }), state));
+  assert.throws(() => one?.flush?.(), /the disk is gone/);
+  assert.throws(() => two?.flush?.(), /^SystemError: fdatasync: EIO: a flush of .*disk\.img failed on another thread$/);
+  one?.close?.();
+  two?.close?.();
 });
 
 /** Attaches `path` to a loop device; returns its name, or why that is not possible here. */

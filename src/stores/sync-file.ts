@@ -1,11 +1,23 @@
 // stores: any file or block device, with one system call for a request, through the page cache.
 import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
+import { SystemError } from '../sys/libc.ts';
 import { readOnly } from './filters/read-only.ts';
 
-/** Serves `file`; the store closes it. Read-only if the file was opened so. */
-export function syncFile(file: ImageFile): BlockStore {
-  const store = new SyncFile(file);
+/**
+ * Whether a flush of a file failed, in a word that the stores of all threads share. Linux reports a failure once for an
+ * open file, so one thread alone gets it.
+ */
+export type FlushState = Int32Array<SharedArrayBuffer>;
+
+/** For a file that was not flushed yet. */
+export function newFlushState(): FlushState {
+  return new Int32Array(new SharedArrayBuffer(4));
+}
+
+/** Serves `file`; the store closes it. Read-only if the file was opened so. `state`: if other stores serve it too. */
+export function syncFile(file: ImageFile, state?: FlushState): BlockStore {
+  const store = new SyncFile(file, state);
   return file.readOnly ? readOnly()(store) : store;
 }
 
@@ -15,13 +27,15 @@ export class SyncFile implements BlockStore {
   readonly physicalBlockBytes: number;
   protected readonly file: ImageFile;
   #sizeBytes: number;
-  /** The error of the first flush that failed. */
+  /** The error of the first flush that failed on this thread. */
   #failedFlush: unknown;
+  readonly #flushState: FlushState;
 
-  constructor(file: ImageFile) {
+  constructor(file: ImageFile, state = newFlushState()) {
     this.name = file.name;
     this.physicalBlockBytes = file.physicalBlockBytes;
     this.file = file;
+    this.#flushState = state;
     this.#sizeBytes = file.currentSize();
   }
 
@@ -54,13 +68,20 @@ export class SyncFile implements BlockStore {
     try {
       this.file.sync();
     } catch (error) {
-      this.#failedFlush = error;
-      throw error;
+      this.#flushFailed(error);
     }
+    this.throwIfFlushFailed();
+  }
+
+  #flushFailed(error: unknown): void {
+    this.#failedFlush ??= error;
+    Atomics.store(this.#flushState, 0, 1);
   }
 
   protected throwIfFlushFailed(): void {
     if (this.#failedFlush !== undefined) throw this.#failedFlush;
+    if (Atomics.load(this.#flushState, 0) !== 0)
+      throw new SystemError('fdatasync', 'EIO', `a flush of ${this.name} failed on another thread`);
   }
 
   /** As `flush`, for a flush that ends later. */
@@ -68,7 +89,7 @@ export class SyncFile implements BlockStore {
     try {
       await flushed;
     } catch (error) {
-      this.#failedFlush ??= error;
+      this.#flushFailed(error);
     }
     this.throwIfFlushFailed();
   }

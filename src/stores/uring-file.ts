@@ -4,7 +4,7 @@ import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from 
 import type { ImageFile } from '../sys/file.ts';
 import { IoUring } from '../sys/io-uring.ts';
 import { readOnly } from './filters/read-only.ts';
-import { SyncFile } from './sync-file.ts';
+import { type FlushState, SyncFile } from './sync-file.ts';
 import { type Done, Step, Transfer } from './uring-operations.ts';
 import { UringQueue } from './uring-queue.ts';
 
@@ -13,10 +13,10 @@ const IN_FLIGHT_MAX = 256;
 
 /**
  * Serves `file`; the store closes it. Read-only if the file was opened so. Before `attach` every request is
- * synchronous.
+ * synchronous. `state`: if other stores serve it too.
  */
-export function uringFile(file: ImageFile): BlockStore {
-  const store = new UringFile(file);
+export function uringFile(file: ImageFile, state?: FlushState): BlockStore {
+  const store = new UringFile(file, state);
   return file.readOnly ? readOnly()(store) : store;
 }
 

@@ -15,6 +15,8 @@ export const EVENTS = {
   resized: 'info',
   /** A store that failed or did not answer works again. */
   recovered: 'info',
+  /** No request is held any more. */
+  resumed: 'info',
   /** The front end can end this process: its memory is not sealed against shrinking. */
   'memory-unsealed': 'info',
   /** A front end waits until the one that is served disconnects. */
@@ -33,6 +35,8 @@ export const EVENTS = {
   'session-ended': 'error',
   /** A store failed a request. */
   'store-failed': 'error',
+  /** A store failed a request, which is held and tried again, with all later writes. */
+  held: 'error',
   /** The process ends although requests are in flight; the line says why. */
   'given-up': 'error',
   /** A device needs a reset, or failed. */

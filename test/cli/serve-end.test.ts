@@ -1,6 +1,15 @@
 // test/cli: how `serve` ends: in order, after --stop-timeout, at once; and what it logs.
 import assert from 'node:assert/strict';
-import { existsSync, ftruncateSync, mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -129,6 +138,30 @@ test('regression: memory that the front end takes back ends the process with a l
   assert.match(line, /^the front end took back memory that it had shared: /);
   assert.deepEqual([code, signal], [1, null]);
   ftruncateSync(file, 1 << 20);
+});
+
+test('regression: an image in memory that another program truncates ends the process with a line that names it', async (t) => {
+  const folder = testFolder(t);
+  const shm = mkdtempSync('/dev/shm/belfry-test-');
+  t.after(() => rmSync(shm, { recursive: true }));
+  const image = join(shm, 'disk.img');
+  writeFileSync(image, new Uint8Array(1 << 20).fill(1));
+  await using process = startBelfry(['serve', 'blk', image, '--socket', 'sock', '--json'], { cwd: folder });
+  await process.says(/listening/);
+  using guest = new RawGuest();
+  const connect = (): RawFrontEnd => RawFrontEnd.connect(join(folder, 'sock'));
+  using attached = await attach({ path: '', lines: [], connect }, guest);
+  await attached.ring.serve(read);
+  truncateSync(image, 0);
+  attached.ring.submit(read);
+  const { code, signal, stderr } = await process.ended;
+  const { code: what, line } = JSON.parse(stderr);
+  assert.equal(what, 'BELFRY_MEMORY_LOST');
+  assert.equal(
+    line,
+    `${image} became shorter while it was served: another program truncated it; stop a guest before its image shrinks`,
+  );
+  assert.deepEqual([code, signal], [1, null]);
 });
 
 /** A module that fails some time after a request. */

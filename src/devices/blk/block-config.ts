@@ -1,5 +1,6 @@
 // virtio-blk: features and configuration space of the block device (§5.2.3, §5.2.4), derived from its store.
 import type { BlockStore } from './block-store.ts';
+import { checkErrorPolicy, type ErrorPolicy } from './error-policy.ts';
 import * as blk from './spec.ts';
 
 /** The options of a disk. */
@@ -13,6 +14,8 @@ export interface BlockDeviceOptions {
    * larger.
    */
   readonly blockSize?: number;
+  /** What becomes of requests that the store failed. Default: `{ read: 'report', write: 'enospc' }`. */
+  readonly onError?: ErrorPolicy;
 }
 
 export const QUEUES_DEFAULT = 64;
@@ -28,7 +31,8 @@ export const RANGES_MAX = 1;
 export const RANGE_SECTORS_MAX = 1 << 15;
 
 /** Throws RangeError for an invalid option. */
-export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize }: BlockDeviceOptions): void {
+export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize, onError }: BlockDeviceOptions): void {
+  if (onError !== undefined) checkErrorPolicy(onError);
   if (queues !== undefined && !(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
     throw new RangeError(`queues is ${queues}; a whole number from 1 to ${QUEUES_MAX} is wanted`);
   if (serial !== undefined && typeof serial !== 'string') throw new RangeError(`serial is ${serial}; a text is wanted`);

@@ -53,7 +53,7 @@ export class BlockDevice implements VirtioDevice {
     this.features = blockFeatures(store);
     this.queueSizes = Array.from({ length: options.queues ?? QUEUES_DEFAULT }, () => QUEUE_SIZE_MAX);
     if (store.maxInFlight !== undefined) this.maxInFlight = store.maxInFlight;
-    this.#requests = new BlockRequests(store, options.serial ?? 'belfry', {
+    this.#requests = new BlockRequests(store, options, {
       log,
       timer: (delayMs, task) => this.#context?.timer(delayMs, task),
     });
@@ -109,6 +109,11 @@ export class BlockDevice implements VirtioDevice {
     this.#accepted = blk.VIRTIO_BLK_F_FLUSH;
     this.#isWriteback = true;
     this.#showCacheMode();
+  }
+
+  /** Tries the requests again that are held after an error of the store, see `BlockDeviceOptions.onError`. */
+  retryHeld(): void {
+    this.#requests.retryHeld();
   }
 
   /** The store has a new size, in bytes: changes the capacity and notifies the driver. */

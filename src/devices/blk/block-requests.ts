@@ -4,10 +4,12 @@ import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
-import { REQUEST_BYTES_MAX } from './block-config.ts';
+import { type BlockDeviceOptions, REQUEST_BYTES_MAX } from './block-config.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
+import { actionFor, type ErrorPolicy } from './error-policy.ts';
+import { HeldRequests, type OpenRequest } from './held-requests.ts';
 import * as blk from './spec.ts';
 import { StoreHealth, type StoreHealthContext } from './store-health.ts';
 
@@ -24,40 +26,70 @@ export class BlockRequests {
   readonly #alignment: number;
   readonly #serial = new Uint8Array(blk.ID_BYTES);
   readonly #health: StoreHealth;
+  readonly #onError: ErrorPolicy;
+  readonly #held: HeldRequests;
+  /** Of the next request that is not completed at once. */
+  #order = 0;
 
   /** @param context its log gets a line when the store fails a request, does not answer, or works again. */
-  constructor(store: BlockStore, serial: string, context: StoreHealthContext) {
+  constructor(store: BlockStore, options: BlockDeviceOptions, context: StoreHealthContext) {
     this.capacityBytes = store.sizeBytes;
     this.#store = store;
     this.#transfer = new BlockTransfer(store);
     this.#alignment = store.alignment ?? blk.SECTOR_BYTES;
-    new TextEncoder().encodeInto(serial, this.#serial);
+    new TextEncoder().encodeInto(options.serial ?? 'belfry', this.#serial);
     this.#health = new StoreHealth(store.name, context);
+    this.#onError = options.onError ?? {};
+    this.#held = new HeldRequests(this.#health, {
+      retry: (request) => this.#retry(request),
+      fail: ({ chain, queue, type }) => {
+        finish(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
+        queue.publish();
+      },
+      timer: (delayMs, task) => context.timer(delayMs, task),
+    });
   }
 
   readonly serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
     const { readable, writable } = chain;
     if (writable.totalBytes === 0) return queue.markUsed(chain, 0); // no room for a status
-    if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return finish(queue, chain, blk.VIRTIO_BLK_S_IOERR, 0);
+    if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return finish(queue, chain, 0, blk.VIRTIO_BLK_S_IOERR);
     const type = readable.uint32(0);
     const sector = readable.uint64(8);
-    const written = bytesWritten(type, writable);
+    if (this.#held.holdsWrites && mustNotOvertake(type)) return this.#held.wait(this.#open(chain, queue, type, sector));
     let status: MaybePromise<number>;
     try {
       status = this.#execute(type, sector, chain, queue.signal);
     } catch (error) {
-      status = this.#failed(type, sector, error);
+      return this.#failed(this.#open(chain, queue, type, sector), error);
     }
-    if (typeof status === 'number') return this.#finish(queue, chain, type, status, written);
-    const pending = this.#health.requestPending(type, sector * blk.SECTOR_BYTES);
-    status
-      .catch((error: unknown) => this.#failed(type, sector, error))
-      .then((late) => {
-        this.#health.requestCompleted(pending);
-        this.#finish(queue, chain, type, late, written);
-        queue.publish();
-      });
+    if (typeof status === 'number') return this.#finish(queue, chain, type, status);
+    void this.#finishLater(this.#open(chain, queue, type, sector), status);
   };
+
+  #open(chain: DescriptorChain, queue: DeviceQueue, type: number, sector: number): OpenRequest {
+    return { chain, queue, type, sector, order: this.#order++ };
+  }
+
+  /** Serves a request that was held. */
+  #retry(request: OpenRequest): MaybePromise<void> {
+    const { chain, queue, type, sector } = request;
+    let status: MaybePromise<number>;
+    try {
+      status = this.#execute(type, sector, chain, queue.signal);
+    } catch (error) {
+      this.#failed(request, error);
+      return queue.publish();
+    }
+    if (typeof status !== 'number') return this.#finishLater(request, status);
+    this.#finish(queue, chain, type, status);
+    queue.publish();
+  }
+
+  /** Tries again what is held after an error of the store. */
+  retryHeld(): void {
+    this.#held.retry();
+  }
 
   #execute(type: number, sector: number, chain: DescriptorChain, signal: AbortSignal): MaybePromise<number> {
     const { readable, writable } = chain;
@@ -71,7 +103,7 @@ export class BlockRequests {
           signal,
         );
       case blk.VIRTIO_BLK_T_FLUSH:
-        return whenDone(this.#store.flush?.(signal), blk.VIRTIO_BLK_S_OK);
+        return this.#flush(signal);
       case blk.VIRTIO_BLK_T_GET_ID:
         writable.copyFrom(this.#serial.subarray(0, writable.totalBytes - 1));
         return blk.VIRTIO_BLK_S_OK;
@@ -106,23 +138,92 @@ export class BlockRequests {
   #stable(status: MaybePromise<number>, signal: AbortSignal): MaybePromise<number> {
     if (!this.writethrough || this.#store.flush === undefined) return status;
     if (typeof status !== 'number') return status.then((late) => this.#stable(late, signal));
-    return status === blk.VIRTIO_BLK_S_OK ? whenDone(this.#store.flush(signal), status) : status;
+    return status === blk.VIRTIO_BLK_S_OK ? this.#flush(signal) : status;
   }
 
-  #failed(type: number, sector: number, error: unknown): number {
-    this.#health.failed(type, sector * blk.SECTOR_BYTES, error);
-    return blk.VIRTIO_BLK_S_IOERR;
+  /** Its failure is a status, no error: the request must not be tried again, see `ErrorPolicy`. */
+  #flush(signal: AbortSignal): MaybePromise<number> {
+    try {
+      const answer = whenDone(this.#store.flush?.(signal), blk.VIRTIO_BLK_S_OK);
+      if (typeof answer !== 'number') return answer.then(this.#flushed, this.#flushFailed);
+    } catch (error) {
+      return this.#flushFailed(error);
+    }
+    return this.#flushed();
   }
 
-  #finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number, written: number): void {
+  readonly #flushed = (): number => {
+    if (this.#health.isFailing) this.#health.succeeded(blk.VIRTIO_BLK_T_FLUSH);
+    return blk.VIRTIO_BLK_S_OK;
+  };
+
+  readonly #flushFailed = (error: unknown): number => {
+    const isIgnored = actionFor(this.#onError, blk.VIRTIO_BLK_T_FLUSH, error) === 'ignore';
+    this.#health[isIgnored ? 'ignored' : 'failed'](blk.VIRTIO_BLK_T_FLUSH, 0, error);
+    return isIgnored ? blk.VIRTIO_BLK_S_OK : blk.VIRTIO_BLK_S_IOERR;
+  };
+
+  #finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number): void {
     if (this.#health.isFailing && status === blk.VIRTIO_BLK_S_OK) this.#health.succeeded(type);
-    finish(queue, chain, status, written);
+    finish(queue, chain, type, status);
+  }
+
+  /** Finishes a request whose status comes later. */
+  #finishLater(request: OpenRequest, status: Promise<number>): Promise<void> {
+    const { chain, queue, type, sector } = request;
+    const pending = this.#health.requestPending(type, sector * blk.SECTOR_BYTES);
+    return status.then(
+      (late) => {
+        this.#health.requestCompleted(pending);
+        this.#finish(queue, chain, type, late);
+        queue.publish();
+      },
+      (error: unknown) => {
+        this.#health.requestCompleted(pending);
+        this.#failed(request, error);
+        queue.publish();
+      },
+    );
+  }
+
+  /** The store failed a request: finishes it or holds it. */
+  #failed(request: OpenRequest, error: unknown): void {
+    const { chain, queue, type, sector } = request;
+    const action = actionFor(this.#onError, type, error);
+    if (action === 'hold' && !queue.signal.aborted) {
+      // It is counted when it is tried again.
+      if (type === blk.VIRTIO_BLK_T_IN) this.bytes.read -= chain.writable.totalBytes - 1;
+      if (type === blk.VIRTIO_BLK_T_OUT) this.bytes.written -= chain.readable.totalBytes - blk.REQUEST_HEADER_BYTES;
+      return this.#held.hold(request, error);
+    }
+    const offset = sector * blk.SECTOR_BYTES;
+    if (action === 'ignore') {
+      this.#health.ignored(type, offset, error);
+      // The used length says that all of it was written.
+      if (type === blk.VIRTIO_BLK_T_IN) for (const piece of chain.writable.views()) piece.fill(0);
+      return finish(queue, chain, type, blk.VIRTIO_BLK_S_OK);
+    }
+    this.#health.failed(type, offset, error);
+    finish(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
   }
 }
 
-function finish(queue: DeviceQueue, chain: DescriptorChain, status: number, written: number): void {
+/** Whether a request waits while a write is held. */
+function mustNotOvertake(type: number): boolean {
+  switch (type) {
+    case blk.VIRTIO_BLK_T_OUT:
+    case blk.VIRTIO_BLK_T_FLUSH:
+    case blk.VIRTIO_BLK_T_DISCARD:
+    case blk.VIRTIO_BLK_T_WRITE_ZEROES:
+      return true;
+    default:
+      return false;
+  }
+}
+
+function finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number): void {
   chain.writable.setLastByte(status);
-  queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? written + 1 : 1);
+  queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? bytesWritten(type, chain.writable) + 1 : 1);
 }
 
 /** Without `%`, which for numbers beyond 2^31 is a call into C. `unit` is a power of two, so the quotient is exact. */

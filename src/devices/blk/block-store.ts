@@ -15,8 +15,8 @@ export interface StoreLoop {
 /**
  * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and inside the disk: the device has
  * checked them. (A single piece of `readv` or `writev` may have any length; their sum is a multiple.) A call that
- * throws or rejects fails its request with VIRTIO_BLK_S_IOERR, and no other. Async calls may overlap in time. A
- * returned value that is no promise is ignored.
+ * throws or rejects fails its request, and no other: see `ErrorPolicy`. Async calls may overlap in time. A returned
+ * value that is no promise is ignored.
  *
  * `signal` is the same for all requests between start and stop of a queue. It is aborted when the queue has to stop and
  * its requests take too long: `fetch(url, { signal })` then rejects, and the request fails.

@@ -1,6 +1,6 @@
 // virtio-blk: logs when a store fails or does not answer, and when it works again.
 import type { DeviceContext } from '../../virtio/device.ts';
-import { codeOf, type Log } from '../../virtio/log.ts';
+import { codeOf, type EventName, type Log } from '../../virtio/log.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 import * as blk from './spec.ts';
 
@@ -11,6 +11,16 @@ const NAMES: { readonly [type: number]: string } = {
   [blk.VIRTIO_BLK_T_DISCARD]: 'discard',
   [blk.VIRTIO_BLK_T_WRITE_ZEROES]: 'write of zeroes',
 };
+
+const READ_HELD = '; it waits until SIGCONT has it tried again: put the disk right, then send that signal';
+const WRITE_HELD =
+  '; it waits, with all later writes, until SIGCONT has it tried again: put the disk right, then send that signal';
+const WRITE_HELD_A_SECOND =
+  '; it waits, with all later writes, until there is room: it is tried again every second, and on SIGCONT';
+/** What the first of several flushes that fail means. */
+const FLUSH_FAILED =
+  '; what was written since the last flush may be lost, and is not written again: ' +
+  'stop the guest, look after the disk, then check the file systems on it';
 
 /** A request that is pending for so long is logged; again after twice as long, and so on. */
 const SLOW_MS = 1000;
@@ -39,6 +49,9 @@ export class StoreHealth {
   /** The oldest first. */
   readonly #pending = new Set<PendingRequest>();
   #watch: Disposable | undefined;
+  /** Since when requests are held; undefined: none is. */
+  #heldSinceMs: number | undefined;
+  #isHoldLogged = false;
 
   constructor(storeName: string | undefined, context: StoreHealthContext) {
     this.#store = storeName === undefined ? 'the store' : `store ${storeName}`;
@@ -88,8 +101,47 @@ export class StoreHealth {
     const failing = this.#failing.get(type) ?? { sinceMs: performance.now(), count: 0 };
     failing.count++;
     this.#failing.set(type, failing);
-    const line = `${this.#store}: ${nameOf({ type, offset })} failed: ${causeOf(error)}`;
-    this.#context.log(line, { event: 'store-failed', ...codeOf(error) });
+    const isFirstFlush = type === blk.VIRTIO_BLK_T_FLUSH && failing.count === 1;
+    this.#logFailure('store-failed', type, offset, error, isFirstFlush ? FLUSH_FAILED : '');
+  }
+
+  /** A request failed, and the driver is told that it succeeded. */
+  ignored(type: number, offset: number, error: unknown): void {
+    this.#logFailure('store-failed', type, offset, error, '; it is ignored: the guest is told that it succeeded');
+  }
+
+  #logFailure(event: EventName, type: number, offset: number, error: unknown, outcome: string): void {
+    const line = `${this.#store}: ${nameOf({ type, offset })} failed: ${causeOf(error)}${outcome}`;
+    this.#context.log(line, { event, ...codeOf(error) });
+  }
+
+  /** A request failed and is held; `isTimed`: it is tried again every second. Only the first is logged. */
+  held(type: number, offset: number, error: unknown, isTimed: boolean): void {
+    this.#heldSinceMs ??= performance.now();
+    if (this.#isHoldLogged) return;
+    this.#isHoldLogged = true;
+    const untilTold = type === blk.VIRTIO_BLK_T_IN ? READ_HELD : WRITE_HELD;
+    this.#logFailure('held', type, offset, error, isTimed ? WRITE_HELD_A_SECOND : untilTold);
+  }
+
+  /** The user had the held requests tried again: the next failure is logged. */
+  heldAreRetried(): void {
+    this.#isHoldLogged = false;
+  }
+
+  /** No request is held. */
+  noneHeld(): void {
+    if (this.#heldSinceMs === undefined) return;
+    const seconds = ((performance.now() - this.#heldSinceMs) / 1000).toFixed(1);
+    this.#heldSinceMs = undefined;
+    this.#isHoldLogged = false;
+    this.#context.log(`${this.#store}: no request is held any more, after ${seconds} s`, { event: 'resumed' });
+  }
+
+  /** `count` requests that were held fail. */
+  heldAreFailed(count: number): void {
+    const line = `${this.#store}: the held requests of a queue fail (${count}): it has to stop`;
+    this.#context.log(line, { event: 'store-failed' });
   }
 
   /** A request succeeded: logs it if requests of this type failed before. */
