@@ -1,5 +1,6 @@
 // cli: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
+import type { Limit } from '../stores/filters/limits.ts';
 import type { EngineName } from '../stores/open-store.ts';
 
 /** Flags of every kind of device. */
@@ -28,6 +29,9 @@ export interface BlkFlags extends ThreadFlags {
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;
+  readonly limit?: Limit;
+  readonly limitRead?: Limit;
+  readonly limitWrite?: Limit;
 }
 
 export interface ConsoleFlags extends ServeFlags {

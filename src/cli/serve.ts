@@ -20,11 +20,15 @@ STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module
 
 Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, one at
 a time). auto takes the first of these that can serve the image, and says which and why.
+
+Limits: a request beyond iops (requests a second) or bps (bytes a second) waits. A disk that was idle may do burst seconds' worth at
+once (1 by default). Flushes are not limited.
 ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
   ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock --limit iops=500,bps=10M --limit-write iops=100,burst=5
   ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
@@ -96,6 +100,9 @@ function blkCommand(): Command {
     .option('--threads <n>', 'threads the queues are spread over', option.wholeNumber(1, QUEUES_MAX), 1)
     .option('--serial <text>', 'serial number the guest reads', option.serial, 'belfry')
     .option('--block-size <bytes>', 'logical block size', option.blockSize)
+    .option('--limit <limit>', 'requests and bytes a second at most: iops=500,bps=10M,burst=2', option.limit)
+    .option('--limit-read <limit>', 'the same for reads', option.limit)
+    .option('--limit-write <limit>', 'the same for writes', option.limit)
     .addHelpText('after', BLK_EXAMPLES)
     .action(async (store: string, flags: BlkFlags) => serveBlk(store, flags));
 }
