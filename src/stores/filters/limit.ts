@@ -1,10 +1,10 @@
 // stores/filters: a filter that limits the requests and bytes a second of a disk.
 import type { MaybePromise, StoreFilter, StoreLoop } from '../../devices/blk/block-store.ts';
-import { DiskTokens } from './disk-tokens.ts';
 import { forward } from './forward.ts';
 import { LimitedRequests } from './limited-requests.ts';
 import type { Limits } from './limits.ts';
 import { lengthOfAll, readPieces, writePieces } from './pieces.ts';
+import { bucketsOf, RequestTokens } from './request-tokens.ts';
 
 /** The longest sleep while requests wait: after it a thread sees that another one has changed the limits. */
 const SLEEP_MAX_MS = 100;
@@ -23,9 +23,9 @@ const SLEEP_MAX_MS = 100;
  */
 export function limit(limits: Limits): StoreFilter {
   return (next) => {
-    const tokens = new DiskTokens(limits);
-    const reads = new LimitedRequests(tokens, 'reads');
-    const writes = new LimitedRequests(tokens, 'writes');
+    const all = bucketsOf(limits, 'all');
+    const reads = new LimitedRequests(new RequestTokens(limits, all, bucketsOf(limits, 'reads')));
+    const writes = new LimitedRequests(new RequestTokens(limits, all, bucketsOf(limits, 'writes')));
     const waits = new Waits([reads, writes]);
     const store = forward(next);
     const { read, write, discard, writeZeroes, attach, close } = store;

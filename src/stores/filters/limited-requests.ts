@@ -1,5 +1,5 @@
 // stores/filters: the reads or the writes of a limited disk on one thread, and those that wait for tokens, in order.
-import type { DiskTokens } from './disk-tokens.ts';
+import type { RequestTokens } from './request-tokens.ts';
 
 /** A request that waits. */
 export interface WaitingRequest {
@@ -14,22 +14,20 @@ export interface WaitingRequest {
  * knows when it may run, and the first ones of all threads that share a bucket take turns.
  */
 export class LimitedRequests {
-  readonly #tokens: DiskTokens;
-  readonly #scope: 'reads' | 'writes';
+  readonly #tokens: RequestTokens;
   #waiting: WaitingRequest[] = [];
   /** When the first one may run, in ns of the clock, by which version of the limits. */
   #dueNs = 0n;
   #version = 0;
 
-  constructor(tokens: DiskTokens, scope: 'reads' | 'writes') {
+  constructor(tokens: RequestTokens) {
     this.#tokens = tokens;
-    this.#scope = scope;
   }
 
   /** Takes the tokens of a request. Returns whether it may run now; if not, `add` it next. */
   mayRun(bytes: number): boolean {
     if (this.#waiting.length > 0) return false;
-    const waitNs = this.#tokens.take(this.#scope, bytes);
+    const waitNs = this.#tokens.take(bytes);
     if (waitNs === 0) return true;
     this.#tookForFirst(waitNs);
     return false;
@@ -63,7 +61,7 @@ export class LimitedRequests {
 
   #takeForFirst(): void {
     const [first] = this.#waiting;
-    if (first !== undefined) this.#tookForFirst(this.#tokens.take(this.#scope, first.bytes));
+    if (first !== undefined) this.#tookForFirst(this.#tokens.take(first.bytes));
   }
 
   /** Rejects those that wait, or those of them with `signal`. */
@@ -72,7 +70,7 @@ export class LimitedRequests {
     const rejected = this.#waiting.filter((request) => signal === undefined || request.signal === signal);
     this.#waiting = this.#waiting.filter((request) => !rejected.includes(request));
     if (first !== undefined && first !== this.#waiting[0]) {
-      if (this.#version === this.#tokens.version) this.#tokens.giveBack(this.#scope, first.bytes);
+      if (this.#version === this.#tokens.version) this.#tokens.giveBack(first.bytes);
       this.#takeForFirst();
     }
     for (const request of rejected) request.reject(why);
