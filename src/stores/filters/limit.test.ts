@@ -352,6 +352,7 @@ test('there is one timer while requests wait, and none while none does', async (
 test('a wait needs no more timers than requests, and one every 100 ms', async () => {
   const { read, served, time } = limited({ iops: 2 });
   read(22);
+  assert.equal(time.started, 1);
   await time.pass(10_000);
   assert.equal(served.length, 22);
   assert.ok(time.started <= 22 + 100, `${time.started}`);
@@ -409,7 +410,65 @@ test('requests that wait when the event loop comes are woken by it', async () =>
   const store = limit(new Limits({ iops: 1, burst: 1 }, time.clock))(counting().store);
   store.read(0, new Uint8Array(512));
   const late = store.read(0, new Uint8Array(512));
+  assert.equal(time.pending, 0);
   store.attach?.(time.loop);
+  assert.equal(time.pending, 1);
   await time.pass(1000);
   await late;
+});
+
+test('a store without readv gets whole sectors: piece by piece, or in one piece where a cut is within a sector', async () => {
+  const disk = new Uint8Array(4096).map((_, i) => i);
+  const calls: string[] = [];
+  const next: BlockStore = {
+    sizeBytes: disk.length,
+    read: async (offset, into) => {
+      calls.push(`read ${offset} ${into.length}`);
+      into.set(disk.subarray(offset, offset + into.length));
+    },
+    write: (offset, from) => {
+      calls.push(`write ${offset} ${from.length}`);
+      disk.set(from, offset);
+    },
+  };
+  const store = limit(new Limits({ iops: 1000 }))(next);
+  const bytes = new Uint8Array(1536);
+  const cut = (...at: number[]) => at.slice(1).map((end, i) => bytes.subarray(at[i], end));
+  await store.readv?.(512, cut(0, 512, 1536));
+  assert.deepEqual(bytes, disk.slice(512, 2048));
+  await store.readv?.(1024, cut(0, 100, 1536));
+  assert.deepEqual(bytes, disk.slice(1024, 2560));
+  assert.equal(store.writev?.(0, cut(0, 512, 1536)), undefined);
+  assert.equal(store.writev?.(2048, cut(0, 1, 1535, 1536)), undefined);
+  assert.deepEqual([disk.slice(0, 1536), disk.slice(2048, 3584)], [bytes, bytes]);
+  assert.deepEqual(calls, [
+    'read 512 512',
+    'read 1024 1024',
+    'read 1024 1536',
+    'write 0 512',
+    'write 512 1024',
+    'write 2048 1536',
+  ]);
+});
+
+test('a request in pieces of which one fails ends when the others have ended', async () => {
+  const gate = Promise.withResolvers<void>();
+  const answers: (() => unknown)[] = [
+    () => gate.promise,
+    () => {
+      throw new Error('no such sector');
+    },
+  ];
+  const next = { sizeBytes: 4096, read: () => answers.shift()?.() } as unknown as BlockStore;
+  let hasEnded = false;
+  const pieces = [new Uint8Array(512), new Uint8Array(512)];
+  const request = Promise.resolve(limit(new Limits({ iops: 1000 }))(next).readv?.(0, pieces));
+  const end = request.finally(() => {
+    hasEnded = true;
+  });
+  end.catch(() => {});
+  await settle();
+  assert.equal(hasEnded, false);
+  gate.resolve();
+  await assert.rejects(end, /no such sector/);
 });
