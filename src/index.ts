@@ -14,6 +14,8 @@ export { RngDevice } from './devices/rng/rng-device.ts';
 export { type ServeOptions, type ServeThreadsOptions, serve } from './serve.ts';
 export { delay } from './stores/filters/delay.ts';
 export { forward } from './stores/filters/forward.ts';
+export { limit } from './stores/filters/limit.ts';
+export { type Limit, type LimitOptions, type LimitScope, Limits, parseLimit } from './stores/filters/limits.ts';
 export { log } from './stores/filters/log.ts';
 export { readOnly } from './stores/filters/read-only.ts';
 export { ImageFormatError } from './stores/image-format.ts';

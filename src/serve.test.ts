@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { mock, type TestContext, test } from 'node:test';
 import { BlockDevice } from './devices/blk/block-device.ts';
 import { serve } from './serve.ts';
+import { Limits } from './stores/filters/limits.ts';
 import { blockRequest } from './testing/block-request.ts';
 import { eventually, RawFrontEnd, setMemTable, setU64 } from './testing/raw-front-end.ts';
 import { RawGuest } from './testing/raw-guest.ts';
@@ -22,13 +23,13 @@ function pathIn(t: TestContext): string {
   return join(folder, 'disk.sock');
 }
 
-/** Reads a sector through queue `index` of what listens at `path`; returns the status. */
-async function readThrough(path: string, index = 0): Promise<number | undefined> {
+/** Reads through queue `index` of what listens at `path`; returns the status. */
+async function readThrough(path: string, index = 0, bytes = 512): Promise<number | undefined> {
   using front = RawFrontEnd.connect(path);
   using guest = new RawGuest();
   const ring = guest.ring(index, VIRTIO_F_VERSION_1);
   await front.settle(setMemTable([guest.region]), setU64(Request.SET_FEATURES, VIRTIO_F_VERSION_1), ...ring.start());
-  return (await ring.serve(blockRequest.read(0, 512)))[0]?.status;
+  return (await ring.serve(blockRequest.read(0, bytes)))[0]?.status;
 }
 
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
@@ -71,6 +72,22 @@ test('regression: a disk by its name is served by threads, and a signal ends the
   ending.abort();
   assert.equal((await server.closed).requests, 2);
   await eventually('the removal of the socket', () => !existsSync(path));
+});
+
+test('two disks share their limits, which change while they are served', async (t) => {
+  const limits = new Limits({ bps: 1024 });
+  const paths = [pathIn(t), pathIn(t)] as const;
+  await using _one = serve('mem:1M', { vhostUser: paths[0], log, limits });
+  await using two = serve('mem:1M', { vhostUser: paths[1], log, limits });
+  // The bucket was full, and owes a minute now.
+  assert.equal(await readThrough(paths[0], 0, 65_536), 0);
+  const waiting = readThrough(paths[1]);
+  await eventually('a request that waits', async () => (await two.report()).some(({ inFlight }) => inFlight === 1));
+  limits.set({});
+  assert.equal(await waiting, 0);
+  limits.set({ bps: 1024 }, 'writes');
+  assert.equal(await readThrough(paths[1], 0, 65_536), 0);
+  assert.throws(() => serve('mem:1M', { vhostUser: paths[0], limits: { bps: 1024 } as unknown as Limits }), TypeError);
 });
 
 test('a module by its URL is served by threads, read-only where that is wanted', async (t) => {

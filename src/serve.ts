@@ -7,6 +7,7 @@ import { isModule } from './daemon/load-module.ts';
 import { LoopServer } from './daemon/loop-server.ts';
 import type { PollMode } from './daemon/poll-mode.ts';
 import type { ServedDevice } from './daemon/served-device.ts';
+import type { Limits } from './stores/filters/limits.ts';
 import { type EngineName, type OpenedStore, openStore } from './stores/open-store.ts';
 import { LimitedLog } from './sys/limited-log.ts';
 import { UnixListener } from './sys/unix-socket.ts';
@@ -51,6 +52,8 @@ export interface ServeThreadsOptions extends ServeOptions {
   readonly readOnly?: boolean;
   /** Images only: what accesses it, see `openStore`. Default: `auto`. */
   readonly engine?: EngineName | 'auto';
+  /** Disks only: limits that all threads share, and other disks too that get the same. They may change while it runs. */
+  readonly limits?: Limits;
 }
 
 /**
@@ -77,7 +80,7 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
     checkDevice(device);
-    for (const option of ['threads', 'poll', 'cpus', 'readOnly', 'engine'] as const)
+    for (const option of ['threads', 'poll', 'cpus', 'readOnly', 'engine', 'limits'] as const)
       if (options[option] !== undefined)
         throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
   }
@@ -128,13 +131,14 @@ function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions
     cpus,
     allowFileMemory,
     engine,
+    limits: { memory: limits } = {},
   } = options;
   const name = device instanceof URL ? fileURLToPath(device) : device;
   const opened = isModule(name) ? undefined : openStore(name, { readOnly, engine });
   const source: DeviceSource =
     opened === undefined
-      ? { kind: 'module', module: name, isDisk: false, readOnly, options: {} }
-      : { kind: 'blk', store: opened.description, options: {} };
+      ? { kind: 'module', module: name, isDisk: false, readOnly, options: {}, limits }
+      : { kind: 'blk', store: opened.description, options: {}, limits };
   const listener = listenFor(vhostUser, opened);
   const daemon = new DeviceDaemon({
     ...{ device: source, listener, threads, poll, once, log },

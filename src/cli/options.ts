@@ -1,6 +1,7 @@
 // cli: parsers of option values: each returns the value or throws one line that says what to type.
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
+import { type Limit, parseLimit } from '../stores/filters/limits.ts';
 import { formatSize, parseSize } from '../stores/size.ts';
 
 /** Returns a parser of whole numbers from `least` to `most`. */
@@ -48,6 +49,15 @@ export function cpuList(text: string): readonly number[] {
 function lastProcessor(): number {
   const list = readFileSync('/sys/devices/system/cpu/present', 'utf8');
   return Number(/\d+$/.exec(list.trim())?.[0] ?? 0);
+}
+
+/** Parses `iops=500,bps=10M,burst=2`. */
+export function limit(text: string): Limit {
+  try {
+    return parseLimit(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
 }
 
 /** Returns a parser of sizes such as 512M, of at least `least` bytes. */

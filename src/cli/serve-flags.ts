@@ -1,6 +1,7 @@
 // cli: the flags of `belfry serve`, by kind of device.
 import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ReadErrorPolicy, WriteErrorPolicy } from '../devices/blk/error-policy.ts';
+import type { Limit } from '../stores/filters/limits.ts';
 import type { EngineName } from '../stores/open-store.ts';
 
 /** Flags of every kind of device. */
@@ -32,6 +33,9 @@ export interface BlkFlags extends ThreadFlags {
   readonly onError?: ReadErrorPolicy;
   readonly onReadError?: ReadErrorPolicy;
   readonly onWriteError?: WriteErrorPolicy;
+  readonly limit?: Limit;
+  readonly limitRead?: Limit;
+  readonly limitWrite?: Limit;
 }
 
 export interface ConsoleFlags extends ServeFlags {

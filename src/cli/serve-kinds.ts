@@ -3,6 +3,7 @@ import type { DeviceSource } from '../daemon/device-source.ts';
 import { isModule } from '../daemon/load-module.ts';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
+import { Limits } from '../stores/filters/limits.ts';
 import { openStore } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
 import { count } from './quantities.ts';
@@ -22,7 +23,7 @@ function image(spec: string, flags: BlkFlags): Service {
   const { store, description, why } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));
-  const source = { kind: 'blk', store: description, options } as const;
+  const source = { kind: 'blk', store: description, options, limits: limitsOf(flags) } as const;
   const chosen = { name: description.engine, why };
   return { ...onThreads(source, flags, threads), engine: chosen, close: () => store.close?.() };
 }
@@ -32,7 +33,8 @@ function diskModule(spec: string, flags: BlkFlags): Service {
   if (flags.engine !== 'auto') throw new UsageError('--engine: a module is not an image');
   const { readOnly, threads } = flags;
   const options = blockOptions(flags);
-  return onThreads({ kind: 'module', module: spec, isDisk: true, readOnly, options }, ownLoop(flags), threads);
+  const source = { kind: 'module', module: spec, isDisk: true, readOnly, options, limits: limitsOf(flags) } as const;
+  return onThreads(source, ownLoop(flags), threads);
 }
 
 export async function serveRng(flags: ThreadFlags): Promise<void> {
@@ -68,6 +70,12 @@ function blockOptions(flags: BlkFlags): BlockDeviceOptions {
   const { queues, serial, blockSize, onError, onReadError: read = onError, onWriteError: write = onError } = flags;
   const policy = { ...(read && { read }), ...(write && { write }) };
   return { queues, serial, ...(blockSize !== undefined && { blockSize }), onError: policy };
+}
+
+/** The memory of the limits of a disk; undefined without any. */
+function limitsOf({ limit, limitRead: reads, limitWrite: writes }: BlkFlags): SharedArrayBuffer | undefined {
+  const isLimited = limit !== undefined || reads !== undefined || writes !== undefined;
+  return isLimited ? new Limits({ ...limit, reads, writes }).memory : undefined;
 }
 
 /** Runs `step`; a RangeError of it becomes a UsageError. */

@@ -26,11 +26,15 @@ a time). auto takes the first of these that can serve the image, and says which 
 Errors of STORE: report (the guest gets an I/O error), stop (the request is held and later writes wait; SIGCONT has it tried again,
 and a second if there was no room), enospc (stop if there was no room, else report), ignore (the guest is told that it succeeded, and
 loses data). A flush that failed is never held: what it was to make durable may be lost.
+
+Limits: a request beyond iops (requests a second) or bps (bytes a second) waits. A disk that was idle may do burst seconds' worth at
+once (1 by default). Flushes are not limited.
 ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
   ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock --limit iops=500,bps=10M --limit-write iops=100,burst=5
   ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
@@ -107,6 +111,9 @@ function blkCommand(): Command {
     .addOption(
       new Option('--on-write-error <policy>', 'for all other requests (default: enospc)').choices(WRITE_ERROR_POLICIES),
     )
+    .option('--limit <limit>', 'requests and bytes a second at most: iops=500,bps=10M,burst=2', option.limit)
+    .option('--limit-read <limit>', 'the same for reads', option.limit)
+    .option('--limit-write <limit>', 'the same for writes', option.limit)
     .addHelpText('after', BLK_EXAMPLES)
     .action(async (store: string, flags: BlkFlags) => serveBlk(store, flags));
 }

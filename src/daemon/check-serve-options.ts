@@ -1,5 +1,6 @@
 // daemon: checks the options of `serve` before anything is opened.
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
+import { Limits } from '../stores/filters/limits.ts';
 import { ENGINE_NAMES, type EngineName } from '../stores/open-store.ts';
 import { POLL_MAX_US } from './poll-mode.ts';
 
@@ -14,6 +15,7 @@ const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boo
   poll: [isPoll, `off, auto, or microseconds up to ${POLL_MAX_US}`],
   cpus: [(value) => Array.isArray(value) && value.every((cpu) => isWhole(cpu, 0)), 'an array of processor numbers'],
   readOnly: [isBoolean, 'true or false'],
+  limits: [(value) => value instanceof Limits, 'an object of class Limits'],
   engine: [isEngine, `auto or one of ${ENGINE_NAMES.join(', ')}`],
 };
 

@@ -3,6 +3,8 @@ import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { RngDevice } from '../devices/rng/rng-device.ts';
+import { limit } from '../stores/filters/limit.ts';
+import { Limits } from '../stores/filters/limits.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { reopenStore, type StoreDescription } from '../stores/open-store.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
@@ -21,14 +23,21 @@ export interface ModuleSource {
   /** Disks only: the driver may not write. */
   readonly readOnly: boolean;
   readonly options: BlockDeviceOptions;
+  /** Disks only: the memory of its `Limits`. Absent: none. */
+  readonly limits?: SharedArrayBuffer | undefined;
+}
+
+/** An image, or a disk of memory. */
+export interface ImageSource {
+  readonly kind: 'blk';
+  readonly store: StoreDescription;
+  readonly options: BlockDeviceOptions;
+  /** The memory of its `Limits`, which all threads share. Absent: none. */
+  readonly limits?: SharedArrayBuffer | undefined;
 }
 
 /** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
-export type DeviceSource =
-  | { readonly kind: 'blk'; readonly store: StoreDescription; readonly options: BlockDeviceOptions }
-  | { readonly kind: 'rng' }
-  | ConsolePort
-  | ModuleSource;
+export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ConsolePort | ModuleSource;
 
 /**
  * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
@@ -46,13 +55,14 @@ export function needsNode({ kind }: DeviceSource): boolean {
 /** Opens a device on this thread. Rejects with what its store, module or options throw. */
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
   if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
-  if (source.kind === 'blk') return blockDevice(reopenStore(source.store), source.options, source.store.name);
+  if (source.kind === 'blk')
+    return blockDevice(limited(reopenStore(source.store), source.limits), source.options, source.store.name);
   if (source.kind === 'console') return openConsole(source);
   return moduleDevice(source, log);
 }
 
 async function moduleDevice(
-  { module, isDisk, readOnly: isReadOnly, options }: ModuleSource,
+  { module, isDisk, readOnly: isReadOnly, options, limits }: ModuleSource,
   log: Log,
 ): Promise<OpenDevice> {
   if (isDisk) return disk(await loadStore(module, log));
@@ -60,8 +70,13 @@ async function moduleDevice(
   return loaded.kind === 'device' ? plainDevice(loaded.device, module) : disk(loaded.store);
 
   function disk(store: BlockStore): OpenDevice {
-    return blockDevice(isReadOnly ? readOnly()(store) : store, options, store.name ?? module);
+    const disk = limited(isReadOnly ? readOnly()(store) : store, limits);
+    return blockDevice(disk, options, store.name ?? module);
   }
+}
+
+function limited(store: BlockStore, limits: SharedArrayBuffer | undefined): BlockStore {
+  return limits === undefined ? store : limit(new Limits(limits))(store);
 }
 
 /** A disk over a store that only this thread uses. */

@@ -5,16 +5,21 @@ const SECTOR_BYTES = 512;
 const FORM = /^(\d+(?:\.\d+)?)(?:([KMGT])(i?B)?)?$/i;
 
 /**
- * Returns the size of a disk in bytes. `text` is a number, or one with K, M, G, T or KiB, MiB, GiB, TiB, in either
- * case. Throws RangeError that says what to write instead.
+ * Returns a number of bytes. `text` is a number, or one with K, M, G, T or KiB, MiB, GiB, TiB, in either case. Throws
+ * RangeError that says what to write instead.
  */
-export function parseSize(text: string): number {
+export function parseBytes(text: string): number {
   const [, digits, letter = '', unit = ''] = FORM.exec(text) ?? [];
   if (digits === undefined)
     throw new RangeError(`"${text}" is not a size: write a number and K, M, G or T, as in 512M or 1.5G`);
   const power = letter === '' ? 0 : LETTERS.indexOf(letter.toUpperCase()) + 1;
-  const sizeBytes = Number(digits) * 1024 ** power;
   if (unit.toUpperCase() === 'B') throw new RangeError(ambiguous(text, digits, letter, power));
+  return Number(digits) * 1024 ** power;
+}
+
+/** Returns the size of a disk in bytes, from a text as for `parseBytes`. Throws RangeError, as that does. */
+export function parseSize(text: string): number {
+  const sizeBytes = parseBytes(text);
   if (!(sizeBytes <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`a disk of ${text} is too large`);
   if (sizeBytes === 0 || sizeBytes % SECTOR_BYTES !== 0) throw new RangeError(odd(text, sizeBytes));
   return sizeBytes;

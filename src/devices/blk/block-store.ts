@@ -10,6 +10,8 @@ export interface StoreLoop {
   watch(fd: number, handlers: { readonly readable: () => void; readonly pollable?: DevicePollable }): Disposable;
   /** Runs `task` after the current events and before the loop sleeps. A pending task is not added again. */
   soon(task: () => void): void;
+  /** Calls `task` once, after `delayMs`, unless disposed before. */
+  timer(delayMs: number, task: () => void): Disposable;
 }
 
 /**

@@ -6,28 +6,42 @@ import { storeConformance } from '../../testing/store-conformance.ts';
 import { memory } from '../memory.ts';
 import { delay } from './delay.ts';
 import { forward } from './forward.ts';
+import { limit } from './limit.ts';
+import { Limits } from './limits.ts';
 import { log } from './log.ts';
 import { readOnly } from './read-only.ts';
 
 const WRITABLE = ['write', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const open = (filter: StoreFilter) => () => filter(memory(256 * 1024));
 
+const vast = (): StoreFilter => limit(new Limits({ iops: 10_000_000, bps: 2 ** 40 }));
+
+/** A limit whose bucket is empty at first: the first request has to wait. */
+function tight(): StoreFilter {
+  const limits = new Limits({});
+  limits.set({ iops: 5000, burst: 0.01 });
+  return limit(limits);
+}
+
 storeConformance('forward', { open: open(forward), members: WRITABLE });
 storeConformance('log', { open: open(log({ line: () => {} })), members: WRITABLE });
 storeConformance('delay of writes', { open: open(delay({ writeMs: 0.01 })), members: WRITABLE });
 storeConformance('delay of reads', { open: open(delay({ readMs: 0.01 })), members: WRITABLE });
+const pieces = ['readv', 'writev'] as const;
+storeConformance('limit that is not reached', { open: open(vast()), members: [...WRITABLE, ...pieces] });
+storeConformance('limit', { open: open(tight()), members: [...WRITABLE, ...pieces] });
 storeConformance('read-only', {
   open: open(readOnly()),
   members: ['refreshSize', 'close'],
   content: new Uint8Array(256 * 1024),
 });
 
-/** Every optional member; each records its name and arguments. */
+/** Every optional member; each records its name and arguments; a filter may pass an absent one as undefined. */
 function complete(calls: unknown[][], sizeBytes = 512): Required<BlockStore> {
   const tell =
     (name: string) =>
     (...args: unknown[]): void => {
-      calls.push([name, ...args]);
+      calls.push([name, ...args.filter((argument) => argument !== undefined)]);
     };
   return {
     sizeBytes,
@@ -69,15 +83,25 @@ const filters: Record<string, StoreFilter> = {
   forward,
   log: log({ line: () => {} }),
   delay: delay({ readMs: 1, writeMs: 1 }),
+  limit: vast(),
 };
 
+/** Members that a filter has whatever the store below has. */
+const always: Readonly<Record<string, readonly string[]>> = { limit: ['attach', 'readv', 'close'] };
+
+function isExpected(filter: string, member: string, next: object): boolean {
+  if (filter === 'limit' && member === 'writev') return 'write' in next || 'writev' in next;
+  return member in next || always[filter]?.includes(member) === true;
+}
+
 for (const [name, filter] of Object.entries(filters)) {
-  test(`${name}: a member is there exactly if the store below has it, whichever it lacks`, () => {
+  test(`${name}: a member is there exactly if the store below has it, or the filter makes it, whichever it lacks`, () => {
     for (const lacking of [undefined, ...OPTIONAL]) {
       const next: Partial<BlockStore> & Pick<BlockStore, 'read' | 'sizeBytes'> = complete([]);
       if (lacking !== undefined) delete next[lacking];
       const store = filter(next);
-      for (const member of OPTIONAL) assert.equal(member in store, member in next, `${member} without ${lacking}`);
+      for (const member of OPTIONAL)
+        assert.equal(member in store, isExpected(name, member, next), `${member} without ${lacking}`);
     }
   });
 
@@ -145,7 +169,12 @@ const requests: Record<string, (store: BlockStore) => unknown> = {
   discard: (store) => store.discard?.(0, 512),
   writeZeroes: (store) => store.writeZeroes?.(0, 512, true),
 };
-const everyFilter: Record<string, StoreFilter> = { ...filters, 'delay of nothing': delay({}), 'read-only': readOnly() };
+const everyFilter: Record<string, StoreFilter> = {
+  ...filters,
+  'limit that is reached': (next) => tight()(next),
+  'delay of nothing': delay({}),
+  'read-only': readOnly(),
+};
 
 for (const [name, filter] of Object.entries(everyFilter)) {
   for (const [what, { answer, fails }] of Object.entries(answers)) {
