@@ -110,8 +110,12 @@ class Waits {
     signal.addEventListener('abort', () => this.#abort(signal), { once: true });
   }
 
+  /**
+   * Their queue has to stop, and its time is over: they run at once. Failing them would give a guest that is paused or
+   * migrated errors of a disk that has none.
+   */
   #abort(signal: AbortSignal): void {
-    for (const requests of this.#all) requests.reject(signal.reason, signal);
+    for (const requests of this.#all) for (const { run } of requests.takeOut(signal)) run();
     this.#arm();
   }
 
@@ -127,7 +131,8 @@ class Waits {
   };
 
   close(): void {
-    for (const requests of this.#all) requests.reject(new Error('the disk was closed while the request waited'));
+    const why = new Error('the disk was closed while the request waited');
+    for (const requests of this.#all) for (const { reject } of requests.takeOut()) reject(why);
     this.#arm();
   }
 }

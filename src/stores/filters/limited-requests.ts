@@ -64,15 +64,15 @@ export class LimitedRequests {
     if (first !== undefined) this.#tookForFirst(this.#tokens.take(first.bytes));
   }
 
-  /** Rejects those that wait, or those of them with `signal`. */
-  reject(why: unknown, signal?: AbortSignal): void {
+  /** Takes out those that wait, or those of them with `signal`. The caller runs or rejects them. */
+  takeOut(signal?: AbortSignal): WaitingRequest[] {
     const [first] = this.#waiting;
-    const rejected = this.#waiting.filter((request) => signal === undefined || request.signal === signal);
-    this.#waiting = this.#waiting.filter((request) => !rejected.includes(request));
+    const takenOut = this.#waiting.filter((request) => signal === undefined || request.signal === signal);
+    this.#waiting = this.#waiting.filter((request) => !takenOut.includes(request));
     if (first !== undefined && first !== this.#waiting[0]) {
       if (this.#version === this.#tokens.version) this.#tokens.giveBack(first.bytes);
       this.#takeForFirst();
     }
-    for (const request of rejected) request.reject(why);
+    return takenOut;
   }
 }
