@@ -1,0 +1,71 @@
+// test/power-cut: where the power is cut, and what survives: every flush, and seeded points between.
+import { SeededRandom } from '../../src/testing/seeded-random.ts';
+import type { Fate, FateOf } from './cut.ts';
+import type { Recording } from './recording.ts';
+
+/** How much of what was not durable survives. */
+const SURVIVALS = ['none', 'few', 'half', 'most', 'all', 'all but one', 'one'] as const;
+export type Survival = (typeof SURVIVALS)[number];
+
+export interface CutPoint {
+  /** Its number in the run: with the seed, it gives the same choices. */
+  readonly number: number;
+  /** The power is cut before this event. */
+  readonly at: number;
+  readonly survival: Survival;
+  /** Whether it is right after the end of a flush. */
+  readonly isAtFlush: boolean;
+  /** Of the choices of this point. */
+  readonly seed: number;
+}
+
+const SEEDS_APART = 1_000_003;
+
+/**
+ * Returns `count` points from the event `from` on, in the order of their events. One is after each flush, where nothing
+ * that it does not cover survives; the others are anywhere. Where there are more flushes than points, they are spread.
+ */
+export function cutPoints(recording: Recording, { from, count, seed }: CutPointOptions): readonly CutPoint[] {
+  const random = new SeededRandom(seed);
+  const ends = recording.flushes.map(({ ended }) => ended).filter((ended) => ended >= from && Number.isFinite(ended));
+  const step = Math.max(1, ends.length / count);
+  const atFlushes = Array.from({ length: Math.min(count, ends.length) }, (_, i) => ({
+    at: (ends[Math.floor(i * step)] as number) + 1,
+    survival: 'none' as Survival,
+    isAtFlush: true,
+  }));
+  const between = Array.from({ length: count - atFlushes.length }, () => ({
+    at: from + 1 + random.below(recording.events - from),
+    survival: random.of(SURVIVALS),
+    isAtFlush: false,
+  }));
+  return [...atFlushes, ...between]
+    .sort((a, b) => a.at - b.at)
+    .map((point, number) => ({ ...point, number, seed: seed * SEEDS_APART + number }));
+}
+
+export interface CutPointOptions {
+  readonly from: number;
+  readonly count: number;
+  readonly seed: number;
+}
+
+/** How many of 16 changes survive, in the survivals that are a share. */
+const SHARES: Partial<Record<Survival, number>> = { few: 2, half: 8, most: 14 };
+
+/** Returns how the fates of `count` pending changes are chosen. Of those that survive in a share, a half is damaged. */
+export function fatesFor(survival: Survival, count: number, random: SeededRandom): FateOf {
+  const special = random.below(Math.max(1, count));
+  const damaged = (): Fate => random.of(['whole', 'whole', 'torn', 'short'] as const);
+  const share = SHARES[survival] ?? 0;
+  const table: Record<Survival, FateOf> = {
+    none: () => 'absent',
+    all: () => 'whole',
+    one: (_, index) => (index === special ? damaged() : 'absent'),
+    'all but one': (_, index) => (index === special ? random.of(['absent', 'torn', 'short'] as const) : 'whole'),
+    few: () => (random.below(16) < share ? damaged() : 'absent'),
+    half: () => (random.below(16) < share ? damaged() : 'absent'),
+    most: () => (random.below(16) < share ? damaged() : 'absent'),
+  };
+  return table[survival];
+}

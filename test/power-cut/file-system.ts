@@ -1,0 +1,38 @@
+// test/power-cut: the file systems, and how each is made, mounted and checked.
+import type { GuestProgram } from '../../guests/guest-programs.ts';
+
+export type FileSystemName = 'ext4' | 'xfs';
+
+export interface FileSystem {
+  readonly name: FileSystemName;
+  readonly diskBytes: number;
+  /** The program with which a guest makes it on /dev/vda. */
+  readonly maker: GuestProgram;
+  readonly make: string;
+  /** A program of this machine, to which the path of an image is added: exits with 0 if it is clean after an unmount. */
+  readonly check: readonly string[];
+  /** Whether this machine's programs can replay its journal and take its files out. */
+  readonly hostReplays: boolean;
+}
+
+const MIB = 2 ** 20;
+
+export const FILE_SYSTEMS: Readonly<Record<FileSystemName, FileSystem>> = {
+  ext4: {
+    name: 'ext4',
+    diskBytes: 32 * MIB,
+    maker: { name: 'mke2fs', debianPackage: 'e2fsprogs', guestPath: 'sbin/mkfs.ext4' },
+    make: 'mkfs.ext4 -q -F /dev/vda',
+    check: ['e2fsck', '-f', '-n'],
+    hostReplays: true,
+  },
+  xfs: {
+    name: 'xfs',
+    // mkfs.xfs refuses less than 300 MiB.
+    diskBytes: 320 * MIB,
+    maker: { name: 'mkfs.xfs', debianPackage: 'xfsprogs', guestPath: 'sbin/mkfs.xfs' },
+    make: 'mkfs.xfs -q -f /dev/vda',
+    check: ['xfs_repair', '-f', '-n'],
+    hostReplays: false,
+  },
+};
