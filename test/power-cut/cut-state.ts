@@ -2,6 +2,7 @@
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { Replay } from './cut.ts';
 import { type CutPoint, fatesFor } from './cut-points.ts';
+import type { FileSystem } from './file-system.ts';
 import type { PagedImage } from './paged-image.ts';
 import type { Promises } from './promises.ts';
 import type { Recording } from './recording.ts';
@@ -22,7 +23,7 @@ export interface CutState {
 export interface Recorded {
   readonly workload: Workload;
   readonly recording: Recording;
-  readonly diskBytes: number;
+  readonly fileSystem: FileSystem;
   /** The event from which on it is cut: the disk is then as it was after mkfs. */
   readonly from: number;
 }
@@ -40,10 +41,10 @@ export type OnReport = (report: PointReport) => boolean;
 
 /** Yields the state at each of `points`, which are in the order of their events. */
 export function* cutStates(
-  { workload, recording, diskBytes, from }: Recorded,
+  { workload, recording, fileSystem, from }: Recorded,
   points: readonly CutPoint[],
 ): Generator<CutState> {
-  const replay = new Replay(recording, diskBytes, from);
+  const replay = new Replay(recording, fileSystem.diskBytes, { from, untorn: fileSystem.untorn });
   for (const point of points) {
     const random = new SeededRandom(point.seed);
     const pending = replay.advance(point.at);

@@ -1,7 +1,7 @@
 // test/power-cut: from a recording to what a disk may hold when its power is cut: what is durable, and any part of the rest.
 import type { Chooser } from '../../src/testing/chooser.ts';
 import { PagedImage } from './paged-image.ts';
-import { lengthOf, type RecordedChange, type Recording, SECTOR_BYTES } from './recording.ts';
+import { type ByteRange, lengthOf, type RecordedChange, type Recording, SECTOR_BYTES } from './recording.ts';
 
 /**
  * What became of a change that was not durable: `torn` any of its sectors, `short` the first of them.
@@ -15,6 +15,13 @@ export const FATES: readonly Fate[] = ['absent', 'whole', 'torn', 'short'];
 /** Chooses the fate of each pending change. */
 export type FateOf = (change: RecordedChange, index: number) => Fate;
 
+export interface ReplayOptions {
+  /** What completed before this event is durable, without a flush. Default 0. */
+  readonly from?: number;
+  /** Bytes that are never torn: of each change they survive together, or not at all. */
+  readonly untorn?: ByteRange | undefined;
+}
+
 /** Replays a recording up to one cut after another, each at a later event than the one before. */
 export class Replay {
   readonly #sizeBytes: number;
@@ -23,12 +30,13 @@ export class Replay {
   readonly #changes: readonly RecordedChange[];
   readonly #durable: PagedImage;
   readonly #from: number;
+  readonly #untorn: ByteRange | undefined;
   #applied = 0;
   #at: number;
 
-  /** What completed before the event `from` is durable, without a flush. Default 0. */
-  constructor(recording: Recording, sizeBytes: number, from = 0) {
+  constructor(recording: Recording, sizeBytes: number, { from = 0, untorn }: ReplayOptions = {}) {
     this.#recording = recording;
+    this.#untorn = untorn;
     this.#from = from;
     this.#at = from;
     this.#sizeBytes = sizeBytes;
@@ -52,7 +60,9 @@ export class Replay {
   /** Returns an image of the disk after the cut. It is valid until the next call of `advance`. */
   image(pending: readonly RecordedChange[], fateOf: FateOf, choose: Chooser): PagedImage {
     const image = new PagedImage(this.#sizeBytes, this.#durable);
-    for (const [index, change] of pending.entries()) applyPart(image, change, fateOf(change, index), choose);
+    for (const [index, change] of pending.entries())
+      for (const [from, to] of survivingParts(change, fateOf(change, index), choose, this.#untorn))
+        image.apply(change, from, to);
     return image;
   }
 }
@@ -64,11 +74,28 @@ function durableHorizon({ flushes }: Recording, at: number): number {
   return horizon;
 }
 
-function applyPart(image: PagedImage, change: RecordedChange, fate: Fate, choose: Chooser): void {
-  if (fate === 'absent') return;
-  if (fate === 'whole') return image.apply(change);
-  const sectors = lengthOf(change) / SECTOR_BYTES;
-  if (fate === 'short') return image.apply(change, 0, choose.below(sectors + 1) * SECTOR_BYTES);
-  for (let sector = 0; sector < sectors; sector++)
-    if (choose.flip()) image.apply(change, sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
+type Part = readonly [from: number, to: number];
+
+function survivingParts(change: RecordedChange, fate: Fate, choose: Chooser, untorn?: ByteRange): readonly Part[] {
+  const length = lengthOf(change);
+  if (fate === 'absent') return [];
+  if (fate === 'whole') return [[0, length]];
+  const units = unitsOf(change, untorn);
+  if (fate === 'torn') return units.filter(() => choose.flip());
+  const count = choose.below(units.length + 1);
+  return units.slice(0, count);
+}
+
+/** The parts of a change that a disk writes whole: its sectors, and what is never torn of it as one. */
+function unitsOf(change: RecordedChange, untorn: ByteRange = { offset: 0, length: 0 }): Part[] {
+  const length = lengthOf(change);
+  const wholeFrom = untorn.offset - change.offset;
+  const wholeTo = Math.min(length, wholeFrom + untorn.length);
+  const units: Part[] = [];
+  for (let from = 0; from < length; ) {
+    const to = from >= wholeFrom && from < wholeTo ? wholeTo : from + SECTOR_BYTES;
+    units.push([from, to]);
+    from = to;
+  }
+  return units;
 }

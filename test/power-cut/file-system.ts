@@ -1,5 +1,6 @@
 // test/power-cut: the file systems, and how each is made, mounted and checked.
 import type { GuestProgram } from '../../guests/guest-programs.ts';
+import type { ByteRange } from './recording.ts';
 
 export type FileSystemName = 'ext4' | 'xfs';
 
@@ -10,9 +11,11 @@ export interface FileSystem {
   readonly maker: GuestProgram;
   readonly make: string;
   /** A program of this machine, to which the path of an image is added: exits with 0 if it is clean after an unmount. */
-  readonly check: readonly string[];
+  readonly check: readonly [name: string, ...words: string[]];
   /** Whether this machine's programs can replay its journal and take its files out. */
   readonly hostReplays: boolean;
+  /** Bytes that it relies on a disk never to tear. */
+  readonly untorn?: ByteRange;
 }
 
 const MIB = 2 ** 20;
@@ -25,6 +28,8 @@ export const FILE_SYSTEMS: Readonly<Record<FileSystemName, FileSystem>> = {
     make: 'mkfs.ext4 -q -F /dev/vda',
     check: ['e2fsck', '-f', '-n'],
     hostReplays: true,
+    // The superblock, which is read before the journal: its checksum, in the second sector, covers the first one too.
+    untorn: { offset: 1024, length: 1024 },
   },
   xfs: {
     name: 'xfs',

@@ -5,14 +5,14 @@ import type { CutPoint } from './cut-points.ts';
 import { type CutState, cutStates, type OnReport, type Recorded } from './cut-state.ts';
 import type { FileSystem } from './file-system.ts';
 import { type GuestKit, runGuestSession } from './guest-session.ts';
-import { runProgram, writeImage } from './image-file.ts';
+import { HostShell } from './host-shell.ts';
+import { writeImage } from './image-file.ts';
 import { messageDisk } from './message-disk.ts';
 import { imageStore, PagedImage } from './paged-image.ts';
 import { tarFiles } from './tar-files.ts';
 
 export interface GuestCheckOptions {
   readonly kit: GuestKit;
-  readonly fileSystem: FileSystem;
   readonly points: readonly CutPoint[];
   /** For images; on a file system in memory it is fast. */
   readonly folder: string;
@@ -27,8 +27,10 @@ const EMPTY = new PagedImage(0);
 
 /** Throws an Error with the end of the console when the guest ends early. */
 export async function checkInGuest(recorded: Recorded, options: GuestCheckOptions): Promise<void> {
-  const checker = new Checker(recorded, options);
-  const { kit, fileSystem, signal } = options;
+  using shell = new HostShell(options.signal);
+  const checker = new Checker(recorded, options, shell);
+  const { kit, signal } = options;
+  const { fileSystem } = recorded;
   const messages = messageDisk(
     () => checker.order,
     (line) => checker.receive(line),
@@ -55,10 +57,14 @@ class Checker {
   /** What made a check impossible. */
   error: unknown;
   readonly #options: GuestCheckOptions;
+  readonly #fileSystem: FileSystem;
+  readonly #shell: HostShell;
   readonly #states: Iterator<CutState>;
   #state: CutState | undefined;
 
-  constructor(recorded: Recorded, options: GuestCheckOptions) {
+  constructor(recorded: Recorded, options: GuestCheckOptions, shell: HostShell) {
+    this.#fileSystem = recorded.fileSystem;
+    this.#shell = shell;
     this.#options = options;
     this.#states = cutStates(recorded, options.points);
     this.#advance();
@@ -83,13 +89,14 @@ class Checker {
   }
 
   async #problems({ promises }: CutState, line: string): Promise<string[]> {
-    const { fileSystem, folder, signal } = this.#options;
+    const { folder } = this.#options;
+    const { check } = this.#fileSystem;
     const failed = [...line.matchAll(/(\w+)=([1-9]\d*)/g)].map(([, what, code]) => `${what} failed with code ${code}`);
     if (!line.startsWith('mount=0 ')) return failed;
     const path = join(folder, 'guest.img');
     writeImage(path, this.disk);
-    const { code, output } = await runProgram([...fileSystem.check, path], signal);
-    const unclean = code === 0 ? [] : [`after a mount, ${fileSystem.check.join(' ')} exited with ${code}: ${output}`];
+    const { code, output } = await this.#shell.run(...check, path);
+    const unclean = code === 0 ? [] : [`after a mount, ${check.join(' ')} exited with ${code}: ${output}`];
     return [...failed, ...unclean, ...promises.broken(this.#files())];
   }
 
@@ -121,5 +128,6 @@ function mountScript({ name }: FileSystem): string {
     umount /mnt; unmount=$?
   fi
   echo "mount=$mount archive=$archive unmount=$unmount" >/dev/vdb
+  echo checked
 done`;
 }

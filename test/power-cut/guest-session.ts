@@ -26,7 +26,7 @@ export interface GuestKit {
 export interface GuestSession {
   /** The devices of its disks: vda, vdb, … */
   readonly disks: readonly VirtioDevice[];
-  /** Runs in the guest's shell; then the guest ends. */
+  /** Runs in the guest's shell; then the guest ends. It prints a line at least each minute. */
   readonly script: string;
   readonly signal?: AbortSignal;
 }
@@ -39,7 +39,7 @@ export async function guestKit(fileSystem: FileSystem, options: FetchOptions): P
 
 /**
  * Boots the guest and returns the last lines of its console when it has ended. Leaves no process and no file.
- * Throws an Error when it prints nothing for a minute, and the signal's reason when aborted.
+ * Throws an Error when it prints nothing for that long, and the signal's reason when aborted.
  */
 export async function runGuestSession(kit: GuestKit, session: GuestSession): Promise<readonly string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'belfry-power-cut-'));
@@ -71,7 +71,6 @@ async function boot(
     tail.push(line.trimEnd());
     if (tail.length > TAIL_LINES) tail.shift();
   };
-  // The script prints nothing while all goes well.
   const silenceMs = patience(SILENCE_MS);
   const exit = await runGuestProcess(command, { silenceMs, onLine, ...(signal && { signal }) });
   if (exit.kind === 'silent') throw new Error(['the guest printed nothing', ...log, ...tail].join('\n'));

@@ -56,7 +56,7 @@ export interface Failure {
 }
 
 /** One in so many points is mounted by a guest too, where the host can check them. */
-const GUEST_SAMPLE = 10;
+const GUEST_SAMPLE = 16;
 /** A step makes 2.2 flushes, more or less. */
 const POINTS_A_STEP = 4.5;
 const STEPS_MIN = 8;
@@ -73,7 +73,7 @@ export async function powerCutRound(options: RoundOptions): Promise<RoundReport>
   const tally = new Tally(options, wanted.length);
   const folder = await mkdtemp(join(await imageFolder(tmpdir()), 'belfry-power-cut-'));
   try {
-    await checkEverywhere({ kit, fileSystem, recorded, points: wanted, folder, tally, signal: options.signal });
+    await checkEverywhere({ kit, recorded, points: wanted, folder, tally, signal: options.signal });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -99,12 +99,11 @@ async function record(kit: GuestKit, fileSystem: FileSystem, options: RoundOptio
   };
   const served = await servedAs(mutant);
   const recording = await recordWorkload({ kit, fileSystem, workload, served, onStep, ...(signal && { signal }) });
-  return { workload, recording, diskBytes: fileSystem.diskBytes, from: recording.eventOf(MADE) };
+  return { workload, recording, fileSystem, from: recording.eventOf(MADE) };
 }
 
 interface Checks {
   readonly kit: GuestKit;
-  readonly fileSystem: FileSystem;
   readonly recorded: Recorded;
   readonly points: readonly CutPoint[];
   readonly folder: string;
@@ -113,13 +112,14 @@ interface Checks {
 }
 
 /** On this machine and in a guest at the same time; an error in one ends the other. */
-async function checkEverywhere({ kit, fileSystem, recorded, points, folder, tally, signal }: Checks): Promise<void> {
+async function checkEverywhere({ kit, recorded, points, folder, tally, signal }: Checks): Promise<void> {
+  const { fileSystem } = recorded;
   const failed = new AbortController();
   const either = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
   const { onReport } = tally;
   const sample = fileSystem.hostReplays ? points.filter((_, i) => i % GUEST_SAMPLE === 0) : points;
   const checks = [
-    checkInGuest(recorded, { kit, fileSystem, points: sample, folder, onReport, signal: either }),
+    checkInGuest(recorded, { kit, points: sample, folder, onReport, signal: either }),
     ...(fileSystem.hostReplays ? [checkOnHost(recorded, { points, folder, onReport, signal: either })] : []),
   ];
   for (const check of checks) check.catch((error: unknown) => failed.abort(error));

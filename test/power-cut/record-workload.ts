@@ -71,7 +71,7 @@ export async function recordWorkload(options: RecordOptions): Promise<Recording>
 
 function workloadScript({ name, make }: FileSystem, { steps }: Workload): string {
   return [
-    'say() { echo "$1" >/dev/vdb; }',
+    'say() { echo "$1" >/dev/vdb; echo "$1"; }',
     `fail() { echo "$1 failed"; say ${FAILED}; poweroff -f; }`,
     `grep -qw ${name} /proc/filesystems || { say ${UNKNOWN}; poweroff -f; }`,
     `${make} || fail mkfs`,

@@ -7,6 +7,11 @@ export type DataChange =
   | { readonly kind: 'write'; readonly offset: number; readonly bytes: Uint8Array }
   | { readonly kind: 'discard' | 'write-zeroes'; readonly offset: number; readonly length: number };
 
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** Events are numbered: every begin, end and mark has its own number. */
 export interface Span {
   readonly begun: number;

@@ -184,7 +184,7 @@ class WorkloadMaker {
       for (const path of touched) this.#dirty.add(path);
       return { shell: act, during: [during], after: [during] };
     }
-    return { shell: [act, ...syncs.map((path) => `sync ${path}`)].join(' && '), during: [during], after: [after] };
+    return { shell: `${act} && sync ${syncs.join(' ')}`, during: [during], after: [after] };
   }
 
   #newPath(): string {
