@@ -5,6 +5,7 @@ import { PeerMissingError } from '../guests/guest-peer.ts';
 import type { FileSystemName } from '../test/power-cut/file-system.ts';
 import { MUTANTS } from '../test/power-cut/mutants.ts';
 import { describeFailure, powerCutRound, type RoundOptions } from '../test/power-cut/power-cut.ts';
+import { CACHE_MODES } from '../test/power-cut/record-workload.ts';
 import { splitRounds } from '../test/power-cut/rounds.ts';
 import { abortedBySignals } from './aborted-by-signals.ts';
 
@@ -15,6 +16,7 @@ const { values } = parseArgs({
     fs: { type: 'string' },
     point: { type: 'string' },
     mutant: { type: 'string' },
+    cache: { type: 'string' },
     keep: { type: 'string' },
   },
 });
@@ -23,6 +25,7 @@ const points = wholeNumber('points', values.points, 1);
 const seed = wholeNumber('seed', values.seed, 0);
 const only = values.point === undefined ? undefined : wholeNumber('point', values.point, 0);
 const fileSystem = values.fs === undefined ? undefined : oneOf('fs', values.fs, ['ext4', 'xfs'] as const);
+const cache = values.cache === undefined ? undefined : oneOf('cache', values.cache, CACHE_MODES);
 const mutant = values.mutant === undefined ? undefined : oneOf('mutant', values.mutant, MUTANTS);
 if (only !== undefined && fileSystem === undefined) refuse('--point needs --fs, as in --fs ext4 --point 17');
 
@@ -73,6 +76,7 @@ async function run(): Promise<number> {
       fetch: { note, signal },
       failuresMax: FAILURES_MAX,
       ...(mutant && { mutant }),
+      ...(cache && { cache }),
       ...(only !== undefined && { only }),
       ...(values.keep !== undefined && { keep: values.keep }),
     };

@@ -20,16 +20,19 @@ export interface CutPoint {
 }
 
 const SEEDS_APART = 1_000_003;
+const FLUSH_SHARE_MAX = 0.75;
 
 /**
  * Returns `count` points from the event `from` on, in the order of their events. One is after each flush, where nothing
- * that it does not cover survives; the others are anywhere. Where there are more flushes than points, they are spread.
+ * that it does not cover survives; the others are anywhere. At most three of four are at flushes, which are spread over
+ * all of them where there are more.
  */
 export function cutPoints(recording: Recording, { from, count, seed }: CutPointOptions): readonly CutPoint[] {
   const random = new SeededRandom(seed);
   const ends = recording.flushes.map(({ ended }) => ended).filter((ended) => ended >= from && Number.isFinite(ended));
-  const step = Math.max(1, ends.length / count);
-  const atFlushes = Array.from({ length: Math.min(count, ends.length) }, (_, i) => ({
+  const flushPoints = Math.min(ends.length, Math.ceil(count * FLUSH_SHARE_MAX));
+  const step = ends.length / flushPoints;
+  const atFlushes = Array.from({ length: flushPoints }, (_, i) => ({
     at: (ends[Math.floor(i * step)] as number) + 1,
     survival: 'none' as Survival,
     isAtFlush: true,

@@ -14,6 +14,7 @@ import { splitRounds } from './rounds.ts';
 
 const POINTS = 500;
 const MUTANT_POINTS = 40;
+const WRITETHROUGH_POINTS = 50;
 const seed = Math.floor(Math.random() * 2 ** 30);
 const fetch = { fetch: process.env.BELFRY_NO_APT !== '1' };
 const SCRIPT = fileURLToPath(new URL('../../scripts/power-cut.ts', import.meta.url));
@@ -49,19 +50,36 @@ for (const round of splitRounds({ points: POINTS, seed })) {
   });
 }
 
-test('a device that completes FLUSH without calling the store is caught, and the lost file is named', async (t) => {
-  const round: RoundOptions = {
-    fileSystem: 'ext4',
-    points: MUTANT_POINTS,
-    seed,
-    mutant: 'forgotten-flush',
-    failuresMax: MUTANT_POINTS,
-  };
+test('a guest that chose writethrough, and never flushes, loses nothing either', async (t) => {
+  const round: RoundOptions = { fileSystem: 'ext4', points: WRITETHROUGH_POINTS, seed, cache: 'writethrough' };
   const report = await roundOrSkip(t, round);
   if (report === undefined) return;
-  const lines = report.failures.map((failure) => describeFailure(failure, round)).join('\n');
-  assert.match(lines, /[abc]\/f\d+ is (lost|\d+ bytes, wrong)/, `seed ${seed}`);
+  assert.deepEqual(
+    report.failures.map((failure) => describeFailure(failure, round)),
+    [],
+  );
+  assert.equal(report.checked.host, WRITETHROUGH_POINTS);
+  assert.ok(report.flushes >= report.changes, 'the device flushes after each write');
 });
+
+for (const [mutant, cache, what] of [
+  ['forgotten-flush', 'writeback', 'completes FLUSH without calling the store'],
+  ['forgotten-writethrough', 'writethrough', 'does not flush after a write in writethrough mode'],
+] as const)
+  test(`a device that ${what} is caught, and the lost file is named`, async (t) => {
+    const round: RoundOptions = {
+      fileSystem: 'ext4',
+      points: MUTANT_POINTS,
+      seed,
+      mutant,
+      cache,
+      failuresMax: MUTANT_POINTS,
+    };
+    const report = await roundOrSkip(t, round);
+    if (report === undefined) return;
+    const lines = report.failures.map((failure) => describeFailure(failure, round)).join('\n');
+    assert.match(lines, /[abc]\/f\d+ is (lost|\d+ bytes, wrong)/, `seed ${seed}`);
+  });
 
 /** Runs the command; `interruptAt` is the output at which it gets a SIGINT. */
 async function runCommand(t: TestContext, words: readonly string[], tmp: string, interruptAt?: RegExp) {
@@ -116,7 +134,8 @@ test('npm run power-cut refuses what it does not understand, with a line that sa
     [['--points', '0'], /--points 0: it takes a whole number from 1/],
     [['--seed', 'x'], /--seed x: it takes a whole number/],
     [['--fs', 'btrfs'], /--fs btrfs: it takes ext4 or xfs/],
-    [['--mutant', 'rude'], /--mutant rude: it takes lying-flush or forgotten-flush/],
+    [['--mutant', 'rude'], /--mutant rude: it takes lying-flush or forgotten-flush or/],
+    [['--cache', 'none'], /--cache none: it takes writeback or writethrough/],
     [['--point', '7'], /--point needs --fs/],
   ] as const) {
     const { code, output } = await runCommand(t, words, '/tmp');

@@ -11,7 +11,7 @@ import { type GuestKit, guestKit } from './guest-session.ts';
 import { checkOnHost } from './host-check.ts';
 import { imageFolder, writeImage } from './image-file.ts';
 import { type MutantName, servedAs } from './mutants.ts';
-import { MADE, recordWorkload } from './record-workload.ts';
+import { type CacheMode, MADE, recordWorkload } from './record-workload.ts';
 import { makeWorkload } from './workload.ts';
 
 export interface RoundOptions {
@@ -20,6 +20,8 @@ export interface RoundOptions {
   readonly points: number;
   readonly seed: number;
   readonly mutant?: MutantName;
+  /** Default: writeback. */
+  readonly cache?: CacheMode;
   /** Check only the point with this number. */
   readonly only?: number;
   /** A folder for the images of points that fail. */
@@ -90,7 +92,7 @@ export async function powerCutRound(options: RoundOptions): Promise<RoundReport>
 }
 
 async function record(kit: GuestKit, fileSystem: FileSystem, options: RoundOptions): Promise<Recorded> {
-  const { seed, points, mutant, note, signal } = options;
+  const { seed, points, mutant, cache = 'writeback', note, signal } = options;
   const workload = makeWorkload(seed, Math.max(STEPS_MIN, Math.floor(points / POINTS_A_STEP)));
   const count = workload.steps.length;
   note?.(`${fileSystem.name}: ${kit.peer.name} runs a workload of ${count} steps`);
@@ -98,7 +100,15 @@ async function record(kit: GuestKit, fileSystem: FileSystem, options: RoundOptio
     if (done % NOTE_EVERY === 0 && done > 0) note?.(`${fileSystem.name}: ${done} of ${count} steps`);
   };
   const served = await servedAs(mutant);
-  const recording = await recordWorkload({ kit, fileSystem, workload, served, onStep, ...(signal && { signal }) });
+  const recording = await recordWorkload({
+    kit,
+    fileSystem,
+    workload,
+    served,
+    cache,
+    onStep,
+    ...(signal && { signal }),
+  });
   return { workload, recording, fileSystem, from: recording.eventOf(MADE) };
 }
 
@@ -163,10 +173,11 @@ class Tally {
 }
 
 /** Describes a failure in lines: what is broken, and how it is reproduced. */
-export function describeFailure(failure: Failure, { fileSystem, points, seed, mutant }: RoundOptions): string {
+export function describeFailure(failure: Failure, { fileSystem, points, seed, mutant, cache }: RoundOptions): string {
   const { point, where, stepsDone, problems, kept } = failure;
   const again = [
     `npm run power-cut -- --fs ${fileSystem} --points ${points} --seed ${seed} --point ${point.number}`,
+    ...(cache ? [`--cache ${cache}`] : []),
     ...(mutant ? [`--mutant ${mutant}`] : []),
   ].join(' ');
   return [

@@ -14,6 +14,10 @@ export const MADE = 'made';
 const FAILED = 'failed';
 const UNKNOWN = 'unknown';
 
+/** The cache mode that the guest chooses: with `writethrough` it never flushes, since each write is durable. */
+export const CACHE_MODES = ['writeback', 'writethrough'] as const;
+export type CacheMode = (typeof CACHE_MODES)[number];
+
 /** What is between the guest and the disk. */
 export interface Served {
   /** Over the disk that records. */
@@ -27,6 +31,7 @@ export interface RecordOptions {
   readonly fileSystem: FileSystem;
   readonly workload: Workload;
   readonly served: Served;
+  readonly cache: CacheMode;
   /** Called with the number of steps that are done. */
   readonly onStep?: (done: number) => void;
   readonly signal?: AbortSignal;
@@ -59,7 +64,7 @@ export async function recordWorkload(options: RecordOptions): Promise<Recording>
       new BlockDevice(messages),
       new BlockDevice(imageStore(source.sizeBytes, () => source)),
     ],
-    script: workloadScript(fileSystem, workload),
+    script: workloadScript(fileSystem, workload, options.cache),
     ...(signal && { signal }),
   });
   if (outcome === UNKNOWN)
@@ -69,11 +74,14 @@ export async function recordWorkload(options: RecordOptions): Promise<Recording>
   return recording;
 }
 
-function workloadScript({ name, make }: FileSystem, { steps }: Workload): string {
+const WRITETHROUGH = "echo 'write through' >/sys/block/vda/cache_type || fail cache";
+
+function workloadScript({ name, make }: FileSystem, { steps }: Workload, cache: CacheMode): string {
   return [
     'say() { echo "$1" >/dev/vdb; echo "$1"; }',
     `fail() { echo "$1 failed"; say ${FAILED}; poweroff -f; }`,
     `grep -qw ${name} /proc/filesystems || { say ${UNKNOWN}; poweroff -f; }`,
+    ...(cache === 'writethrough' ? [WRITETHROUGH] : []),
     `${make} || fail mkfs`,
     'sync',
     `say ${MADE}`,

@@ -9,6 +9,7 @@ import { recordingStore } from './recording-store.ts';
 
 const SIZE_BYTES = 256 * 1024;
 const MEMBERS = ['write', 'flush', 'discard', 'writeZeroes'] as const;
+const RECORDED = ['writev', ...MEMBERS] as const;
 
 function openImage(): BlockStore {
   const base = new PagedImage(SIZE_BYTES);
@@ -17,10 +18,10 @@ function openImage(): BlockStore {
 }
 
 storeConformance('an image in pages', { open: openImage, members: MEMBERS });
-storeConformance('a recorded image', { open: () => recordingStore(new Recording())(openImage()), members: MEMBERS });
+storeConformance('a recorded image', { open: () => recordingStore(new Recording())(openImage()), members: RECORDED });
 storeConformance('a recorded memory', {
   open: () => recordingStore(new Recording())(memory(SIZE_BYTES)),
-  members: [...MEMBERS, 'refreshSize', 'close'],
+  members: [...RECORDED, 'refreshSize', 'close'],
 });
 
 test('a request ends when the store below has done it; one that fails never does', async () => {
@@ -48,6 +49,16 @@ test('a request ends when the store below has done it; one that fails never does
   assert.deepEqual([second?.ended, recording.flushes[0]?.ended], [Infinity, Infinity]);
   assert.equal(recording.eventOf('later'), 3);
   assert.throws(() => recording.eventOf('never'), /no mark "never"/);
+});
+
+test('a request in pieces is one write', () => {
+  const recording = new Recording();
+  const store = recordingStore(recording)(openImage());
+  store.writev?.(512, [new Uint8Array(100).fill(1), new Uint8Array(412).fill(2)]);
+  assert.equal(recording.changes.length, 1);
+  const into = new Uint8Array(512);
+  store.read(512, into);
+  assert.deepEqual([into[0], into[99], into[100], into[511]], [1, 1, 2, 2]);
 });
 
 test('an image leaves the one below as it is, and stores only what it holds', () => {

@@ -16,7 +16,8 @@ export function recordingStore(recording: Recording): StoreFilter {
       const bytes = from.slice();
       return record({ kind: 'write', offset, bytes }, () => write.call(next, offset, bytes, signal));
     };
-    delete store.writev;
+    // A request in pieces is one write.
+    store.writev = (offset, from, signal) => store.write?.(offset, joined(from), signal);
     if (discard)
       store.discard = (offset, length, signal) =>
         record({ kind: 'discard', offset, length }, () => discard.call(next, offset, length, signal));
@@ -34,4 +35,14 @@ function whenEnded(running: Running, act: () => MaybePromise<void>): MaybePromis
   const answer: unknown = act();
   if (answer instanceof Promise) return answer.then(() => running.end());
   running.end();
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let offset = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, offset);
+    offset += piece.length;
+  }
+  return bytes;
 }
