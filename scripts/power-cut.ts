@@ -6,7 +6,7 @@ import type { FileSystemName } from '../test/power-cut/file-system.ts';
 import { MUTANTS } from '../test/power-cut/mutants.ts';
 import { describeFailure, powerCutRound, type RoundOptions } from '../test/power-cut/power-cut.ts';
 import { CACHE_MODES } from '../test/power-cut/record-workload.ts';
-import { splitRounds } from '../test/power-cut/rounds.ts';
+import { ROUND_POINTS_MAX, splitRounds } from '../test/power-cut/rounds.ts';
 import { abortedBySignals } from './aborted-by-signals.ts';
 
 const { values } = parseArgs({
@@ -28,6 +28,8 @@ const fileSystem = values.fs === undefined ? undefined : oneOf('fs', values.fs, 
 const cache = values.cache === undefined ? undefined : oneOf('cache', values.cache, CACHE_MODES);
 const mutant = values.mutant === undefined ? undefined : oneOf('mutant', values.mutant, MUTANTS);
 if (only !== undefined && fileSystem === undefined) refuse('--point needs --fs, as in --fs ext4 --point 17');
+if (only !== undefined && (only >= points || points > ROUND_POINTS_MAX))
+  refuse(`--point ${only}: it needs the --points of its round, which are more, and at most ${ROUND_POINTS_MAX}`);
 
 function refuse(line: string): never {
   console.error(`power-cut: ${line}`);

@@ -25,16 +25,17 @@ export class HostShell implements Disposable {
   readonly #paths = new Map<string, string>();
   #hasEnded = false;
 
-  /** `signal` ends it; a program that runs then ends by itself. */
+  /** `signal` ends it, and the program that it runs. */
   constructor(signal?: AbortSignal) {
-    this.#shell = spawn('/bin/sh', [], { env: { ...process.env, LC_ALL: 'C' } });
+    // A process group of its own, so that a Ctrl-C does not end it before this process, and so that all of it can be killed.
+    this.#shell = spawn('/bin/sh', [], { env: { ...process.env, LC_ALL: 'C' }, detached: true });
     this.#shell.on('error', () => {});
     this.#shell.stdin.on('error', () => {});
     this.#lines = createInterface({ input: this.#shell.stdout });
     this.#lines.once('close', () => {
       this.#hasEnded = true;
     });
-    signal?.addEventListener('abort', () => this.#shell.kill(), { once: true });
+    signal?.addEventListener('abort', () => this.#kill(), { once: true });
   }
 
   /** Runs `name` to its end. Throws `PeerMissingError` where it is not installed, and an Error when the shell has ended. */
@@ -50,7 +51,16 @@ export class HostShell implements Disposable {
 
   [Symbol.dispose](): void {
     this.#lines.close();
-    this.#shell.kill();
+    this.#kill();
+  }
+
+  #kill(): void {
+    if (this.#shell.pid === undefined || this.#shell.exitCode !== null || this.#shell.signalCode !== null) return;
+    try {
+      process.kill(-this.#shell.pid, 'SIGKILL');
+    } catch {
+      // It has just ended.
+    }
   }
 
   #ended(): Promise<Ended> {

@@ -137,6 +137,7 @@ test('npm run power-cut refuses what it does not understand, with a line that sa
     [['--mutant', 'rude'], /--mutant rude: it takes lying-flush or forgotten-flush or/],
     [['--cache', 'none'], /--cache none: it takes writeback or writethrough/],
     [['--point', '7'], /--point needs --fs/],
+    [['--fs', 'xfs', '--points', '5', '--point', '7'], /--point 7: it needs the --points of its round/],
   ] as const) {
     const { code, output } = await runCommand(t, words, '/tmp');
     assert.equal(code, 2, output);

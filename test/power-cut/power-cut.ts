@@ -77,7 +77,8 @@ export async function powerCutRound(options: RoundOptions): Promise<RoundReport>
   try {
     await checkEverywhere({ kit, recorded, points: wanted, folder, tally, signal: options.signal });
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // A program that was killed may make a last file meanwhile.
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
   return {
     peer: kit.peer.name,
