@@ -37,7 +37,8 @@ export const FILE_SYSTEMS: Readonly<Record<FileSystemName, FileSystem>> = {
     diskBytes: 320 * MIB,
     maker: { name: 'mkfs.xfs', debianPackage: 'xfsprogs', guestPath: 'sbin/mkfs.xfs' },
     make: 'mkfs.xfs -q -f /dev/vda',
-    check: ['xfs_repair', '-f', '-n'],
+    // Without prefetch and with a small cache it takes half the time on such a small one.
+    check: ['xfs_repair', '-f', '-n', '-P', '-o', 'bhash=64'],
     hostReplays: false,
   },
 };
