@@ -20,7 +20,7 @@ const { values } = parseArgs({
     keep: { type: 'string' },
   },
 });
-const FAILURES_MAX = 5;
+const FAILURES_MAX = 2;
 const points = wholeNumber('points', values.points, 1);
 const seed = wholeNumber('seed', values.seed, 0);
 const only = values.point === undefined ? undefined : wholeNumber('point', values.point, 0);

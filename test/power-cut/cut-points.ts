@@ -1,6 +1,6 @@
 // test/power-cut: where the power is cut, and what survives: every flush, and seeded points between.
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import type { Fate, FateOf } from './cut.ts';
+import { durableHorizon, type Fate, type FateOf } from './cut.ts';
 import type { Recording } from './recording.ts';
 
 /** How much of what was not durable survives. */
@@ -21,10 +21,11 @@ export interface CutPoint {
 
 const SEEDS_APART = 1_000_003;
 const FLUSH_SHARE_MAX = 0.75;
+const TRIES_MAX = 32;
 
 /**
  * Returns `count` points from the event `from` on, in the order of their events. One is after each flush, where nothing
- * that it does not cover survives; the others are anywhere. At most three of four are at flushes, which are spread over
+ * that it does not cover survives; the others are anywhere, where something is not durable if that is found. At most three of four are at flushes, which are spread over
  * all of them where there are more.
  */
 export function cutPoints(recording: Recording, { from, count, seed }: CutPointOptions): readonly CutPoint[] {
@@ -38,13 +39,24 @@ export function cutPoints(recording: Recording, { from, count, seed }: CutPointO
     isAtFlush: true,
   }));
   const between = Array.from({ length: count - atFlushes.length }, () => ({
-    at: from + 1 + random.below(recording.events - from),
+    at: eventWithPending(recording, from, random),
     survival: random.of(SURVIVALS),
     isAtFlush: false,
   }));
   return [...atFlushes, ...between]
     .sort((a, b) => a.at - b.at)
     .map((point, number) => ({ ...point, number, seed: seed * SEEDS_APART + number }));
+}
+
+/** Returns an event after `from` at which a change is not durable, or any where such ones are rare. */
+function eventWithPending(recording: Recording, from: number, random: SeededRandom): number {
+  let at = from;
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    at = from + 1 + random.below(recording.events - from);
+    const horizon = Math.max(from, durableHorizon(recording, at));
+    if (recording.changes.some(({ begun, ended }) => begun < at && ended >= horizon)) return at;
+  }
+  return at;
 }
 
 export interface CutPointOptions {

@@ -32,8 +32,10 @@ export interface Recorded {
 export interface PointReport {
   readonly state: CutState;
   readonly where: 'on this machine' | 'mounted by a guest';
-  /** Empty where the file system survived. */
+  /** What is wrong with the file system. Empty where it survived, as `broken`. */
   readonly problems: readonly string[];
+  /** The promises about files that it broke. */
+  readonly broken: readonly string[];
 }
 
 /** Called for each point; returns false to end. */

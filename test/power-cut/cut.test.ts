@@ -181,6 +181,8 @@ test('the points of a run: every flush, and others between, the same for the sam
     recording.flushes.slice(1).map(({ ended }) => ended + 1),
   );
   assert.ok(points.every(({ at }, i) => at > from && at <= recording.events && at >= (points[i - 1]?.at ?? 0)));
+  const between = points.filter(({ isAtFlush }) => !isAtFlush);
+  assert.ok(between.every(({ at }) => new Replay(recording, SIZE_BYTES, { from }).advance(at).length > 0));
   assert.deepEqual(cutPoints(recording, { from, count: 50, seed: 3 }), points);
   assert.notDeepEqual(cutPoints(recording, { from, count: 50, seed: 4 }), points);
   assert.equal(cutPoints(recording, { from, count: 7, seed: 3 }).filter(({ isAtFlush }) => isAtFlush).length, 6);

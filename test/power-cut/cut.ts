@@ -67,8 +67,8 @@ export class Replay {
   }
 }
 
-/** A change is durable at the cut if it ended before this event. */
-function durableHorizon({ flushes }: Recording, at: number): number {
+/** With a cut before the event `at`, a change is durable if it ended before the returned event. */
+export function durableHorizon({ flushes }: Recording, at: number): number {
   let horizon = 0;
   for (const flush of flushes) if (flush.ended < at && flush.begun > horizon) horizon = flush.begun;
   return horizon;

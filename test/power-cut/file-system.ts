@@ -14,6 +14,8 @@ export interface FileSystem {
   readonly check: readonly [name: string, ...words: string[]];
   /** Whether this machine's programs can replay its journal and take its files out. */
   readonly hostReplays: boolean;
+  /** So many that about half of the points are at flushes. */
+  readonly pointsAStep: number;
   /** Bytes that it relies on a disk never to tear. */
   readonly untorn?: ByteRange;
 }
@@ -28,6 +30,7 @@ export const FILE_SYSTEMS: Readonly<Record<FileSystemName, FileSystem>> = {
     make: 'mkfs.ext4 -q -F /dev/vda',
     check: ['e2fsck', '-f', '-n'],
     hostReplays: true,
+    pointsAStep: 4.5,
     // The superblock, which is read before the journal: its checksum, in the second sector, covers the first one too.
     untorn: { offset: 1024, length: 1024 },
   },
@@ -40,5 +43,6 @@ export const FILE_SYSTEMS: Readonly<Record<FileSystemName, FileSystem>> = {
     // Without prefetch and with a small cache it takes half the time on such a small one.
     check: ['xfs_repair', '-f', '-n', '-P', '-o', 'bhash=64'],
     hostReplays: false,
+    pointsAStep: 3.5,
   },
 };

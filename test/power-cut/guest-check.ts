@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { BlockDevice } from '../../src/index.ts';
 import type { CutPoint } from './cut-points.ts';
-import { type CutState, cutStates, type OnReport, type Recorded } from './cut-state.ts';
+import { type CutState, cutStates, type OnReport, type PointReport, type Recorded } from './cut-state.ts';
 import type { FileSystem } from './file-system.ts';
 import { type GuestKit, runGuestSession } from './guest-session.ts';
 import { HostShell } from './host-shell.ts';
@@ -79,8 +79,8 @@ class Checker {
     const state = this.#state;
     if (state === undefined || this.order === END) return;
     try {
-      const problems = await this.#problems(state, line);
-      if (this.#options.onReport({ state, where: 'mounted by a guest', problems })) this.#advance();
+      const found = await this.#check(state, line);
+      if (this.#options.onReport({ state, where: 'mounted by a guest', ...found })) this.#advance();
       else this.order = END;
     } catch (error) {
       this.error = error;
@@ -88,16 +88,16 @@ class Checker {
     }
   }
 
-  async #problems({ promises }: CutState, line: string): Promise<string[]> {
+  async #check({ promises }: CutState, line: string): Promise<Pick<PointReport, 'problems' | 'broken'>> {
     const { folder } = this.#options;
     const { check } = this.#fileSystem;
     const failed = [...line.matchAll(/(\w+)=([1-9]\d*)/g)].map(([, what, code]) => `${what} failed with code ${code}`);
-    if (!line.startsWith('mount=0 ')) return failed;
+    if (!line.startsWith('mount=0 ')) return { problems: failed, broken: [] };
     const path = join(folder, 'guest.img');
     writeImage(path, this.disk);
     const { code, output } = await this.#shell.run(...check, path);
     const unclean = code === 0 ? [] : [`after a mount, ${check.join(' ')} exited with ${code}: ${output}`];
-    return [...failed, ...unclean, ...promises.broken(this.#files())];
+    return { problems: [...failed, ...unclean], broken: promises.broken(this.#files()) };
   }
 
   #advance(): void {

@@ -26,7 +26,7 @@ export interface RoundOptions {
   readonly only?: number;
   /** A folder for the images of points that fail. */
   readonly keep?: string;
-  /** The round ends after so many points failed. Default 1. */
+  /** The round ends after so many points at which files were lost, or ten times as many that failed. Default 1. */
   readonly failuresMax?: number;
   readonly fetch?: FetchOptions;
   /** Called with a line about what is being done. */
@@ -52,17 +52,18 @@ export interface Failure {
   readonly point: CutPoint;
   readonly where: PointReport['where'];
   readonly stepsDone: number;
-  readonly problems: readonly string[];
+  readonly problems: PointReport['problems'];
+  readonly broken: PointReport['broken'];
   /** Its image, where `keep` was given. */
   readonly kept?: string;
 }
 
 /** One in so many points is mounted by a guest too, where the host can check them. */
 const GUEST_SAMPLE = 16;
-/** A step makes 2.2 flushes, more or less. */
-const POINTS_A_STEP = 4.5;
 const STEPS_MIN = 8;
 const NOTE_EVERY = 25;
+/** A file system that is damaged hides which files are lost: the round goes on for a while until one is named. */
+const FAILURES_A_LOSS = 10;
 
 /** Throws `PeerMissingError` where something is not installed, and the signal's reason when aborted. Leaves nothing behind. */
 export async function powerCutRound(options: RoundOptions): Promise<RoundReport> {
@@ -94,7 +95,7 @@ export async function powerCutRound(options: RoundOptions): Promise<RoundReport>
 
 async function record(kit: GuestKit, fileSystem: FileSystem, options: RoundOptions): Promise<Recorded> {
   const { seed, points, mutant, cache = 'writeback', note, signal } = options;
-  const workload = makeWorkload(seed, Math.max(STEPS_MIN, Math.floor(points / POINTS_A_STEP)));
+  const workload = makeWorkload(seed, Math.max(STEPS_MIN, Math.floor(points / fileSystem.pointsAStep)));
   const count = workload.steps.length;
   note?.(`${fileSystem.name}: ${kit.peer.name} runs a workload of ${count} steps`);
   const onStep = (done: number): void => {
@@ -153,29 +154,35 @@ class Tally {
   }
 
   readonly onReport: OnReport = (report) => {
-    const { fileSystem, note, failuresMax = 1 } = this.#options;
-    if (this.failures.length >= failuresMax) return false;
+    const { fileSystem, note } = this.#options;
+    if (this.#isEnough) return false;
     this.checked[report.where === 'on this machine' ? 'host' : 'guest']++;
     if (report.state.pending > 0) this.withPending++;
-    if (report.problems.length > 0) this.#fail(report);
+    if (report.problems.length + report.broken.length > 0) this.#fail(report);
     const { host, guest } = this.checked;
     const isNews = (host + guest) % NOTE_EVERY === 0;
     if (isNews) note?.(`${fileSystem}: ${host} points checked here and ${guest} in a guest, of ${this.#count}`);
-    return this.failures.length < failuresMax;
+    return !this.#isEnough;
   };
 
-  #fail({ state, where, problems }: PointReport): void {
+  get #isEnough(): boolean {
+    const { failuresMax = 1 } = this.#options;
+    const lost = this.failures.filter(({ broken }) => broken.length > 0);
+    return lost.length >= failuresMax || this.failures.length >= FAILURES_A_LOSS * failuresMax;
+  }
+
+  #fail({ state, where, problems, broken }: PointReport): void {
     const { fileSystem, seed, keep } = this.#options;
     const { point, stepsDone, image } = state;
     const kept = keep && join(keep, `${fileSystem}-seed-${seed}-point-${point.number}.img`);
     if (kept) writeImage(kept, image);
-    this.failures.push({ point, where, stepsDone, problems, ...(kept && { kept }) });
+    this.failures.push({ point, where, stepsDone, problems, broken, ...(kept && { kept }) });
   }
 }
 
 /** Describes a failure in lines: what is broken, and how it is reproduced. */
 export function describeFailure(failure: Failure, { fileSystem, points, seed, mutant, cache }: RoundOptions): string {
-  const { point, where, stepsDone, problems, kept } = failure;
+  const { point, where, stepsDone, problems, broken, kept } = failure;
   const again = [
     `npm run power-cut -- --fs ${fileSystem} --points ${points} --seed ${seed} --point ${point.number}`,
     ...(cache ? [`--cache ${cache}`] : []),
@@ -183,7 +190,7 @@ export function describeFailure(failure: Failure, { fileSystem, points, seed, mu
   ].join(' ');
   return [
     `${fileSystem}, ${where}: seed ${seed}, point ${point.number}: cut before event ${point.at}, ${stepsDone} steps done, survives: ${point.survival}`,
-    ...problems.map((problem) => `  ${problem}`),
+    ...[...broken, ...problems].map((problem) => `  ${problem}`),
     ...(kept ? [`  image: ${kept}`] : []),
     `  again: ${again}`,
   ].join('\n');
