@@ -25,8 +25,8 @@ const TRIES_MAX = 32;
 
 /**
  * Returns `count` points from the event `from` on, in the order of their events. One is after each flush, where nothing
- * that it does not cover survives; the others are anywhere, where something is not durable if that is found. At most three of four are at flushes, which are spread over
- * all of them where there are more.
+ * that it does not cover survives; where there are more flushes than three of four points, these are spread over them.
+ * The others are anywhere, if possible where some changes are not durable.
  */
 export function cutPoints(recording: Recording, { from, count, seed }: CutPointOptions): readonly CutPoint[] {
   const random = new SeededRandom(seed);

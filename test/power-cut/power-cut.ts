@@ -26,7 +26,7 @@ export interface RoundOptions {
   readonly only?: number;
   /** A folder for the images of points that fail. */
   readonly keep?: string;
-  /** The round ends after so many points at which files were lost, or ten times as many that failed. Default 1. */
+  /** The round ends after so many points at which files were lost, or fifty times as many that failed. Default 1. */
   readonly failuresMax?: number;
   readonly fetch?: FetchOptions;
   /** Called with a line about what is being done. */
@@ -63,7 +63,7 @@ const GUEST_SAMPLE = 16;
 const STEPS_MIN = 8;
 const NOTE_EVERY = 25;
 /** A file system that is damaged hides which files are lost: the round goes on for a while until one is named. */
-const FAILURES_A_LOSS = 10;
+const FAILURES_A_LOSS = 50;
 
 /** Throws `PeerMissingError` where something is not installed, and the signal's reason when aborted. Leaves nothing behind. */
 export async function powerCutRound(options: RoundOptions): Promise<RoundReport> {
