@@ -16,6 +16,7 @@ const PACKAGES = [
   'fio',
   'busybox-static',
   'e2fsprogs',
+  'xfsprogs',
   'fdisk',
   'spin',
   'gcc',

@@ -61,6 +61,13 @@ export const stages: readonly Stage[] = [
   { name: 'stress', what: 'a ring between two threads', files: ['test/stress/**/*.test.ts'], ...alone, seconds: 25 },
   { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy, seconds: 85 },
   { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy, seconds: 90 },
+  {
+    name: 'power-cut',
+    what: 'a guest’s file system, cut at every flush and between',
+    files: ['test/power-cut/**/*.test.ts'],
+    ...alone,
+    seconds: 90,
+  },
   { name: 'models', what: 'notification, by spin', files: ['test/model/**/*.test.ts'], ...alone, seconds: 110 },
   {
     name: 'microvm',
