@@ -62,6 +62,13 @@ export const stages: readonly Stage[] = [
   { name: 'cli', what: 'the commands', files: ['test/cli/**/*.test.ts'], ...heavy, seconds: 85 },
   { name: 'guest', what: 'real kernels on our disks', files: ['test/guest/**/*.test.ts'], ...heavy, seconds: 90 },
   {
+    name: 'kill',
+    what: 'a back end killed in mid-flight',
+    files: ['test/kill/**/*.test.ts'],
+    ...alone,
+    seconds: 180,
+  },
+  {
     name: 'power-cut',
     what: 'a guest’s file system, cut at every flush and between',
     files: ['test/power-cut/**/*.test.ts'],
