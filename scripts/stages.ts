@@ -66,7 +66,7 @@ export const stages: readonly Stage[] = [
     what: 'a back end killed in mid-flight',
     files: ['test/kill/**/*.test.ts'],
     ...alone,
-    seconds: 180,
+    seconds: 70,
   },
   {
     name: 'power-cut',

@@ -27,6 +27,8 @@ export interface KillOptions {
   /** Whether the image is on a file system of a disk, or in memory. */
   readonly onDisk: boolean;
   readonly mistake?: Mistake;
+  /** As in `DrivenDiskOptions`. */
+  readonly stallMs?: number;
   readonly signal?: AbortSignal;
   /** Called after each kill. */
   readonly onKill?: (kills: number) => void;

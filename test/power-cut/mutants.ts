@@ -36,8 +36,7 @@ async function mistakenDevice(from: string, to: string): Promise<Served> {
 const SERVED = {
   'lying-flush': async (): Promise<Served> => ({ filter: lyingFlush }),
   /** A device that completes FLUSH without calling the store's. */
-  'forgotten-flush': () =>
-    mistakenDevice('return whenDone(this.#store.flush?.(signal), blk.VIRTIO_BLK_S_OK);', 'return blk.VIRTIO_BLK_S_OK;'),
+  'forgotten-flush': () => mistakenDevice('return this.#flush(signal);', 'return blk.VIRTIO_BLK_S_OK;'),
   /** A device that does not flush after a write where the guest chose writethrough. */
   'forgotten-writethrough': () =>
     mistakenDevice('if (!this.writethrough || this.#store.flush === undefined) return status;', 'return status;'),

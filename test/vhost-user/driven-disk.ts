@@ -29,6 +29,8 @@ const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = DeviceStatus;
 export interface DrivenDiskOptions {
   readonly queues?: number;
   readonly depth?: number;
+  /** How long a driver waits for its device before it fails. Default: half a minute, more on a slow machine. */
+  readonly stallMs?: number;
 }
 
 /** One queue: its eventfds, and what its thread counts. */
@@ -52,12 +54,14 @@ export class DrivenDisk implements AsyncDisposable {
   readonly #assigned = new Map<number, EventFd>();
   readonly #workers: Worker[] = [];
   readonly #mapping: Mapping;
+  readonly #stallMs: number;
   readonly #byHand: DriverMemory;
   #registers: DeviceRegisters | undefined;
   #shared: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
-  constructor({ queues = 1, depth = 32 }: DrivenDiskOptions = {}) {
+  constructor({ queues = 1, depth = 32, stallMs = patience(STALL_MS) }: DrivenDiskOptions = {}) {
+    this.#stallMs = stallMs;
     const plans: QueuePlan[] = [];
     for (let i = 0; i < queues; i++) {
       const needs = { depth, blockBytes: BLOCK_BYTES, segmentBytesMax: BLOCK_BYTES };
@@ -146,7 +150,7 @@ export class DrivenDisk implements AsyncDisposable {
       const job: VerifyingJob = {
         ...{ plan, queue, queues: this.#queues.length, capacityBytes, eventIdx, seed: seed + queue, words },
         ...{ memoryFd: this.memory.fd, memoryBytes: this.memory.sizeBytes, guestBase: GUEST_BASE },
-        ...{ kickFd: doorbell.fd, callFd: call.fd, stallMs: patience(STALL_MS) },
+        ...{ kickFd: doorbell.fd, callFd: call.fd, stallMs: this.#stallMs },
       };
       const worker = new Worker(new URL('./verifying-thread.ts', import.meta.url), { workerData: job });
       this.#workers.push(worker);
