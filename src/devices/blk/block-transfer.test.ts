@@ -73,3 +73,14 @@ test('no data is nothing to do', () => {
   const transfer = new BlockTransfer({ sizeBytes: 0, read: () => assert.fail('asked') });
   assert.equal(transfer.move(new Segments(), 0, 0, 0, true, SIGNAL), undefined);
 });
+
+for (const isRead of [true, false]) {
+  test(`regression: a store of larger blocks gets whole ones in ${isRead ? 'a read' : 'a write'} that is cut at sectors`, async () => {
+    const { data } = cutUp(8, [512, 1024], () => 0);
+    const asked: [number, number][] = [];
+    const move = (offset: number, piece: Uint8Array): void => void asked.push([offset, piece.length]);
+    const transfer = new BlockTransfer({ sizeBytes: 2 ** 20, alignment: 4096, read: move, write: move });
+    await transfer.move(data, 0, data.totalBytes, OFFSET, isRead, SIGNAL);
+    assert.deepEqual(asked, [[OFFSET, 4096]]);
+  });
+}

@@ -18,8 +18,8 @@ export class BlockTransfer {
   }
 
   /**
-   * Moves bytes [from, to) of `data`, whole sectors, from or to `offset` of the store. The store gets whole sectors,
-   * each once. Once it returns, or its promise settles, nothing touches guest memory any more.
+   * Moves bytes [from, to) of `data`, whole blocks, from or to `offset` of the store. The store gets whole blocks (of
+   * its `alignment`), each once. Once it returns, or its promise settles, nothing touches guest memory any more.
    */
   move(
     data: Segments,
@@ -34,7 +34,7 @@ export class BlockTransfer {
     if (whole !== undefined) return this.#moveOne(offset, whole, isRead, signal);
     if (isRead && this.#store.readv) return this.#store.readv(offset, data.range(from, to), signal);
     if (!isRead && this.#store.writev) return this.#store.writev(offset, data.range(from, to), signal);
-    if (this.#isAsync || data.isCut(from, to, SECTOR_BYTES))
+    if (this.#isAsync || data.isCut(from, to, this.#store.alignment ?? SECTOR_BYTES))
       return this.#moveGathered(offset, data.range(from, to), to - from, isRead, signal);
     return this.#moveEach(data, from, to, offset, isRead, signal);
   }
