@@ -104,12 +104,9 @@ export const RUSAGE_THREAD = 1;
 // linux/io_uring.h
 export const IORING_OFF_SQ_RING = 0;
 export const IORING_OFF_SQES = 0x1000_0000;
-export const IORING_SETUP_CQSIZE = 1 << 3;
 export const IORING_SETUP_COOP_TASKRUN = 1 << 8;
 export const IORING_SETUP_TASKRUN_FLAG = 1 << 9;
 export const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
-export const IORING_FEAT_SINGLE_MMAP = 1 << 0;
-export const IORING_FEAT_NODROP = 1 << 1;
 export const IORING_ENTER_GETEVENTS = 1 << 0;
 export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
 export const IORING_SQ_TASKRUN = 1 << 2;

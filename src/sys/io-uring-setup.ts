@@ -40,8 +40,8 @@ const OPERATIONS = [
   uring.IORING_OP_ASYNC_CANCEL,
 ];
 
-// struct io_uring_params: flags @8, features @20, struct io_sqring_offsets @40, struct io_cqring_offsets @80.
-const PARAMS = { bytes: 120, sqEntries: 0, cqEntries: 4, flags: 8, features: 20 } as const;
+// struct io_uring_params: flags @8, struct io_sqring_offsets @40, struct io_cqring_offsets @80.
+const PARAMS = { bytes: 120, sqEntries: 0, cqEntries: 4, flags: 8 } as const;
 const SQ_OFF = { head: 40, tail: 44, flags: 56, array: 64 } as const;
 const CQ_OFF = { head: 80, tail: 84, cqes: 100 } as const;
 const PROBE = { bytes: 16 + 256 * 8, ops: 16, opBytes: 8, opFlags: 2 } as const;
@@ -49,8 +49,6 @@ const PROBE = { bytes: 16 + 256 * 8, ops: 16, opBytes: 8, opFlags: 2 } as const;
 /** A new ring: its descriptor, its sizes, and where in its mapping each word is, as the index of a 32-bit word. */
 export interface RingLayout {
   readonly fd: number;
-  /** The IORING_SETUP_ flags that the kernel accepted. */
-  readonly setupFlags: number;
   readonly sqEntries: number;
   readonly cqEntries: number;
   readonly sqHead: number;
@@ -66,8 +64,7 @@ export interface RingLayout {
 export function setUpRing(entries: number): RingLayout {
   using params = new Scratch(PARAMS.bytes);
   let fd = -1;
-  let setupFlags = 0;
-  for (setupFlags of SETUP_FLAGS) {
+  for (const setupFlags of SETUP_FLAGS) {
     params.bytes.fill(0);
     params.view.setUint32(PARAMS.flags, setupFlags, true);
     // SAFETY: struct io_uring_params in `params`, which lives until the call has returned.
@@ -84,7 +81,6 @@ export function setUpRing(entries: number): RingLayout {
   const number = (at: number): number => params.view.getUint32(at, true);
   return {
     fd,
-    setupFlags,
     sqEntries: number(PARAMS.sqEntries),
     cqEntries: number(PARAMS.cqEntries),
     sqHead: number(SQ_OFF.head) / 4,

@@ -38,8 +38,6 @@ export class IoUring implements Disposable {
   readonly fd: number;
   /** Operations at a time at most. */
   readonly entries: number;
-  /** The IORING_SETUP_ flags that the kernel accepted. */
-  readonly setupFlags: number;
   readonly #rings: Mapping;
   readonly #sqeMapping: Mapping;
   readonly #words: Uint32Array<ArrayBuffer>;
@@ -75,7 +73,6 @@ export class IoUring implements Disposable {
     const { fd, sqEntries, cqEntries, sqArray, cqes } = layout;
     this.fd = fd;
     this.entries = sqEntries;
-    this.setupFlags = layout.setupFlags;
     this.#layout = layout;
     const ringBytes = 4 * Math.max(sqArray + sqEntries, cqes + CQE_WORDS * cqEntries);
     this.#rings = Mapping.ofFile(fd, ringBytes, { offset: uring.IORING_OFF_SQ_RING });
@@ -117,48 +114,49 @@ export class IoUring implements Disposable {
 
   /** pread(2) into `length` bytes at `address`. There must be `room`. */
   read(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_READ, fd, offset, address, length, 0, request);
+    this.#put(uring.IORING_OP_READ, fd, offset, address, length, 0, this.#slotOf(request));
   }
 
   /** pwrite(2) from `length` bytes at `address`. There must be `room`. */
   write(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_WRITE, fd, offset, address, length, 0, request);
+    this.#put(uring.IORING_OP_WRITE, fd, offset, address, length, 0, this.#slotOf(request));
   }
 
   /** preadv(2) with `count` struct iovec at `address`. There must be `room`. */
   readv(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_READV, fd, offset, address, count, 0, request);
+    this.#put(uring.IORING_OP_READV, fd, offset, address, count, 0, this.#slotOf(request));
   }
 
   /** pwritev(2) with `count` struct iovec at `address`. There must be `room`. */
   writev(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_WRITEV, fd, offset, address, count, 0, request);
+    this.#put(uring.IORING_OP_WRITEV, fd, offset, address, count, 0, this.#slotOf(request));
   }
 
   /** fdatasync(2): covers the writes that have completed. There must be `room`. */
   fdatasync(fd: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_FSYNC, fd, 0, 0, 0, uring.IORING_FSYNC_DATASYNC, request);
+    this.#put(uring.IORING_OP_FSYNC, fd, 0, 0, 0, uring.IORING_FSYNC_DATASYNC, this.#slotOf(request));
   }
 
   /** fallocate(2). There must be `room`. */
   fallocate(fd: number, mode: number, offset: number, length: number, request: IoRequest): void {
     // The operation has its length in `addr`, and its mode in `len`.
-    this.#put(uring.IORING_OP_FALLOCATE, fd, offset, length, mode, 0, request);
+    this.#put(uring.IORING_OP_FALLOCATE, fd, offset, length, mode, 0, this.#slotOf(request));
   }
 
   /** Asks the kernel to cancel all operations: they complete with -ECANCELED, or as if nothing had been asked. */
   cancelAll(): void {
-    if (this.staged === this.entries) this.submit();
-    this.#fill(
-      uring.IORING_OP_ASYNC_CANCEL,
-      -1,
-      0,
-      0,
-      0,
-      uring.IORING_ASYNC_CANCEL_ALL | uring.IORING_ASYNC_CANCEL_ANY,
-      NO_REQUEST,
-    );
+    const everything = uring.IORING_ASYNC_CANCEL_ALL | uring.IORING_ASYNC_CANCEL_ANY;
+    this.#put(uring.IORING_OP_ASYNC_CANCEL, -1, 0, 0, 0, everything, NO_REQUEST);
     this.submit();
+  }
+
+  /** Reserves a slot for a request. */
+  #slotOf(request: IoRequest): number {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) throw new Error(`io_uring: ${this.entries} operations are in flight`);
+    this.#requests[slot] = request;
+    this.#inFlight++;
+    return slot;
   }
 
   #put(
@@ -168,26 +166,10 @@ export class IoUring implements Disposable {
     address: number,
     length: number,
     opFlags: number,
-    request: IoRequest,
-  ): void {
-    const slot = this.#freeSlots.pop();
-    if (slot === undefined) throw new Error(`io_uring: ${this.entries} operations are in flight`);
-    // The kernel has not taken all SQEs yet, though some of their slots are free again.
-    if (this.staged === this.entries) this.submit();
-    this.#requests[slot] = request;
-    this.#inFlight++;
-    this.#fill(opcode, fd, offset, address, length, opFlags, slot);
-  }
-
-  #fill(
-    opcode: number,
-    fd: number,
-    offset: number,
-    address: number,
-    length: number,
-    opFlags: number,
     userData: number,
   ): void {
+    // The kernel has not taken all SQEs yet, though some of their slots are free again.
+    if (this.staged === this.entries) this.submit();
     const at = (this.#tail & this.#sqMask) * SQE_WORDS;
     const sqes = this.#sqes;
     const isFixed = fd === this.#fixedFd;

@@ -12,7 +12,8 @@ export interface Mistake {
 const QUERY = '?mutant=';
 let mutants = 0;
 
-function mutated(text: string, { module, from, to }: Mistake): string {
+/** Returns the text of a module with the mistake in it. Throws an Error when `from` does not stand in it once. */
+export function mutated(text: string, { module, from, to }: Mistake): string {
   const [before, after, ...more] = text.split(from);
   if (after === undefined || more.length > 0)
     throw new Error(
