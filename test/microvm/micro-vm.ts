@@ -12,6 +12,8 @@ const FOLDER = process.env.BELFRY_GUEST_FILES ?? '/boot';
 const COMMAND_LINE = 'console=ttyS0 quiet mitigations=off panic=-1';
 /** For one thing to happen; a guest boots in a second, an emulated one in ten. */
 const LIMIT_MS = 60_000;
+/** Of its log, shown when the guest does not print what it should. */
+const LOGGED_LINES = 8;
 /** Of a second, in /proc: USER_HZ. */
 const TICKS = 100;
 
@@ -58,8 +60,13 @@ export class MicroVm implements AsyncDisposable {
   }
 
   /** Waits until the console shows `pattern`. */
-  shows(pattern: RegExp): Promise<RegExpExecArray> {
-    return this.console.shows(pattern, patience(LIMIT_MS));
+  async shows(pattern: RegExp): Promise<RegExpExecArray> {
+    try {
+      return await this.console.shows(pattern, patience(LIMIT_MS));
+    } catch (error) {
+      const logged = this.words.tail.trimEnd().split('\n').slice(-LOGGED_LINES).join('\n');
+      throw new Error(`${logged}\n${(error as Error).message}`, { cause: error });
+    }
   }
 
   /** Waits until `belfry run` logs a line that matches `pattern`. */

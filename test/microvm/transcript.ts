@@ -30,6 +30,12 @@ export class Transcript {
     return this.#text.slice(-SHOWN_CHARS);
   }
 
+  /** The newest line comes first: what shows a failure may cut its end. */
+  #never(pattern: RegExp, why: string): string {
+    const last = this.#text.trimEnd().split('\n').at(-1);
+    return `it never showed ${pattern}: ${why} after ${JSON.stringify(last)}\n${this.tail}`;
+  }
+
   /** Waits for `pattern` after what was waited for before. Fails with the tail when the program ends first. */
   async shows(pattern: RegExp, limitMs: number): Promise<RegExpExecArray> {
     const deadline = performance.now() + limitMs;
@@ -39,7 +45,8 @@ export class Transcript {
         this.#read += match.index + match[0].length;
         return match;
       }
-      assert.ok(!this.#ended && performance.now() < deadline, `it never showed ${pattern}:\n${this.tail}`);
+      const isLate = performance.now() >= deadline;
+      assert.ok(!this.#ended && !isLate, this.#never(pattern, this.#ended ? 'it ended' : `${limitMs} ms passed`));
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onMore = resolve;
       const timer = setTimeout(resolve, deadline - performance.now());
