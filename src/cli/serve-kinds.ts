@@ -25,7 +25,7 @@ function image(spec: string, flags: BlkFlags): Service {
   usage('', () => new BlockDevice(store, options));
   const source = { kind: 'blk', store: description, options, limits: limitsOf(flags) } as const;
   const chosen = { name: description.engine, why };
-  return { ...onThreads(source, flags, threads), engine: chosen, close: () => store.close?.() };
+  return { ...onThreads(source, flags, threads), engine: chosen, close: async () => await store.close?.() };
 }
 
 function diskModule(spec: string, flags: BlkFlags): Service {

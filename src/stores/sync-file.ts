@@ -85,7 +85,7 @@ export class SyncFile implements BlockStore {
   }
 
   /** As `flush`, for a flush that ends later. */
-  protected async keepFailure(flushed: Promise<void>): Promise<void> {
+  protected async keepFailure(flushed: PromiseLike<void>): Promise<void> {
     try {
       await flushed;
     } catch (error) {

@@ -2,10 +2,10 @@
 import type { BlockStore, MaybePromise, StoreLoop } from '../devices/blk/block-store.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../sys/constants.ts';
 import type { ImageFile } from '../sys/file.ts';
-import { IoUring } from '../sys/io-uring.ts';
+import { type IoRequest, IoUring } from '../sys/io-uring.ts';
 import { readOnly } from './filters/read-only.ts';
 import { type FlushState, SyncFile } from './sync-file.ts';
-import { type Done, Step, Transfer } from './uring-operations.ts';
+import { Step, Transfer } from './uring-operations.ts';
 import { UringQueue } from './uring-queue.ts';
 
 /** Operations at a time, on each thread. More requests wait in the driver's ring. */
@@ -63,9 +63,10 @@ class UringFile extends SyncFile {
     offset: number,
     pieces: readonly Uint8Array[],
     signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { fd } = this.file;
-    return later((done) => queue.start(new Transfer(queue, fd, isRead, offset, pieces, done), signal));
+  ): Transfer {
+    const transfer = new Transfer(queue, this.file.fd, isRead, offset, pieces);
+    queue.start(transfer, signal);
+    return transfer;
   }
 
   /** Covers the writes that have completed, as the driver expects; those in flight are covered or not. */
@@ -74,16 +75,15 @@ class UringFile extends SyncFile {
     if (queue === undefined) return super.flush();
     this.throwIfFlushFailed();
     const { fd } = this.file;
-    return this.keepFailure(
-      later((done) => queue.start(new Step(queue, 'fdatasync', (ring, request) => ring.fdatasync(fd, request), done))),
-    );
+    return this.keepFailure(started(queue, 'fdatasync', (ring, request) => ring.fdatasync(fd, request)));
   }
 
   /** For a block device there is no such operation: it is synchronous. */
   override discard(offset: number, length: number): MaybePromise<void> {
     const queue = this.#queue;
     if (queue === undefined || this.file.isBlockDevice) return super.discard(offset, length);
-    return this.#allocate(queue, FALLOC_FL_PUNCH_HOLE, offset, length).catch(() => super.discard(offset, length));
+    const synchronously = (): MaybePromise<void> => super.discard(offset, length);
+    return this.#allocate(queue, FALLOC_FL_PUNCH_HOLE, offset, length).then(undefined, synchronously);
   }
 
   /** Where the file system or device cannot do it, the synchronous way writes zeroes. */
@@ -91,17 +91,14 @@ class UringFile extends SyncFile {
     const queue = this.#queue;
     if (queue === undefined) return super.writeZeroes(offset, length, mayUnmap);
     const mode = mayUnmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
-    return this.#allocate(queue, mode, offset, length).catch(() => super.writeZeroes(offset, length, mayUnmap));
+    const synchronously = (): MaybePromise<void> => super.writeZeroes(offset, length, mayUnmap);
+    return this.#allocate(queue, mode, offset, length).then(undefined, synchronously);
   }
 
-  #allocate(queue: UringQueue, mode: number, offset: number, length: number): Promise<void> {
+  #allocate(queue: UringQueue, mode: number, offset: number, length: number): Step {
     const { fd } = this.file;
     const flags = FALLOC_FL_KEEP_SIZE | mode;
-    return later((done) =>
-      queue.start(
-        new Step(queue, 'fallocate', (ring, request) => ring.fallocate(fd, flags, offset, length, request), done),
-      ),
-    );
+    return started(queue, 'fallocate', (ring, request) => ring.fallocate(fd, flags, offset, length, request));
   }
 
   override close(): MaybePromise<void> {
@@ -110,7 +107,8 @@ class UringFile extends SyncFile {
   }
 }
 
-/** Returns a promise of what `start` begins. */
-function later(start: (done: Done) => void): Promise<void> {
-  return new Promise((resolve, reject) => start((error) => (error === undefined ? resolve() : reject(error))));
+function started(queue: UringQueue, syscall: string, put: (ring: IoUring, request: IoRequest) => void): Step {
+  const step = new Step(queue, syscall, put);
+  queue.start(step);
+  return step;
 }

@@ -4,39 +4,45 @@ import { addressOf } from '../sys/address.ts';
 import type { IoUring } from '../sys/io-uring.ts';
 import { IOV_MAX } from '../sys/iovec.ts';
 import { errnoError, SystemError } from '../sys/libc.ts';
+import { StoreCompletion } from './completion.ts';
 import type { UringOperation, UringQueue } from './uring-queue.ts';
-
-/** Takes the end of an operation; without an error it succeeded. */
-export type Done = (error?: SystemError) => void;
 
 /** Whether the kernel asks for the same operation once more. */
 function isInterrupted(result: number): boolean {
   return result === -os.errno.EAGAIN || result === -os.errno.EINTR;
 }
 
+/** An operation, and the completion that a store returns of it. */
+abstract class Operation extends StoreCompletion implements UringOperation {
+  protected readonly queue: UringQueue;
+
+  constructor(queue: UringQueue) {
+    super();
+    this.queue = queue;
+  }
+
+  abstract put(ring: IoUring, queue: UringQueue): void;
+  abstract completed(result: number): void;
+
+  protected end(error?: SystemError): void {
+    if (!this.isListenedTo) this.queue.leavesPromise();
+    this.finish(error);
+  }
+}
+
 /** Reads into `pieces`, or writes them, at `offset`. A transfer that the kernel ends early goes on where it ended. */
-export class Transfer implements UringOperation {
+export class Transfer extends Operation {
   readonly #fd: number;
   readonly #isRead: boolean;
-  readonly #done: Done;
-  readonly #queue: UringQueue;
   #pieces: readonly Uint8Array[];
   #offset: number;
 
-  constructor(
-    queue: UringQueue,
-    fd: number,
-    isRead: boolean,
-    offset: number,
-    pieces: readonly Uint8Array[],
-    done: Done,
-  ) {
-    this.#queue = queue;
+  constructor(queue: UringQueue, fd: number, isRead: boolean, offset: number, pieces: readonly Uint8Array[]) {
+    super(queue);
     this.#fd = fd;
     this.#isRead = isRead;
     this.#offset = offset;
     this.#pieces = pieces;
-    this.#done = done;
   }
 
   put(ring: IoUring, queue: UringQueue): void {
@@ -58,11 +64,11 @@ export class Transfer implements UringOperation {
     if (result > 0) {
       this.#pieces = withoutFirst(this.#pieces, result);
       this.#offset += result;
-      if (this.#pieces.length === 0) return this.#done();
+      if (this.#pieces.length === 0) return this.end();
     } else if (!isInterrupted(result)) {
-      return this.#done(this.#errorOf(result));
+      return this.end(this.#errorOf(result));
     }
-    this.#queue.start(this);
+    this.queue.start(this);
   }
 
   #errorOf(result: number): SystemError {
@@ -83,17 +89,14 @@ function withoutFirst(pieces: readonly Uint8Array[], bytes: number): readonly Ui
 }
 
 /** An operation of one step: fdatasync(2), fallocate(2). */
-export class Step implements UringOperation {
+export class Step extends Operation {
   readonly #syscall: string;
-  readonly #queue: UringQueue;
   readonly #put: (ring: IoUring, request: Step) => void;
-  readonly #done: Done;
 
-  constructor(queue: UringQueue, syscall: string, put: (ring: IoUring, request: Step) => void, done: Done) {
-    this.#queue = queue;
+  constructor(queue: UringQueue, syscall: string, put: (ring: IoUring, request: Step) => void) {
+    super(queue);
     this.#syscall = syscall;
     this.#put = put;
-    this.#done = done;
   }
 
   put(ring: IoUring): void {
@@ -101,7 +104,7 @@ export class Step implements UringOperation {
   }
 
   completed(result: number): void {
-    if (isInterrupted(result)) this.#queue.start(this);
-    else this.#done(result < 0 ? errnoError(this.#syscall, -result) : undefined);
+    if (isInterrupted(result)) this.queue.start(this);
+    else this.end(result < 0 ? errnoError(this.#syscall, -result) : undefined);
   }
 }

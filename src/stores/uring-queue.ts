@@ -1,5 +1,5 @@
 // stores: the operations of one thread on one image through io_uring(7): staged, submitted together, completed later.
-import type { StoreLoop } from '../devices/blk/block-store.ts';
+import type { DevicePollable, StoreLoop } from '../devices/blk/block-store.ts';
 import type { IoRequest, IoUring } from '../sys/io-uring.ts';
 import { IOV_MAX, IOVEC_BYTES, writeIovecs } from '../sys/iovec.ts';
 import { Scratch } from '../sys/scratch.ts';
@@ -17,7 +17,7 @@ export interface UringOperation extends IoRequest {
  * Runs operations on a ring. What starts in one turn of the loop is submitted with one system call at its end;
  * completions are taken from the ring while the loop polls, and when the ring is readable otherwise.
  */
-export class UringQueue {
+export class UringQueue implements DevicePollable {
   readonly #ring: IoUring;
   readonly #loop: StoreLoop;
   readonly #watch: Disposable;
@@ -27,27 +27,23 @@ export class UringQueue {
   readonly #waiting: UringOperation[] = [];
   readonly #signals = new WeakSet<AbortSignal>();
   #polled = false;
-  /** Whether the last look at the completions found some, which may have left promises to settle. */
-  #hasCompleted = false;
+  /** Whether operations that ended at the last look at the completions may have left promises to settle. */
+  #leftPromises = false;
 
   /** @param ring is disposed by `close`. */
   constructor(ring: IoUring, loop: StoreLoop) {
     this.#ring = ring;
     this.#loop = loop;
-    const queue = this;
-    this.#watch = loop.watch(ring.fd, {
-      readable: () => this.#reap(),
-      pollable: {
-        poll: () => this.#poll(),
-        suppress: () => {
-          this.#polled = true;
-        },
-        rearm: () => this.#rearm(),
-        get isSettled() {
-          return !queue.#hasCompleted;
-        },
-      },
-    });
+    this.#watch = loop.watch(ring.fd, { readable: () => this.#reap(), pollable: this });
+  }
+
+  get isSettled(): boolean {
+    return !this.#leftPromises;
+  }
+
+  /** An operation ends for which somebody may wait by a promise. */
+  leavesPromise(): void {
+    this.#leftPromises = true;
   }
 
   /** Starts an operation: it is in the ring, or waits for room. @param signal cancels all operations when aborted. */
@@ -55,7 +51,7 @@ export class UringQueue {
     if (signal !== undefined && !this.#signals.has(signal)) this.#cancelOn(signal);
     if (this.#waiting.length > 0 || this.#ring.room === 0) this.#waiting.push(operation);
     else operation.put(this.#ring, this);
-    if (!this.#polled) this.#loop.soon(this.#submit);
+    if (!this.#polled) this.#loop.soon(this.#submit, this);
   }
 
   /** One signal for all requests of a run of a queue: one listener. */
@@ -84,12 +80,16 @@ export class UringQueue {
     this.#reap();
   };
 
-  #poll(): boolean {
+  poll(): boolean {
     if (this.#ring.staged > 0) this.#submitStaged();
     return this.#reap();
   }
 
-  #rearm(): boolean {
+  suppress(): void {
+    this.#polled = true;
+  }
+
+  rearm(): boolean {
     this.#polled = false;
     this.#submitStaged();
     return true;
@@ -97,15 +97,16 @@ export class UringQueue {
 
   /** Completes what the kernel has completed, then puts what waited into the ring. Returns whether there was any. */
   #reap(): boolean {
-    this.#hasCompleted = false;
+    this.#leftPromises = false;
+    let hasCompleted = false;
     while (this.#ring.reap() > 0) {
-      this.#hasCompleted = true;
+      hasCompleted = true;
       if (this.#waiting.length === 0) break;
       while (this.#waiting.length > 0 && this.#ring.room > 0) this.#waiting.shift()?.put(this.#ring, this);
       this.#submitStaged();
     }
-    if (this.#ring.staged > 0 && !this.#polled) this.#loop.soon(this.#submit);
-    return this.#hasCompleted;
+    if (this.#ring.staged > 0 && !this.#polled) this.#loop.soon(this.#submit, this);
+    return hasCompleted;
   }
 
   /** Waits for the operations that are in flight, though there should be none, and frees the ring. */

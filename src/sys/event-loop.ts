@@ -12,6 +12,9 @@ const BUSY_MS = 2;
 const IDLE_LOOKS = 512;
 const CLOCK_LOOKS = 16;
 
+/** What a task works for: it knows whether it left promises. */
+type TaskSource = Pick<Pollable, 'isSettled'>;
+
 /** The handlers of a descriptor, and what to poll before the loop sleeps on it. */
 export interface Watch {
   /** Called while the descriptor is readable, has hung up or failed. */
@@ -34,8 +37,8 @@ export class EventLoop implements Disposable {
   readonly #timers: TimerList;
   #pollables: readonly Pollable[] = [];
   /** With what each one works for, which knows whether it left promises. */
-  #tasks = new Map<() => void, Pollable | undefined>();
-  #due = new Map<() => void, Pollable | undefined>();
+  #tasks = new Map<() => void, TaskSource | undefined>();
+  #due = new Map<() => void, TaskSource | undefined>();
   #nextToken = 1;
   #stopping = false;
   /**
@@ -91,7 +94,7 @@ export class EventLoop implements Disposable {
    * Runs `task` after the current events and before the loop sleeps. A task that is already pending is not added again.
    * @param source reports in `isSettled` whether the task left a promise. Absent: it may have.
    */
-  soon(task: () => void, source?: Pollable): void {
+  soon(task: () => void, source?: TaskSource): void {
     this.#tasks.set(task, source);
     this.onTask?.();
   }

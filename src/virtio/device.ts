@@ -39,6 +39,11 @@ export interface VirtioDevice {
   /** Requests in flight at most on a thread, over all queues; more wait in the rings. Default 1024. */
   readonly maxInFlight?: number;
   /**
+   * False while requests may have left promises to settle, which takes a turn of Node's loop. Absent: while requests are
+   * in flight.
+   */
+  readonly isSettled?: boolean;
+  /**
    * Queues with the same number share a thread, and so one instance of the device. Absent: each queue may have its own
    * thread.
    */
@@ -87,8 +92,11 @@ export interface DeviceContext {
     fd: number,
     handlers: { readonly readable?: () => void; readonly writable?: () => void; readonly pollable?: DevicePollable },
   ): Disposable;
-  /** Runs `task` after the current events and before the loop sleeps. A pending task is not added again. */
-  soon(task: () => void): void;
+  /**
+   * Runs `task` after the current events and before the loop sleeps. A pending task is not added again.
+   * @param source reports in `isSettled` whether the task left a promise. Absent: it may have.
+   */
+  soon(task: () => void, source?: Pick<DevicePollable, 'isSettled'>): void;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
   /** Logs a line; `about` is for programs. Repeated lines are limited. */

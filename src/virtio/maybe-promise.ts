@@ -1,7 +1,7 @@
 // virtio: results that are synchronous, which costs no promise, or a promise.
 
 /** A value, or a promise of it: a synchronous function costs no promise, an `async` one is accepted too. */
-export type MaybePromise<T> = T | Promise<T>;
+export type MaybePromise<T> = T | PromiseLike<T>;
 
 /** Whether a result is a promise. Any other value (the number of `readSync`, the array of `fill`) means "done". */
 export function isLater(answer: unknown): answer is PromiseLike<void> {

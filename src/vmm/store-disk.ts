@@ -25,7 +25,7 @@ interface InProcess {
 
 /** Adds a disk over `store`, which is closed when the machine ends. */
 export async function addStoreDisk(store: BlockStore, environment: DiskEnvironment): Promise<void> {
-  environment.machine.closeAtEnd({ close: () => store.close?.() });
+  environment.machine.closeAtEnd({ close: async () => await store.close?.() });
   await plugStore(store, environment);
 }
 

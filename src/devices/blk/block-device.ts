@@ -68,6 +68,10 @@ export class BlockDevice implements VirtioDevice {
     return this.#requests.bytes;
   }
 
+  get isSettled(): boolean {
+    return this.#requests.isSettled;
+  }
+
   attach(context: DeviceContext): void {
     this.#context = context;
     this.#store.attach?.(context);

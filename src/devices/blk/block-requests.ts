@@ -6,7 +6,7 @@ import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { type BlockDeviceOptions, REQUEST_BYTES_MAX } from './block-config.ts';
 import { serveRanges } from './block-ranges.ts';
-import type { BlockStore } from './block-store.ts';
+import type { BlockStore, Completion } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
 import { actionFor, type ErrorPolicy } from './error-policy.ts';
 import { HeldRequests, type OpenRequest } from './held-requests.ts';
@@ -30,6 +30,8 @@ export class BlockRequests {
   readonly #held: HeldRequests;
   /** Of the next request that is not completed at once. */
   #order = 0;
+  /** Requests whose status is a promise. */
+  #promised = 0;
 
   /** @param context its log gets a line when the store fails a request, does not answer, or works again. */
   constructor(store: BlockStore, options: BlockDeviceOptions, context: StoreHealthContext) {
@@ -57,13 +59,14 @@ export class BlockRequests {
     const type = readable.uint32(0);
     const sector = readable.uint64(8);
     if (this.#held.holdsWrites && mustNotOvertake(type)) return this.#held.wait(this.#open(chain, queue, type, sector));
-    let status: MaybePromise<number>;
+    let status: MaybePromise<number> | Completion;
     try {
       status = this.#execute(type, sector, chain, queue.signal);
     } catch (error) {
       return this.#failed(this.#open(chain, queue, type, sector), error);
     }
     if (typeof status === 'number') return this.#finish(queue, chain, type, status);
+    if (isCompletion(status)) return this.#listen(this.#open(chain, queue, type, sector), status);
     void this.#finishLater(this.#open(chain, queue, type, sector), status);
   };
 
@@ -74,13 +77,14 @@ export class BlockRequests {
   /** Serves a request that was held. */
   #retry(request: OpenRequest): MaybePromise<void> {
     const { chain, queue, type, sector } = request;
-    let status: MaybePromise<number>;
+    let status: MaybePromise<number> | Completion;
     try {
       status = this.#execute(type, sector, chain, queue.signal);
     } catch (error) {
       this.#failed(request, error);
       return queue.publish();
     }
+    if (isCompletion(status)) status = whenDone(status, blk.VIRTIO_BLK_S_OK);
     if (typeof status !== 'number') return this.#finishLater(request, status);
     this.#finish(queue, chain, type, status);
     queue.publish();
@@ -91,7 +95,13 @@ export class BlockRequests {
     this.#held.retry();
   }
 
-  #execute(type: number, sector: number, chain: DescriptorChain, signal: AbortSignal): MaybePromise<number> {
+  /** Executes a request. Returns its status; a `Completion` stands for the status OK. */
+  #execute(
+    type: number,
+    sector: number,
+    chain: DescriptorChain,
+    signal: AbortSignal,
+  ): MaybePromise<number> | Completion {
     const { readable, writable } = chain;
     switch (type) {
       case blk.VIRTIO_BLK_T_IN:
@@ -117,7 +127,7 @@ export class BlockRequests {
     }
   }
 
-  /** Reads or writes bytes [from, to) of `data`. Returns the status. */
+  /** Reads or writes bytes [from, to) of `data`. Returns the status, as `#execute`. */
   #move(
     data: Segments,
     from: number,
@@ -125,20 +135,24 @@ export class BlockRequests {
     sector: number,
     isRead: boolean,
     signal: AbortSignal,
-  ): MaybePromise<number> {
+  ): MaybePromise<number> | Completion {
     const bytes = to - from;
     const offset = sector * blk.SECTOR_BYTES;
     const isAligned = bytes % this.#alignment === 0 && isMultiple(offset, this.#alignment);
     if (!isAligned || offset + bytes > this.capacityBytes || bytes > REQUEST_BYTES_MAX) return blk.VIRTIO_BLK_S_IOERR;
     this.bytes[isRead ? 'read' : 'written'] += bytes;
-    return whenDone(this.#transfer.move(data, from, to, offset, isRead, signal), blk.VIRTIO_BLK_S_OK);
+    const answer = this.#transfer.move(data, from, to, offset, isRead, signal);
+    return isCompletion(answer) ? answer : whenDone(answer, blk.VIRTIO_BLK_S_OK);
   }
 
   /** In writethrough mode "stable writes are committed before reporting completion", §5.2.6.2. */
-  #stable(status: MaybePromise<number>, signal: AbortSignal): MaybePromise<number> {
+  #stable(status: MaybePromise<number> | Completion, signal: AbortSignal): MaybePromise<number> | Completion {
     if (!this.writethrough || this.#store.flush === undefined) return status;
-    if (typeof status !== 'number') return status.then((late) => this.#stable(late, signal));
-    return status === blk.VIRTIO_BLK_S_OK ? this.#flush(signal) : status;
+    const flushIfOk = (late: number): MaybePromise<number> =>
+      late === blk.VIRTIO_BLK_S_OK ? this.#flush(signal) : late;
+    if (typeof status === 'number') return flushIfOk(status);
+    const later: PromiseLike<number> = isCompletion(status) ? status.then(() => blk.VIRTIO_BLK_S_OK) : status;
+    return later.then<number>(flushIfOk);
   }
 
   /** Its failure is a status, no error: the request must not be tried again, see `ErrorPolicy`. */
@@ -168,22 +182,46 @@ export class BlockRequests {
     finish(queue, chain, type, status);
   }
 
-  /** Finishes a request whose status comes later. */
-  #finishLater(request: OpenRequest, status: Promise<number>): Promise<void> {
+  /** Finishes a request when its completion is reported. */
+  #listen(request: OpenRequest, completion: Completion): void {
     const { chain, queue, type, sector } = request;
     const pending = this.#health.requestPending(type, sector * blk.SECTOR_BYTES);
+    completion.listen({
+      completed: (error) => {
+        this.#health.requestCompleted(pending);
+        if (error === undefined) this.#finish(queue, chain, type, blk.VIRTIO_BLK_S_OK);
+        else this.#failed(request, error);
+        queue.publish();
+      },
+    });
+  }
+
+  /** Finishes a request when the promise of its status has settled. */
+  #finishLater(request: OpenRequest, status: PromiseLike<number>): PromiseLike<void> {
+    const { chain, queue, type, sector } = request;
+    const pending = this.#health.requestPending(type, sector * blk.SECTOR_BYTES);
+    this.#promised++;
+    const done = (): void => {
+      this.#promised--;
+      this.#health.requestCompleted(pending);
+    };
     return status.then(
       (late) => {
-        this.#health.requestCompleted(pending);
+        done();
         this.#finish(queue, chain, type, late);
         queue.publish();
       },
       (error: unknown) => {
-        this.#health.requestCompleted(pending);
+        done();
         this.#failed(request, error);
         queue.publish();
       },
     );
+  }
+
+  /** Whether no promise of a request is pending. */
+  get isSettled(): boolean {
+    return this.#promised === 0;
   }
 
   /** The store failed a request: finishes it or holds it. */
@@ -206,6 +244,11 @@ export class BlockRequests {
     this.#health.failed(type, offset, error);
     finish(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
   }
+}
+
+/** Whether a store's answer reports its end to a listener. */
+function isCompletion(answer: unknown): answer is Completion {
+  return typeof (answer as Completion | undefined)?.listen === 'function';
 }
 
 /** Whether a request waits while a write is held. */

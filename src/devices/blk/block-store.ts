@@ -2,14 +2,32 @@
 import type { DevicePollable } from '../../virtio/device.ts';
 import type { MaybePromise } from '../../virtio/maybe-promise.ts';
 
-export type { MaybePromise };
+export type { DevicePollable, MaybePromise };
+
+/** Is called once, when an operation has ended. */
+export interface CompletionListener {
+  /** Without an error the operation succeeded. */
+  completed(error: Error | undefined): void;
+}
+
+/**
+ * What a store may return in place of a promise: an operation that completes later, without the steps of the event loop
+ * that a promise takes. `StoreCompletion` is one. Whoever knows no better awaits it like a promise.
+ */
+export interface Completion extends PromiseLike<undefined> {
+  /** Calls `listener` when the operation ends, or now if it has ended. Takes one listener, and no `then` beside it. */
+  listen(listener: CompletionListener): void;
+}
 
 /** The event loop of the thread that uses a store. */
 export interface StoreLoop {
   /** Calls `readable` while `fd` is readable, until disposed; `pollable` is polled before the loop sleeps. */
   watch(fd: number, handlers: { readonly readable: () => void; readonly pollable?: DevicePollable }): Disposable;
-  /** Runs `task` after the current events and before the loop sleeps. A pending task is not added again. */
-  soon(task: () => void): void;
+  /**
+   * Runs `task` after the current events and before the loop sleeps. A pending task is not added again.
+   * @param source reports in `isSettled` whether the task left a promise. Absent: it may have.
+   */
+  soon(task: () => void, source?: Pick<DevicePollable, 'isSettled'>): void;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
 }
@@ -18,7 +36,8 @@ export interface StoreLoop {
  * The bytes of a disk. Offsets and lengths of requests are bytes, multiples of 512, and inside the disk: the device has
  * checked them. (A single piece of `readv` or `writev` may have any length; their sum is a multiple.) A call that
  * throws or rejects fails its request, and no other: see `ErrorPolicy`. Async calls may overlap in time. A returned
- * value that is no promise is ignored.
+ * value that is no promise is ignored. A store whose library reports by a callback returns a `Completion`, which
+ * costs less than a promise.
  *
  * `signal` is the same for all requests between start and stop of a queue. It is aborted when the queue has to stop and
  * its requests take too long: `fetch(url, { signal })` then rejects, and the request fails.

@@ -54,7 +54,7 @@ export class LocalHost implements DeviceHost {
     this.counters = device.queueSizes.map(newQueueCounters);
     this.#context = {
       watch: (fd, handlers) => loop.watch(fd, handlers),
-      soon: (task) => loop.soon(task),
+      soon: (task, source) => loop.soon(task, source),
       timer: (delayMs, task) => loop.timer(delayMs, task),
       log: options.log,
       configChanged: () => this.events?.configChanged(),

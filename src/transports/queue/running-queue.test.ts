@@ -151,3 +151,23 @@ test('regression: a queue that is stopped while it is polled leaves a ring that 
   const { base } = await bed.host.stop(0);
   assert.deepEqual([base, isKickWanted()], [0, true]);
 });
+
+test('regression: a stop that the last request ends has the loop let its promise settle before it sleeps', async (t) => {
+  let held: { readonly chain: DescriptorChain; readonly queue: DeviceQueue } | undefined;
+  const bed = new Bed(t, {
+    isSettled: true,
+    process: (_, queue) => queue.drain((chain) => (held = { chain, queue })),
+  });
+  await bed.start();
+  bed.driver.add([{ address: bed.memory.allocate(16), length: 16, writable: true }]);
+  bed.driver.publish();
+  bed.loop.turn(0);
+  const stopped = bed.host.stop(0);
+  await new Promise((resolve) => setImmediate(resolve));
+  const wakeUps = t.mock.fn();
+  bed.loop.onTask = wakeUps;
+  held?.queue.markUsed(held.chain, 0);
+  held?.queue.publish();
+  assert.equal(wakeUps.mock.callCount(), 1);
+  assert.deepEqual(await stopped, { base: 1, broken: false });
+});

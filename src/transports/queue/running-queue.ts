@@ -139,7 +139,7 @@ export class RunningQueue implements Pollable {
   }
 
   get isSettled(): boolean {
-    return this.#queue.inService === 0;
+    return this.#environment.device.isSettled ?? this.#queue.inService === 0;
   }
 
   /** Changes the target of notifications, and notifies it once. */
@@ -175,10 +175,21 @@ export class RunningQueue implements Pollable {
     const slowStop = this.#watchSlowStop();
     await this.#stopDeviceQueue();
     this.#queue.publish();
-    await new Promise<void>((resolve) => this.#queue.whenIdle(resolve));
+    await this.#idle();
     slowStop[Symbol.dispose]();
     this.#queue.rearm();
     return { base: this.#queue.base, broken };
+  }
+
+  /** Waits for the requests in flight. A device that is settled may finish the last one. */
+  #idle(): Promise<void> {
+    return new Promise((resolve) =>
+      this.#queue.whenIdle(() => {
+        resolve();
+        // The loop must not sleep before this promise has settled.
+        this.#environment.loop.soon(() => {});
+      }),
+    );
   }
 
   /** Calls `queueStopping`. If that fails, the device may still hold buffers; `stop` waits for them like for others. */
