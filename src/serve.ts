@@ -52,6 +52,8 @@ export interface ServeThreadsOptions extends ServeOptions {
   readonly readOnly?: boolean;
   /** Images only: what accesses it, see `openStore`. Default: `auto`. */
   readonly engine?: EngineName | 'auto';
+  /** Images only: bypass the page cache (O_DIRECT). Default: false. */
+  readonly direct?: boolean;
   /** Disks only: limits that all threads share, and other disks too that get the same. They may change while it runs. */
   readonly limits?: Limits;
 }
@@ -80,7 +82,7 @@ export function serve(device: VirtioDevice | string | URL, options: ServeThreads
   const isNamed = typeof device === 'string' || device instanceof URL;
   if (!isNamed) {
     checkDevice(device);
-    for (const option of ['threads', 'poll', 'cpus', 'readOnly', 'engine', 'limits'] as const)
+    for (const option of ['threads', 'poll', 'cpus', 'readOnly', 'engine', 'direct', 'limits'] as const)
       if (options[option] !== undefined)
         throw new TypeError(`serve: ${option} is for a device on threads of its own: pass the path of its module`);
   }
@@ -131,10 +133,11 @@ function serveNamed(device: string | URL, log: Log, options: ServeThreadsOptions
     cpus,
     allowFileMemory,
     engine,
+    direct,
     limits: { memory: limits } = {},
   } = options;
   const name = device instanceof URL ? fileURLToPath(device) : device;
-  const opened = isModule(name) ? undefined : openStore(name, { readOnly, engine });
+  const opened = isModule(name) ? undefined : openStore(name, { readOnly, engine, direct });
   const source: DeviceSource =
     opened === undefined
       ? { kind: 'module', module: name, isDisk: false, readOnly, options: {}, limits }

@@ -27,6 +27,7 @@ export interface BlkFlags extends ThreadFlags {
   readonly readOnly: boolean;
   readonly format?: 'raw' | undefined;
   readonly engine: EngineName | 'auto';
+  readonly direct: boolean;
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;

@@ -18,8 +18,8 @@ export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
 }
 
 function image(spec: string, flags: BlkFlags): Service {
-  const { readOnly, format, engine, threads } = flags;
-  const opened = usage(spec, () => openStore(spec, { readOnly, format, engine }));
+  const { readOnly, format, engine, direct, threads } = flags;
+  const opened = usage(spec, () => openStore(spec, { readOnly, format, engine, direct }));
   const { store, description, why } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));
@@ -31,6 +31,7 @@ function image(spec: string, flags: BlkFlags): Service {
 function diskModule(spec: string, flags: BlkFlags): Service {
   if (flags.format !== undefined) throw new UsageError('--format: a module is not an image');
   if (flags.engine !== 'auto') throw new UsageError('--engine: a module is not an image');
+  if (flags.direct) throw new UsageError('--direct: a module is not an image');
   const { readOnly, threads } = flags;
   const options = blockOptions(flags);
   const source = { kind: 'module', module: spec, isDisk: true, readOnly, options, limits: limitsOf(flags) } as const;

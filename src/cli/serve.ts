@@ -21,7 +21,8 @@ const BLK_EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 
 Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, one at
-a time). auto takes the first of these that can serve the image, and says which and why.
+a time). auto takes the first of these that can serve the image, and says which and why. --direct bypasses the page cache: the disk
+then has the blocks that the file system or device asks for, 512 or 4096 bytes.
 
 Errors of STORE: report (the guest gets an I/O error), stop (the request is held and later writes wait; SIGCONT has it tried again,
 and a second if there was no room), enospc (stop if there was no room, else report), ignore (the guest is told that it succeeded, and
@@ -33,7 +34,7 @@ ${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
-  ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring
+  ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring --direct
   ${belfry} serve blk disk.img --socket /tmp/disk.sock --limit iops=500,bps=10M --limit-write iops=100,burst=5
   ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
@@ -97,6 +98,7 @@ function blkCommand(): Command {
         .choices(['auto', ...ENGINE_NAMES])
         .default('auto'),
     )
+    .option('--direct', 'bypass the page cache (O_DIRECT)', false)
     .option(
       '--queues <n>',
       'queues offered; a VMM uses what it needs',

@@ -16,6 +16,7 @@ const wanted: { readonly [option: string]: readonly [is: (value: unknown) => boo
   cpus: [(value) => Array.isArray(value) && value.every((cpu) => isWhole(cpu, 0)), 'an array of processor numbers'],
   readOnly: [isBoolean, 'true or false'],
   limits: [(value) => value instanceof Limits, 'an object of class Limits'],
+  direct: [isBoolean, 'true or false'],
   engine: [isEngine, `auto or one of ${ENGINE_NAMES.join(', ')}`],
 };
 

@@ -2,6 +2,7 @@
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
+import { alignedMemory } from './aligned-memory.ts';
 import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
 import { ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
 import { mappedFile } from './mapped-file.ts';
@@ -70,6 +71,17 @@ function choose(file: ImageFile, wanted: EngineName | 'auto'): { engine: EngineN
   throw new RangeError(tried.join('; '));
 }
 
+/** Opens the engine's store. With direct I/O the kernel takes aligned memory only. */
+function opened(
+  engine: EngineName,
+  file: ImageFile,
+  shared: SharedAllocationMap | undefined,
+  flushState: FlushState | undefined,
+): EngineStore {
+  const store = (engines[engine] as Engine).open(file, shared, flushState);
+  return file.direct === undefined ? store : { ...store, store: alignedMemory(store.store, file.direct.memory) };
+}
+
 function openMapped(file: ImageFile, shared: SharedAllocationMap | undefined): EngineStore {
   const map = new AllocationMap(file, shared);
   try {
@@ -123,6 +135,11 @@ export interface OpenStoreOptions {
    * request. Default `auto`: the first of these that can serve it.
    */
   readonly engine?: EngineName | 'auto' | undefined;
+  /**
+   * Bypasses the page cache (O_DIRECT): a request goes to the disk itself. The disk's blocks are then those that the file
+   * system asks for. Default false.
+   */
+  readonly direct?: boolean | undefined;
 }
 
 /**
@@ -132,18 +149,19 @@ export interface OpenStoreOptions {
  * one line that says what to do.
  */
 export function openStore(spec: string, options: OpenStoreOptions = {}): OpenedStore {
-  const { readOnly = false, format, engine: wanted = 'auto' } = options;
+  const { readOnly = false, format, engine: wanted = 'auto', direct = false } = options;
   const file = spec.startsWith(MEMORY)
     ? memoryFile(memorySize(spec.slice(MEMORY.length)), readOnly)
     : openImage(spec, readOnly);
   try {
     if (!spec.startsWith(MEMORY)) checkImage(file, format);
+    if (direct) file.useDirectIo();
     const { engine, why } = choose(file, wanted);
     const flushState = newFlushState();
-    const { store, share } = (engines[engine] as Engine).open(file, undefined, flushState);
+    const { store, share } = opened(engine, file, undefined, flushState);
     return {
       store,
-      why,
+      why: direct ? `${why}, and none is cached` : why,
       get description() {
         return { engine, name: file.name, fd: file.fd, readOnly: file.readOnly, shared: share?.(), flushState };
       },
@@ -183,7 +201,7 @@ function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
 export function reopenStore({ engine, name, fd, readOnly, shared, flushState }: StoreDescription): BlockStore {
   const file = ImageFile.duplicate(fd, name, readOnly);
   try {
-    return (engines[engine] as Engine).open(file, shared, flushState).store;
+    return opened(engine, file, shared, flushState).store;
   } catch (error) {
     file[Symbol.dispose]();
     throw error;

@@ -4,6 +4,8 @@ import type { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
 import { readOnly } from './filters/read-only.ts';
 
+const SECTOR_BYTES = 512;
+
 /**
  * Whether a flush of a file failed, in a word that the stores of all threads share. Linux reports a failure once for an
  * open file, so one thread alone gets it.
@@ -37,6 +39,11 @@ export class SyncFile implements BlockStore {
     this.file = file;
     this.#flushState = state;
     this.#sizeBytes = file.currentSize();
+  }
+
+  /** Of direct I/O; the page cache takes whole sectors, whatever is below it. */
+  get alignment(): number {
+    return this.file.direct?.blocks ?? SECTOR_BYTES;
   }
 
   get sizeBytes(): number {

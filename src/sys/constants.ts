@@ -37,6 +37,7 @@ export const F_SEAL_SHRINK = 2;
 // linux/stat.h
 export const AT_STATX_DONT_SYNC = 0x4000;
 export const AT_EMPTY_PATH = 0x1000;
+export const STATX_DIOALIGN = 0x2000;
 export const S_IFMT = 0o170000;
 export const S_IFIFO = 0o010000;
 

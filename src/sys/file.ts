@@ -20,9 +20,11 @@ import {
   SEEK_HOLE,
   TMPFS_MAGIC,
 } from './constants.ts';
+import { alignedBytes, type DirectAlignment, directAlignment, turnOnDirectIo } from './direct-io.ts';
 import { lockImage } from './file-lock.ts';
 import { IOV_MAX, writeIovecs } from './iovec.ts';
 import { check, closeFd, errno, libc, SystemError, systemError } from './libc.ts';
+import { checkKind, openAdvice } from './open-advice.ts';
 import { callScratch } from './scratch.ts';
 
 const SECTOR_BYTES = 512;
@@ -54,6 +56,7 @@ export class ImageFile implements Disposable {
   /** The physical block size, in bytes: smaller writes cost more. */
   readonly physicalBlockBytes: number;
   #fd: number;
+  #direct: DirectAlignment | undefined;
 
   private constructor(fd: number, name: string, readOnly: boolean) {
     this.#fd = fd;
@@ -62,6 +65,7 @@ export class ImageFile implements Disposable {
     this.isBlockDevice = fstatSync(fd).isBlockDevice();
     this.blockBytes = this.isBlockDevice ? this.#ioctlInt(BLKSSZGET) : SECTOR_BYTES;
     this.physicalBlockBytes = this.isBlockDevice ? this.#ioctlInt(BLKPBSZGET) : PAGE_BYTES;
+    this.#direct = directAlignment(fd);
   }
 
   /**
@@ -105,10 +109,29 @@ export class ImageFile implements Disposable {
     return this.#fd;
   }
 
-  /** The current size in bytes, rounded down to whole sectors. */
+  /** The alignment that its direct I/O takes; undefined if it goes through the page cache. */
+  get direct(): DirectAlignment | undefined {
+    return this.#direct;
+  }
+
+  /** From now on it bypasses the page cache, also for duplicates. Throws SystemError where that is not possible. */
+  useDirectIo(): void {
+    const { kind } = this.fileSystem();
+    if (kind !== 'other')
+      throw new SystemError('fcntl', 'EINVAL', `${this.name} is in memory (${kind}): serve it without direct I/O`);
+    turnOnDirectIo(this.#fd, this.name);
+    this.#direct = directAlignment(this.#fd);
+    this.#checkMultiple(this.#blockBytes, 'the block size of its direct I/O');
+  }
+
+  get #blockBytes(): number {
+    return this.#direct?.blocks ?? SECTOR_BYTES;
+  }
+
+  /** The current size in bytes, rounded down to whole sectors, or to whole blocks of direct I/O. */
   currentSize(): number {
     const sizeBytes = this.#exactSize();
-    return sizeBytes - (sizeBytes % SECTOR_BYTES);
+    return sizeBytes - (sizeBytes % this.#blockBytes);
   }
 
   /** Throws SystemError, with advice, unless the size is a positive multiple of 512. */
@@ -117,9 +140,15 @@ export class ImageFile implements Disposable {
     const refused = (why: string): SystemError => new SystemError('open', 'EINVAL', `${this.name} ${why}`);
     if (sizeBytes === 0 && this.isBlockDevice) throw refused('has no size: it is a device with nothing attached');
     if (sizeBytes === 0) throw refused(`is empty: "truncate -s 1G ${this.name}" makes it a disk of 1 GiB`);
-    const advice = `"truncate -s %${SECTOR_BYTES} ${this.name}" rounds it up`;
-    if (sizeBytes % SECTOR_BYTES !== 0)
-      throw refused(`has ${sizeBytes} bytes, not a multiple of ${SECTOR_BYTES}: ${advice}`);
+    this.#checkMultiple(SECTOR_BYTES, '');
+  }
+
+  #checkMultiple(unit: number, what: string): void {
+    const sizeBytes = this.#exactSize();
+    if (sizeBytes % unit === 0) return;
+    const why = `has ${sizeBytes} bytes, not a multiple of ${unit}${what && `, ${what}`}`;
+    const advice = `"truncate -s %${unit} ${this.name}" rounds it up`;
+    throw new SystemError('open', 'EINVAL', `${this.name} ${why}: ${advice}`);
   }
 
   /** The first and the last `length` bytes; where the file is shorter, both are the whole file. Throws SystemError. */
@@ -225,7 +254,7 @@ export class ImageFile implements Disposable {
   zeroRange(offset: number, length: number, mayUnmap: boolean): void {
     if (mayUnmap && this.punchHole(offset, length)) return;
     if (this.#fallocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, offset, length)) return;
-    const zeroes = new Uint8Array(Math.min(length, ZEROES_BYTES));
+    const zeroes = alignedBytes(Math.min(length, ZEROES_BYTES), PAGE_BYTES);
     for (let at = offset, end = offset + length; at < end; at += zeroes.length)
       this.writeFrom(at, zeroes.subarray(0, Math.min(zeroes.length, end - at)));
   }
@@ -312,30 +341,4 @@ function moved(syscall: string, result: number): number {
   if (result === 0) throw new SystemError(syscall, 'EIO', 'the file became shorter');
   if (errno() === os.errno.EINTR) return 0;
   throw systemError(syscall);
-}
-
-function openAdvice(path: string): string {
-  switch (errno()) {
-    case os.errno.ENOENT:
-      return `${path} does not exist`;
-    case os.errno.EACCES:
-    case os.errno.EPERM:
-      return `${path}: permission denied: change its mode or owner, or open it read-only if you may read it`;
-    case os.errno.EISDIR:
-      return `${path} is a directory: name a file or a block device`;
-    case os.errno.EROFS:
-      return `${path} is on a read-only file system: open it read-only`;
-    case os.errno.ETXTBSY:
-      return `${path} is a program that is running, or swap space: use another file`;
-    default:
-      return path;
-  }
-}
-
-function checkKind(fd: number, path: string): void {
-  const status = fstatSync(fd);
-  if (status.isFile() || status.isBlockDevice()) return;
-  if (status.isDirectory())
-    throw new SystemError('open', 'EISDIR', `${path} is a directory: name a file or a block device`);
-  throw new SystemError('open', 'EINVAL', `${path} is neither a file nor a block device`);
 }

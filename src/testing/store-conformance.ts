@@ -10,7 +10,7 @@ const STEPS = 400;
 
 /** What the suite needs to know of a store. */
 export interface StoreConformanceOptions {
-  /** Opens a store of 64 KiB or more; the suite closes it. Called for each test. */
+  /** Opens a store of 128 blocks of its `alignment` or more; the suite closes it. Called for each test. */
   readonly open: () => MaybePromise<BlockStore>;
   /** The optional members that it has. The suite requires exactly these: presence means capability. */
   readonly members: readonly (typeof OPTIONAL)[number][];
@@ -38,8 +38,9 @@ export function storeConformance(name: string, options: StoreConformanceOptions)
     });
   };
   define('it has whole sectors and exactly the members it should', async (store) => {
-    assert.ok(Number.isSafeInteger(store.sizeBytes) && store.sizeBytes >= 128 * SECTOR);
-    assert.equal(store.sizeBytes % SECTOR, 0);
+    const sector = sectorOf(store);
+    assert.ok(Number.isSafeInteger(store.sizeBytes) && store.sizeBytes >= 128 * sector);
+    assert.equal(store.sizeBytes % sector, 0);
     const present = OPTIONAL.filter((member) => store[member] !== undefined);
     assert.deepEqual(present.toSorted(), members.toSorted());
   });
@@ -54,6 +55,11 @@ export function storeConformance(name: string, options: StoreConformanceOptions)
   if (members.includes('writeZeroes')) define('zeroed bytes read as zeroes, and their neighbours do not', zeroes);
   if (members.includes('discard')) define('a discard leaves its neighbours alone', discards);
   define(`${STEPS} random requests agree with a plain array`, agreesWithAnArray);
+}
+
+/** The smallest request. */
+function sectorOf({ alignment = SECTOR }: BlockStore): number {
+  return alignment;
 }
 
 /** As deepEqual, which takes minutes to describe a difference in a mebibyte. */
@@ -106,24 +112,26 @@ function randomBytes(length: number, random: SeededRandom): Uint8Array {
 }
 
 const readsContent: Check = async (store, random, content) => {
+  const sector = sectorOf(store);
   assert.equal(content.length, store.sizeBytes);
   assertSame(await readAt(store, 0, store.sizeBytes), content);
-  for (const offset of [0, SECTOR, store.sizeBytes - SECTOR])
-    assertSame(await readAt(store, offset, SECTOR), content.slice(offset, offset + SECTOR));
+  for (const offset of [0, sector, store.sizeBytes - sector])
+    assertSame(await readAt(store, offset, sector), content.slice(offset, offset + sector));
   const into = new Uint8Array(store.sizeBytes);
   await transfer(store, true, 0, cut(into, random));
   assertSame(into, content);
 };
 
 const readsBack: Check = async (store, random) => {
+  const sector = sectorOf(store);
   const size = store.sizeBytes;
   const whole = randomBytes(size, random);
   await store.write?.(0, whole);
   assertSame(await readAt(store, 0, size), whole);
   for (const [offset, length] of [
-    [0, SECTOR],
-    [size - SECTOR, SECTOR],
-    [3 * SECTOR, 100 * SECTOR],
+    [0, sector],
+    [size - sector, sector],
+    [3 * sector, 100 * sector],
   ] as const) {
     const bytes = randomBytes(length, random);
     await store.write?.(offset, bytes);
@@ -135,7 +143,8 @@ const readsBack: Check = async (store, random) => {
 };
 
 const servesPieces: Check = async (store, random) => {
-  const bytes = randomBytes(64 * SECTOR, random);
+  const sector = sectorOf(store);
+  const bytes = randomBytes(64 * sector, random);
   const offset = store.sizeBytes - bytes.length;
   await transfer(store, false, offset, cut(bytes, random));
   assertSame(await readAt(store, offset, bytes.length), bytes);
@@ -143,7 +152,7 @@ const servesPieces: Check = async (store, random) => {
   await transfer(store, true, offset, cut(into, random));
   assertSame(into, bytes);
   // More pieces than Linux takes in one call.
-  const single = Array.from({ length: 5 * SECTOR }, (_, i) => into.subarray(i, i + 1));
+  const single = Array.from({ length: 5 * sector }, (_, i) => into.subarray(i, i + 1));
   await transfer(store, false, 0, single);
   assertSame(await readAt(store, 0, single.length), bytes.slice(0, single.length));
   into.fill(0);
@@ -152,30 +161,33 @@ const servesPieces: Check = async (store, random) => {
 };
 
 const servesTogether: Check = async (store, random) => {
-  const blocks = Array.from({ length: 32 }, () => randomBytes(2 * SECTOR, random));
-  await Promise.all(blocks.map((bytes, i) => store.write?.(i * 2 * SECTOR, bytes)));
-  const read = await Promise.all(blocks.map((_, i) => readAt(store, i * 2 * SECTOR, 2 * SECTOR)));
+  const sector = sectorOf(store);
+  const blocks = Array.from({ length: 32 }, () => randomBytes(2 * sector, random));
+  await Promise.all(blocks.map((bytes, i) => store.write?.(i * 2 * sector, bytes)));
+  const read = await Promise.all(blocks.map((_, i) => readAt(store, i * 2 * sector, 2 * sector)));
   for (const [i, bytes] of read.entries()) assertSame(bytes, blocks[i] as Uint8Array, `block ${i}`);
 };
 
 const leavesTheSource: Check = async (store, random) => {
-  const bytes = randomBytes(8 * SECTOR, random);
+  const sector = sectorOf(store);
+  const bytes = randomBytes(8 * sector, random);
   const from = bytes.slice();
-  await store.write?.(SECTOR, from);
+  await store.write?.(sector, from);
   assertSame(from, bytes);
   from.fill(0);
-  assertSame(await readAt(store, SECTOR, bytes.length), bytes);
+  assertSame(await readAt(store, sector, bytes.length), bytes);
 };
 
 const zeroes: Check = async (store, random) => {
+  const sector = sectorOf(store);
   const size = store.sizeBytes;
   for (const mayUnmap of [true, false]) {
     const whole = randomBytes(size, random);
     await store.write?.(0, whole);
     for (const [start, end] of [
-      [3 * SECTOR, 5 * SECTOR],
-      [7 * SECTOR, size - 9 * SECTOR],
-      [size - SECTOR, size],
+      [3 * sector, 5 * sector],
+      [7 * sector, size - 9 * sector],
+      [size - sector, size],
     ] as const) {
       await store.writeZeroes?.(start, end - start, mayUnmap);
       whole.fill(0, start, end);
@@ -185,10 +197,11 @@ const zeroes: Check = async (store, random) => {
 };
 
 const discards: Check = async (store, random) => {
+  const sector = sectorOf(store);
   const size = store.sizeBytes;
   const whole = randomBytes(size, random);
   await store.write?.(0, whole);
-  const [start, end] = [7 * SECTOR, size - 9 * SECTOR];
+  const [start, end] = [7 * sector, size - 9 * sector];
   await store.discard?.(start, end - start);
   assertSame(await readAt(store, 0, start), whole.slice(0, start));
   assertSame(await readAt(store, end, size - end), whole.slice(end));
@@ -198,23 +211,24 @@ const discards: Check = async (store, random) => {
 };
 
 const agreesWithAnArray: Check = async (store, random) => {
-  const sectors = store.sizeBytes / SECTOR;
+  const sector = sectorOf(store);
+  const sectors = store.sizeBytes / sector;
   const model = randomBytes(store.sizeBytes, random);
   await store.write?.(0, model.slice());
   // A discarded sector may stay, become zeroes, or be anything until it is written again.
   const known = new Uint8Array(sectors).fill(1);
   const compare = async (first: number, count: number, step: number): Promise<void> => {
-    const bytes = await readAt(store, first * SECTOR, count * SECTOR);
+    const bytes = await readAt(store, first * sector, count * sector);
     for (let i = 0; i < count; i++) {
-      const expected = model.slice((first + i) * SECTOR, (first + i + 1) * SECTOR);
+      const expected = model.slice((first + i) * sector, (first + i + 1) * sector);
       if (known[first + i] === 1)
-        assertSame(bytes.slice(i * SECTOR, (i + 1) * SECTOR), expected, `step ${step}, sector ${first + i}`);
+        assertSame(bytes.slice(i * sector, (i + 1) * sector), expected, `step ${step}, sector ${first + i}`);
     }
   };
   for (let step = 0; step < STEPS; step++) {
     const first = random.below(sectors);
     const count = 1 + random.below(random.oneIn(8) ? sectors - first : Math.min(sectors - first, 48));
-    const [offset, length] = [first * SECTOR, count * SECTOR];
+    const [offset, length] = [first * sector, count * sector];
     const request = random.of(['read', 'write', 'write', 'discard', 'zero', 'flush']);
     if (request === 'read') await compare(first, count, step);
     else if (request === 'flush') await store.flush?.();

@@ -150,6 +150,17 @@ test('serve refuses a block size that does not fit the disk of a module', async 
   await refused(t, args, USAGE, /--block-size: the block size is 4096; the disk's 512 bytes/, files);
 });
 
+test('serve refuses direct I/O where there is no page cache to bypass, and with what cannot do it', async (t) => {
+  const without = ['--socket', 'sock', '--direct'];
+  await refused(t, ['mem:1M', ...without], FAILURE, /mem:1M is in memory \(tmpfs\): serve it without direct I\/O/);
+  const files = { 'disk.ts': 'export default { sizeBytes: 512, read() {} };' };
+  await refused(t, ['./disk.ts', ...without], USAGE, /--direct: a module is not an image/, files);
+  const blocks = 'export default { sizeBytes: 8192, alignment: 4096, read() {} };';
+  const small = ['./disk.ts', '--socket', 'sock', '--block-size', '512'];
+  const what = /--block-size: the block size is 512; the disk takes whole blocks of 4096: leave it out/;
+  await refused(t, small, USAGE, what, { 'disk.ts': blocks });
+});
+
 test('serve refuses a socket in a folder that does not exist', async (t) => {
   await refused(
     t,

@@ -42,6 +42,9 @@ export function checkBlockOptions(store: BlockStore, { queues, serial, blockSize
     Number.isInteger(bytes) && bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes));
   if (blockSize !== undefined && !isPower(blockSize))
     throw new RangeError(`blockSize is ${blockSize}; a power of two from 512 to 65536 is wanted`);
+  const { alignment = blk.SECTOR_BYTES } = store;
+  if (blockSize !== undefined && blockSize < alignment)
+    throw new RangeError(`blockSize is ${blockSize}; the disk takes whole blocks of ${alignment}: leave it out`);
   const bytes = logicalBlock(store, { ...(blockSize && { blockSize }) });
   if (store.sizeBytes % bytes !== 0)
     throw new RangeError(`blockSize is ${bytes}; the disk's ${store.sizeBytes} bytes are not a multiple of it`);

@@ -42,7 +42,8 @@ function isWhole({ alignment = SECTOR_BYTES }: BlockStore, pieces: readonly Uint
   return pieces.every(({ length }) => length % alignment === 0);
 }
 
-function eachPart(
+/** Calls `copy` with each piece and the part of `whole` that belongs to it. */
+export function eachPart(
   whole: Uint8Array,
   pieces: readonly Uint8Array[],
   copy: (part: Uint8Array, piece: Uint8Array) => void,
