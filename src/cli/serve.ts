@@ -20,8 +20,8 @@ prints the state of every queue.
 const BLK_EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 
-Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, one at
-a time). auto takes the first of these that can serve the image, and says which and why. --direct bypasses the page cache: the disk
+Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requests overlap), sync (a system call a request, on a
+few threads). auto takes the first of these that can serve the image, and says which and why. --direct bypasses the page cache: the disk
 then has the blocks that the file system or device asks for, 512 or 4096 bytes.
 
 Errors of STORE: report (the guest gets an I/O error), stop (the request is held and later writes wait; SIGCONT has it tried again,

@@ -12,7 +12,7 @@ import { rideNodeLoop } from '../sys/node-loop.ts';
 import { makeLoopDevice } from '../testing/loop-device.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
 import { type EngineName, openStore, reopenStore } from './open-store.ts';
-import { uringProblem } from './uring-file.ts';
+import { uringProblem } from './ring-file.ts';
 
 const MEMBERS = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const MEBIBYTE = 1024 * 1024;

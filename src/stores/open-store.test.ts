@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { CopyGuard } from './copy-guard.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
-import { uringProblem } from './uring-file.ts';
+import { uringProblem } from './ring-file.ts';
 
 const SIZE = 1024 * 1024;
 const CHUNK = 32 * 1024;

@@ -7,10 +7,10 @@ import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
 import { ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
 import { mappedFile } from './mapped-file.ts';
 import { memoryFile } from './memory.ts';
+import { threadsFile, uringFile, uringProblem } from './ring-file.ts';
 import { parseSize } from './size.ts';
 import { missingAdvice, refuseScheme } from './spec-advice.ts';
-import { type FlushState, newFlushState, syncFile } from './sync-file.ts';
-import { uringFile, uringProblem } from './uring-file.ts';
+import { type FlushState, newFlushState } from './sync-file.ts';
 
 const MEMORY = 'mem:';
 
@@ -43,8 +43,8 @@ const engines = {
   },
   sync: {
     problem: onlyMapped,
-    why: 'io_uring cannot be used here: one request at a time',
-    open: (file, _, flushState) => ({ store: syncFile(file, flushState) }),
+    why: 'io_uring cannot be used here: a few threads with a system call each',
+    open: (file, _, flushState) => ({ store: threadsFile(file, flushState) }),
   },
 } satisfies Record<string, Engine>;
 
@@ -132,7 +132,7 @@ export interface OpenStoreOptions {
   readonly format?: 'raw' | undefined;
   /**
    * `mapped`: the image is in memory and is mapped. `uring`: io_uring(7), requests overlap. `sync`: a system call a
-   * request. Default `auto`: the first of these that can serve it.
+   * request, on a few threads. Default `auto`: the first of these that can serve it.
    */
   readonly engine?: EngineName | 'auto' | undefined;
   /**

@@ -8,7 +8,8 @@ import { after, test } from 'node:test';
 import { ImageFile } from '../sys/file.ts';
 import { patience } from '../testing/patience.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
-import { newFlushState, syncFile } from './sync-file.ts';
+import { threadsFile } from './ring-file.ts';
+import { newFlushState } from './sync-file.ts';
 
 const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const SIZE = 1024 * 1024 + 3 * 512;
@@ -25,7 +26,7 @@ for (const parent of new Set([tmpdir(), '/dev/shm'])) {
   if (!existsSync(parent)) continue;
   const folder = mkdtempSync(join(parent, 'belfry-'));
   after(() => rmSync(folder, { recursive: true }));
-  storeConformance(`file in ${parent}`, { open: () => syncFile(ImageFile.open(freshImage(folder))), members: ALL });
+  storeConformance(`file in ${parent}`, { open: () => threadsFile(ImageFile.open(freshImage(folder))), members: ALL });
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
@@ -35,7 +36,7 @@ const content = new Uint8Array(SIZE).map((_, i) => i ^ (i >> 9));
 storeConformance('read-only file', {
   open: () => {
     writeFileSync(join(folder, 'disk.img'), content);
-    return syncFile(ImageFile.open(join(folder, 'disk.img'), { readOnly: true }));
+    return threadsFile(ImageFile.open(join(folder, 'disk.img'), { readOnly: true }));
   },
   members: ['readv', 'refreshSize', 'close'],
   content,
@@ -43,7 +44,7 @@ storeConformance('read-only file', {
 
 test('discarding gives the room of a file back, and so does zeroing if it may', (context) => {
   const path = freshImage(folder);
-  const store = syncFile(ImageFile.open(path));
+  const store = threadsFile(ImageFile.open(path));
   const blocksAfter = (act: () => unknown): number => {
     store.write?.(0, content);
     store.flush?.();
@@ -65,7 +66,7 @@ test('discarding gives the room of a file back, and so does zeroing if it may', 
 
 test('a file that becomes shorter fails the requests beyond its end, and those only', () => {
   const path = freshImage(folder);
-  const store = syncFile(ImageFile.open(path));
+  const store = threadsFile(ImageFile.open(path));
   truncateSync(path, 4096);
   const bytes = new Uint8Array(4096);
   store.read(0, bytes);
@@ -79,7 +80,7 @@ test('a file that becomes shorter fails the requests beyond its end, and those o
 
 test('after it was closed every request fails, also when the descriptor has a new owner', () => {
   const path = freshImage(folder);
-  const store = syncFile(ImageFile.open(path));
+  const store = threadsFile(ImageFile.open(path));
   store.close?.();
   using _next = ImageFile.open(path);
   const bytes = new Uint8Array(512);
@@ -94,7 +95,7 @@ test('once a flush failed, no later flush succeeds', () => {
   file.sync = () => {
     if (isBroken) throw new Error('the disk is gone');
   };
-  const store = syncFile(file);
+  const store = threadsFile(file);
   assert.throws(() => store.flush?.(), /the disk is gone/);
   isBroken = false;
   assert.throws(() => store.flush?.(), /the disk is gone/);
@@ -110,7 +111,7 @@ test('regression: once a flush failed on one thread, it fails on all: Linux repo
     if (failures-- > 0) throw new Error('the disk is gone');
   };
   const second = ImageFile.duplicate(first.fd, path, false);
-  const [one, two] = [first, second].map((file) => syncFile(Object.assign(file, { sync }), state));
+  const [one, two] = [first, second].map((file) => threadsFile(Object.assign(file, { sync }), state));
   assert.throws(() => one?.flush?.(), /the disk is gone/);
   assert.throws(() => two?.flush?.(), /^SystemError: fdatasync: EIO: a flush of .*disk\.img failed on another thread$/);
   one?.close?.();
@@ -142,7 +143,7 @@ for (const sectorBytes of [512, 4096]) {
   }
   after(() => execFileSync('losetup', ['--detach', loop.device], { timeout: patience(10_000) }));
   storeConformance(`block device with sectors of ${sectorBytes} bytes`, {
-    open: () => syncFile(ImageFile.open(loop.device)),
+    open: () => threadsFile(ImageFile.open(loop.device)),
     members: ALL,
   });
   test(`a block device with sectors of ${sectorBytes} bytes has that block size, and discards`, () => {

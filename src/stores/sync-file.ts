@@ -1,8 +1,7 @@
-// stores: any file or block device, with one system call for a request, through the page cache.
+// stores: any file or block device, with one system call for a request: the base of what overlaps them.
 import type { BlockStore, MaybePromise } from '../devices/blk/block-store.ts';
 import type { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
-import { readOnly } from './filters/read-only.ts';
 
 const SECTOR_BYTES = 512;
 
@@ -15,12 +14,6 @@ export type FlushState = Int32Array<SharedArrayBuffer>;
 /** For a file that was not flushed yet. */
 export function newFlushState(): FlushState {
   return new Int32Array(new SharedArrayBuffer(4));
-}
-
-/** Serves `file`; the store closes it. Read-only if the file was opened so. `state`: if other stores serve it too. */
-export function syncFile(file: ImageFile, state?: FlushState): BlockStore {
-  const store = new SyncFile(file, state);
-  return file.readOnly ? readOnly()(store) : store;
 }
 
 /** A store whose requests are synchronous. */

@@ -57,6 +57,9 @@ export const BLKPBSZGET = 0x127bn;
 export const BLKDISCARD = 0x1277n;
 export const BLKGETSIZE64 = 0x80081272n;
 
+// linux/fs.h, for preadv2(2)
+export const RWF_NOWAIT = 8;
+
 // linux/magic.h
 export const TMPFS_MAGIC = 0x01021994;
 export const HUGETLBFS_MAGIC = 0x958458f6;

@@ -1,8 +1,12 @@
 // sys: io_uring(7): many requests with one system call; completions are read from a ring in memory.
+import { addressOf } from './address.ts';
 import * as uring from './constants.ts';
 import { enterRing, type RingLayout, registerFile, setUpRing, unregisterFiles } from './io-uring-setup.ts';
+import { IOV_MAX, IOVEC_BYTES, writeIovecs } from './iovec.ts';
 import { closeFd } from './libc.ts';
 import { Mapping } from './mapping.ts';
+import type { IoRequest, OperationRing } from './operation-ring.ts';
+import { Scratch } from './scratch.ts';
 
 // struct io_uring_sqe as 32-bit words. The first word is { u8 opcode; u8 flags; u16 ioprio }.
 const SQE_WORDS = 16;
@@ -17,11 +21,8 @@ const NEEDS_KERNEL = uring.IORING_SQ_TASKRUN | uring.IORING_SQ_CQ_OVERFLOW;
 /** The user data of an operation whose completion concerns no request. */
 const NO_REQUEST = 0xffff_ffff;
 
-/** The owner of an operation. It has to keep the operation's memory alive until `completed`. */
-export interface IoRequest {
-  /** @param result what the system call of the same name returns; an error as a negative errno. */
-  completed(result: number): void;
-}
+/** Entries of iovecs for operations that are submitted together. The kernel copies them when it takes the operation. */
+const VECTOR_ENTRIES = 4 * IOV_MAX;
 
 /**
  * One io_uring of one thread. Operations are put into the submission ring, all of them are submitted with one system
@@ -29,11 +30,11 @@ export interface IoRequest {
  *
  * @example
  * using ring = IoUring.create(64);
- * ring.read(fd, address, 4096, 0, { completed: (result) => console.log(result) });
+ * ring.read(fd, bytes, 0, { completed: (result) => console.log(result) });
  * ring.submit(1); // waits for one completion
  * ring.reap();
  */
-export class IoUring implements Disposable {
+export class IoUring implements OperationRing {
   /** Readable in an epoll set while there are completions. */
   readonly fd: number;
   /** Operations at a time at most. */
@@ -52,6 +53,8 @@ export class IoUring implements Disposable {
   #tail = 0;
   #submitted = 0;
   #inFlight = 0;
+  readonly #vectors = new Scratch(VECTOR_ENTRIES * IOVEC_BYTES);
+  #vectorsUsed = 0;
   /** The registered file, whose index is 0. */
   #fixedFd: number | undefined;
 
@@ -112,24 +115,40 @@ export class IoUring implements Disposable {
     if (registerFile(this.fd, fd)) this.#fixedFd = fd;
   }
 
-  /** pread(2) into `length` bytes at `address`. There must be `room`. */
-  read(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_READ, fd, offset, address, length, 0, this.#slotOf(request));
+  /** pread(2). There must be `room`. */
+  read(fd: number, into: Uint8Array, offset: number, request: IoRequest): void {
+    // SAFETY: the request keeps the bytes alive until `completed`; the kernel stays within their length.
+    this.#put(uring.IORING_OP_READ, fd, offset, addressOf(into), into.length, 0, this.#slotOf(request));
   }
 
-  /** pwrite(2) from `length` bytes at `address`. There must be `room`. */
-  write(fd: number, address: number, length: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_WRITE, fd, offset, address, length, 0, this.#slotOf(request));
+  /** pwrite(2). There must be `room`. */
+  write(fd: number, from: Uint8Array, offset: number, request: IoRequest): void {
+    // SAFETY: as in `read`; the kernel only reads them.
+    this.#put(uring.IORING_OP_WRITE, fd, offset, addressOf(from), from.length, 0, this.#slotOf(request));
   }
 
-  /** preadv(2) with `count` struct iovec at `address`. There must be `room`. */
-  readv(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_READV, fd, offset, address, count, 0, this.#slotOf(request));
+  /** preadv(2) into the first IOV_MAX pieces at most. There must be `room`. */
+  readv(fd: number, into: readonly Uint8Array[], offset: number, request: IoRequest): void {
+    const count = Math.min(into.length, IOV_MAX);
+    const vector = this.#vector(into, count);
+    this.#put(uring.IORING_OP_READV, fd, offset, vector, count, 0, this.#slotOf(request));
   }
 
-  /** pwritev(2) with `count` struct iovec at `address`. There must be `room`. */
-  writev(fd: number, address: number, count: number, offset: number, request: IoRequest): void {
-    this.#put(uring.IORING_OP_WRITEV, fd, offset, address, count, 0, this.#slotOf(request));
+  /** pwritev(2) of the first IOV_MAX pieces at most. There must be `room`. */
+  writev(fd: number, from: readonly Uint8Array[], offset: number, request: IoRequest): void {
+    const count = Math.min(from.length, IOV_MAX);
+    const vector = this.#vector(from, count);
+    this.#put(uring.IORING_OP_WRITEV, fd, offset, vector, count, 0, this.#slotOf(request));
+  }
+
+  /** Writes struct iovecs for an operation that is put now. Returns their address. */
+  #vector(pieces: readonly Uint8Array[], count: number): number {
+    if (this.#vectorsUsed + count > VECTOR_ENTRIES) this.submit();
+    const first = this.#vectorsUsed;
+    this.#vectorsUsed += count;
+    // SAFETY: the request keeps the pieces alive until `completed`; the entries stay until the operation is submitted.
+    writeIovecs(this.#vectors, count === pieces.length ? pieces : pieces.slice(0, count), first);
+    return Number(this.#vectors.address) + first * IOVEC_BYTES;
   }
 
   /** fdatasync(2): covers the writes that have completed. There must be `room`. */
@@ -197,6 +216,7 @@ export class IoUring implements Disposable {
       const taken = enterRing(this.fd, this.staged, waitFor, waitFor > 0 ? uring.IORING_ENTER_GETEVENTS : 0);
       this.#submitted = Atomics.load(this.#words, this.#layout.sqHead);
       if (taken !== undefined) {
+        if (this.staged === 0) this.#vectorsUsed = 0;
         if (waitFor > 0 || this.staged === 0) return;
         // The kernel took a part: it has no memory for more now. What is complete frees some.
         this.#runKernelWork();
@@ -204,6 +224,9 @@ export class IoUring implements Disposable {
       // EAGAIN, EINTR: once more.
     }
   }
+
+  /** The descriptor is readable as long as there are completions: nothing to do. */
+  woken(): void {}
 
   /** Calls `completed` of every request that has completed. Returns how many there were. No system call. */
   reap(): number {
@@ -254,6 +277,7 @@ export class IoUring implements Disposable {
     }
     // The kernel frees a ring some time after it was closed. Until then the file would stay open, and locked.
     if (this.#fixedFd !== undefined) unregisterFiles(this.fd);
+    this.#vectors[Symbol.dispose]();
     this.#sqeMapping[Symbol.dispose]();
     this.#rings[Symbol.dispose]();
     closeFd(this.fd);

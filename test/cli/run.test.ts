@@ -133,7 +133,9 @@ for (const transport of ['mmio', 'pci']) {
     const { code, stdout, stderr } = await belfry(['run', '--kernel', 'kernel', '--transport', transport, ...disks], {
       cwd,
     });
-    assert.deepEqual([code, stdout, stderr], [0, 'ok', 'closed\n']);
+    // On a busy machine the back end may take a second to answer, which is logged.
+    const lines = stderr.split('\n').filter((line) => !/has not answered \w+ for \d+ s/.test(line));
+    assert.deepEqual([code, stdout, lines], [0, 'ok', ['closed', '']]);
   });
 }
 

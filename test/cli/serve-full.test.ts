@@ -4,7 +4,7 @@ import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ENGINE_NAMES } from '../../src/stores/open-store.ts';
-import { uringProblem } from '../../src/stores/uring-file.ts';
+import { uringProblem } from '../../src/stores/ring-file.ts';
 import { type BlockRequest, blockRequest } from '../../src/testing/block-request.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';

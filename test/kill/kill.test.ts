@@ -1,7 +1,7 @@
 // test/kill: a back end that is killed in mid-flight loses nothing and serves nothing twice; mistakes are caught.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { uringProblem } from '../../src/stores/uring-file.ts';
+import { uringProblem } from '../../src/stores/ring-file.ts';
 import { patience } from '../../src/testing/patience.ts';
 import { killAgainAndAgain } from './kill-world.ts';
 import { MISTAKES, type Mistake } from './mistakes.ts';

@@ -8,7 +8,7 @@ import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { CONFIG, VIRTIO_BLK_F_CONFIG_WCE } from '../../src/devices/blk/spec.ts';
 import { openStore } from '../../src/stores/open-store.ts';
-import { uringProblem } from '../../src/stores/uring-file.ts';
+import { uringProblem } from '../../src/stores/ring-file.ts';
 import { ImageFile } from '../../src/sys/file.ts';
 import { IoUring } from '../../src/sys/io-uring.ts';
 import { type BlockRequest, blockRequest, encodeReadable } from '../../src/testing/block-request.ts';

@@ -1,41 +1,39 @@
 // stores: the operations of one thread on one image through io_uring(7): staged, submitted together, completed later.
 import type { DevicePollable, StoreLoop } from '../devices/blk/block-store.ts';
-import type { IoRequest, IoUring } from '../sys/io-uring.ts';
-import { IOV_MAX, IOVEC_BYTES, writeIovecs } from '../sys/iovec.ts';
-import { Scratch } from '../sys/scratch.ts';
-
-/** Entries of iovecs that operations of one submission use. The kernel copies them when it takes the operation. */
-const IOVECS = 4 * IOV_MAX;
+import type { IoRequest, OperationRing } from '../sys/operation-ring.ts';
 
 /** An operation of an image. It puts itself into the ring, more than once if it takes several steps. */
-export interface UringOperation extends IoRequest {
-  /** Puts its next step into `ring`, which has room. `queue` has the vectors. */
-  put(ring: IoUring, queue: UringQueue): void;
+export interface QueuedOperation extends IoRequest {
+  /** Puts its next step into `ring`, which has room. */
+  put(ring: OperationRing): void;
 }
 
 /**
  * Runs operations on a ring. What starts in one turn of the loop is submitted with one system call at its end;
  * completions are taken from the ring while the loop polls, and when the ring is readable otherwise.
  */
-export class UringQueue implements DevicePollable {
-  readonly #ring: IoUring;
+export class OperationQueue implements DevicePollable {
+  readonly #ring: OperationRing;
   readonly #loop: StoreLoop;
   readonly #watch: Disposable;
-  readonly #iovecs = new Scratch(IOVECS * IOVEC_BYTES);
-  #iovecsUsed = 0;
   /** Operations for which the ring has no room. Bounded by what the device has in flight. */
-  readonly #waiting: UringOperation[] = [];
+  readonly #waiting: QueuedOperation[] = [];
   readonly #signals = new WeakSet<AbortSignal>();
   #polled = false;
   /** Whether operations that ended at the last look at the completions may have left promises to settle. */
   #leftPromises = false;
 
   /** @param ring is disposed by `close`. */
-  constructor(ring: IoUring, loop: StoreLoop) {
+  constructor(ring: OperationRing, loop: StoreLoop) {
     this.#ring = ring;
     this.#loop = loop;
-    this.#watch = loop.watch(ring.fd, { readable: () => this.#reap(), pollable: this });
+    this.#watch = loop.watch(ring.fd, { readable: this.#onReadable, pollable: this });
   }
+
+  readonly #onReadable = (): void => {
+    this.#ring.woken();
+    this.#reap();
+  };
 
   get isSettled(): boolean {
     return !this.#leftPromises;
@@ -47,10 +45,10 @@ export class UringQueue implements DevicePollable {
   }
 
   /** Starts an operation: it is in the ring, or waits for room. @param signal cancels all operations when aborted. */
-  start(operation: UringOperation, signal?: AbortSignal): void {
+  start(operation: QueuedOperation, signal?: AbortSignal): void {
     if (signal !== undefined && !this.#signals.has(signal)) this.#cancelOn(signal);
     if (this.#waiting.length > 0 || this.#ring.room === 0) this.#waiting.push(operation);
-    else operation.put(this.#ring, this);
+    else operation.put(this.#ring);
     if (!this.#polled) this.#loop.soon(this.#submit, this);
   }
 
@@ -60,28 +58,14 @@ export class UringQueue implements DevicePollable {
     signal.addEventListener('abort', () => this.#ring.cancelAll(), { once: true });
   }
 
-  /** Writes `pieces`, IOV_MAX at most, as struct iovec for an operation that is put now. Returns their address. */
-  vector(pieces: readonly Uint8Array[]): number {
-    if (this.#iovecsUsed + pieces.length > IOVECS) this.#submitStaged();
-    const first = this.#iovecsUsed;
-    this.#iovecsUsed += pieces.length;
-    writeIovecs(this.#iovecs, pieces, first);
-    return Number(this.#iovecs.address) + first * IOVEC_BYTES;
-  }
-
-  #submitStaged(): void {
-    this.#ring.submit();
-    this.#iovecsUsed = 0;
-  }
-
   /** Reads from the page cache complete while they are submitted. */
   readonly #submit = (): void => {
-    this.#submitStaged();
+    this.#ring.submit();
     this.#reap();
   };
 
   poll(): boolean {
-    if (this.#ring.staged > 0) this.#submitStaged();
+    if (this.#ring.staged > 0) this.#ring.submit();
     return this.#reap();
   }
 
@@ -91,7 +75,7 @@ export class UringQueue implements DevicePollable {
 
   rearm(): boolean {
     this.#polled = false;
-    this.#submitStaged();
+    this.#ring.submit();
     return true;
   }
 
@@ -102,8 +86,8 @@ export class UringQueue implements DevicePollable {
     while (this.#ring.reap() > 0) {
       hasCompleted = true;
       if (this.#waiting.length === 0) break;
-      while (this.#waiting.length > 0 && this.#ring.room > 0) this.#waiting.shift()?.put(this.#ring, this);
-      this.#submitStaged();
+      while (this.#waiting.length > 0 && this.#ring.room > 0) this.#waiting.shift()?.put(this.#ring);
+      this.#ring.submit();
     }
     if (this.#ring.staged > 0 && !this.#polled) this.#loop.soon(this.#submit, this);
     return hasCompleted;
@@ -113,6 +97,5 @@ export class UringQueue implements DevicePollable {
   close(): void {
     this.#watch[Symbol.dispose]();
     this.#ring[Symbol.dispose]();
-    this.#iovecs[Symbol.dispose]();
   }
 }

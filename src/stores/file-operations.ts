@@ -1,11 +1,9 @@
 // stores: the operations of an image through io_uring(7): transfers that go on where they ended early, flush, holes.
 import { constants as os } from 'node:os';
-import { addressOf } from '../sys/address.ts';
-import type { IoUring } from '../sys/io-uring.ts';
-import { IOV_MAX } from '../sys/iovec.ts';
 import { errnoError, SystemError } from '../sys/libc.ts';
+import type { OperationRing } from '../sys/operation-ring.ts';
 import { StoreCompletion } from './completion.ts';
-import type { UringOperation, UringQueue } from './uring-queue.ts';
+import type { OperationQueue, QueuedOperation } from './operation-queue.ts';
 
 /** Whether the kernel asks for the same operation once more. */
 function isInterrupted(result: number): boolean {
@@ -13,15 +11,15 @@ function isInterrupted(result: number): boolean {
 }
 
 /** An operation, and the completion that a store returns of it. */
-abstract class Operation extends StoreCompletion implements UringOperation {
-  protected readonly queue: UringQueue;
+abstract class Operation extends StoreCompletion implements QueuedOperation {
+  protected readonly queue: OperationQueue;
 
-  constructor(queue: UringQueue) {
+  constructor(queue: OperationQueue) {
     super();
     this.queue = queue;
   }
 
-  abstract put(ring: IoUring, queue: UringQueue): void;
+  abstract put(ring: OperationRing): void;
   abstract completed(result: number): void;
 
   protected end(error?: SystemError): void {
@@ -37,7 +35,7 @@ export class Transfer extends Operation {
   #pieces: readonly Uint8Array[];
   #offset: number;
 
-  constructor(queue: UringQueue, fd: number, isRead: boolean, offset: number, pieces: readonly Uint8Array[]) {
+  constructor(queue: OperationQueue, fd: number, isRead: boolean, offset: number, pieces: readonly Uint8Array[]) {
     super(queue);
     this.#fd = fd;
     this.#isRead = isRead;
@@ -45,19 +43,15 @@ export class Transfer extends Operation {
     this.#pieces = pieces;
   }
 
-  put(ring: IoUring, queue: UringQueue): void {
-    const [first] = this.#pieces as [Uint8Array];
-    if (this.#pieces.length === 1) {
-      // SAFETY: `#pieces` keeps the bytes alive until `completed`; the kernel stays within their length.
-      if (this.#isRead) ring.read(this.#fd, addressOf(first), first.length, this.#offset, this);
-      else ring.write(this.#fd, addressOf(first), first.length, this.#offset, this);
-      return;
-    }
-    const batch = this.#pieces.length <= IOV_MAX ? this.#pieces : this.#pieces.slice(0, IOV_MAX);
-    // SAFETY: as above; the vector is the queue's until the operation is submitted, and the kernel copies it then.
-    const vector = queue.vector(batch);
-    if (this.#isRead) ring.readv(this.#fd, vector, batch.length, this.#offset, this);
-    else ring.writev(this.#fd, vector, batch.length, this.#offset, this);
+  put(ring: OperationRing): void {
+    const pieces = this.#pieces;
+    const [first] = pieces as [Uint8Array];
+    // `#pieces` keeps the bytes alive until `completed`.
+    if (pieces.length === 1) {
+      if (this.#isRead) ring.read(this.#fd, first, this.#offset, this);
+      else ring.write(this.#fd, first, this.#offset, this);
+    } else if (this.#isRead) ring.readv(this.#fd, pieces, this.#offset, this);
+    else ring.writev(this.#fd, pieces, this.#offset, this);
   }
 
   completed(result: number): void {
@@ -91,15 +85,15 @@ function withoutFirst(pieces: readonly Uint8Array[], bytes: number): readonly Ui
 /** An operation of one step: fdatasync(2), fallocate(2). */
 export class Step extends Operation {
   readonly #syscall: string;
-  readonly #put: (ring: IoUring, request: Step) => void;
+  readonly #put: (ring: OperationRing, request: Step) => void;
 
-  constructor(queue: UringQueue, syscall: string, put: (ring: IoUring, request: Step) => void) {
+  constructor(queue: OperationQueue, syscall: string, put: (ring: OperationRing, request: Step) => void) {
     super(queue);
     this.#syscall = syscall;
     this.#put = put;
   }
 
-  put(ring: IoUring): void {
+  put(ring: OperationRing): void {
     this.#put(ring, this);
   }
 

@@ -1,23 +1,49 @@
-// stores: any file or block device through io_uring(7): many requests at a time, a system call for all of them.
+// stores: any file or block device with many requests at a time: through io_uring(7), or on a few threads.
 import type { BlockStore, MaybePromise, StoreLoop } from '../devices/blk/block-store.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../sys/constants.ts';
 import type { ImageFile } from '../sys/file.ts';
-import { type IoRequest, IoUring } from '../sys/io-uring.ts';
+import { IoUring } from '../sys/io-uring.ts';
+import type { IoRequest, OperationRing } from '../sys/operation-ring.ts';
+import { readCached } from '../sys/read-cached.ts';
+import { ThreadRing } from '../sys/thread-ring.ts';
+import { Step, Transfer } from './file-operations.ts';
 import { readOnly } from './filters/read-only.ts';
+import { OperationQueue } from './operation-queue.ts';
 import { type FlushState, SyncFile } from './sync-file.ts';
-import { Step, Transfer } from './uring-operations.ts';
-import { UringQueue } from './uring-queue.ts';
 
-/** Operations at a time, on each thread. More requests wait in the driver's ring. */
+/** Operations at a time, on each thread of the device. More requests wait in the driver's ring. */
 const IN_FLIGHT_MAX = 256;
+/** Threads for the requests of one thread of the device, without io_uring(7). */
+const THREADS = 4;
 
 /**
  * Serves `file`; the store closes it. Read-only if the file was opened so. Before `attach` every request is
  * synchronous. `state`: if other stores serve it too.
  */
 export function uringFile(file: ImageFile, state?: FlushState): BlockStore {
-  const store = new UringFile(file, state);
-  return file.readOnly ? readOnly()(store) : store;
+  return served(new RingFile(file, uringFor, state));
+}
+
+/**
+ * As `uringFile`, for a kernel without io_uring(7): each request is a system call on one of a few threads. A read of
+ * what is in the page cache stays on this thread, which costs less than to wake another one.
+ */
+export function threadsFile(file: ImageFile, state?: FlushState): BlockStore {
+  return served(new ThreadsFile(file, threadsFor, state));
+}
+
+function served(store: RingFile): BlockStore {
+  return store.isReadOnly ? readOnly()(store) : store;
+}
+
+function uringFor({ fd }: ImageFile): OperationRing {
+  const ring = IoUring.create(IN_FLIGHT_MAX);
+  ring.registerFile(fd);
+  return ring;
+}
+
+function threadsFor(): OperationRing {
+  return new ThreadRing({ entries: IN_FLIGHT_MAX, threads: THREADS });
 }
 
 /** Why this thread cannot use io_uring(7); undefined if it can. */
@@ -30,15 +56,22 @@ export function uringProblem(): string | undefined {
   }
 }
 
-class UringFile extends SyncFile {
+class RingFile extends SyncFile {
   readonly maxInFlight = IN_FLIGHT_MAX;
-  #queue: UringQueue | undefined;
+  readonly #ringFor: (file: ImageFile) => OperationRing;
+  #queue: OperationQueue | undefined;
+
+  constructor(file: ImageFile, ringFor: (file: ImageFile) => OperationRing, state?: FlushState) {
+    super(file, state);
+    this.#ringFor = ringFor;
+  }
+
+  get isReadOnly(): boolean {
+    return this.file.readOnly;
+  }
 
   attach(loop: StoreLoop): void {
-    if (this.#queue !== undefined) return;
-    const ring = IoUring.create(IN_FLIGHT_MAX);
-    ring.registerFile(this.file.fd);
-    this.#queue = new UringQueue(ring, loop);
+    this.#queue ??= new OperationQueue(this.#ringFor(this.file), loop);
   }
 
   override read(offset: number, into: Uint8Array, signal?: AbortSignal): MaybePromise<void> {
@@ -58,7 +91,7 @@ class UringFile extends SyncFile {
   }
 
   #move(
-    queue: UringQueue,
+    queue: OperationQueue,
     isRead: boolean,
     offset: number,
     pieces: readonly Uint8Array[],
@@ -95,7 +128,7 @@ class UringFile extends SyncFile {
     return this.#allocate(queue, mode, offset, length).then(undefined, synchronously);
   }
 
-  #allocate(queue: UringQueue, mode: number, offset: number, length: number): Step {
+  #allocate(queue: OperationQueue, mode: number, offset: number, length: number): Step {
     const { fd } = this.file;
     const flags = FALLOC_FL_KEEP_SIZE | mode;
     return started(queue, 'fallocate', (ring, request) => ring.fallocate(fd, flags, offset, length, request));
@@ -107,7 +140,31 @@ class UringFile extends SyncFile {
   }
 }
 
-function started(queue: UringQueue, syscall: string, put: (ring: IoUring, request: IoRequest) => void): Step {
+/** Reads what is in the page cache at once. */
+class ThreadsFile extends RingFile {
+  /** Whether the file system can say that it would have to wait. */
+  #isAsked = this.file.direct === undefined;
+
+  override read(offset: number, into: Uint8Array, signal?: AbortSignal): MaybePromise<void> {
+    if (this.#isCached(offset, [into])) return;
+    return super.read(offset, into, signal);
+  }
+
+  override readv(offset: number, into: readonly Uint8Array[], signal?: AbortSignal): MaybePromise<void> {
+    if (this.#isCached(offset, into)) return;
+    return super.readv(offset, into, signal);
+  }
+
+  /** Whether all of it was read. */
+  #isCached(offset: number, into: readonly Uint8Array[]): boolean {
+    if (!this.#isAsked) return false;
+    const outcome = readCached(this.file.fd, offset, into);
+    if (outcome === 'unsupported') this.#isAsked = false;
+    return outcome === 'read';
+  }
+}
+
+function started(queue: OperationQueue, syscall: string, put: (ring: OperationRing, request: IoRequest) => void): Step {
   const step = new Step(queue, syscall, put);
   queue.start(step);
   return step;

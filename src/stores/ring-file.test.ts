@@ -1,4 +1,4 @@
-// A file through io_uring: the conformance suite with and without an event loop, and what only this engine does.
+// A file through io_uring, and on threads: the conformance suite with and without an event loop, and what only this engine does.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { ImageFile } from '../sys/file.ts';
 import { libc } from '../sys/libc.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
-import { uringFile, uringProblem } from './uring-file.ts';
+import { threadsFile, uringFile, uringProblem } from './ring-file.ts';
 
 const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const SIZE = 1024 * 1024 + 3 * 512;
@@ -137,5 +137,52 @@ describe('uring-file', { skip: uringProblem() ?? false }, () => {
     for (const into of buffers) into.fill(2);
     await Promise.allSettled(reads);
     assert.ok(buffers.every((into) => into.every((byte) => byte === 2)));
+  });
+});
+
+describe('threads-file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'disk.img');
+
+  function open(): BlockStore {
+    writeFileSync(path, '');
+    truncateSync(path, SIZE);
+    return attached(threadsFile(ImageFile.open(path)));
+  }
+
+  storeConformance('threads', { open, members: ALL });
+
+  test('requests overlap: more than the ring has entries, each answered once', async () => {
+    const store = open();
+    const pieces = Array.from({ length: 1000 }, (_, i) => new Uint8Array(512).fill(i));
+    await Promise.all(pieces.map((piece, i) => store.write?.(512 * i, piece)));
+    const back = pieces.map(() => new Uint8Array(512));
+    await Promise.all(back.map((into, i) => store.read(512 * i, into)));
+    assert.deepEqual(back, pieces);
+    await store.close?.();
+  });
+
+  test('a read of what is cached is synchronous; a write, and a read in more pieces than one call takes, are not', async () => {
+    const store = open();
+    const from = new Uint8Array(4096).fill(3);
+    const written = store.write?.(0, from);
+    assert.notEqual(written, undefined);
+    await written;
+    const into = new Uint8Array(4096);
+    assert.equal(store.read(0, into), undefined);
+    assert.deepEqual(into, from);
+    const pieces = Array.from({ length: 4096 }, (_, i) => into.fill(0).subarray(i, i + 1));
+    await store.readv?.(0, pieces);
+    assert.deepEqual(into, from);
+    await store.close?.();
+  });
+
+  test('an error of a system call fails its request, and names the call', async () => {
+    using event = EventFd.create();
+    const store = attached(threadsFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
+    await assert.rejects(Promise.resolve(store.flush?.()), /fdatasync: EINVAL/);
+    await assert.rejects(Promise.resolve(store.write?.(0, new Uint8Array(512))), /pwrite: ESPIPE/);
+    await store.close?.();
   });
 });
