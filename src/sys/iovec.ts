@@ -1,5 +1,5 @@
 // sys: struct iovec { void *iov_base; size_t iov_len; }: many buffers as one argument. readv(2).
-import { getRawPointer } from 'node:ffi';
+import { addressOf } from './address.ts';
 import type { Scratch } from './scratch.ts';
 
 /** The limit of one call: UIO_MAXIOV. */
@@ -12,13 +12,15 @@ export const IOVEC_BYTES = 16;
  * that uses it returns.
  */
 export function writeIovecs(scratch: Scratch, pieces: readonly Uint8Array[], first = 0): void {
+  const { view } = scratch;
   for (let i = 0; i < pieces.length; i++) {
     const piece = pieces[i] as Uint8Array;
     const at = (first + i) * IOVEC_BYTES;
-    // V8 keeps a small typed array in its heap, where the collector moves it, until its `buffer` is first read.
-    void piece.buffer;
-    // SAFETY: the bytes of an ArrayBuffer do not move; the caller keeps the view alive until the call returns.
-    scratch.view.setBigUint64(at, getRawPointer(piece), true);
-    scratch.view.setBigUint64(at + 8, BigInt(piece.length), true);
+    const address = addressOf(piece);
+    // In halves: a BigInt would be an allocation.
+    view.setUint32(at, address >>> 0, true);
+    view.setUint32(at + 4, address / 2 ** 32, true);
+    view.setUint32(at + 8, piece.length, true);
+    view.setUint32(at + 12, piece.length / 2 ** 32, true);
   }
 }
