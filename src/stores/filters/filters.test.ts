@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BlockStore, StoreFilter } from '../../devices/blk/block-store.ts';
 import { storeConformance } from '../../testing/store-conformance.ts';
+import { StoreCompletion } from '../completion.ts';
 import { memory } from '../memory.ts';
 import { delay } from './delay.ts';
 import { forward } from './forward.ts';
@@ -134,6 +135,12 @@ for (const [name, filter] of Object.entries(filters)) {
   });
 }
 
+function finished(error?: Error): StoreCompletion {
+  const completion = new StoreCompletion();
+  completion.finish(error);
+  return completion;
+}
+
 /** The values that a store may return, and how the request ends: a filter ignores a value that is no promise. */
 const answers: Record<string, { answer: () => unknown; fails?: RegExp }> = {
   nothing: { answer: () => undefined },
@@ -145,6 +152,15 @@ const answers: Record<string, { answer: () => unknown; fails?: RegExp }> = {
   'a promise of a number': { answer: () => Promise.resolve(512) },
   // biome-ignore lint/suspicious/noThenProperty: a thenable that is no Promise is what is tested
   'a thenable': { answer: () => ({ then: (done: () => void) => done() }) },
+  'a completion': { answer: () => finished() },
+  'a completion that comes later': {
+    answer: () => {
+      const completion = new StoreCompletion();
+      setImmediate(() => completion.finish());
+      return completion;
+    },
+  },
+  'a completion with an error': { answer: () => finished(new Error('no answer')), fails: /no answer/ },
   'an error that it throws': {
     answer: () => {
       throw new Error('no such sector');
