@@ -101,7 +101,13 @@ set_up() {
   exec 9<&-
 }
 
-if ! has_packages || ! has_node; then set_up; fi
+# A worktree may share the packages of another checkout, which npm would empty.
+if [ -L "$modules" ]; then
+  [ -n "${BELFRY_NODE-}" ] || [ -x "$link" ] ||
+    die "$modules is a link, and what it leads to is not set up: do that there, or remove the link"
+elif ! has_packages || ! has_node; then
+  set_up
+fi
 if [ -n "${BELFRY_NODE-}" ]; then
   node=$BELFRY_NODE
   usable "$node" || die "BELFRY_NODE=$node is not a Node >= 26"

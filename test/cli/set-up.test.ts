@@ -1,6 +1,6 @@
 // test/cli: how a fresh clone sets itself up: what it downloads and prints, and what an interruption leaves behind.
 import assert from 'node:assert/strict';
-import { readFileSync, readlinkSync, utimesSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FreshClone, until } from './fresh-clone.ts';
@@ -84,6 +84,22 @@ test('./belfry keeps the development tools when it installs again', (t) => {
   assert.equal(status, 0);
   assert.equal(stderr, 'belfry: setting up this checkout, once: the development tools (about 35 MB)\n');
   assert.equal(clone.npmCalls().at(-1), TOOLS.replace('scripts/..', '.'));
+});
+
+test('regression: packages that a link leads to, of another checkout, are used as they are: npm would empty them', (t) => {
+  const clone = new FreshClone(t);
+  clone.run();
+  renameSync(clone.path('node_modules'), clone.path('elsewhere'));
+  symlinkSync('elsewhere', clone.path('node_modules'));
+  const soon = Date.now() / 1000 + 5;
+  utimesSync(clone.path('package-lock.json'), soon, soon);
+  const { status, stderr } = clone.run();
+  assert.deepEqual([status, stderr, clone.npmCalls().length], [0, '', 2]);
+  rmSync(clone.path('elsewhere'), { recursive: true });
+  mkdirSync(clone.path('elsewhere'));
+  const refused = clone.run();
+  assert.match(refused.stderr, /^belfry: .*node_modules is a link, and what it leads to is not set up: [^\n]+\n$/);
+  assert.deepEqual([refused.status, clone.npmCalls().length], [1, 2]);
 });
 
 const OFFLINE = `echo 'npm error code ENOTFOUND' >&2; echo 'npm error network request failed' >&2; exit 1`;
