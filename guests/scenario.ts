@@ -50,7 +50,8 @@ export PATH=/sbin:/bin LC_ALL=C
 
 now() { now=$EPOCHREALTIME; now=\${now%.*}\${now#*.}; }
 fact() { echo "BELFRY fact disk=$disk $1=$2"; }
-finish() { echo "BELFRY done $1"; poweroff -f; }
+# What the serial driver has not sent when the machine goes off is lost: stty waits for it.
+finish() { echo "BELFRY done $1"; stty sane 2>/dev/null; poweroff -f; }
 refused() { ! "$@"; }
 
 # step NAME BYTES COMMAND...: BYTES is what the command moves to or from the disk, 0 where that means nothing.

@@ -36,6 +36,8 @@ const TAIL = `command=$(sed -n 's/.*belfry\\.run=\\([^ ]*\\).*/\\1/p' /proc/cmdl
 echo "BELFRY up $(uname -r)"
 if [ -n "$command" ]; then sh -c "$command"; else setsid cttyhack sh -i; fi
 code=$?
+# What the serial driver has not sent would be lost. stty waits for it: TCSADRAIN of tcsetattr(3).
+stty sane
 [ $code = 0 ] || exit-machine $code
 poweroff -f`;
 
