@@ -131,3 +131,11 @@ function commandLine(pid: string): string {
     return ''; // ended meanwhile
   }
 }
+
+/** Lines that say that something takes a second: on a busy machine everything does. */
+const DELAYS = /^belfry: (requests in flight are waited for up to|.* has not answered \w+ for) .*\n/gm;
+
+/** Standard error without the lines that a busy machine alone makes a command print. */
+export function withoutDelays(stderr: string): string {
+  return stderr.replaceAll(DELAYS, '');
+}
