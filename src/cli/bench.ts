@@ -23,7 +23,7 @@ and randread) destroys what is on that disk.
 
 --store PATH: in a folder, bench makes a scratch image of --size, fills it, and removes it at the end, also after Ctrl-C. An image or
 block device is only read, and served read-only, unless --overwrite is given: then all of it is overwritten first, whatever it holds.
-One that another program has locked is refused.
+One that another program has locked is refused, and so is overwriting a mounted device.
 
 --suite disk: 36 cells, which are {cached, direct} x {4K, 64K, 1M} x {read, write} x {depth 1, 16, 64}, blocks at random. In a cell
 all back ends serve the same image and are measured in turns, round by round. Before each round the image is written back; for cached

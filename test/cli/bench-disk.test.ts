@@ -97,6 +97,14 @@ test('cells are measured on a scratch image, which is removed', async (t) => {
   assert.deepEqual([failed, diskBytes, readdirSync(folder)], [[], 8 << 20, []]);
 });
 
+test('a cell that fails does not lose those before it, and the exit code says that one failed', async (t) => {
+  const args = ['--store', folderFor(t), '--suite', 'disk', '--cells', 'cached,read,1', '--size', '512K'];
+  const { code, out, err } = await start(...SHORT, ...args).ended;
+  assert.equal(code, 1, err);
+  assert.match(out, /│ cached, read 4K, depth 1 +│(?:.*\n)*│ cached, read 64K, depth 1 /);
+  assert.match(out, /^cached, read 1M, depth 1: not measured: the disk has 524288 bytes, .* at least 1048576$/m);
+});
+
 test('Ctrl-C in the middle of a cell removes the scratch image', async (t) => {
   const folder = folderFor(t);
   const { child, ended } = start('--store', folder, '--size', '8M', '--seconds', '3600');
