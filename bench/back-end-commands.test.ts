@@ -1,7 +1,7 @@
 // bench: the command lines of the back ends: each accesses the image as the case says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ENGINES, enginesFor, ourCommand, ourCommandKnows, storageDaemonCommand } from './back-end-commands.ts';
+import { ENGINES, enginesFor, ourCommand, storageDaemonCommand } from './back-end-commands.ts';
 
 const data = { folder: '/f', disk: '/f/a,b.img', queues: 2 };
 const words = (command: readonly string[]): string => command.join(' ');
@@ -39,8 +39,4 @@ test('belfry serve accesses the image as the case says; two of them have sockets
   const other = ourCommand({ ...data, cache: 'cached' }, true, [], 'other belfry');
   assert.doesNotMatch(words(other.command), /--direct|--read-only/);
   assert.deepEqual([ours.socket, other.socket], ['/f/belfry.sock', '/f/other-belfry.sock']);
-});
-
-test('an option of belfry serve is known by its help', () => {
-  assert.deepEqual([ourCommandKnows('--read-only'), ourCommandKnows('--read')], [true, false]);
 });

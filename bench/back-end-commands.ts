@@ -1,5 +1,4 @@
 // bench: the command lines of the back ends measured: belfry serve, and qemu-storage-daemon with each of its engines.
-import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,23 +37,13 @@ export function ourCommand(
   serveArgs: readonly string[],
   name = 'belfry',
 ): BackEndCommand {
+  const program = fileURLToPath(moduleBeside('../bin/belfry', import.meta.url));
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', program];
   const socket = join(data.folder, `${name.replaceAll(' ', '-')}.sock`);
   const serve = ['serve', 'blk', data.disk, '--socket', socket, '--queues', String(data.queues), '--quiet'];
   const polling = poll ? ['--poll', String(POLL_US)] : [];
   const access = [...(data.cache === 'direct' ? ['--direct'] : []), ...(data.readOnly ? ['--read-only'] : [])];
-  return { name, socket, command: [...ourProgram(), ...serve, ...polling, ...access, ...serveArgs] };
-}
-
-function ourProgram(): string[] {
-  const program = fileURLToPath(moduleBeside('../bin/belfry', import.meta.url));
-  return [process.execPath, '--disable-warning=ExperimentalWarning', program];
-}
-
-/** Whether `belfry serve blk` has an option, as in `--direct`. */
-export function ourCommandKnows(option: string): boolean {
-  const [node = '', ...program] = ourProgram();
-  const { stdout } = spawnSync(node, [...program, 'serve', 'blk', '--help'], { encoding: 'utf8' });
-  return stdout.split(/\s+/).includes(option);
+  return { name, socket, command: [...node, ...serve, ...polling, ...access, ...serveArgs] };
 }
 
 /** qemu-storage-daemon with one export in an iothread, as its manual page shows. Its vhost-user export cannot poll. */

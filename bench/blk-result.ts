@@ -69,7 +69,7 @@ export interface BlkBenchResult {
   readonly machine: Machine;
   readonly diskBytes: number | undefined;
   readonly cases: readonly CaseResult[];
-  /** What was left out, and why, and what else to know about the disk: a line each. */
+  /** What to know about the disk: a line each. */
   readonly notes: readonly string[];
   /** Cases that failed after another one was measured: a line each. */
   readonly failed: readonly string[];

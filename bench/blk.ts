@@ -1,5 +1,5 @@
 // bench: `bench blk`: measures a block device under load, alone or against its peers, round by round in turn.
-import { type Engine, enginesFor, ourCommand, ourCommandKnows, storageDaemonCommand } from './back-end-commands.ts';
+import { type Engine, enginesFor, ourCommand, storageDaemonCommand } from './back-end-commands.ts';
 import { type BackEndCommand, BackEndProcess } from './back-end-process.ts';
 import { BenchDisk } from './bench-disk.ts';
 import type { BlkCase } from './blk-cases.ts';
@@ -70,16 +70,16 @@ interface Run {
  * the first case the failure of another one is part of the result.
  */
 export async function benchBlk(options: BlkBenchOptions): Promise<BlkBenchResult> {
-  const { possible, notes } = possibleCases(options.cases);
-  using disk = await diskFor(options, possible);
-  if (disk instanceof StoreDisk) notes.push(...disk.notes);
-  const all = possible.reduce((sum, one) => sum + options.rounds * contenderCount(one, options), 0);
+  const { cases: wanted } = options;
+  using disk = await diskFor(options);
+  const notes = disk instanceof StoreDisk ? disk.notes : [];
+  const all = wanted.reduce((sum, one) => sum + options.rounds * contenderCount(one, options), 0);
   const run: Run = { options, disk, left: new TimeLeft(all) };
   const cases: CaseResult[] = [];
   const failed: string[] = [];
-  for (const [index, one] of possible.entries()) {
+  for (const [index, one] of wanted.entries()) {
     try {
-      cases.push(await measureCase(one, possible.length > 1 ? `${index + 1} of ${possible.length}: ` : '', run));
+      cases.push(await measureCase(one, wanted.length > 1 ? `${index + 1} of ${wanted.length}: ` : '', run));
     } catch (error) {
       if (cases.length === 0 || options.signal?.aborted) throw error;
       failed.push(`${one.name}: not measured: ${(error as Error).message}`);
@@ -88,20 +88,8 @@ export async function benchBlk(options: BlkBenchOptions): Promise<BlkBenchResult
   return { machine: thisMachine(), diskBytes: disk?.sizeBytes, cases, notes, failed };
 }
 
-/** Leaves out the cases with O_DIRECT where our back end cannot do it. */
-function possibleCases(cases: readonly BlkCase[]): { possible: readonly BlkCase[]; notes: string[] } {
-  if (cases.every(({ cache }) => cache !== 'direct') || ourCommandKnows('--direct'))
-    return { possible: cases, notes: [] };
-  const possible = cases.filter(({ cache }) => cache !== 'direct');
-  const why = 'this version of belfry serve blk has no --direct';
-  if (possible.length === 0) throw new Error(`nothing can be measured with O_DIRECT: ${why}`);
-  return { possible, notes: [`Cases with O_DIRECT (direct) are left out: ${why}.`] };
-}
-
-async function diskFor(
-  { socket, peerEngines, otherArgs, store, diskBytes, onProgress, signal }: BlkBenchOptions,
-  cases: readonly BlkCase[],
-): Promise<MeasuredDisk | undefined> {
+async function diskFor(options: BlkBenchOptions): Promise<MeasuredDisk | undefined> {
+  const { cases, socket, peerEngines, otherArgs, store, diskBytes, onProgress, signal } = options;
   if (socket !== undefined && peerEngines.length === 0) return undefined;
   // A back end of ours locks its image.
   const images = otherArgs === undefined || (store?.kind === 'image' && !store.overwrite) ? 1 : 2;

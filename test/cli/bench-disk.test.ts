@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -13,6 +13,9 @@ const program = join(import.meta.dirname, '../../bin/belfry.ts');
 const PEER = 'qemu-storage-daemon';
 const hasPeer = spawnSync(PEER, ['--version'], { stdio: 'ignore' }).status === 0;
 const SHORT = ['--seconds', '0.2', '--warmup', '0.1', '--rounds', '1'];
+
+const TMPFS_MAGIC = 0x01021994;
+const isOnDisk = statfsSync(tmpdir()).type !== TMPFS_MAGIC;
 
 interface Ended {
   readonly code: number | null;
@@ -95,6 +98,21 @@ test('cells are measured on a scratch image, which is removed', async (t) => {
   }
   assert.match(notes.join('\n'), /takes engine \w+ here/);
   assert.deepEqual([failed, diskBytes, readdirSync(folder)], [[], 8 << 20, []]);
+});
+
+const noDisk = isOnDisk ? false : 'it takes a temporary folder on a disk';
+
+test('direct cells are measured with O_DIRECT, of ours too', { skip: noDisk }, async (t) => {
+  const args = ['--store', folderFor(t), '--suite', 'disk', '--cells', 'direct,4K,16', '--size', '8M'];
+  const { cases } = await measured(...args, ...(hasPeer ? ['--against', PEER] : []));
+  assert.equal(cases.length, 2);
+  for (const { backEnds } of cases) {
+    assert.equal(backEnds.length, hasPeer ? 4 : 1);
+    for (const { command, summary } of backEnds) {
+      assert.match(command?.join(' ') ?? '', /--direct|cache\.direct=on/);
+      assert.equal(summary.errors, 0);
+    }
+  }
 });
 
 test('a cell that fails does not lose those before it, and the exit code says that one failed', async (t) => {
