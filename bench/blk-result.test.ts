@@ -172,6 +172,12 @@ function cell(name: string, ours: readonly number[], load = DEFAULT_LOAD): CaseR
 test('the ratios of a case are to the peer with the most requests, and 1 is as much', () => {
   const one = cell('a', [1500, 1400]);
   assert.deepEqual([one.bestPeer, one.ratio, one.p9999Ratio], ['qsd io_uring', 1.45, 1]);
+  assert.deepEqual([one.roundRatios?.min, one.roundRatios?.max], [1400 / 1100, 1.5]);
+  const { head, rows } = blkFigures(one);
+  assert.deepEqual(
+    [head.at(-1), rows.map((row) => row.at(-1))],
+    ['the same, worst and best round', ['1.27..1.50', '', '']],
+  );
   // A second of processor time each, for 1450 and 1000 requests by the medians of their rounds.
   assert.ok(Math.abs((one.processorRatio ?? 0) - 1.45) < 0.01, `${one.processorRatio}`);
   const alone = caseResult('b', DEFAULT_LOAD, [backEnd('belfry', [1])], []);
@@ -187,8 +193,8 @@ test('cells of a suite are rows of two tables, with their spread, and what faile
   const result = { ...resultOf(cells), notes: ['it has holes'], failed: ['direct, write 1M: not measured: no room'] };
   const text = stripVTControlCharacters(formatBlkBench(result, 120));
   for (const expected of [
-    /│ cell +│ +belfry, a second │ +best peer │ +its rate │ ratio │/,
-    /│ direct, read 4K, depth 64 │ +2\.0k \[1\.0k\.\.3\.0k\] │ qsd io_uring │ +1\.0k \[800\.\.1\.1k\] │ +2\.00x │/,
+    /│ cell +│ +belfry, a second │ +best peer │ +its rate │ +ratio │/,
+    /│ direct, read 4K, depth 64 │ +2\.0k \[1\.0k\.\.3\.0k\] │ qsd io_uring │ +1\.0k \[800\.\.1\.1k\] │ +2\.00x \[1\.25\.\.2\.73\] │/,
     /│ direct, read 1M, depth 1 +│ +0\.02 \[/,
     /│ +1\.00x │ +2\.00x │/,
     /^it has holes$/m,

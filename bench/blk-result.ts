@@ -57,6 +57,8 @@ export interface CaseResult {
   readonly bestPeer: string | undefined;
   /** Median of the first back end's requests per second over the best peer's. */
   readonly ratio: number | undefined;
+  /** The same ratio in each round, between neighbours in time. */
+  readonly roundRatios: Summary | undefined;
   /**
    * How many times less the first back end has than the same peer, by medians: of p99.99, and of processor time for a
    * request where both are known. 1: as much.
@@ -142,7 +144,16 @@ export function caseResult(
     missing,
     bestPeer: best?.name,
     ratio: over(ours && rate(ours), theirs && rate(theirs)),
+    roundRatios: best && first && ratiosOf(first.rounds, best.rounds),
     p9999Ratio: over(theirs?.p9999Us.median, ours?.p9999Us.median),
     processorRatio: over(theirs?.backEndSecondsPerMillion?.median, ours?.backEndSecondsPerMillion?.median),
   };
+}
+
+function ratiosOf(ours: readonly Round[], theirs: readonly Round[]): Summary | undefined {
+  const ratios = ours.flatMap(({ requestsPerSecond }, round) => {
+    const rate = theirs[round]?.requestsPerSecond;
+    return rate ? [requestsPerSecond / rate] : [];
+  });
+  return ratios.length > 0 ? summarize(ratios) : undefined;
 }

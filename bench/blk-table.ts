@@ -108,11 +108,15 @@ const COSTS: readonly Column[] = [
   { title: 'times the back end lost its processor', cell: backEndSwitches },
 ];
 
-function ratioOf({ ratio, bestPeer, backEnds }: CaseResult): Column[] {
+function ratioOf({ ratio, roundRatios, bestPeer, backEnds }: CaseResult): Column[] {
   if (ratio === undefined) return [];
+  const ours = backEnds[0] as BackEndResult;
   const cell = (one: BackEndResult): string =>
-    one === backEnds[0] ? `${ratio.toFixed(2)}x` : one.name === bestPeer ? 'best peer' : '';
-  return [{ title: 'requests against the best peer', cell }];
+    one === ours ? `${ratio.toFixed(2)}x` : one.name === bestPeer ? 'best peer' : '';
+  const against = { title: 'requests against the best peer', cell };
+  if (roundRatios === undefined || ours.rounds.length < 2) return [against];
+  const range = `${roundRatios.min.toFixed(2)}..${roundRatios.max.toFixed(2)}`;
+  return [against, { title: 'the same, worst and best round', cell: (one) => (one === ours ? range : '') }];
 }
 
 function worst({ rounds }: BackEndResult, value: (round: BackEndResult['rounds'][number]) => number): number {

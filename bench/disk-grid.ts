@@ -49,7 +49,9 @@ function rateRow(one: CaseResult): string[] {
   const best = bestOf(one);
   const row = [one.name, rateOf(one, one.backEnds[0])];
   if (best === undefined) return row;
-  return [...row, best.name, rateOf(one, best), `${times(one.ratio)}${isDisturbed(one) ? ' !' : ''}`];
+  const { ratio, roundRatios } = one;
+  const range = roundRatios ? ` [${roundRatios.min.toFixed(2)}..${roundRatios.max.toFixed(2)}]` : '';
+  return [...row, best.name, rateOf(one, best), `${times(ratio)}${range}${isDisturbed(one) ? ' !' : ''}`];
 }
 
 function rateOf({ load }: CaseResult, backEnd: BackEndResult | undefined): string {
