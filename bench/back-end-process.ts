@@ -37,8 +37,8 @@ export class BackEndProcess implements AsyncDisposable {
     this.#child.stderr?.setEncoding('utf8').on('data', keep);
     this.#child.on('error', (error) => this.#ended.abort(new Error(`${name} does not start: ${error.message}`)));
     this.#child.on('close', (code, signal) => {
-      const lastLine = this.#output.trim().split('\n').at(-1);
-      this.#ended.abort(new Error(`${name} ended (${signal ?? `exit ${code}`}): ${lastLine || 'it printed nothing'}`));
+      const said = finalLine(this.#output) ?? 'it printed nothing';
+      this.#ended.abort(new Error(`${name} ended (${signal ?? `exit ${code}`}): ${said}`));
     });
   }
 
@@ -81,6 +81,14 @@ export class BackEndProcess implements AsyncDisposable {
     if (!this.ended.aborted) await once(this.ended, 'abort');
     clearTimeout(killer);
   }
+}
+
+/** The last line; of a Node program that crashed the error, which is above the stack and the version. */
+function finalLine(output: string): string | undefined {
+  const lines = output.trim().split('\n');
+  const last = lines.at(-1) || undefined;
+  if (last === undefined || !last.startsWith('Node.js v')) return last;
+  return lines.findLast((line) => /^\w*Error\b/.test(line)) ?? last;
 }
 
 /** Whether a process listens at `path`. Does not connect: a back end serves one front end at a time. unix(7). */

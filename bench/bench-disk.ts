@@ -1,30 +1,34 @@
-// bench: the disk that is measured: a file in memory with every block written, removed afterwards.
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+// bench: the disk that is measured by default: a file in memory with every block written, removed afterwards.
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkRoom, filler } from './measured-disk.ts';
 
 const FOLDER = '/dev/shm';
-const CHUNK_BYTES = 4 << 20;
 
 export class BenchDisk implements Disposable {
+  /** A folder of its own, with room for sockets. */
   readonly folder: string;
-  readonly path: string;
+  readonly paths: readonly string[];
+  readonly sizeBytes: number;
+  readonly readOnly = false;
 
-  /** Throws RangeError where there is not enough memory, or the file system's error. */
-  constructor(sizeBytes: number) {
-    const { bavail, bsize } = statfsSync(FOLDER);
-    if (bavail * bsize < sizeBytes) {
-      throw new RangeError(
-        `${FOLDER} has ${bavail * bsize} bytes left, the disk takes ${sizeBytes}: use a smaller --size`,
-      );
-    }
+  /** @param images how many of `sizeBytes` each. Throws RangeError where there is not enough memory, or SystemError. */
+  constructor(sizeBytes: number, images = 1) {
+    checkRoom(FOLDER, sizeBytes * images);
+    this.sizeBytes = sizeBytes;
     this.folder = mkdtempSync(join(FOLDER, `belfry-bench-${process.pid}-`));
-    this.path = join(this.folder, 'disk.img');
+    this.paths = Array.from({ length: images }, (_, i) => join(this.folder, i === 0 ? 'disk.img' : `disk-${i}.img`));
     try {
-      fill(this.path, sizeBytes);
+      for (const path of this.paths) fill(path, sizeBytes);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** The first image. */
+  get path(): string {
+    return this.paths[0] as string;
   }
 
   [Symbol.dispose](): void {
@@ -34,14 +38,10 @@ export class BenchDisk implements Disposable {
 
 /** Writes every block: a hole would be read from one cached page of zeroes, unlike a real disk. */
 function fill(path: string, sizeBytes: number): void {
-  const chunk = new Uint32Array(CHUNK_BYTES / 4);
-  for (let i = 0, word = 1; i < chunk.length; i++, word = Math.imul(word, 0x9e3779b1) + 1) chunk[i] = word;
+  const chunk = filler();
   const fd = openSync(path, 'wx', 0o600);
   try {
-    for (let at = 0; at < sizeBytes; ) {
-      const bytes = new Uint8Array(chunk.buffer, 0, Math.min(CHUNK_BYTES, sizeBytes - at));
-      at += writeSync(fd, bytes);
-    }
+    for (let at = 0; at < sizeBytes; ) at += writeSync(fd, chunk, 0, Math.min(chunk.length, sizeBytes - at));
   } finally {
     closeSync(fd);
   }

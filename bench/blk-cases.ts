@@ -1,12 +1,15 @@
 // bench: the loads that `bench blk --suite` runs one after the other, and the name of a load.
 import { formatSize } from '../src/index.ts';
 import type { LoadSpec } from './load/load-spec.ts';
+import type { Cache } from './page-cache.ts';
 
 export interface BlkCase {
   readonly name: string;
   readonly load: LoadSpec;
   /** Whether belfry serve polls as the front end does. */
   readonly backEndPolls: boolean;
+  /** How the back ends access the image, and its state when a round begins. Absent: as each does by default. */
+  readonly cache?: Cache;
 }
 
 export function blkCase(load: LoadSpec, backEndPolls = false): BlkCase {
@@ -31,4 +34,9 @@ export function suiteOf(base: LoadSpec): BlkCase[] {
     blkCase({ ...base, operation: 'read', blockBytes: 1 << 20, depth: 16, wait: 'poll' }),
     blkCase({ ...base, operation: 'randread', blockBytes: 4096, depth: 1, wait: 'poll' }, true),
   ];
+}
+
+/** The same load, with the image cached or past the page cache. */
+export function withCache({ name, ...one }: BlkCase, cache: Cache): BlkCase {
+  return { ...one, name: `${cache}, ${name}`, cache };
 }

@@ -5,7 +5,15 @@ import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { blkCase, suiteOf } from './blk-cases.ts';
 import { blkPage } from './blk-page.ts';
-import { type BackEndResult, type CaseResult, caseResult, type Round, roundOf, summarizeRounds } from './blk-result.ts';
+import {
+  type BackEndResult,
+  type BlkBenchResult,
+  type CaseResult,
+  caseResult,
+  type Round,
+  roundOf,
+  summarizeRounds,
+} from './blk-result.ts';
 import { blkFigures, formatBlkBench } from './blk-table.ts';
 import { DEFAULT_LOAD, newErrors, type QueueResult } from './load/load-spec.ts';
 import type { ProcessorUse } from './processor-use.ts';
@@ -29,6 +37,11 @@ function backEnd(name: string, rates: readonly number[]): BackEndResult {
   const rounds = rates.map((rate): Round => roundOf([queue(rate, 1000, 5000)], 4096, processors));
   const summary = summarizeRounds(rounds);
   return { name, command: [name], frontEndCpus: [0], backEndCpu: 1, rounds, summary };
+}
+
+function resultOf(cases: readonly CaseResult[]): BlkBenchResult {
+  const machine = { cpuModel: 'An Example Processor of a Considerable Length', cpus: 2, kernel: '6', node: 'v26' };
+  return { machine, diskBytes: 1, cases, notes: [], failed: [] };
 }
 
 test('a round adds up its queues: rates, latencies, kicks, calls, errors', () => {
@@ -86,8 +99,7 @@ test('the table shows each back end, the ratio, what disturbed it and the first 
     [{ ...bad, rounds: [disturbed] }, backEnd('peer', [500_000])],
     ['qsd native: no'],
   );
-  const machine = { cpuModel: 'C', cpus: 2, kernel: '6', node: 'v26' };
-  const text = stripVTControlCharacters(formatBlkBench({ machine, diskBytes: 1, cases: [one] }, 120));
+  const text = stripVTControlCharacters(formatBlkBench(resultOf([one]), 120));
   for (const expected of [
     'randread 4K, depth 64, front end waits for calls',
     /│ back end +│ +ours │ +peer │/,
@@ -126,9 +138,8 @@ function wideCase(rounds: number): CaseResult {
 }
 
 test('regression: at any width nothing is cut and nothing is too wide', () => {
-  const machine = { cpuModel: 'An Example Processor of a Considerable Length', cpus: 2, kernel: '6', node: 'v26' };
   for (const columns of [60, 80, 120]) {
-    const text = formatBlkBench({ machine, diskBytes: 1, cases: [wideCase(3)] }, columns);
+    const text = formatBlkBench(resultOf([wideCase(3)]), columns);
     const lines = stripVTControlCharacters(text).split('\n');
     for (const line of lines) assert.ok(line.length <= columns, `${columns}: ${line}`);
     assert.doesNotMatch(lines.join(' '), /…/);
@@ -145,10 +156,64 @@ test('regression: what there is none of has no row: a ratio without peers, a ran
 
 test('the page shows every back end, with nothing of a terminal in it', () => {
   const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench blk' };
-  const machine = { cpuModel: 'C', cpus: 2, kernel: '6', node: 'v26' };
-  const page = blkPage({ machine, diskBytes: 1, cases: [wideCase(2)] }, origin);
+  const page = blkPage(resultOf([wideCase(2)]), origin);
   assert.equal(page.match(/<svg/g)?.length, 3);
   assert.equal(page.match(/<rect/g)?.length, 12);
   assert.equal(stripVTControlCharacters(page), page);
+  assert.doesNotMatch(page, /NaN|undefined/);
+});
+
+/** A cell of the suite for a disk, against two engines. */
+function cell(name: string, ours: readonly number[], load = DEFAULT_LOAD): CaseResult {
+  const peers = [backEnd('qsd threads', [900]), backEnd('qsd io_uring', [1000, 1100, 800])];
+  return caseResult(name, load, [backEnd('belfry', ours), ...peers], [], 'direct');
+}
+
+test('the ratios of a case are to the peer with the most requests, and 1 is as much', () => {
+  const one = cell('a', [1500, 1400]);
+  assert.deepEqual([one.bestPeer, one.ratio, one.p9999Ratio], ['qsd io_uring', 1.45, 1]);
+  assert.deepEqual([one.roundRatios?.min, one.roundRatios?.max], [1400 / 1100, 1.5]);
+  const { head, rows } = blkFigures(one);
+  assert.deepEqual(
+    [head.at(-1), rows.map((row) => row.at(-1))],
+    ['the same, worst and best round', ['1.27..1.50', '', '']],
+  );
+  // A second of processor time each, for 1450 and 1000 requests by the medians of their rounds.
+  assert.ok(Math.abs((one.processorRatio ?? 0) - 1.45) < 0.01, `${one.processorRatio}`);
+  const alone = caseResult('b', DEFAULT_LOAD, [backEnd('belfry', [1])], []);
+  assert.deepEqual([alone.ratio, alone.p9999Ratio, alone.processorRatio], [undefined, undefined, undefined]);
+});
+
+test('cells of a suite are rows of two tables, with their spread, and what failed is said', () => {
+  const large = { ...DEFAULT_LOAD, blockBytes: 1 << 20 };
+  const cells = [
+    cell('direct, read 4K, depth 64', [2000, 3000, 1000]),
+    cell('direct, read 1M, depth 1', [5000], large),
+  ];
+  const result = { ...resultOf(cells), notes: ['it has holes'], failed: ['direct, write 1M: not measured: no room'] };
+  const text = stripVTControlCharacters(formatBlkBench(result, 120));
+  for (const expected of [
+    /│ cell +│ +belfry, a second │ +best peer │ +its rate │ +ratio │/,
+    /│ direct, read 4K, depth 64 │ +2\.0k \[1\.0k\.\.3\.0k\] │ qsd io_uring │ +1\.0k \[800\.\.1\.1k\] │ +2\.00x \[1\.25\.\.2\.73\] │/,
+    /│ direct, read 1M, depth 1 +│ +0\.02 \[/,
+    /│ +1\.00x │ +2\.00x │/,
+    /^it has holes$/m,
+    /^direct, write 1M: not measured: no room$/m,
+  ])
+    assert.match(text, expected);
+  for (const columns of [40, 80]) {
+    const lines = stripVTControlCharacters(formatBlkBench(result, columns)).split('\n');
+    for (const line of lines) assert.ok(line.length <= columns, line);
+  }
+});
+
+test('cells without a peer have neither a peer nor a ratio, and the page has the tables before the charts', () => {
+  const cells = ['a', 'b'].map((name) => caseResult(name, DEFAULT_LOAD, [backEnd('belfry', [9])], [], 'cached'));
+  const text = stripVTControlCharacters(formatBlkBench(resultOf(cells), 120));
+  assert.doesNotMatch(text, /peer|ratio|undefined/);
+  const origin = { date: '2030-01-02T03:04:05.678Z', belfry: '9.8.7', commandLine: 'belfry bench blk' };
+  const page = blkPage(resultOf(Array.from({ length: 36 }, (_, i) => cell(`${i}`, [1000 + i]))), origin);
+  assert.deepEqual(page.match(/<h2>[A-Z][^<]*/g), ['<h2>Throughput', '<h2>Latency and cost']);
+  assert.match(page, /class="lead">Against the best peer of each cell: 1\.02x in the middle, 1\.00x to 1\.03x\./);
   assert.doesNotMatch(page, /NaN|undefined/);
 });

@@ -2,6 +2,7 @@
 import { createHistogram } from 'node:perf_hooks';
 import { countErrors, type LoadErrors, type LoadSpec, newErrors, type QueueResult } from './load/load-spec.ts';
 import type { Machine } from './machine.ts';
+import type { Cache } from './page-cache.ts';
 import type { ProcessorUse } from './processor-use.ts';
 import { type Summary, summarize } from './statistics.ts';
 
@@ -47,6 +48,8 @@ export interface RoundSummary {
 export interface CaseResult {
   readonly name: string;
   readonly load: LoadSpec;
+  /** Absent: as each back end does by default. */
+  readonly cache?: Cache;
   readonly backEnds: readonly BackEndResult[];
   /** Why a peer is missing, a line each. */
   readonly missing: readonly string[];
@@ -54,12 +57,24 @@ export interface CaseResult {
   readonly bestPeer: string | undefined;
   /** Median of the first back end's requests per second over the best peer's. */
   readonly ratio: number | undefined;
+  /** The same ratio in each round, between neighbours in time. */
+  readonly roundRatios: Summary | undefined;
+  /**
+   * How many times less the first back end has than the same peer, by medians: of p99.99, and of processor time for a
+   * request where both are known. 1: as much.
+   */
+  readonly p9999Ratio: number | undefined;
+  readonly processorRatio: number | undefined;
 }
 
 export interface BlkBenchResult {
   readonly machine: Machine;
   readonly diskBytes: number | undefined;
   readonly cases: readonly CaseResult[];
+  /** What to know about the disk: a line each. */
+  readonly notes: readonly string[];
+  /** Cases that failed after another one was measured: a line each. */
+  readonly failed: readonly string[];
 }
 
 /** Adds up what a round's queues measured. */
@@ -113,10 +128,32 @@ export function caseResult(
   load: LoadSpec,
   backEnds: readonly BackEndResult[],
   missing: readonly string[],
+  cache?: Cache,
 ): CaseResult {
-  const rate = (one: BackEndResult): number => one.summary.requestsPerSecond.median;
+  const rate = (one: RoundSummary): number => one.requestsPerSecond.median;
   const [first, ...peers] = backEnds;
-  const best = peers.toSorted((a, b) => rate(b) - rate(a))[0];
-  const ratio = first === undefined || best === undefined || rate(best) === 0 ? undefined : rate(first) / rate(best);
-  return { name, load, backEnds, missing, bestPeer: best?.name, ratio };
+  const best = peers.toSorted((a, b) => rate(b.summary) - rate(a.summary))[0];
+  const over = (above?: number, below?: number): number | undefined =>
+    above !== undefined && below ? above / below : undefined;
+  const [ours, theirs] = [best && first?.summary, best?.summary];
+  return {
+    name,
+    load,
+    ...(cache && { cache }),
+    backEnds,
+    missing,
+    bestPeer: best?.name,
+    ratio: over(ours && rate(ours), theirs && rate(theirs)),
+    roundRatios: best && first && ratiosOf(first.rounds, best.rounds),
+    p9999Ratio: over(theirs?.p9999Us.median, ours?.p9999Us.median),
+    processorRatio: over(theirs?.backEndSecondsPerMillion?.median, ours?.backEndSecondsPerMillion?.median),
+  };
+}
+
+function ratiosOf(ours: readonly Round[], theirs: readonly Round[]): Summary | undefined {
+  const ratios = ours.flatMap(({ requestsPerSecond }, round) => {
+    const rate = theirs[round]?.requestsPerSecond;
+    return rate ? [requestsPerSecond / rate] : [];
+  });
+  return ratios.length > 0 ? summarize(ratios) : undefined;
 }

@@ -1,38 +1,59 @@
 // bench: the results of `bench blk` as text tables.
 import pc from 'picocolors';
 import type { BackEndResult, BlkBenchResult, CaseResult } from './blk-result.ts';
-import { formatCount, formatForeign, formatMicros } from './figures.ts';
+import { cellGrids } from './disk-grid.ts';
+import { formatCount, formatForeign, formatMicros, formatGibibytes as gibibytes } from './figures.ts';
+import { isLarge } from './load/load-spec.ts';
 import { machineLine } from './machine.ts';
 import { FOREIGN_MAX } from './processor-use.ts';
 import type { Summary } from './statistics.ts';
 import { wrapLines } from './text/columns.ts';
-import { type Figures, formatComparison } from './text/table.ts';
+import { type Figures, formatComparison, formatTable } from './text/table.ts';
 
-/** Requests of this size or more are measured in bytes a second. */
-const LARGE_BYTES = 64 * 1024;
-
-/** Returns a table for each case, of at most `columns`, and notes on all of them at the end. */
+/** Returns a table for each case, or one row for each where there are many, and notes on all of them at the end. */
 export function formatBlkBench(result: BlkBenchResult, columns: number): string {
   const footer = [
     `Figures are medians of the rounds. Where others used more than ${FOREIGN_MAX} processors (!), do not trust a figure.`,
     machineLine(result.machine),
   ];
-  const cases = result.cases.map((one) => formatCase(one, columns));
-  return [...cases, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
+  const cases = isGrid(result) ? [formatGrids(result, columns)] : result.cases.map((one) => formatCase(one, columns));
+  const notes = [...result.notes, ...result.failed.map((line) => pc.red(line))];
+  const parts = [...cases, ...notes.map((note) => wrapLines(note, columns))];
+  return [...parts, pc.dim(wrapLines(footer.join('\n'), columns))].join('\n\n');
+}
+
+/** Whether the cases are cells of one suite, which are shown in one table. */
+export function isGrid({ cases }: BlkBenchResult): boolean {
+  return cases.length > 1 && cases.every(({ cache }) => cache !== undefined);
+}
+
+function formatGrids({ cases }: BlkBenchResult, columns: number): string {
+  const [first] = cases as [CaseResult];
+  const notes = new Set(
+    cases.flatMap((one) => [...one.missing, ...errorLines(one).map((line) => `${one.name}: ${line}`)]),
+  );
+  return [
+    wrapLines(pc.dim(conditions(first)), columns),
+    ...cellGrids(cases).map(({ figures, remark }) => `${formatTable(figures, columns)}\n${wrapLines(remark, columns)}`),
+    ...[...notes].map((note) => wrapLines(note, columns)),
+  ].join('\n');
 }
 
 function formatCase(one: CaseResult, columns: number): string {
-  const { frontEndCpus, backEndCpu } = one.backEnds[0] as BackEndResult;
-  const elsewhere = backEndCpu === undefined ? 'on an unknown CPU' : `on CPU ${backEndCpu}`;
-  const places = `front end on CPU ${frontEndCpus.join(', ')}, back end ${elsewhere}`;
-  const rounds = `${one.backEnds[0]?.rounds.length} x ${one.load.seconds} s`;
   const notes = [...idleLines(one), ...one.missing, ...errorLines(one)];
   return [
     wrapLines(pc.bold(one.name), columns),
-    wrapLines(pc.dim(`${rounds}, ${places}`), columns),
+    wrapLines(pc.dim(conditions(one)), columns),
     formatComparison(blkFigures(one), columns),
     ...notes.map((note) => wrapLines(note, columns)),
   ].join('\n');
+}
+
+/** The rounds and processors of a case. */
+function conditions({ backEnds, load }: CaseResult): string {
+  const { frontEndCpus, backEndCpu, rounds } = backEnds[0] as BackEndResult;
+  const elsewhere = backEndCpu === undefined ? 'on an unknown CPU' : `on CPU ${backEndCpu}`;
+  return `${rounds.length} x ${load.seconds} s, front end on CPU ${frontEndCpus.join(', ')}, back end ${elsewhere}`;
 }
 
 interface Column {
@@ -57,7 +78,7 @@ const RATES: readonly Column[] = [
 /** The columns of the worst and the best round, where there are several rounds. */
 function rangeOf({ load, backEnds }: CaseResult): Column[] {
   if (!backEnds.some(({ rounds }) => rounds.length > 1)) return [];
-  const large = load.blockBytes >= LARGE_BYTES;
+  const large = isLarge(load);
   const format = large ? gibibytes : formatCount;
   const of = ({ summary }: BackEndResult): Summary => (large ? summary.bytesPerSecond : summary.requestsPerSecond);
   const what = large ? 'GiB a second' : 'requests a second';
@@ -87,11 +108,15 @@ const COSTS: readonly Column[] = [
   { title: 'times the back end lost its processor', cell: backEndSwitches },
 ];
 
-function ratioOf({ ratio, bestPeer, backEnds }: CaseResult): Column[] {
+function ratioOf({ ratio, roundRatios, bestPeer, backEnds }: CaseResult): Column[] {
   if (ratio === undefined) return [];
+  const ours = backEnds[0] as BackEndResult;
   const cell = (one: BackEndResult): string =>
-    one === backEnds[0] ? `${ratio.toFixed(2)}x` : one.name === bestPeer ? 'best peer' : '';
-  return [{ title: 'requests against the best peer', cell }];
+    one === ours ? `${ratio.toFixed(2)}x` : one.name === bestPeer ? 'best peer' : '';
+  const against = { title: 'requests against the best peer', cell };
+  if (roundRatios === undefined || ours.rounds.length < 2) return [against];
+  const range = `${roundRatios.min.toFixed(2)}..${roundRatios.max.toFixed(2)}`;
+  return [against, { title: 'the same, worst and best round', cell: (one) => (one === ours ? range : '') }];
 }
 
 function worst({ rounds }: BackEndResult, value: (round: BackEndResult['rounds'][number]) => number): number {
@@ -138,8 +163,4 @@ function errorLines(one: CaseResult): string[] {
 
 function percent(cpus: number): string {
   return (cpus * 100).toFixed(2);
-}
-
-function gibibytes(bytes: number): string {
-  return (bytes / 2 ** 30).toFixed(2);
 }

@@ -7,6 +7,10 @@ export function formatCount(value: number): string {
   return value >= 1e3 ? `${(value / 1e3).toFixed(1)}k` : value.toFixed(0);
 }
 
+export function formatGibibytes(bytes: number): string {
+  return (bytes / 2 ** 30).toFixed(2);
+}
+
 /** Formats a time in µs with about three digits. */
 export function formatMicros(us: number): string {
   return us >= 1000 ? us.toFixed(0) : us >= 10 ? us.toFixed(1) : us.toFixed(2);

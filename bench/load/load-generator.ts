@@ -24,6 +24,8 @@ export interface LoadTarget {
   readonly spec: LoadSpec;
   /** Processors for the queues' threads, in turn; empty: not pinned. */
   readonly cpus: readonly number[];
+  /** Whether the back end is to record its requests in flight in an area of ours (INFLIGHT_SHMFD). Default: false. */
+  readonly inFlight?: boolean;
   /** Called when the first queue starts to measure, and when the first one has ended. */
   readonly onPhase?: (phase: 'measuring' | 'done') => void;
   /** Ends the threads at once; the promise is then rejected with its reason. */
@@ -45,10 +47,10 @@ interface Disk {
 
 /** Runs a load; returns what each queue measured. Throws BackEndError, SystemError, RangeError (a disk too small). */
 export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
-  const { spec, signal } = target;
+  const { spec, signal, inFlight = false } = target;
   signal?.throwIfAborted();
   using resources = new DisposableStack();
-  const frontEnd = resources.use(await VhostUserFrontEnd.connect(target.socket));
+  const frontEnd = resources.use(await VhostUserFrontEnd.connect(target.socket, { inFlight }));
   const disk = describeDisk(frontEnd.offeredFeatures, await frontEnd.readConfig(0, CONFIG_BYTES), spec);
   await frontEnd.setFeatures(disk.features);
   const plans = planQueues(spec, disk);
@@ -56,6 +58,7 @@ export async function generateLoad(target: LoadTarget): Promise<QueueResult[]> {
   const memoryFd = createMemfd('belfry-load', memoryBytes);
   resources.defer(() => closeFd(memoryFd));
   await frontEnd.shareMemory([{ guestAddress: GUEST_BASE, sizeBytes: memoryBytes, fd: memoryFd }]);
+  if (inFlight) await shareInflight(frontEnd, plans);
   const jobs: LoadJob[] = [];
   for (const [queue, plan] of plans.entries()) {
     const kick = resources.use(EventFd.create());
@@ -111,6 +114,11 @@ function describeDisk(offered: bigint, { buffer, byteOffset }: Uint8Array, spec:
     );
   }
   return { capacityBytes, segmentBytesMax, features };
+}
+
+async function shareInflight(frontEnd: VhostUserFrontEnd, plans: readonly QueuePlan[]): Promise<void> {
+  const isShared = await frontEnd.shareInflight(plans.map(({ size }) => size));
+  if (!isShared) throw new RangeError('the back end cannot record its requests in flight (INFLIGHT_SHMFD)');
 }
 
 function planQueues(spec: LoadSpec, disk: Disk): QueuePlan[] {

@@ -41,6 +41,13 @@ export const DEFAULT_LOAD: LoadSpec = {
   seed: 1,
 };
 
+/** Requests of this size or more are measured in bytes a second. */
+const LARGE_BYTES = 64 * 1024;
+
+export function isLarge({ blockBytes }: LoadSpec): boolean {
+  return blockBytes >= LARGE_BYTES;
+}
+
 /** Errors by kind. `first` describes the first one. */
 export interface LoadErrors {
   /** Status bytes that were not VIRTIO_BLK_S_OK. */

@@ -25,7 +25,11 @@ for (const [args, says] of [
   [['--wait', 'spin'], /--wait.*poll, call/],
   [['--seconds', '-1'], /--seconds.*seconds/],
   [['--peer-engines', 'threads,aio'], /--peer-engines.*threads,io_uring,native/],
-  [['--against', 'spdk'], /--against.*qemu-storage-daemon/],
+  [['--against', 'spdk'], /--against.*qemu-storage-daemon, belfry/],
+  [['--suite', 'tape'], /--suite.*memory, disk/],
+  [['--cells', '4K,8K'], /--cells.*cached,direct,4K,64K,1M,read,write,1,16,64/],
+  [['--engine', 'mmap'], /--engine.*auto, mapped, uring, sync/],
+  [['--size', 'big'], /--size.*is not a size/],
 ] as const) {
   test(`bench blk ${args.join(' ')} is refused in one line that says what to type`, () => {
     const said = refusal(...args);

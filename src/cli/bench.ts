@@ -1,66 +1,48 @@
 // cli: `belfry bench`: one subcommand a benchmark.
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { ENGINES, type Engine, STORAGE_DAEMON } from '../../bench/back-end-commands.ts';
-import { type BlkBenchOptions, benchBlk } from '../../bench/blk.ts';
-import { blkCase, suiteOf } from '../../bench/blk-cases.ts';
-import { blkPage } from '../../bench/blk-page.ts';
-import type { BlkBenchResult } from '../../bench/blk-result.ts';
-import { formatBlkBench } from '../../bench/blk-table.ts';
-import {
-  DEFAULT_LOAD,
-  type LoadSpec,
-  OPERATIONS,
-  type Operation,
-  WAITS,
-  type Wait,
-} from '../../bench/load/load-spec.ts';
-import { chooseProcessors, keepProcessOn } from '../../bench/placement.ts';
+import { ENGINES, type Engine } from '../../bench/back-end-commands.ts';
+import { CELL_WORDS, type CellChoice, parseCells } from '../../bench/disk-suite.ts';
+import { DEFAULT_LOAD, OPERATIONS, WAITS } from '../../bench/load/load-spec.ts';
 import { QUEUES_MAX } from '../devices/blk/block-config.ts';
-import { parseSize } from '../stores/size.ts';
+import { ENGINE_NAMES } from '../stores/open-store.ts';
+import { formatSize, parseSize } from '../stores/size.ts';
+import { type BlkFlags, DISK_BYTES, MEMORY_BYTES, PEERS, ROUNDS_AGAINST, runBlk, SUITES } from './bench-blk.ts';
 import { handoffCommand } from './bench-handoff.ts';
 import { notifyCommand } from './bench-notify.ts';
-import { runBench } from './bench-run.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
-import { UsageError } from './usage-error.ts';
 
-interface BlkFlags {
-  readonly socket?: string;
-  readonly against?: typeof STORAGE_DAEMON;
-  readonly suite?: boolean;
-  readonly op: Operation;
-  readonly bs: number;
-  readonly depth: number;
-  readonly queues: number;
-  readonly wait: Wait;
-  readonly rate?: number;
-  readonly seconds: number;
-  readonly warmup: number;
-  readonly rounds?: number;
-  readonly size: number;
-  readonly peerEngines: readonly Engine[];
-  readonly serveArgs?: string;
-  readonly cpus?: readonly number[];
-  readonly eventIdx: boolean;
-  readonly seed: number;
-  readonly json?: boolean;
-  readonly html?: string;
-}
-
-const ROUNDS_AGAINST = 5;
 const DEPTH_MAX = 8192;
 const RATE_MAX = 100_000;
 const BLOCK_BYTES_MAX = 64 << 20;
 
 const belfry = commandName();
-const EXAMPLES = `
-Without --socket it measures belfry itself, on a disk in memory. With it, a load that writes (all but read and randread)
-destroys what is on that disk.
+const HELP = `
+Without --socket it measures belfry itself, on a disk in memory, or on that of --store. With --socket, a load that writes (all but read
+and randread) destroys what is on that disk.
+
+--store PATH: in a folder, bench makes a scratch image of --size, fills it, and removes it at the end, also after Ctrl-C. An image or
+block device is only read, and served read-only, unless --overwrite is given: then all of it is overwritten first, whatever it holds.
+One that another program has locked is refused, and so is overwriting a mounted device.
+
+--suite disk: 36 cells, which are {cached, direct} x {4K, 64K, 1M} x {read, write} x {depth 1, 16, 64}, blocks at random. In a cell
+all back ends serve the same image and are measured in turns, round by round. Before each round the image is written back; for cached
+cells all of it is then read into the page cache, for direct ones it is dropped from there. Cached: --peer-engines but native, with
+cache.direct=off. Direct: all of them with cache.direct=on, and belfry with --direct. All 36 against three engines, 5 rounds of 2
+seconds, take half an hour or more; --cells takes some of them. Of each kind of word, no word means all.
+
+--against belfry: a second belfry, with --peer-args instead of --engine and --serve-args, and without --in-flight. Each has an image
+of its own, unless both only read one of the user's.
 
 Examples:
   ${belfry} bench blk
   ${belfry} bench blk --op randwrite --depth 32 --wait poll
   ${belfry} bench blk --suite --against qemu-storage-daemon
+  ${belfry} bench blk --store /var/tmp --suite disk --against qemu-storage-daemon --html disk.html
+  ${belfry} bench blk --store /var/tmp --suite disk --cells 4K,cached,64 --against qemu-storage-daemon --engine uring
+  ${belfry} bench blk --store disk.img --direct --depth 16
+  ${belfry} bench blk --in-flight --against belfry
+  ${belfry} bench blk --serve-args '--limit iops=10000000' --against belfry --rounds 10
   ${belfry} bench blk --op verify --seconds 60
   ${belfry} bench blk --rate 100 --seconds 60 --serve-args '--poll auto'
   ${belfry} bench blk --rate 0 --seconds 60
@@ -68,11 +50,44 @@ Examples:
 `;
 
 export function benchCommand(): Command {
-  const blk = new Command('blk')
-    .description('load a disk and measure its throughput and latency')
+  const blk = new Command('blk').description('load a disk and measure its throughput and latency');
+  for (const add of [withWhat, withLoad, withBackEnds, withMeasurement]) add(blk);
+  blk.addHelpText('after', HELP).action(async (flags: BlkFlags) => runBlk(flags));
+  return new Command('bench')
+    .description('measure, alone or against a peer')
+    .addHelpText('after', `\nExamples:\n  ${belfry} bench blk\n  ${belfry} bench notify --quick\n`)
+    .addCommand(blk)
+    .addCommand(notifyCommand())
+    .addCommand(handoffCommand());
+}
+
+/** What is measured, on which disk. */
+function withWhat(blk: Command): void {
+  blk
     .option('--socket <path>', 'measure the back end that listens there')
-    .addOption(new Option('--against <peer>', 'compare, in turns, on the same data').choices([STORAGE_DAEMON]))
-    .option('--suite', 'run the usual cases instead of --op, --bs, --depth and --wait')
+    .addOption(new Option('--against <peer>', 'compare, in turns').choices(PEERS))
+    .addOption(
+      new Option(
+        '--suite [name]',
+        'run these cases instead of --op, --bs and --depth: the usual ones, or those of a disk',
+      )
+        .choices(SUITES)
+        .preset('memory'),
+    )
+    .option('--cells <list>', `some cells of --suite disk: of ${CELL_WORDS.join(', ')}`, cells)
+    .option('--store <path>', 'the disk: a folder for a scratch image, an image, or a block device')
+    .option('--overwrite', 'overwrite the image of --store: everything in it is lost')
+    .option('--direct', 'access --store with O_DIRECT, not by way of the page cache')
+    .option(
+      '--size <size>',
+      `size of the disk that bench makes (default: ${formatSize(MEMORY_BYTES)} in memory, ${formatSize(DISK_BYTES)} in a folder)`,
+      sizeOf,
+    );
+}
+
+/** The requests. */
+function withLoad(blk: Command): void {
+  blk
     .addOption(
       new Option('--op <operation>', 'what the requests do').choices(OPERATIONS).default(DEFAULT_LOAD.operation),
     )
@@ -85,75 +100,42 @@ export function benchCommand(): Command {
       'requests a second over all queues, each made when due; 0: none (default: no limit)',
       option.wholeNumber(0, RATE_MAX),
     )
-    .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
-    .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
-    .option('--rounds <n>', `rounds (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
-    .addOption(option.sizeOption('--size <size>', 'size of the disk in memory', sizeOf, parseSize('1G')))
+    .option('--no-event-idx', 'do not use EVENT_IDX')
+    .option('--seed <n>', 'seed of random blocks and patterns', option.wholeNumber(0, 2 ** 31), DEFAULT_LOAD.seed);
+}
+
+/** How the back ends are started. */
+function withBackEnds(blk: Command): void {
+  blk
+    .addOption(
+      new Option('--engine <engine>', 'engine of belfry serve (default: auto)').choices(['auto', ...ENGINE_NAMES]),
+    )
+    .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'")
+    .option('--in-flight', 'have the back end record its requests in flight; peers do not')
     .addOption(
       new Option('--peer-engines <list>', 'aio engines of qemu-storage-daemon')
         .argParser(engines)
         .default([...ENGINES], ENGINES.join(',')),
     )
-    .option('--serve-args <args>', "more arguments for belfry serve, as in '--poll off'")
-    .option('--cpus <list>', "processors: the back end's, then the front end's, as in 1,0", option.cpuList)
-    .option('--no-event-idx', 'do not use EVENT_IDX')
-    .option('--seed <n>', 'seed of random blocks and patterns', option.wholeNumber(0, 2 ** 31), DEFAULT_LOAD.seed)
+    .option('--peer-args <args>', 'arguments of the other belfry serve of --against belfry')
+    .option('--cpus <list>', "processors: the back end's, then the front end's, as in 1,0", option.cpuList);
+}
+
+function withMeasurement(blk: Command): void {
+  blk
+    .option('--seconds <s>', 'how long to measure', option.seconds, DEFAULT_LOAD.seconds)
+    .option('--warmup <s>', 'how long to run before that', option.seconds, DEFAULT_LOAD.warmupSeconds)
+    .option('--rounds <n>', `rounds (default: 1, ${ROUNDS_AGAINST} with --against)`, option.wholeNumber(1, 1000))
     .option('--json', 'print the results of every round as JSON')
-    .option('--html <file>', 'write the results as an HTML page')
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: BlkFlags) => runBlk(flags));
-  return new Command('bench')
-    .description('measure, alone or against a peer')
-    .addHelpText('after', `\nExamples:\n  ${belfry} bench blk\n  ${belfry} bench notify --quick\n`)
-    .addCommand(blk)
-    .addCommand(notifyCommand())
-    .addCommand(handoffCommand());
+    .option('--html <file>', 'write the results as an HTML page');
 }
 
-async function runBlk(flags: BlkFlags): Promise<void> {
-  const options = blkOptions(flags);
-  keepProcessOn(options.frontEndCpus[0]);
-  await runBench((hooks) => benchBlk({ ...options, ...hooks }), {
-    json: flags.json === true,
-    ...(flags.html === undefined ? {} : { html: flags.html }),
-    format: formatBlkBench,
-    page: blkPage,
-    hasErrors: ({ cases }: BlkBenchResult) => cases.some(({ backEnds }) => (backEnds[0]?.summary.errors ?? 0) > 0),
-  });
-}
-
-/** Returns the benchmark that the flags ask for. Throws UsageError where they contradict each other. */
-function blkOptions(flags: BlkFlags): BlkBenchOptions {
-  const load: LoadSpec = {
-    operation: flags.op,
-    blockBytes: flags.bs,
-    depth: flags.depth,
-    queues: flags.queues,
-    wait: flags.wait,
-    ...(flags.rate === undefined ? {} : { rate: flags.rate }),
-    seconds: flags.seconds,
-    warmupSeconds: flags.warmup,
-    eventIdx: flags.eventIdx,
-    seed: flags.seed,
-  };
-  const against = flags.against !== undefined;
-  if (flags.socket !== undefined && flags.serveArgs !== undefined) {
-    throw new UsageError('--serve-args is for a back end that bench starts itself: leave out --socket or --serve-args');
+function cells(text: string): CellChoice {
+  try {
+    return parseCells(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`It takes ${(error as Error).message}.`);
   }
-  if (flags.rate !== undefined && (flags.suite || flags.op === 'verify' || flags.wait === 'poll')) {
-    throw new UsageError('--rate sleeps until its requests are due: leave out --suite, --op verify and --wait poll');
-  }
-  const [backEndCpu = 0, ...frontEndCpus] = flags.cpus ?? chooseProcessors();
-  return {
-    cases: flags.suite ? suiteOf(load) : [blkCase(load)],
-    rounds: flags.rounds ?? (against ? ROUNDS_AGAINST : 1),
-    peerEngines: against ? flags.peerEngines : [],
-    diskBytes: flags.size,
-    serveArgs: (flags.serveArgs ?? '').split(/\s+/).filter((word) => word !== ''),
-    frontEndCpus: frontEndCpus.length > 0 ? frontEndCpus : [backEndCpu],
-    backEndCpu,
-    ...(flags.socket === undefined ? {} : { socket: flags.socket }),
-  };
 }
 
 function blockBytes(text: string): number {

@@ -8,7 +8,14 @@ import { closeFd } from '../../../sys/libc.ts';
 import { createMemfd } from '../../../sys/memfd.ts';
 import { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
 import { BackEndError } from '../protocol/back-end-error.ts';
-import { decodeHeader, encodeConfig, encodeMessage, encodeU64, encodeVringState } from '../protocol/message.ts';
+import {
+  decodeHeader,
+  encodeConfig,
+  encodeInflight,
+  encodeMessage,
+  encodeU64,
+  encodeVringState,
+} from '../protocol/message.ts';
 import * as spec from '../protocol/spec.ts';
 import { VhostUserFrontEnd } from './blocking.ts';
 
@@ -38,9 +45,9 @@ class Script {
     });
   }
 
-  answer(request: number, payload: Uint8Array | bigint): this {
+  answer(request: number, payload: Uint8Array | bigint, fds: readonly number[] = []): this {
     const bytes = typeof payload === 'bigint' ? encodeU64(payload) : payload;
-    this.#theirs.send(encodeMessage(request, spec.REPLY, bytes));
+    this.#theirs.send(encodeMessage(request, spec.REPLY, bytes), fds);
     return this;
   }
 
@@ -77,13 +84,14 @@ const timeoutMs = 500;
 async function negotiated(
   t: TestContext,
   protocolFeatures: bigint,
+  inFlight = false,
 ): Promise<{ script: Script; frontEnd: VhostUserFrontEnd }> {
   const script = new Script(t);
   script.answer(Request.GET_FEATURES, spec.F_PROTOCOL_FEATURES | 0x2000n);
   script.answer(Request.GET_PROTOCOL_FEATURES, protocolFeatures);
   if ((protocolFeatures & spec.PROTOCOL_F_MQ) !== 0n) script.answer(Request.GET_QUEUE_NUM, 4n);
   if ((protocolFeatures & spec.PROTOCOL_F_REPLY_ACK) !== 0n) script.acknowledge(Request.SET_OWNER);
-  const frontEnd = await VhostUserFrontEnd.on(script.socket, { timeoutMs });
+  const frontEnd = await VhostUserFrontEnd.on(script.socket, { timeoutMs, inFlight });
   t.after(() => frontEnd[Symbol.dispose]());
   return { script, frontEnd };
 }
@@ -209,5 +217,31 @@ test('regression: an impossible number of queues is refused', async (t) => {
     script.answer(Request.GET_PROTOCOL_FEATURES, spec.PROTOCOL_F_MQ).answer(Request.GET_QUEUE_NUM, count);
     const says = new RegExp(`^GET_QUEUE_NUM: the back end says that it has ${count} queues`);
     await assert.rejects(VhostUserFrontEnd.on(script.socket, { timeoutMs }), { message: says });
+  }
+});
+
+test('an inflight area is asked of the back end and passed to it, where both sides use it', async (t) => {
+  const { script, frontEnd } = await negotiated(t, ALL | spec.PROTOCOL_F_INFLIGHT_SHMFD, true);
+  const area = createMemfd('area', 8192);
+  t.after(() => closeFd(area));
+  const inflight = encodeInflight({ mmapSize: 8192, mmapOffset: 0, queues: 2, queueSize: 256 });
+  script.answer(Request.GET_INFLIGHT_FD, inflight, [area]).acknowledge(Request.SET_INFLIGHT_FD);
+  script.received();
+  assert.equal(await frontEnd.shareInflight([128, 256]), true);
+  const sent = script.received();
+  assert.deepEqual(names(sent), ['GET_INFLIGHT_FD', 'SET_INFLIGHT_FD']);
+  assert.deepEqual([sent[0]?.payload.getUint16(16, true), sent[0]?.payload.getUint16(18, true)], [2, 256]);
+  assert.equal(script.fdCount, 1);
+});
+
+test('no inflight area is shared where the back end does not offer it, or it was not asked for', async (t) => {
+  for (const [offered, inFlight] of [
+    [ALL, true],
+    [ALL | spec.PROTOCOL_F_INFLIGHT_SHMFD, false],
+  ] as const) {
+    const { script, frontEnd } = await negotiated(t, offered, inFlight);
+    script.received();
+    assert.equal(await frontEnd.shareInflight([256]), false);
+    assert.deepEqual(script.received(), []);
   }
 });

@@ -1,19 +1,24 @@
 // vhost-user/front-end: a vhost-user front end that blocks its thread for each answer: for a benchmark, a script, a test.
 import { UnixSocket } from '../../../sys/unix-socket.ts';
+import { PROTOCOL_F_INFLIGHT_SHMFD } from '../protocol/spec.ts';
 import { BlockingChannel } from './blocking-channel.ts';
-import { FrontEndRequests } from './requests.ts';
+import { InflightArea } from './inflight-area.ts';
+import { DEFAULT_PROTOCOL_FEATURES, FrontEndRequests } from './requests.ts';
 
 export interface FrontEndOptions {
   /** Limit for each answer. Default: 5 s. */
   readonly timeoutMs?: number;
   /** The protocol features to use where they are offered. Default: MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS. */
   readonly protocolFeatures?: bigint;
+  /** Whether to use INFLIGHT_SHMFD as well, where it is offered: see `shareInflight`. Default: false. */
+  readonly inFlight?: boolean;
 }
 
 /** A front end whose promises resolve without Node's loop: it blocks the thread until each answer. */
 export class VhostUserFrontEnd extends FrontEndRequests implements Disposable {
   /** For messages without a method of their own. */
   readonly channel: BlockingChannel;
+  #inflight: InflightArea | undefined;
 
   private constructor(channel: BlockingChannel, protocolFeatures: bigint | undefined) {
     super(channel, protocolFeatures);
@@ -32,7 +37,7 @@ export class VhostUserFrontEnd extends FrontEndRequests implements Disposable {
   static async on(socket: UnixSocket, options: FrontEndOptions = {}): Promise<VhostUserFrontEnd> {
     const frontEnd = new VhostUserFrontEnd(
       new BlockingChannel(socket, options.timeoutMs ?? 5000),
-      options.protocolFeatures,
+      wantedFeatures(options),
     );
     try {
       await frontEnd.negotiate();
@@ -43,7 +48,23 @@ export class VhostUserFrontEnd extends FrontEndRequests implements Disposable {
     }
   }
 
+  /**
+   * Has the back end record its requests in flight in an area that this front end keeps. Before any queue starts.
+   * Returns false where the back end does not offer that, or `inFlight` was not set. Rejects with BackEndError.
+   */
+  async shareInflight(queueSizes: readonly number[]): Promise<boolean> {
+    this.#inflight ??= new InflightArea(queueSizes);
+    await this.#inflight.share(this, false);
+    return this.#inflight.isShared;
+  }
+
   [Symbol.dispose](): void {
+    this.#inflight?.[Symbol.dispose]();
     this.channel[Symbol.dispose]();
   }
+}
+
+function wantedFeatures({ protocolFeatures, inFlight = false }: FrontEndOptions): bigint | undefined {
+  if (!inFlight) return protocolFeatures;
+  return (protocolFeatures ?? DEFAULT_PROTOCOL_FEATURES) | PROTOCOL_F_INFLIGHT_SHMFD;
 }

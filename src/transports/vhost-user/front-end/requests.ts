@@ -65,7 +65,8 @@ const USER_OFFSET = 0x7000_0000_0000;
 const CONFIG_HEADER_BYTES = 12;
 /** The vring index of kick and call messages has 8 bits. */
 const QUEUES_MAX = 256;
-const DEFAULT_PROTOCOL_FEATURES =
+/** MQ, REPLY_ACK, CONFIG and CONFIGURE_MEM_SLOTS. */
+export const DEFAULT_PROTOCOL_FEATURES =
   vu.PROTOCOL_F_MQ | vu.PROTOCOL_F_REPLY_ACK | vu.PROTOCOL_F_CONFIG | vu.PROTOCOL_F_CONFIGURE_MEM_SLOTS;
 
 /** The requests of a front end, over a channel. Call `negotiate` first. */
