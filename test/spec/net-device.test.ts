@@ -39,6 +39,10 @@ test('§5.1.1 the device ID is 1', () => assert.equal(new NetDevice({ port: new 
 test('§5.1.2 there are a receive, a transmit and a control queue', () =>
   assert.equal(new NetDevice({ port: new RecordingPort() }).queueSizes.length, 3));
 
+test('regression: every queue takes the 256 descriptors that User-Mode Linux gives even a control queue', () => {
+  for (const size of new NetDevice({ port: new RecordingPort() }).queueSizes) assert.ok(size >= 256, `${size}`);
+});
+
 suite('§5.1.3 feature bits', () => {
   const plain = new NetDevice({ port: new RecordingPort() }).features;
   test('§5.1.3 offloads are offered only as far as the port has them', () => {
@@ -324,6 +328,17 @@ suite('§5.1.6.3 and §5.1.6.4 incoming packets', () => {
       (await guest.receiveq.used(2)).map(({ written }) => written),
       [0, 72],
     );
+  });
+
+  test('regression: a buffer without room between two that are held: the queue stops, and all three are put back', async () => {
+    await using guest = await bootNet({ mac: MAC });
+    guest.offer(50, 0, 5, 50);
+    guest.inject(frameOf(1000));
+    assert.equal((await guest.receiveq.stop())?.base, 0);
+    await guest.receiveq.start();
+    guest.offer(1000);
+    guest.inject(frameOf(1000));
+    assert.deepEqual((await guest.received()).frame, frameOf(1000));
   });
 
   test('device-readable bytes in front of a receive buffer are left alone', async () => {

@@ -11,9 +11,8 @@ import { NetReceive } from './net-receive.ts';
 import { NetTransmit } from './net-transmit.ts';
 import * as spec from './spec.ts';
 
-/** Frames in either ring at most. Linux fills the receive queue. */
+/** Linux fills the receive queue. A vhost-user front end asks no back end how large a queue may be: all are the same. */
 const QUEUE_SIZE = 1024;
-const CONTROL_QUEUE_SIZE = 64;
 
 /**
  * The guest's eth0, connected to a port. Frames go straight from one ring to the port and from the port into the other:
@@ -27,7 +26,7 @@ const CONTROL_QUEUE_SIZE = 64;
 export class NetDevice implements VirtioDevice {
   readonly type = VIRTIO_ID_NET;
   readonly features: bigint;
-  readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE, CONTROL_QUEUE_SIZE];
+  readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE];
   readonly config: DeviceConfig;
   /** What it has moved and dropped so far. */
   readonly counters: Readonly<NetCounters>;

@@ -44,6 +44,7 @@ export class ReceiveBuffers {
    * add some first, and 0 where one buffer has to do and does not.
    */
   #hold(wanted: number): number | undefined {
+    if (!this.#hasFirst()) return undefined;
     let room = 0;
     for (let count = 0; ; count++) {
       const buffer = this.#held[count] ?? this.#takeOne();
@@ -55,18 +56,26 @@ export class ReceiveBuffers {
   }
 
   #takeOne(): DescriptorChain | undefined {
+    const buffer = this.#queue.take();
+    if (buffer !== undefined) this.#held.push(buffer);
+    return buffer;
+  }
+
+  /**
+   * Whether there is a buffer that a packet can begin in: "each buffer MUST be at least size of struct virtio_net_hdr". A
+   * smaller one in front is returned empty. Behind it is one like any other: buffers come back in the order of the ring,
+   * so that those that are held can be put back.
+   */
+  #hasFirst(): boolean {
     for (let useless = 0; useless < USELESS_MAX; useless++) {
-      const buffer = this.#queue.take();
-      if (buffer === undefined) return undefined;
-      if (buffer.writable.totalBytes >= HEADER_BYTES) {
-        this.#held.push(buffer);
-        return buffer;
-      }
-      // "Each buffer MUST be at least size of struct virtio_net_hdr". The driver gets it back, empty.
+      const buffer = this.#held[0] ?? this.#takeOne();
+      if (buffer === undefined) return false;
+      if (buffer.writable.totalBytes >= HEADER_BYTES) return true;
+      this.#held.shift();
       this.#queue.markUsed(buffer, 0);
     }
     this.#queue.again();
-    return undefined;
+    return false;
   }
 
   /** Fills one buffer with the packet from byte `done` on. Returns how many bytes that were. */
@@ -91,9 +100,9 @@ export class ReceiveBuffers {
     return filled;
   }
 
-  /** Returns buffers without room, where there are some in front. */
+  /** Returns buffers without room for a header, where there are some in front. */
   returnUseless(): void {
-    if (this.#held.length === 0) this.#takeOne();
+    this.#hasFirst();
   }
 
   /** Shows the driver what was delivered. */
