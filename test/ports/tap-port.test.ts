@@ -4,11 +4,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { after, suite, test } from 'node:test';
-import { NetDevice } from '../devices/net/net-device.ts';
-import { DeviceLoopback } from '../testing/device-loopback.ts';
-import type { LoopbackQueue } from '../testing/loopback-queue.ts';
-import { eventually } from '../testing/patience.ts';
-import { TapPort } from './tap-port.ts';
+import { NetDevice } from '../../src/devices/net/net-device.ts';
+import { TapPort } from '../../src/ports/tap-port.ts';
+import { DeviceLoopback } from '../../src/testing/device-loopback.ts';
+import type { LoopbackQueue } from '../../src/testing/loopback-queue.ts';
+import { eventually } from '../../src/testing/patience.ts';
 
 const INSIDE = 'BELFRY_TEST_NETWORK';
 const HEADER = new Uint8Array(12);

@@ -5,12 +5,12 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import { NetDevice } from '../devices/net/net-device.ts';
-import { DeviceLoopback } from '../testing/device-loopback.ts';
-import type { LoopbackQueue } from '../testing/loopback-queue.ts';
-import { eventually } from '../testing/patience.ts';
-import { STREAM_FRAME_MAX, UNSENT_BYTES_MAX } from './frame-stream.ts';
-import { StreamPort } from './stream-port.ts';
+import { NetDevice } from '../../src/devices/net/net-device.ts';
+import { STREAM_FRAME_MAX, UNSENT_BYTES_MAX } from '../../src/ports/frame-stream.ts';
+import { StreamPort } from '../../src/ports/stream-port.ts';
+import { DeviceLoopback } from '../../src/testing/device-loopback.ts';
+import type { LoopbackQueue } from '../../src/testing/loopback-queue.ts';
+import { eventually } from '../../src/testing/patience.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'belfry-stream-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -1,10 +1,10 @@
 // The switch: learning, ageing, bounds, and two guests that talk over it.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { NetDevice } from '../devices/net/net-device.ts';
-import { DeviceLoopback } from '../testing/device-loopback.ts';
-import type { LoopbackQueue } from '../testing/loopback-queue.ts';
-import { ADDRESSES_MAX, AGE_MS, NetSwitch, type SwitchPort } from './net-switch.ts';
+import { NetDevice } from '../../src/devices/net/net-device.ts';
+import { ADDRESSES_MAX, AGE_MS, NetSwitch, type SwitchPort } from '../../src/ports/net-switch.ts';
+import { DeviceLoopback } from '../../src/testing/device-loopback.ts';
+import type { LoopbackQueue } from '../../src/testing/loopback-queue.ts';
 
 const BROADCAST = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 const address = (number: number): number[] => [2, 0, 0, 0, number >> 8, number & 0xff];
