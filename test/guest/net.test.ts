@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
-import { PeerMissingError } from '../../guests/guest-peer.ts';
+import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
 import { findQemu } from '../../guests/qemu.ts';
 import { findUserModeLinux } from '../../guests/uml.ts';
 import { NetDevice, NetSwitch, serve } from '../../src/index.ts';
@@ -56,11 +56,7 @@ const inNetworkOf = (pid: number): string[] => [
   '-n',
 ];
 
-async function tapTest(
-  t: TestContext,
-  peer: Parameters<typeof runDeviceGuest>[1],
-  wordsOf: (socket: string) => string[],
-): Promise<void> {
+async function tapTest(t: TestContext, peer: GuestPeer, wordsOf: (socket: string) => string[]): Promise<void> {
   const before = withTap();
   const folder = await testFolder(t, '/dev/shm');
   const socket = join(folder, 'net.sock');
@@ -117,23 +113,27 @@ guestTest('QEMU’s Linux pings the host over a tap, and moves 4 MiB each way, b
   tapTest(t, peer, qemuWords),
 );
 
+/** A guest with a network card. */
+interface Station {
+  readonly peer: GuestPeer;
+  /** What its VMM is told of the card. */
+  readonly words: readonly string[];
+}
+
+const umlAt = (peer: GuestPeer, socket: string): Station => ({ peer, words: [umlWord(socket)] });
+
 /** One guest waits for a file of the other, and both print its checksum. */
-async function twoGuests(
-  t: TestContext,
-  peer: Parameters<typeof runDeviceGuest>[1],
-  sockets: readonly [string, string],
-): Promise<void> {
-  const folders = [await testFolder(t, '/dev/shm'), await testFolder(t, '/dev/shm')] as const;
-  const receiver = runDeviceGuest(t, peer, {
-    folder: folders[0],
-    words: [umlWord(sockets[0])],
+async function twoGuests(t: TestContext, [a, b]: readonly [Station, Station]): Promise<void> {
+  const receiver = runDeviceGuest(t, a.peer, {
+    folder: await testFolder(t, '/dev/shm'),
+    words: a.words,
     script: `${up('10.8.0.1')}
     nc -l -p 5001 >/tmp/came
     echo "came $(sha256sum </tmp/came) $(wc -c </tmp/came)"`,
   });
-  const sender = runDeviceGuest(t, peer, {
-    folder: folders[1],
-    words: [umlWord(sockets[1])],
+  const sender = runDeviceGuest(t, b.peer, {
+    folder: await testFolder(t, '/dev/shm'),
+    words: b.words,
     script: `${up('10.8.0.2')}
     until ping -c 1 -W 1 10.8.0.1 >/dev/null; do echo waiting; done
     head -c ${BYTES} /dev/urandom >/tmp/goes
@@ -157,7 +157,7 @@ guestTest(
     const servers = devices.map((device, i) =>
       serve(device, { vhostUser: sockets[i] as string, log: (line) => t.diagnostic(line) }),
     );
-    await twoGuests(t, peer, sockets);
+    await twoGuests(t, [umlAt(peer, sockets[0]), umlAt(peer, sockets[1])]);
     for (const server of servers) await server.close();
     for (const { counters } of devices) t.diagnostic(JSON.stringify(counters));
     assert.ok((devices[1] as NetDevice).counters.sentBytes > BYTES);
@@ -176,7 +176,7 @@ guestTest(
     await first.says(/Serving/);
     await using second = startBelfry(['serve', 'net', '--port', `stream:${cable}`, '--socket', sockets[1]]);
     await second.says(/Serving/);
-    await twoGuests(t, peer, sockets);
+    await twoGuests(t, [umlAt(peer, sockets[0]), umlAt(peer, sockets[1])]);
     for (const served of [second, first]) {
       served.kill('SIGTERM');
       assert.equal((await served.ended).code, 0);
@@ -219,5 +219,22 @@ guestTest(
     assert.match(said, /^mac 52:54:00:be:1f:02$/m);
     assert.doesNotMatch(said, /Failed to set/, 'every command of the control queue succeeded');
     t.diagnostic(JSON.stringify(device.counters));
+  },
+);
+
+guestTest(
+  'QEMU’s own network card, at its own stream socket, and User-Mode Linux at ours: 4 MiB from one to the other',
+  userModeLinux,
+  async (t, peer) => {
+    const other = await qemu({ note: (line) => t.diagnostic(line), fetch: process.env.BELFRY_NO_APT !== '1' });
+    const folder = await testFolder(t, '/dev/shm');
+    const [socket, cable] = [join(folder, 'net.sock'), join(folder, 'cable')];
+    await using served = startBelfry(['serve', 'net', `listen:${cable}`, '--socket', socket]);
+    await served.says(/Serving/);
+    const netdev = `stream,id=net,server=off,addr.type=unix,addr.path=${cable}`;
+    const theirs = { peer: other, words: ['-netdev', netdev, '-device', 'virtio-net-pci,netdev=net'] };
+    await twoGuests(t, [umlAt(peer, socket), theirs]);
+    served.kill('SIGTERM');
+    assert.equal((await served.ended).code, 0);
   },
 );

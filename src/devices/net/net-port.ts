@@ -6,7 +6,7 @@ export type PortContext = Pick<DeviceContext, 'watch' | 'timer' | 'soon' | 'log'
 
 /**
  * The other end of a network card's cable. Frames are Ethernet frames without their checksum (FCS), 14 to 65589 bytes.
- * A header is a struct virtio_net_hdr of 12 bytes (§5.1.6): all zeroes unless `offloads` has bits.
+ * A header is a struct virtio_net_hdr, 12 bytes (§5.1.6): all zeroes unless `offloads` has bits.
  *
  * @example A port that records what the guest sends:
  * const sizes: number[] = [];

@@ -34,6 +34,8 @@ export class NetReceive {
   readonly #backlog = new FrameBacklog();
   #settings: ReceiveSettings | undefined;
   #rules = rulesOf(0n);
+  /** VIRTIO_NET_F_GUEST_CSUM was negotiated. */
+  #takesChecksums = false;
   #buffers: ReceiveBuffers | undefined;
   #context: DeviceContext | undefined;
   #timer: Disposable | undefined;
@@ -55,6 +57,7 @@ export class NetReceive {
   started(settings: ReceiveSettings): void {
     this.#settings = settings;
     this.#rules = rulesOf(settings.features);
+    this.#takesChecksums = (settings.features & VIRTIO_NET_F_GUEST_CSUM) !== 0n;
   }
 
   queueStarted(queue: DeviceQueue): void {
@@ -90,7 +93,7 @@ export class NetReceive {
   #takeHeader(header: Uint8Array | undefined, frame: Uint8Array, { mtu }: ReceiveSettings): boolean {
     if (header === undefined) this.#header.fill(0);
     else {
-      this.#header.set(header.subarray(0, HEADER_BYTES));
+      this.#header.set(header);
       if (!this.#rules.clean(this.#header, frame.length)) return false;
     }
     if (mtu === undefined || isSegmented(this.#header)) return true;
@@ -99,7 +102,7 @@ export class NetReceive {
 
   /** "If VIRTIO_NET_F_GUEST_CSUM is not negotiated, the device MUST set flags to zero". */
   #needsCompletion(): boolean {
-    if (((this.#settings?.features ?? 0n) & VIRTIO_NET_F_GUEST_CSUM) !== 0n) return false;
+    if (this.#takesChecksums) return false;
     if (needsChecksum(this.#header)) return true;
     this.#header.fill(0);
     return false;

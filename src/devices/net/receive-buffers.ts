@@ -32,10 +32,8 @@ export class ReceiveBuffers {
     if (count === undefined) return 'waiting';
     if (count === 0) return 'too-long';
     setLe16(header, HEADER.num_buffers, count);
-    const buffers = count === this.#held.length ? this.#held : this.#held.slice(0, count);
-    let done = 0;
-    for (const buffer of buffers) done += this.#fill(buffer, header, frame, done);
-    this.#held.splice(0, count);
+    for (let i = 0, done = 0; i < count; i++)
+      done += this.#fill(this.#held.shift() as DescriptorChain, header, frame, done);
     return 'delivered';
   }
 
