@@ -3,14 +3,19 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
+import { unpackedPackage } from '../../guests/debian-packages.ts';
 import { type GuestPeer, PeerMissingError } from '../../guests/guest-peer.ts';
+import { findExecutable } from '../../guests/guest-programs.ts';
 import { findQemu } from '../../guests/qemu.ts';
 import { findUserModeLinux } from '../../guests/uml.ts';
 import { NetDevice, NetSwitch, serve } from '../../src/index.ts';
+import { eventually } from '../../src/testing/patience.ts';
 import { startBelfry } from '../cli/belfry-process.ts';
 import { runDeviceGuest } from './device-guest.ts';
 import { type FindPeer, guestTest, testFolder } from './guest-case.ts';
@@ -236,5 +241,61 @@ guestTest(
     await twoGuests(t, [umlAt(peer, socket), theirs]);
     served.kill('SIGTERM');
     assert.equal((await served.ended).code, 0);
+  },
+);
+
+/** A passt that is installed, or unpacked in the cache. */
+async function findPasst(t: TestContext): Promise<string> {
+  const options = { note: (line: string) => t.diagnostic(line), fetch: process.env.BELFRY_NO_APT !== '1' };
+  const installed = await findExecutable('passt');
+  const program = installed ?? (await findExecutable('passt', await unpackedPackage('passt', () => false, options)));
+  if (program === undefined) throw new PeerMissingError('passt is not installed: apt-get install passt');
+  return program;
+}
+
+guestTest(
+  'passt: User-Mode Linux gets an address by DHCP, and 4 MiB from this process, without a tap',
+  userModeLinux,
+  async (t, peer) => {
+    const folder = await testFolder(t, '/dev/shm');
+    // Started by root, passt becomes nobody.
+    chmodSync(folder, 0o777);
+    const [socket, passtSocket] = [join(folder, 'net.sock'), join(folder, 'passt.sock')];
+    const passt = spawn(await findPasst(t), ['--foreground', '--socket', passtSocket], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    t.after(() => passt.kill('SIGKILL'));
+    let said = '';
+    for (const stream of [passt.stdout, passt.stderr])
+      stream.setEncoding('utf8').on('data', (text) => {
+        said += text;
+      });
+    await eventually('passt listens', () => existsSync(passtSocket) || passt.exitCode !== null);
+    if (passt.exitCode !== null)
+      throw new PeerMissingError(`passt does not run here: ${said.trim().split('\n').at(-1)}`);
+    const bytes = randomBytes(BYTES);
+    const web = createServer((_, response) => response.end(bytes)).listen(0, '127.0.0.1');
+    t.after(() => web.close());
+    await once(web, 'listening');
+    const { port } = web.address() as AddressInfo;
+    await using served = startBelfry(['serve', 'net', '--port', `stream:${passtSocket}`, '--socket', socket]);
+    await served.says(/Serving/);
+    const script = `
+      cat >/tmp/dhcp <<'END'
+#!/bin/busybox sh
+[ "$1" = bound ] || exit 0
+ip addr add $ip/24 dev eth0
+ip route add default via $router
+echo "lease $ip $router"
+echo $router >/tmp/router
+END
+      chmod +x /tmp/dhcp
+      ip link set eth0 up
+      udhcpc -i eth0 -s /tmp/dhcp -n -q
+      wget -q -O /tmp/came http://$(cat /tmp/router):${port}/
+      echo "came $(sha256sum </tmp/came)"`;
+    const output = await runDeviceGuest(t, peer, { folder, words: [umlWord(socket)], script });
+    assert.match(output, /^lease \d+\.\d+\.\d+\.\d+ /m);
+    assert.match(output, new RegExp(`^came ${sumOf(bytes)}`, 'm'));
   },
 );
