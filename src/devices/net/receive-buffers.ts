@@ -16,6 +16,8 @@ export class ReceiveBuffers {
   readonly #isMerged: boolean;
   /** Taken and not used yet: a frame needed more than there were, or it did not fit. In the order of the ring. */
   readonly #held: DescriptorChain[] = [];
+  /** How many these are: the array keeps its length, because one that shrinks and grows is allocated again each time. */
+  #count = 0;
 
   /** @param isMerged VIRTIO_NET_F_MRG_RXBUF was negotiated. */
   constructor(queue: DeviceQueue, isMerged: boolean) {
@@ -32,8 +34,8 @@ export class ReceiveBuffers {
     if (count === undefined) return 'waiting';
     if (count === 0) return 'too-long';
     setLe16(header, HEADER.num_buffers, count);
-    for (let i = 0, done = 0; i < count; i++)
-      done += this.#fill(this.#held.shift() as DescriptorChain, header, frame, done);
+    for (let i = 0, done = 0; i < count; i++) done += this.#fill(this.#held[i] as DescriptorChain, header, frame, done);
+    this.#drop(count);
     return 'delivered';
   }
 
@@ -45,7 +47,7 @@ export class ReceiveBuffers {
     if (!this.#hasFirst()) return undefined;
     let room = 0;
     for (let count = 0; ; count++) {
-      const buffer = this.#held[count] ?? this.#takeOne();
+      const buffer = count < this.#count ? this.#held[count] : this.#takeOne();
       if (buffer === undefined) return undefined;
       room += buffer.writable.totalBytes;
       if (room >= wanted) return count + 1;
@@ -55,8 +57,14 @@ export class ReceiveBuffers {
 
   #takeOne(): DescriptorChain | undefined {
     const buffer = this.#queue.take();
-    if (buffer !== undefined) this.#held.push(buffer);
+    if (buffer !== undefined) this.#held[this.#count++] = buffer;
     return buffer;
+  }
+
+  /** The first `count` buffers were used. */
+  #drop(count: number): void {
+    if (count < this.#count) this.#held.copyWithin(0, count, this.#count);
+    this.#count -= count;
   }
 
   /**
@@ -66,11 +74,11 @@ export class ReceiveBuffers {
    */
   #hasFirst(): boolean {
     for (let useless = 0; useless < USELESS_MAX; useless++) {
-      const buffer = this.#held[0] ?? this.#takeOne();
+      const buffer = this.#count > 0 ? this.#held[0] : this.#takeOne();
       if (buffer === undefined) return false;
       if (buffer.writable.totalBytes >= HEADER_BYTES) return true;
-      this.#held.shift();
       this.#queue.markUsed(buffer, 0);
+      this.#drop(1);
     }
     this.#queue.again();
     return false;
@@ -110,6 +118,6 @@ export class ReceiveBuffers {
 
   /** Puts the buffers that are held back into the ring, unused. */
   stop(): void {
-    for (const buffer of this.#held.splice(0).toReversed()) this.#queue.untake(buffer);
+    while (this.#count > 0) this.#queue.untake(this.#held[--this.#count] as DescriptorChain);
   }
 }
