@@ -5,7 +5,7 @@ import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 
 const WANTED_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
-const DEVICE_MODULES = ['virtio_console', 'virtio_rng'];
+const DEVICE_MODULES = ['virtio_console', 'virtio_rng', 'virtio_net'];
 const MAX_QUEUES = 16;
 
 /**

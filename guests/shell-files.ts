@@ -31,5 +31,5 @@ export function shellFolder(peer: GuestPeer['name'], cacheFolder: string): strin
 
 export function shellFilesIn(folder: string): ShellFiles {
   // The number is increased when the content changes, so that an older file is made again.
-  return { kernel: join(folder, 'kernel'), initramfs: join(folder, 'initramfs-2') };
+  return { kernel: join(folder, 'kernel'), initramfs: join(folder, 'initramfs-3') };
 }

@@ -13,7 +13,7 @@ import { umlCanOpen, umlWords } from './uml-words.ts';
 const PACKAGE = 'user-mode-linux';
 const WANTED_MODULES = ['virtio_uml', 'virtio_blk', 'ext4'];
 /** Debian's User-Mode Linux has no virtio_rng. */
-const DEVICE_MODULES = ['virtio_console'];
+const DEVICE_MODULES = ['virtio_console', 'virtio_net'];
 
 /**
  * User-Mode Linux as installed, else from the cache, else downloaded with apt-get (no root, system unchanged).

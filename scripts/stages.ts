@@ -36,7 +36,7 @@ export const stages: readonly Stage[] = [
   {
     name: 'unit',
     what: 'beside the code',
-    files: ['{src,bench,guests,demo,doctor}/**/*.test.ts', 'scripts/*.test.ts'],
+    files: ['{src,bench,guests,demo,doctor}/**/*.test.ts', 'scripts/*.test.ts', 'test/ports/**/*.test.ts'],
     ...quick,
     seconds: 35,
   },

@@ -39,6 +39,12 @@ export interface BlkFlags extends ThreadFlags {
   readonly limitWrite?: Limit;
 }
 
+export interface NetFlags extends ThreadFlags {
+  readonly port?: string;
+  readonly mac?: string;
+  readonly mtu?: number;
+}
+
 export interface ConsoleFlags extends ServeFlags {
   readonly listen?: string;
 }

@@ -143,16 +143,20 @@ export class ServeReport {
   #counts(event: 'served' | 'closed', snapshot: DeviceSnapshot, { latency }: ServedDevice): void {
     const p50Us = latency.count === 0 ? 0 : latency.percentile(50) / 1000;
     const p99Us = latency.count === 0 ? 0 : latency.percentile(99) / 1000;
-    const { requests, bytesRead, bytesWritten, kicks, calls } = snapshot;
+    const { requests, bytesRead, bytesWritten, kicks, calls, droppedFrames } = snapshot;
     const kicksSaved = Math.max(0, requests - kicks);
     const callsSaved = Math.max(0, requests - calls);
     if (this.#style.json) return this.#event({ event, ...snapshot, kicksSaved, callsSaved, p50Us, p99Us });
     this.#info(
-      `${event}: ${count(requests, 'request')}, ${mib(bytesRead)} read, ${mib(bytesWritten)} written, ` +
+      `${event}: ${count(requests, 'request')}, ${mib(bytesRead)} read, ${mib(bytesWritten)} written, ${dropped(droppedFrames)}` +
         `p50 ${p50Us.toFixed(1)} µs, p99 ${p99Us.toFixed(1)} µs, ` +
         `${count(kicks, 'kick')}${saved(kicksSaved, requests)}, ${count(calls, 'call')}${saved(callsSaved, requests)}`,
     );
   }
+}
+
+function dropped(frames: number | undefined): string {
+  return frames === undefined ? '' : `${count(frames, 'frame')} dropped, `;
 }
 
 /** The share of notifications saved against one for each request. Rounded down: 100 % means that there was none. */

@@ -2,13 +2,15 @@
 import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { READ_ERROR_POLICIES, WRITE_ERROR_POLICIES } from '../devices/blk/error-policy.ts';
+import { MTU_MAX, MTU_MIN } from '../devices/net/spec.ts';
 import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
 import { serveConsole } from './serve-console.ts';
-import type { BlkFlags, ConsoleFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
+import type { BlkFlags, ConsoleFlags, NetFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
+import { serveNet } from './serve-net.ts';
 
 const belfry = commandName();
 const SIGNALS = `
@@ -56,6 +58,25 @@ Examples:
   ${belfry} serve console --socket /tmp/console.sock --listen /tmp/terminal.sock
 `;
 
+const NET_EXAMPLES = `
+The other end of the guest's eth0 is the PORT:
+  tap:NAME     a tap interface of the kernel; it is made if it is not there and you may. To make one for yourself that stays:
+               ip tuntap add NAME mode tap user $USER && ip link set NAME up   (as root)
+  stream:PATH  a UNIX stream socket to connect to, in the framing of QEMU's -netdev stream: passt, another QEMU. It is connected
+               again when it ends
+  listen:PATH  the same, made here; one client at a time
+
+The link is down while stream or listen has no peer. Frames for a guest that gives no buffers are dropped after a second, or
+when many wait; the counts at the end and of --json say how many.
+${SIGNALS}
+Examples:
+  ${belfry} serve net --socket /tmp/net.sock --port tap:vm0
+  ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --mac 52:54:00:12:34:56 --mtu 9000
+  passt --socket /tmp/passt.sock && ${belfry} serve net --socket /tmp/net.sock --port stream:/tmp/passt.sock
+  ${belfry} serve net --socket /tmp/net0.sock --port listen:/tmp/cable.sock
+  ${belfry} serve net --socket /tmp/net1.sock --port stream:/tmp/cable.sock
+`;
+
 const EXAMPLES = `
 MODULE is TypeScript or JavaScript whose default export is a device or a disk, or a function that makes one.
 ${SIGNALS}
@@ -63,6 +84,7 @@ Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve rng --socket /tmp/rng.sock
   ${belfry} serve console --socket /tmp/console.sock
+  ${belfry} serve net --socket /tmp/net.sock --port tap:vm0
   ${belfry} serve ./my-device.ts --socket /tmp/mine.sock
 `;
 
@@ -128,6 +150,16 @@ function consoleCommand(): Command {
     .action(async (flags: ConsoleFlags) => serveConsole(flags));
 }
 
+function netCommand(): Command {
+  const net = new Command('net').description('serve a network card (virtio-net)');
+  return withThreads(withCommon(net.argument('[port]', 'the same as --port')))
+    .option('--port <port>', 'what it is connected to: tap:NAME, stream:PATH or listen:PATH')
+    .option('--mac <address>', 'its MAC address (default: a random one)')
+    .option('--mtu <bytes>', 'the longest packet; the guest takes it over', option.wholeNumber(MTU_MIN, MTU_MAX))
+    .addHelpText('after', NET_EXAMPLES)
+    .action(async (port: string | undefined, flags: NetFlags) => serveNet(port, flags));
+}
+
 export function serveCommand(): Command {
   const rng = new Command('rng')
     .description('serve a source of random numbers (virtio-rng)')
@@ -140,7 +172,8 @@ export function serveCommand(): Command {
     .enablePositionalOptions()
     .addCommand(blkCommand())
     .addCommand(withThreads(withCommon(rng)).action(async (flags: ThreadFlags) => serveRng(flags)))
-    .addCommand(consoleCommand());
+    .addCommand(consoleCommand())
+    .addCommand(netCommand());
   return withCommon(serve).action(async (module: string | undefined, flags: ServeFlags, command: Command) => {
     if (module === undefined) command.help({ error: true });
     else await serveModule(module, flags);

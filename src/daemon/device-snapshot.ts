@@ -5,11 +5,13 @@ import type { QueueTotals } from '../virtio/queue-counters.ts';
 export interface DeviceSnapshot extends QueueTotals {
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  /** Network cards only: frames that were dropped, in both directions. */
+  readonly droppedFrames?: number;
 }
 
 /** Adds up the snapshots of several threads. */
 export function addSnapshots(all: readonly DeviceSnapshot[]): DeviceSnapshot {
-  const sum = (field: keyof DeviceSnapshot): number => all.reduce((total, one) => total + one[field], 0);
+  const sum = (field: keyof DeviceSnapshot): number => all.reduce((total, one) => total + (one[field] ?? 0), 0);
   return {
     requests: sum('requests'),
     batches: sum('batches'),
@@ -17,5 +19,6 @@ export function addSnapshots(all: readonly DeviceSnapshot[]): DeviceSnapshot {
     calls: sum('calls'),
     bytesRead: sum('bytesRead'),
     bytesWritten: sum('bytesWritten'),
+    ...(all.some((one) => one.droppedFrames !== undefined) && { droppedFrames: sum('droppedFrames') }),
   };
 }

@@ -12,6 +12,7 @@ import type { Log } from '../virtio/log.ts';
 import { loadModule, loadStore } from './load-module.ts';
 import { type ConsolePort, openConsole } from './open-console.ts';
 import type { OpenDevice } from './open-device.ts';
+import { type NetSource, openNet } from './open-net.ts';
 
 /** A disk or a device in a module of the user's. */
 export interface ModuleSource {
@@ -37,7 +38,7 @@ export interface ImageSource {
 }
 
 /** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
-export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ConsolePort | ModuleSource;
+export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ConsolePort | NetSource | ModuleSource;
 
 /**
  * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
@@ -58,6 +59,7 @@ export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDe
   if (source.kind === 'blk')
     return blockDevice(limited(reopenStore(source.store), source.limits), source.options, source.store.name);
   if (source.kind === 'console') return openConsole(source);
+  if (source.kind === 'net') return openNet(source);
   return moduleDevice(source, log);
 }
 

@@ -19,8 +19,8 @@ export interface DeviceProfile {
 export interface OpenDevice {
   readonly device: VirtioDevice;
   readonly profile: DeviceProfile;
-  /** Bytes read and written so far. */
-  bytes(): { readonly read: number; readonly written: number };
+  /** Bytes read and written so far. Network cards only: frames dropped. */
+  bytes(): { readonly read: number; readonly written: number; readonly droppedFrames?: number };
   /**
    * Reads again what can change outside (the size of a store), and notifies the driver of a change. Returns a changed
    * size.

@@ -78,8 +78,8 @@ export class ServingThread {
   }
 
   #snapshot(): DeviceSnapshot {
-    const { read, written } = this.#open.bytes();
-    return { ...totalOf(this.host.counters), bytesRead: read, bytesWritten: written };
+    const { read, written, ...frames } = this.#open.bytes();
+    return { ...totalOf(this.host.counters), bytesRead: read, bytesWritten: written, ...frames };
   }
 
   /** Reads again what can change outside, and notifies the driver of a change. Returns a changed size. */

@@ -35,6 +35,7 @@ export const { functions: libc } = dlopen(null, {
   getsockname: { return: i32, arguments: [i32, ptr, ptr] },
   getsockopt: { return: i32, arguments: [i32, i32, i32, ptr, ptr] },
   gettid: { return: i32, arguments: [] },
+  if_nametoindex: { return: u32, arguments: [ptr] },
   ioctl: { return: i32, arguments: [i32, u64, ptr] },
   listen: { return: i32, arguments: [i32, i32] },
   lseek: { return: i64, arguments: [i32, i64, i32] },
@@ -70,6 +71,7 @@ export const { functions: libc } = dlopen(null, {
   timerfd_create: { return: i32, arguments: [i32, i32] },
   timerfd_settime: { return: i32, arguments: [i32, i32, ptr, ptr] },
   write: { return: i32, arguments: [i32, ptr, u64] },
+  writev: { return: i32, arguments: [i32, ptr, i32] },
   __errno_location: { return: ptr, arguments: [] },
   _exit: { return: 'void', arguments: [i32] },
 });

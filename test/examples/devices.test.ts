@@ -1,18 +1,21 @@
 // test/examples: the devices: what each does, and that each passes the conformance suite.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { shareRunningCopy } from '../../src/daemon/running-copy.ts';
+import { NetDevice } from '../../src/devices/net/net-device.ts';
 import { deviceConformance } from '../../src/testing/device-conformance.ts';
 import { DeviceLoopback } from '../../src/testing/device-loopback.ts';
 import type { LoopbackQueue } from '../../src/testing/loopback-queue.ts';
 import { eventually } from '../../src/testing/patience.ts';
+import { frameOf, headerOf, RecordingPort } from '../reference/net-guest.ts';
 
 // As the command line does before it loads a device.
 shareRunningCopy();
 const { default: echo } = await import('../../examples/echo.ts');
+const { recorded } = await import('../../examples/packet-recorder.ts');
 const { Stopwatch } = await import('../../examples/stopwatch.ts');
 const { default: thermometer } = await import('../../examples/thermometer.ts');
 
@@ -67,4 +70,30 @@ test('examples/thermometer.ts answers a question, and reports an error of its se
   await transmit.request({ readable: [bytesOf('no question')] });
   assert.deepEqual(receive.harvest(), []);
   assert.throws(() => thermometer(undefined), /set SENSOR/);
+});
+
+test('examples/packet-recorder.ts passes frames on, both ways, and writes what Wireshark opens', async () => {
+  const file = join(folder, 'guest.pcap');
+  const next = new RecordingPort();
+  await using loop = await DeviceLoopback.start(new NetDevice({ port: recorded(next, file) }));
+  const [receive, transmit] = loop.queues as [LoopbackQueue, LoopbackQueue];
+  await transmit.request({ readable: [headerOf({}), frameOf(60)] });
+  assert.deepEqual(next.sent[0]?.frame, frameOf(60));
+  const received = receive.request({ writable: [200] });
+  next.onFrame?.(frameOf(101));
+  assert.deepEqual((await received).bytes.subarray(12, 113), frameOf(101));
+  next.onLink?.(false);
+  assert.equal((loop.device as NetDevice).isLinkUp, false);
+
+  const bytes = readFileSync(file);
+  assert.deepEqual([bytes.readUInt32LE(0), bytes.readUInt16LE(4), bytes.readUInt16LE(6)], [0xa1b23c4d, 2, 4]);
+  let at = 24;
+  for (const frame of [frameOf(60), frameOf(101)]) {
+    const [seconds, nanoseconds, kept, whole] = [0, 4, 8, 12].map((field) => bytes.readUInt32LE(at + field));
+    assert.ok(Math.abs((seconds as number) - Date.now() / 1000) < 3600 && (nanoseconds as number) < 1e9);
+    assert.deepEqual([kept, whole], [frame.length, frame.length]);
+    assert.deepEqual(Uint8Array.from(bytes.subarray(at + 16, at + 16 + frame.length)), frame);
+    at += 16 + frame.length;
+  }
+  assert.equal(at, bytes.length);
 });

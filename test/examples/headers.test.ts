@@ -20,6 +20,7 @@ const works: Readonly<Record<string, RegExp>> = {
   'echo.ts': /^Serving \.\/examples\/echo\.ts \(1 queue, /,
   'filter.ts': /^Serving \S*disk\.img \(1M, /,
   'http-range-disk.ts': /^Serving http:\S*disk\.img \(1M, read-only, /,
+  'packet-recorder.ts': /^Serving \.\/examples\/packet-recorder\.ts \(3 queues, /,
   'ram-disk.ts': /^Serving \.\/examples\/ram-disk\.ts \(64M, /,
   'ring-a-doorbell.ts': /^the guest left: out to port 0xf4, 1 byte\n/,
   'serve-a-disk.ts': /^listening on /,
@@ -57,7 +58,7 @@ for (const name of readdirSync(join(CHECKOUT, 'examples')).filter((file) => file
     writeFileSync(join(folder, 'disk.img'), '');
     truncateSync(join(folder, 'disk.img'), SIZE);
     const line = commandOf(name)
-      .replace('/tmp/', `${folder}/`)
+      .replaceAll('/tmp/', `${folder}/`)
       .replace('./disk.img', join(folder, 'disk.img'))
       .replace('https://example.org', `http://127.0.0.1:${(web.address() as AddressInfo).port}`)
       .replace('node_modules/.bin/node', process.execPath);

@@ -19,6 +19,8 @@ export interface DeviceGuest {
   readonly words: readonly string[];
   /** Runs in the guest's shell, with every driver loaded; then the guest ends. */
   readonly script: string;
+  /** Gets each line that it prints. */
+  readonly onLine?: (line: string) => unknown;
 }
 
 /** Boots it, and returns what the script printed, when it has ended. */
@@ -29,7 +31,10 @@ export async function runDeviceGuest(t: TestContext, peer: GuestPeer, guest: Dev
   await writeFile(initramfs, guestInitramfs({ files, modules: peer.modules }));
   const command = peer.command({ sockets: [], queues: 1, memoryMiB: MEMORY_MIB, initramfs, folder });
   const lines: string[] = [];
-  const onLine = (line: string): number => lines.push(line.trimEnd());
+  const onLine = (line: string): void => {
+    lines.push(line.trimEnd());
+    guest.onLine?.(line.trimEnd());
+  };
   const exit = await runGuestProcess(
     { ...command, words: [...command.words, ...words] },
     { silenceMs, onLine, signal: t.signal },

@@ -4,6 +4,7 @@ import { suite, test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { ConsoleDevice } from '../../src/devices/console/console-device.ts';
+import { NetDevice } from '../../src/devices/net/net-device.ts';
 import { RngDevice } from '../../src/devices/rng/rng-device.ts';
 import { blockRequest, encodeReadable } from '../../src/testing/block-request.ts';
 import type { UsedChain } from '../../src/testing/chain-driver.ts';
@@ -12,6 +13,7 @@ import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
 import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
+import { frameOf, headerOf, RecordingPort } from '../reference/net-guest.ts';
 
 const SIZE = 64 * 1024;
 const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -57,6 +59,32 @@ const consoleQueues: readonly ConformingQueue<ConsoleDevice>[] = [
 ];
 deviceConformance('console', { open: () => new ConsoleDevice({ output: () => {} }), queues: consoleQueues });
 deviceConformance('console, a slow sink', { open: () => new ConsoleDevice({ output: later }), queues: consoleQueues });
+
+/** A frame that fits a buffer of 64 bytes. */
+const FRAME = frameOf(42);
+const portOf = new WeakMap<NetDevice, RecordingPort>();
+const netQueues: readonly ConformingQueue<NetDevice>[] = [
+  {
+    request: () => ({ writable: [128] }),
+    check: ({ bytes, written }: UsedChain) =>
+      assert.deepEqual(bytes.subarray(0, written), Uint8Array.of(...headerOf({ numBuffers: 1 }), ...FRAME)),
+    provoke: (device) => portOf.get(device)?.onFrame?.(FRAME),
+  },
+  { request: () => ({ readable: [headerOf({}), FRAME] }), check: ({ written }) => assert.equal(written, 0) },
+  {
+    request: () => ({ readable: [Uint8Array.of(0, 0, 1)], writable: [1] }),
+    check: ({ written }) => assert.equal(written, 1),
+  },
+];
+deviceConformance('net', {
+  open: () => {
+    const port = new RecordingPort();
+    const device = new NetDevice({ port });
+    portOf.set(device, port);
+    return device;
+  },
+  queues: netQueues,
+});
 
 /** Copies what it reads to where it may write. Everything else is for the devices that go wrong. */
 class EchoDevice implements VirtioDevice {

@@ -10,7 +10,7 @@ interface Room {
   readonly packages: boolean;
 }
 
-const LOWER = ['sys', 'virtio', 'notify', 'kvm', 'devices', 'stores', 'transports'];
+const LOWER = ['sys', 'virtio', 'notify', 'kvm', 'devices', 'ports', 'stores', 'transports'];
 const MIDDLE = [...LOWER, 'serve', 'daemon', 'vmm'];
 const pure = { node: false, packages: false };
 const onNode = { node: true, packages: false };
@@ -23,6 +23,7 @@ const stairs: Readonly<Record<string, Room>> = {
   kvm: { rooms: ['sys'], ...onNode },
   devices: { rooms: ['virtio'], ...pure },
   stores: { rooms: ['sys'], types: ['src/devices/blk/block-store.ts'], ...onNode },
+  ports: { rooms: ['sys'], types: ['src/devices/net/net-port.ts'], ...onNode },
   transports: { rooms: ['sys', 'virtio', 'notify'], ...onNode },
   serve: { rooms: MIDDLE, ...onNode },
   daemon: { rooms: MIDDLE, ...upper },
