@@ -69,6 +69,7 @@ function withCommon(command: Command): Command {
   return command
     .option('--socket <path>', 'the vhost-user socket to make')
     .option('--fd <number>', 'an inherited listening socket instead', option.wholeNumber(0, 1 << 20))
+    .option('--supervise', 'keep the socket, and start a device process again that dies', false)
     .option('--once', 'end when the first VMM leaves', false)
     .option('--stop-timeout <seconds>', 'how long SIGTERM waits for requests in flight', option.seconds, 10)
     .option('--allow-file-memory', 'guest memory may be a file of any file system, not memfd or tmpfs alone', false)
