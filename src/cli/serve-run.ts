@@ -83,6 +83,7 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   serviceManager.notify('READY=1');
   const last = await device.closed;
   await service.close?.();
+  link?.released();
   service.restore?.();
   report.closed(last, device);
 }

@@ -151,15 +151,17 @@ export class DeviceDaemon implements ServedDevice {
       const last = await Promise.race([Promise.all(this.#threads.map(({ closed }) => closed)), this.#memoryLoss()]);
       // The device thread ends the process then.
       if (this.#processEnd !== undefined && !takeProcessEnd(this.#processEnd)) await new Promise(() => {});
+      // Nor does the process wait for the threads, which have closed everything.
+      if (this.#processEnd === undefined) await this.#threadsEnd();
       return addSnapshots(last);
     } catch (error) {
       if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
       // The other threads would go on serving, and keep this process alive, while some queues are dead.
       for (const thread of this.#threads) thread.order('abandon');
+      await this.#threadsEnd();
       throw error;
     } finally {
       clearInterval(this.#memoryCheck);
-      await this.#threadsEnd();
     }
   }
 

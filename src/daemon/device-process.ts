@@ -32,6 +32,8 @@ export class DeviceProcess {
   /** Resolves to its description of the device when it serves. Rejects when it ends before. */
   readonly ready: Promise<unknown>;
   readonly exited: Promise<ProcessExit>;
+  /** Resolves when it has closed the device, after `passOn`. */
+  readonly released: Promise<void>;
   /** When it began to serve, as `performance.now()`; undefined before. */
   readyMs: number | undefined;
   /** When it was told to end, for another process to go on. */
@@ -49,9 +51,11 @@ export class DeviceProcess {
     this.#child = spawn(file, args, { stdio: ['ignore', 'inherit', 'pipe', listenFd, 'ipc'], detached: true, env });
     const warm = Promise.withResolvers<string>();
     const ready = Promise.withResolvers<unknown>();
-    [this.warm, this.ready] = [warm.promise, ready.promise];
+    const released = Promise.withResolvers<void>();
+    [this.warm, this.ready, this.released] = [warm.promise, ready.promise, released.promise];
     this.#child.on('message', (message: FromDeviceProcess) => {
       if (message.type === 'warm') warm.resolve(message.version);
+      else if (message.type === 'released') released.resolve();
       else if (message.type === 'status') onStatus(message.line);
       else if (message.type === 'ready') {
         this.readyMs = performance.now();

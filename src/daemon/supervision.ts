@@ -26,5 +26,7 @@ export type FromDeviceProcess =
   | { readonly type: 'warm'; readonly version: string }
   /** It serves. `served` is what the command line prints about it. */
   | { readonly type: 'ready'; readonly served: unknown }
+  /** It has closed the device, and is about to end. */
+  | { readonly type: 'released' }
   /** A STATUS for the service manager, which listens to its main process alone. */
   | { readonly type: 'status'; readonly line: string };

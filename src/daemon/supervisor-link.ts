@@ -42,6 +42,11 @@ export class SupervisorLink {
     this.#send({ type: 'ready', served });
   }
 
+  /** Says that the device is closed: another process may open it. */
+  released(): void {
+    this.#send({ type: 'released' });
+  }
+
   /** Sends a STATUS for the service manager. */
   status(line: string): void {
     this.#send({ type: 'status', line });

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../virtio/log.ts';
 import { BackOff } from './back-off.ts';
-import type { DeviceProcess } from './device-process.ts';
+import type { DeviceProcess, ProcessExit } from './device-process.ts';
 import type { PassedSignal } from './supervision.ts';
 
 export interface SupervisorOptions {
@@ -50,7 +50,7 @@ export class Supervisor {
         this.#current = process;
         process.serve();
         void this.#whenReady(process);
-        const { code } = await process.exited;
+        const { code } = await Promise.race([process.exited, this.#passedOn(process)]);
         this.#gapSinceMs = process.passedOnMs ?? performance.now();
         const result = await this.#resultOf(process, code);
         if (result !== undefined) return result;
@@ -59,6 +59,14 @@ export class Supervisor {
       this.#end.abort();
       for (const idle of [this.#standby, this.#spare]) idle?.kill();
     }
+  }
+
+  /** Resolves when a process has closed the device for the next one. Its end, which takes longer, is not waited for. */
+  async #passedOn(process: DeviceProcess): Promise<ProcessExit> {
+    await process.released;
+    if (process.passedOnMs === undefined) return process.exited;
+    setTimeout(() => process.kill(), this.#options.endMs).unref();
+    return { code: 0, signal: null };
   }
 
   /** What follows from the end of a process: an exit code, or undefined to start the next one. */

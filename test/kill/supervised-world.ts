@@ -7,7 +7,8 @@ import { BenchDisk } from '../../bench/bench-disk.ts';
 import { countErrors } from '../../bench/load/load-spec.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
-import { belfry, type Running, startBelfry } from '../cli/belfry-process.ts';
+import { belfry } from '../cli/belfry-process.ts';
+import { Supervised } from '../cli/supervised.ts';
 import type { Driving } from '../vhost-user/driven-disk.ts';
 import { PluggedMachine } from '../vhost-user/plugged-machine.ts';
 
@@ -42,55 +43,19 @@ export interface SupervisedResult {
   readonly log: string;
 }
 
-/** A supervisor that prints events. */
-class Supervised {
-  readonly process: Running;
-  readonly socket: string;
-  #events: { readonly event: string; readonly pid: number; readonly devicePid: number }[] = [];
-  #text = '';
-
-  constructor(image: string, socket: string, { queues, serveArgs }: SupervisedOptions) {
-    this.socket = socket;
-    const flags = ['--queues', String(queues), '--supervise', '--json', ...serveArgs];
-    this.process = startBelfry(['serve', 'blk', image, '--socket', socket, ...flags]);
-    this.process.onOutput((text) => {
-      const lines = (this.#text + text).split('\n');
-      this.#text = lines.pop() ?? '';
-      this.#events.push(...lines.map((line) => JSON.parse(line)));
-    });
-  }
-
-  count(event: string): number {
-    return this.#events.filter((one) => one.event === event).length;
-  }
-
-  /** The process that serves. */
-  get devicePid(): number {
-    const last = this.#events.findLast(({ event }) => event === 'restarted' || event === 'listening');
-    return last?.devicePid ?? last?.pid ?? 0;
-  }
-
-  /** Waits until a process stands by that has not had its turn. */
-  async standsBy(): Promise<void> {
-    await eventually('a process stands by', () => {
-      const last = this.#events.findLast(({ event }) => event === 'standby' || event === 'restarted');
-      return last?.event === 'standby';
-    });
-  }
-}
-
 /** Does the steps, and returns what the driver saw. */
 export async function superviseUnderLoad(options: SupervisedOptions): Promise<SupervisedResult> {
   using file = new BenchDisk(FILE_BYTES);
   const folder = mkdtempSync(join(options.onDisk ? tmpdir() : file.folder, 'belfry-supervised-'));
   const image = options.onDisk ? join(folder, 'disk.img') : file.path;
   if (options.onDisk) copyFileSync(file.path, image);
-  const supervised = new Supervised(image, join(folder, 'disk.sock'), options);
+  const flags = ['--queues', String(options.queues), ...options.serveArgs];
+  const supervised = new Supervised(image, join(folder, 'disk.sock'), flags);
   try {
     await supervised.process.says(/"listening"/);
     return await underLoad(supervised, options);
   } finally {
-    await supervised.process[Symbol.asyncDispose]();
+    await supervised[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
   }
 }
