@@ -65,7 +65,6 @@ export class Supervisor {
   async #passedOn(process: DeviceProcess): Promise<ProcessExit> {
     await process.released;
     if (process.passedOnMs === undefined) return process.exited;
-    setTimeout(() => process.kill(), this.#options.endMs).unref();
     return { code: 0, signal: null };
   }
 
@@ -184,6 +183,7 @@ export class Supervisor {
     const current = this.#current;
     await current?.ready.catch(() => {});
     current?.passOn();
+    setTimeout(() => current?.kill(), this.#options.endMs).unref();
     await next.ready;
     this.#end.signal.removeEventListener('abort', abandon);
     return version;

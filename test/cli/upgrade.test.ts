@@ -1,5 +1,6 @@
 // test/cli: `belfry upgrade` and SIGUSR1: another version takes over, or the one before goes on.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -104,16 +105,21 @@ test('if the new version starts and then cannot serve, a process of the old one 
 
 test('one upgrade at a time', async (t) => {
   await using supervised = await serveInstalled(t);
-  supervised.install(`import { existsSync } from 'node:fs';
+  // Or it would be started from the new files as well.
+  await supervised.standsBy();
+  const go = `${supervised.socket}.go`;
+  execFileSync('mkfifo', [go]);
+  // Waits for what is written to the FIFO.
+  supervised.install(`import { readFileSync } from 'node:fs';
     console.log('{"event":"new"}');
-    while (!existsSync('${supervised.socket}.go')) await new Promise((resolve) => setTimeout(resolve, 1));
+    readFileSync('${go}');
     await import('${BELFRY}');`);
   await using first = startBelfry(['upgrade', '--socket', supervised.socket]);
   await supervised.process.says(/"new"/);
   const second = await belfry(['upgrade', '--socket', supervised.socket]);
   assert.match(second.stderr, /: another upgrade is under way: wait for its end\n$/);
   assert.equal(second.code, 1);
-  writeFileSync(`${supervised.socket}.go`, '');
+  writeFileSync(go, '');
   assert.equal((await first.ended).code, 0);
 });
 
