@@ -7,9 +7,12 @@ import type { ConsoleEnd } from './serve-console-end.ts';
 import { ConsoleStreams } from './serve-console-streams.ts';
 import type { ConsoleFlags } from './serve-flags.ts';
 import { runService } from './serve-run.ts';
+import { UsageError } from './usage-error.ts';
 
 export async function serveConsole(flags: ConsoleFlags): Promise<void> {
   const { listen } = flags;
+  if (flags.supervise && listen === undefined)
+    throw new UsageError('--supervise: a console on this terminal ends with its process; --listen PATH has clients');
   // Standard output has the guest's output only: log lines go to standard error.
   await runService({ ...flags, toStderr: listen === undefined }, (log) => {
     const [near, far] = UnixSocket.pair();

@@ -13,12 +13,30 @@ export class ServiceEnd {
   #device: ServedDevice | undefined;
   #restore: (() => void) | undefined;
   #isEnding = false;
+  /** A supervisor's order to end is none: systemd may send one to this process besides. */
+  #signals = 0;
 
   /** Installs handlers of SIGTERM and SIGINT. */
   constructor(report: ServeReport, graceSeconds: number) {
     this.#report = report;
     this.#graceSeconds = graceSeconds;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#onSignal(signal));
+  }
+
+  /** Ends in order. Further calls change nothing. @param isPassedOn as in `ServedDevice.close`. */
+  begin(isPassedOn: boolean): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    serviceManager.notify('STOPPING=1');
+    setTimeout(() => this.#reportWaiting(), Math.min(REPORT_AFTER_MS, this.#graceSeconds * 1000)).unref();
+    const late = `requests in flight were waited for ${this.#graceSeconds} s (--stop-timeout)`;
+    setTimeout(() => this.#giveUp(late), this.#graceSeconds * 1000).unref();
+    void this.#device?.close(isPassedOn);
+  }
+
+  /** Ends without waiting for requests in flight, on the second signal of a supervisor. */
+  giveUp(): void {
+    this.#giveUp('a second signal: requests in flight are not waited for');
   }
 
   /** Sets the device to close. @param restore restores what was taken (the terminal), when ending is given up. */
@@ -29,13 +47,8 @@ export class ServiceEnd {
   }
 
   #onSignal(signal: string): void {
-    if (this.#isEnding) return this.#giveUp(`a second ${signal}: requests in flight are not waited for`);
-    this.#isEnding = true;
-    serviceManager.notify('STOPPING=1');
-    setTimeout(() => this.#reportWaiting(), Math.min(REPORT_AFTER_MS, this.#graceSeconds * 1000)).unref();
-    const late = `requests in flight were waited for ${this.#graceSeconds} s (--stop-timeout)`;
-    setTimeout(() => this.#giveUp(late), this.#graceSeconds * 1000).unref();
-    void this.#device?.close();
+    if (++this.#signals > 1) return this.#giveUp(`a second ${signal}: requests in flight are not waited for`);
+    this.begin(false);
   }
 
   /** The queues log which requests they wait for. */

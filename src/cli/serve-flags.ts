@@ -8,6 +8,7 @@ import type { EngineName } from '../stores/open-store.ts';
 export interface ServeFlags {
   readonly socket?: string;
   readonly fd?: number;
+  readonly supervise: boolean;
   readonly once: boolean;
   readonly stopTimeout: number;
   readonly allowFileMemory: boolean;

@@ -14,6 +14,8 @@ import { asUsage, UsageError } from './usage-error.ts';
 export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
   if (flags.threads > flags.queues)
     throw new UsageError(`--threads ${flags.threads}: with ${count(flags.queues, 'queue')} at most as many threads`);
+  if (flags.supervise && spec.startsWith('mem:'))
+    throw new UsageError(`--supervise: ${spec} ends with its process, and nothing would be left for the next one`);
   await runService(flags, () => (isModule(spec) ? diskModule(spec, flags) : image(spec, flags)));
 }
 

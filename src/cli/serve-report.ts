@@ -27,6 +27,8 @@ export interface Served extends DeviceProfile {
   readonly poll: string | number;
   /** Images only: what accesses it, and why. */
   readonly engine?: { readonly name: string; readonly why: string };
+  /** The device process, where a supervisor started one. */
+  readonly devicePid?: number;
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
 }
@@ -44,14 +46,19 @@ const STATUS_EVENTS: readonly (EventName | undefined)[] = ['connected', 'started
 export class ServeReport {
   readonly #style: ReportStyle;
   readonly #file: LogFile | undefined;
+  readonly #status: (line: string) => void;
   readonly #colors: ReturnType<typeof pc.createColors>;
   readonly #out: BoundedOutput;
   readonly #err = new BoundedOutput(process.stderr);
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
 
-  /** @param file takes every line instead of standard output and standard error. */
-  constructor(style: ReportStyle, file?: LogFile) {
+  /**
+   * @param file takes every line instead of standard output and standard error.
+   * @param status takes what the service manager shows. Default: tells it.
+   */
+  constructor(style: ReportStyle, file?: LogFile, status = (line: string) => serviceManager.notify(`STATUS=${line}`)) {
+    this.#status = status;
     this.#style = style;
     this.#file = file;
     this.#out = style.toStderr ? this.#err : new BoundedOutput(process.stdout);
@@ -61,7 +68,7 @@ export class ServeReport {
   /** Logs a line. `--quiet` leaves out level info. */
   readonly log: Log = (line, about) => {
     const level = levelOf(about);
-    if (STATUS_EVENTS.includes(about?.event)) serviceManager.notify(`STATUS=${line}`);
+    if (STATUS_EVENTS.includes(about?.event)) this.#status(line);
     if (this.#style.quiet && level === 'info') return;
     if (this.#style.json) this.#event({ event: 'log', level, line, ...about });
     else if (level === 'info') this.#info(line);
@@ -75,6 +82,11 @@ export class ServeReport {
     } catch (error) {
       this.log((error as Error).message);
     }
+  }
+
+  /** Writes a line of a device process to standard error as it is. */
+  passOn(line: string): void {
+    this.#err.line(line);
   }
 
   #event({ event, level = 'info', ...fields }: Event): void {
@@ -94,8 +106,8 @@ export class ServeReport {
   }
 
   listening(profile: Served, socket: string | undefined): void {
-    const { name, type, sizeBytes, readOnly, queues, threads, poll, engine, keys = 'Ctrl-C ends it.' } = profile;
-    const served = { name, type, sizeBytes, readOnly, queues, threads, poll, engine };
+    const { keys = 'Ctrl-C ends it.', ...served } = profile;
+    const { name, sizeBytes, readOnly, queues, threads, poll, engine } = served;
     if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
     if (this.#style.quiet) return;
     const { bold, dim } = this.#colors;

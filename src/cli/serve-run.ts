@@ -1,16 +1,22 @@
 // cli: runs a served device: its socket, its signals, its log, and its end.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DeviceDaemon } from '../daemon/device-daemon.ts';
 import type { DeviceSource } from '../daemon/device-source.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
+import { SpareThreads } from '../daemon/spare-threads.ts';
+import { SupervisorLink } from '../daemon/supervisor-link.ts';
 import { serviceManager } from '../sys/service-manager.ts';
-import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
-import type { Log } from '../virtio/log.ts';
+import { UnixListener } from '../sys/unix-socket.ts';
+import { codeOf, type Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
 import { ServiceEnd } from './serve-end.ts';
 import type { ServeFlags } from './serve-flags.ts';
-import { ServeReport } from './serve-report.ts';
-import { asUsage, UsageError } from './usage-error.ts';
+import { checkSocketFlags, openListener } from './serve-listener.ts';
+import { type Served, ServeReport } from './serve-report.ts';
+import { superviseService } from './serve-supervised.ts';
+import { asUsage } from './usage-error.ts';
+import { belfryVersion } from './version.ts';
 
 /** What is to be served, and how. */
 export interface Service {
@@ -34,13 +40,21 @@ export interface Service {
 export interface ServiceFlags extends ServeFlags {
   /** Standard output is the device's: lines go to standard error. */
   readonly toStderr?: boolean;
+  /** As in `Service`; default 1. */
+  readonly threads?: number;
 }
+
+/** How long the image of a process that has just ended may stay locked, and how often it is tried. */
+const UNLOCK_MS = 2000;
+const LOOK_MS = 2;
 
 /** Serves until SIGTERM or SIGINT. `make` opens the device. Throws UsageError, and what `make` throws. */
 export async function runService(flags: ServiceFlags, make: (log: Log) => Service): Promise<void> {
-  checkFlags(flags);
+  checkSocketFlags(flags);
+  const link = flags.supervise ? SupervisorLink.ofThisProcess() : undefined;
+  if (flags.supervise && link === undefined) return superviseService(flags);
   using file = flags.log === undefined ? undefined : new LogFile(flags.log);
-  const report = new ServeReport(flags, file);
+  const report = new ServeReport(flags, file, link && ((line) => link.status(line)));
   // Signal handlers come before the socket: a signal without a handler would leave the socket file behind.
   const end = new ServiceEnd(report, flags.stopTimeout);
   let device: ServedDevice | undefined;
@@ -50,10 +64,11 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   });
   process.on('SIGCONT', () => device?.retryHeld());
   process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
-  const service = make(report.log);
+  const spares = await ownTurn(link, end, flags);
+  const service = link === undefined ? make(report.log) : await makeInTurn(() => make(report.log));
   using _restored = { [Symbol.dispose]: () => service.restore?.() };
-  using listener = openListener(flags);
-  device = start(service, listener, flags, report);
+  using listener = link === undefined ? openListener(flags) : UnixListener.adopt(link.listenFd);
+  device = start(service, listener, flags, report, spares);
   end.of(device, () => service.restore?.());
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
@@ -61,13 +76,45 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   const { threads, poll, engine, keys } = service;
   // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
-  report.listening({ ...profile, threads, poll, ...(engine && { engine }), ...(keys && { keys }) }, flags.socket);
+  const served: Served = { ...profile, threads, poll, ...(engine && { engine }), ...(keys && { keys }) };
+  if (link === undefined) report.listening(served, flags.socket);
+  else link.ready(served);
   report.follow(device);
   serviceManager.notify('READY=1');
   const last = await device.closed;
   await service.close?.();
+  link?.released();
   service.restore?.();
   report.closed(last, device);
+}
+
+/** Under a supervisor: waits, with everything loaded, until this process is to serve. */
+async function ownTurn(
+  link: SupervisorLink | undefined,
+  end: ServiceEnd,
+  { threads = 1 }: ServiceFlags,
+): Promise<SpareThreads | undefined> {
+  if (link === undefined) return undefined;
+  const spares = new SpareThreads(threads);
+  await spares.loaded();
+  await link.turn(belfryVersion(), {
+    onStop: (isPassedOn) => end.begin(isPassedOn),
+    onGiveUp: () => end.giveUp(),
+  });
+  return spares;
+}
+
+/** The kernel may unlock an image only some time after the end of the process before (io_uring): waits for that. */
+async function makeInTurn(make: () => Service): Promise<Service> {
+  const startedMs = performance.now();
+  for (;;) {
+    try {
+      return make();
+    } catch (error) {
+      if (codeOf(error).code !== 'EAGAIN' || performance.now() - startedMs > UNLOCK_MS) throw error;
+    }
+    await sleep(LOOK_MS);
+  }
 }
 
 function start(
@@ -75,30 +122,13 @@ function start(
   listener: UnixListener,
   flags: ServeFlags,
   { log }: ServeReport,
+  spares: SpareThreads | undefined,
 ) {
   return new DeviceDaemon({
     ...{ device, listener, threads, poll, once: flags.once, log },
     ...(cpus && { cpus }),
+    ...(spares && { spares }),
     allowFileMemory: flags.allowFileMemory,
     processGraceSeconds: flags.stopTimeout,
   });
-}
-
-function checkFlags({ socket, fd }: ServeFlags): void {
-  if (socket !== undefined && fd !== undefined) throw new UsageError('--socket and --fd exclude each other');
-  if (socket !== undefined && Buffer.byteLength(socket) > SOCKET_PATH_MAX) {
-    throw new UsageError(
-      `--socket: a socket path has at most ${SOCKET_PATH_MAX} bytes, this one has ${Buffer.byteLength(socket)}`,
-    );
-  }
-}
-
-/** `--socket`, `--fd`, or the first socket that systemd passed on (sd_listen_fds(3)). */
-function openListener({ socket, fd }: ServeFlags): UnixListener {
-  if (socket !== undefined) return UnixListener.listen(socket);
-  if (fd !== undefined) return UnixListener.adopt(fd);
-  const SD_LISTEN_FDS_START = 3;
-  if (process.env.LISTEN_PID === String(process.pid) && Number(process.env.LISTEN_FDS) >= 1)
-    return UnixListener.adopt(SD_LISTEN_FDS_START);
-  throw new UsageError('--socket PATH (or --fd N) is needed: virtual machines connect to it');
 }

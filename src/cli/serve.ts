@@ -19,6 +19,11 @@ opens FILE of --log again, as logrotate needs it. SIGCONT tries the requests aga
 prints the state of every queue.
 `;
 
+const SUPERVISED = `
+With --supervise a small process keeps the socket, and starts a device process again that dies: front ends wait meanwhile, and no
+request is lost. "${belfry} upgrade" has a new version of Belfry take over the same way.
+`;
+
 const BLK_EXAMPLES = `
 STORE is an image file, a block device, mem:SIZE (a disk of memory), or a module whose default export is a disk.
 
@@ -32,13 +37,14 @@ loses data). A flush that failed is never held: what it was to make durable may 
 
 Limits: a request beyond iops (requests a second) or bps (bytes a second) waits. A disk that was idle may do burst seconds' worth at
 once (1 by default). Flushes are not limited.
-${SIGNALS}
+${SUPERVISED}${SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
   ${belfry} serve blk /dev/vg0/guest --socket /tmp/disk.sock --engine uring --direct
   ${belfry} serve blk disk.img --socket /tmp/disk.sock --limit iops=500,bps=10M --limit-write iops=100,burst=5
   ${belfry} serve blk ./my-disk.ts --socket /tmp/mine.sock --read-only --log mine.log
+  ${belfry} serve blk disk.img --socket /tmp/disk.sock --supervise
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
 
@@ -92,6 +98,7 @@ function withCommon(command: Command): Command {
   return command
     .option('--socket <path>', 'the vhost-user socket to make')
     .option('--fd <number>', 'an inherited listening socket instead', option.wholeNumber(0, 1 << 20))
+    .option('--supervise', 'start a device process again that dies, and let "upgrade" replace it', false)
     .option('--once', 'end when the first VMM leaves', false)
     .option('--stop-timeout <seconds>', 'how long SIGTERM waits for requests in flight', option.seconds, 10)
     .option('--allow-file-memory', 'guest memory may be a file of any file system, not memfd or tmpfs alone', false)

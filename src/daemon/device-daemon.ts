@@ -20,6 +20,7 @@ import type { QueueThreadSetup } from './queue-thread.ts';
 import type { ServedDevice } from './served-device.ts';
 import type { FromThread, ServingThreadSetup } from './serving-thread.ts';
 import { ServingWorker } from './serving-worker.ts';
+import { SpareThreads } from './spare-threads.ts';
 import type { LinkEnd } from './thread-link.ts';
 
 export interface DeviceDaemonOptions {
@@ -40,6 +41,8 @@ export interface DeviceDaemonOptions {
    * whatever still waits. Without it the caller handles signals.
    */
   readonly processGraceSeconds?: number;
+  /** Threads that were started beforehand. Default: none. */
+  readonly spares?: SpareThreads;
   /** Processors to pin the threads to, round robin. */
   readonly cpus?: readonly number[];
   /** Takes each log line. */
@@ -58,6 +61,7 @@ export class DeviceDaemon implements ServedDevice {
   readonly latency: RecordableHistogram = createHistogram();
   readonly closed: Promise<DeviceSnapshot>;
   readonly #options: DeviceDaemonOptions;
+  readonly #spares: SpareThreads;
   /** Wake the receivers of messages between threads. */
   readonly #eventFds: EventFd[] = [];
   readonly #queueThreads: readonly ServingWorker[];
@@ -69,6 +73,7 @@ export class DeviceDaemon implements ServedDevice {
 
   constructor(options: DeviceDaemonOptions) {
     this.#options = options;
+    this.#spares = options.spares ?? new SpareThreads();
     const { processGraceSeconds, listener, device } = options;
     this.#processEnd =
       processGraceSeconds === undefined
@@ -100,6 +105,7 @@ export class DeviceDaemon implements ServedDevice {
   #startQueueThread({ calls, answers }: { calls: LinkEnd; answers: LinkEnd }, index: number): ServingWorker {
     return new ServingWorker({
       file: 'queue-thread',
+      spares: this.#spares,
       ports: [calls.port],
       log: this.#options.log,
       setup: (main): QueueThreadSetup => ({ ...this.#setupOf(index), main, calls, answersWakeFd: answers.wakeFd }),
@@ -110,6 +116,7 @@ export class DeviceDaemon implements ServedDevice {
     const { listener, once, allowFileMemory = false, log } = this.#options;
     return new ServingWorker({
       file: 'device-thread',
+      spares: this.#spares,
       ports: queueThreads.map(({ answers }) => answers.port),
       log,
       setup: (main): DeviceThreadSetup => ({
@@ -144,15 +151,17 @@ export class DeviceDaemon implements ServedDevice {
       const last = await Promise.race([Promise.all(this.#threads.map(({ closed }) => closed)), this.#memoryLoss()]);
       // The device thread ends the process then.
       if (this.#processEnd !== undefined && !takeProcessEnd(this.#processEnd)) await new Promise(() => {});
+      // Nor does the process wait for the threads, which have closed everything.
+      if (this.#processEnd === undefined) await this.#threadsEnd();
       return addSnapshots(last);
     } catch (error) {
       if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
       // The other threads would go on serving, and keep this process alive, while some queues are dead.
       for (const thread of this.#threads) thread.order('abandon');
+      await this.#threadsEnd();
       throw error;
     } finally {
       clearInterval(this.#memoryCheck);
-      await this.#threadsEnd();
     }
   }
 
@@ -180,7 +189,8 @@ export class DeviceDaemon implements ServedDevice {
     return promise;
   }
 
-  close(): Promise<DeviceSnapshot> {
+  close(isPassedOn = false): Promise<DeviceSnapshot> {
+    if (isPassedOn) for (const thread of this.#threads) thread.order('pass-on');
     if (this.#processEnd !== undefined) takeProcessEnd(this.#processEnd);
     this.#deviceThread.order('stop');
     return this.closed;

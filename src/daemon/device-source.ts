@@ -56,11 +56,17 @@ export function needsNode({ kind }: DeviceSource): boolean {
 /** Opens a device on this thread. Rejects with what its store, module or options throw. */
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
   if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
-  if (source.kind === 'blk')
-    return blockDevice(limited(reopenStore(source.store), source.limits), source.options, source.store.name);
+  if (source.kind === 'blk') return image(source);
   if (source.kind === 'console') return openConsole(source);
   if (source.kind === 'net') return openNet(source);
   return moduleDevice(source, log);
+}
+
+function image({ store: description, limits, options }: ImageSource): OpenDevice {
+  const store = limited(reopenStore(description), limits);
+  const open = blockDevice(store, options, description.name);
+  // The next process reads the same page cache.
+  return { ...open, close: async (isPassedOn) => (isPassedOn ? await store.close?.() : await open.close()) };
 }
 
 async function moduleDevice(

@@ -1,12 +1,12 @@
 // daemon: the device thread, which has the session: listening socket, front end, signals and its own queues in one
 // epoll set.
-import { workerData } from 'node:worker_threads';
 import { duplicateFd } from '../sys/libc.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
 import { codeOf } from '../virtio/log.ts';
 import { EndingSignals, leaveProcessEnd, type ProcessEnd } from './process-end.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
+import { threadSetup } from './spare-threads.ts';
 import { refreshAll, SpreadHost } from './spread-host.ts';
 import { type HostAnswer, type HostCall, ThreadHost } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
@@ -21,7 +21,7 @@ export interface DeviceThreadSetup extends ServingThreadSetup {
   readonly queueThreads: readonly { readonly answers: LinkEnd; readonly callsWakeFd: number }[];
 }
 
-const setup = workerData as DeviceThreadSetup;
+const setup = await threadSetup<DeviceThreadSetup>();
 const { once, allowFileMemory, processEnd } = setup;
 const thread = await ServingThread.open(setup);
 const { loop, log } = thread;
@@ -58,7 +58,7 @@ async function refresh(): Promise<void> {
   }
 }
 
-thread.onOrder = (order) => (order === 'stop' ? server.close() : void refresh());
+thread.onOrder = (order) => (order === 'refresh' ? void refresh() : server.close());
 const signals = processEnd && new EndingSignals(loop, processEnd, () => server.close());
 await thread.run();
 if (processEnd !== undefined) leaveProcessEnd(processEnd, signals?.mainThreadCpuNs);

@@ -28,6 +28,10 @@ export interface OpenDevice {
   refresh(): number | undefined;
   /** Disks only: tries the requests again that are held after an error of the store. */
   retryHeld?(): void;
-  /** Makes completed writes durable, and closes everything. */
-  close(): Promise<void>;
+  /**
+   * Makes completed writes durable, and closes everything.
+   * @param isPassedOn another process of this machine will serve the device: what Linux keeps of a file need not be
+   *   written to its disk for that.
+   */
+  close(isPassedOn?: boolean): Promise<void>;
 }

@@ -1,6 +1,6 @@
 // daemon: a queue thread: runs queues of a device whose session is on the device thread.
-import { workerData } from 'node:worker_threads';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
+import { threadSetup } from './spare-threads.ts';
 import { answerHostCall, type HostAnswer, type HostCall, type ThreadMethods } from './thread-host.ts';
 import { type LinkEnd, LinkSender, receiveOn } from './thread-link.ts';
 
@@ -11,7 +11,7 @@ export interface QueueThreadSetup extends ServingThreadSetup {
   readonly answersWakeFd: number;
 }
 
-const setup = workerData as QueueThreadSetup;
+const setup = await threadSetup<QueueThreadSetup>();
 const thread = await ServingThread.open(setup);
 const { host } = thread;
 const methods: ThreadMethods = {

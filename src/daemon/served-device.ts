@@ -23,6 +23,9 @@ export interface ServedDevice extends AsyncDisposable {
   refresh(): void;
   /** Disks only: tries the requests again that are held after an error of the store, on every thread. */
   retryHeld(): void;
-  /** Stops listening, finishes requests in flight, flushes and closes. Returns `closed`. */
-  close(): Promise<DeviceSnapshot>;
+  /**
+   * Stops listening, finishes requests in flight, flushes and closes. Returns `closed`.
+   * @param isPassedOn another process of this machine goes on with the device: an image is not flushed.
+   */
+  close(isPassedOn?: boolean): Promise<DeviceSnapshot>;
 }

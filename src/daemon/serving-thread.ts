@@ -27,10 +27,11 @@ export interface ServingThreadSetup {
 }
 
 /**
- * `stop` and `refresh` go to the device thread, which forwards them. `retry` tries held requests again. `abandon` ends a thread at once after another one
- * failed.
+ * `stop` and `refresh` go to the device thread, which forwards them. `pass-on` goes to every thread before `stop`:
+ * another process of this machine will serve the device. `retry` tries held requests again. `abandon` ends a thread at
+ * once after another one failed.
  */
-export type ToThread = 'snapshot' | 'report' | 'stop' | 'refresh' | 'retry' | 'abandon';
+export type ToThread = 'snapshot' | 'report' | 'stop' | 'pass-on' | 'refresh' | 'retry' | 'abandon';
 export type FromThread =
   | { readonly type: 'started'; readonly thread: number }
   | { readonly type: 'ready'; readonly profile: DeviceProfile }
@@ -49,6 +50,7 @@ export class ServingThread {
   readonly #lines: LimitedLog<About>;
   readonly #open: OpenDevice;
   readonly #setup: ServingThreadSetup;
+  #isPassedOn = false;
   readonly #finished = Promise.withResolvers<void>();
 
   /** Opens the device on this thread. Rejects with what that throws. */
@@ -71,6 +73,7 @@ export class ServingThread {
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
       if (message === 'abandon') void this.finish();
       else if (message === 'retry') this.#open.retryHeld?.();
+      else if (message === 'pass-on') this.#isPassedOn = true;
       else if (message === 'report') send(setup, { type: 'report', queues: this.host.report() });
       else if (message === 'snapshot') send(setup, { type: 'snapshot', snapshot: this.#snapshot() });
       else this.onOrder?.(message);
@@ -105,10 +108,10 @@ export class ServingThread {
     await this.#finished.promise;
   }
 
-  /** Makes completed writes durable, and ends `run`. */
+  /** Makes completed writes durable, unless another process goes on with them, and ends `run`. */
   async finish(): Promise<void> {
     try {
-      await this.#open.close();
+      await this.#open.close(this.#isPassedOn);
     } catch (error) {
       this.log(`the last flush failed: ${(error as Error).message}`, { event: 'store-failed', ...codeOf(error) });
     }

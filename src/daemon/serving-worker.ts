@@ -2,17 +2,18 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { isParked } from '../sys/bus-error.ts';
 import { EventFd } from '../sys/event-fd.ts';
-import { moduleBeside, startThread } from '../sys/thread.ts';
 import type { Log } from '../virtio/log.ts';
 import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceProfile } from './open-device.ts';
 import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
+import type { ServingModule, SpareThreads } from './spare-threads.ts';
 import { LinkSender } from './thread-link.ts';
 
 export interface ServingWorkerOptions {
-  /** The thread's module in this folder, without extension: `device-thread`, `queue-thread`. */
-  readonly file: string;
-  /** Makes the thread's `workerData` around its link to this thread. */
+  readonly file: ServingModule;
+  /** Where the thread comes from. */
+  readonly spares: SpareThreads;
+  /** Makes the thread's setup around its link to this thread. */
   readonly setup: (main: ServingThreadSetup['main']) => ServingThreadSetup;
   /** Ports in `setup`, which are transferred to the thread. */
   readonly ports: readonly MessagePort[];
@@ -38,7 +39,7 @@ export class ServingWorker {
   #threadId: number | undefined;
   #isReleased = false;
 
-  constructor({ file, setup, ports, log }: ServingWorkerOptions) {
+  constructor({ file, spares, setup, ports, log }: ServingWorkerOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#log = log;
@@ -50,10 +51,7 @@ export class ServingWorker {
     this.ready.catch(() => {});
     this.closed.catch(() => {});
     port1.on('message', this.#onMessage);
-    const worker = startThread(moduleBeside(`./${file}`, import.meta.url), {
-      workerData: setup({ port: port2, wakeFd: this.#wake.fd }),
-      transferList: [port2, ...ports],
-    });
+    const worker = spares.take(file, setup({ port: port2, wakeFd: this.#wake.fd }), [port2, ...ports]);
     this.#watch(worker, file);
   }
 

@@ -17,6 +17,10 @@ export const EVENTS = {
   recovered: 'info',
   /** No request is held any more. */
   resumed: 'info',
+  /** A second device process waits to take over from the one that serves. */
+  standby: 'info',
+  /** Another device process serves: after the end of the one before, or after an upgrade. */
+  restarted: 'info',
   /** The front end can end this process: its memory is not sealed against shrinking. */
   'memory-unsealed': 'info',
   /** A front end waits until the one that is served disconnects. */
@@ -39,6 +43,12 @@ export const EVENTS = {
   held: 'error',
   /** The process ends although requests are in flight; the line says why. */
   'given-up': 'error',
+  /** A device process died, and is started again. */
+  died: 'error',
+  /** A new version serves. */
+  upgraded: 'info',
+  /** A new version could not take over. */
+  'upgrade-failed': 'error',
   /** A device needs a reset, or failed. */
   'device-failed': 'error',
 } as const satisfies { readonly [event: string]: Level };

@@ -33,6 +33,8 @@ export interface Running extends AsyncDisposable {
   says(pattern: RegExp): Promise<RegExpExecArray>;
   /** The same of standard error. */
   complains(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Calls `take` with what it writes to standard output from now on. */
+  onOutput(take: (text: string) => void): void;
   kill(signal: NodeJS.Signals): void;
   /** Closes our end of its standard output. */
   stopReading(): void;
@@ -62,6 +64,7 @@ export function startBelfry(args: readonly string[], surroundings: Surroundings 
     pid: child.pid as number,
     says: (pattern) => waitFor(child, 'stdout', pattern, output.stdout, ended),
     complains: (pattern) => waitFor(child, 'stderr', pattern, output.stderr, ended),
+    onOutput: (take) => void child.stdout?.on('data', take),
     kill: (signal) => child.kill(signal),
     stopReading: () => child.stdout?.destroy(),
     ended,

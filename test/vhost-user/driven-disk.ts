@@ -234,6 +234,11 @@ export class Driving {
     return this.#words.map((words) => Atomics.load(words, COMPLETED));
   }
 
+  /** How many requests were completed so far, over all queues. */
+  get completed(): number {
+    return this.#completed().reduce((sum, one) => sum + one, 0);
+  }
+
   /** Waits until every queue got requests back that were not back before. Rejects with what a thread died of. */
   async progress(): Promise<void> {
     const before = this.#completed();

@@ -1,0 +1,76 @@
+// daemon: a device process's link to its supervisor: when to serve, when to end. Without the supervisor it ends too.
+import { exitNow } from '../sys/process-exit.ts';
+import { type FromDeviceProcess, LISTEN_FD, SUPERVISOR_VARIABLE, type ToDeviceProcess } from './supervision.ts';
+
+export interface LinkEvents {
+  /** End in order. May be called more than once. */
+  onStop(isPassedOn: boolean): void;
+  /** End without waiting for requests in flight. */
+  onGiveUp(): void;
+}
+
+export class SupervisorLink {
+  /** The inherited listening socket. */
+  readonly listenFd = LISTEN_FD;
+  readonly #turn = Promise.withResolvers<void>();
+  #events: LinkEvents | undefined;
+  #isServing = false;
+
+  private constructor() {
+    process.on('message', (message) => this.#onMessage(message as ToDeviceProcess));
+    // Nobody would start it again, and nobody else could serve its socket.
+    process.on('disconnect', () => this.#stop(false));
+  }
+
+  /** Returns the link of a process that a supervisor started; undefined in any other. Call it once. */
+  static ofThisProcess(): SupervisorLink | undefined {
+    const supervisor = process.env[SUPERVISOR_VARIABLE];
+    // A process that this one starts is not a device process.
+    delete process.env[SUPERVISOR_VARIABLE];
+    return supervisor === String(process.ppid) && process.connected ? new SupervisorLink() : undefined;
+  }
+
+  /** Says that everything is loaded, and resolves when it is this process's turn to serve. */
+  async turn(version: string, events: LinkEvents): Promise<void> {
+    this.#events = events;
+    this.#send({ type: 'warm', version });
+    await this.#turn.promise;
+  }
+
+  /** Says that the device is served, and describes it. */
+  ready(served: object): void {
+    this.#send({ type: 'ready', served });
+  }
+
+  /** Says that the device is closed: another process may open it. */
+  released(): void {
+    this.#send({ type: 'released' });
+  }
+
+  /** Sends a STATUS for the service manager. */
+  status(line: string): void {
+    this.#send({ type: 'status', line });
+  }
+
+  #send(message: FromDeviceProcess): void {
+    // The supervisor's death is handled at `disconnect`.
+    if (process.connected) process.send?.(message, undefined, {}, () => {});
+  }
+
+  #onMessage(message: ToDeviceProcess): void {
+    if (message.type === 'serve') {
+      this.#isServing = true;
+      this.#turn.resolve();
+    } else if (message.type === 'stop') this.#stop(false);
+    else if (message.type === 'pass-on') this.#stop(true);
+    else if (message.type === 'give-up') this.#events?.onGiveUp();
+    // As if it had been sent to this process.
+    else if (message.type === 'signal') process.emit(message.signal, message.signal);
+  }
+
+  #stop(isPassedOn: boolean): void {
+    // It has opened nothing yet.
+    if (!this.#isServing) exitNow(0);
+    this.#events?.onStop(isPassedOn);
+  }
+}
