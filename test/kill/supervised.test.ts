@@ -1,7 +1,7 @@
 // test/kill: device processes of a supervisor are killed and upgraded in mid-flight, and nothing is lost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { uringProblem } from '../../src/stores/uring-file.ts';
+import { uringProblem } from '../../src/stores/ring-file.ts';
 import { type SupervisedOptions, superviseUnderLoad } from './supervised-world.ts';
 
 /** Kills with a process that stands by and without one, before and after upgrades. */
