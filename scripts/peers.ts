@@ -20,6 +20,8 @@ const PACKAGES = [
   'fdisk',
   'spin',
   'gcc',
+  'passt',
+  'iproute2',
 ] as const;
 
 /** Peers that must be exercised where they are installed, and the program that shows that they are. */
