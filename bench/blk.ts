@@ -105,7 +105,8 @@ async function measureCase(one: BlkCase, position: string, run: Run): Promise<Ca
   const { contenders, missing } = await startContenders(one, run, processes);
   left.skip(options.rounds * missing.length);
   for (let round = 1; round <= options.rounds; round++) {
-    for (const contender of contenders) {
+    // Whoever comes second finds what the first one left: caches, a disk's own work. So they change places.
+    for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
       const time = left.toString();
       const what = `${position}${one.name}: round ${round} of ${options.rounds}, ${contender.name}`;
       options.onProgress?.(time === '' ? what : `${time}; ${what}`);

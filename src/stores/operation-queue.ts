@@ -35,6 +35,11 @@ export class OperationQueue implements DevicePollable {
     this.#reap();
   };
 
+  /** What is staged is submitted before the loop sleeps. */
+  get awaitsKernel(): boolean {
+    return this.#ring.inFlight > 0;
+  }
+
   get isSettled(): boolean {
     return !this.#leftPromises;
   }

@@ -438,6 +438,30 @@ test('polling that found work reports how long it had to look for it', async () 
   assert.ok(policy.waits[0]?.foundByPolling && policy.waits[0].ns > 0);
 });
 
+test('while the kernel works for a pollable the loop sleeps at once, and polls again when it is done', async () => {
+  using loop = new BoundedLoop(new FixedPoll(10_000_000));
+  using eventFd = EventFd.create();
+  const pollable = Object.assign(new FakePollable(), { awaitsKernel: true });
+  eventFd.signal();
+  loop.watch(eventFd.fd, {
+    readable: () => {
+      eventFd.clear();
+      assert.deepEqual(pollable.log, [], 'it was not polled');
+      pollable.awaitsKernel = false;
+      pollable.work = 2;
+      // The second one begins an operation of the kernel, which ends the polling; then it would sleep for ever.
+      pollable.onServed = () => {
+        if (pollable.served < 2) return;
+        pollable.awaitsKernel = true;
+        loop.soon(() => loop.stop());
+      };
+    },
+    pollable,
+  });
+  await loop.run();
+  assert.deepEqual(pollable.log, ['suppress', 'served', 'served', 'rearm']);
+});
+
 test('regression: a task that is asked for many times in a turn is run once', () => {
   using loop = new EventLoop();
   let runs = 0;

@@ -107,7 +107,8 @@ export class EventLoop implements Disposable {
     this.#stopping = false;
     while (!this.#stopping) {
       this.#idleSinceMs = performance.now();
-      const pollNs = this.#tasks.size > 0 || this.#pollables.length === 0 ? 0 : (this.#policy?.pollNs() ?? 0);
+      const mayPoll = this.#tasks.size === 0 && this.#pollables.length > 0 && !this.#awaitsKernel();
+      const pollNs = mayPoll ? (this.#policy?.pollNs() ?? 0) : 0;
       if (pollNs > 0) await this.#poll(pollNs / 1e6);
       // All promises have to settle before the loop sleeps: a promise does not wake it.
       if (this.#unsettled) await this.#settle(this.#tasks.size === 0 || ++this.#rounds % BUSY_ROUNDS === 0);
@@ -194,12 +195,19 @@ export class EventLoop implements Disposable {
           this.#turnMs = nowMs;
         }
         if (this.#unsettled || this.#tasks.size > 0) return true;
+      } else if (this.#awaitsKernel()) {
+        return false;
       } else if (++looks % CLOCK_LOOKS === 0) {
         if (performance.now() - this.#idleSinceMs > idleLimitMs) return false;
         if (looks % IDLE_LOOKS === 0) this.turn(0);
         if (this.#unsettled || this.#tasks.size > 0) return true;
       }
     }
+    return false;
+  }
+
+  #awaitsKernel(): boolean {
+    for (const pollable of this.#pollables) if (pollable.awaitsKernel === true) return true;
     return false;
   }
 

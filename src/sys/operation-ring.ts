@@ -15,6 +15,8 @@ export interface OperationRing extends Disposable {
   readonly fd: number;
   /** How many more operations it takes now. */
   readonly room: number;
+  /** Operations that were put into it and have not completed. */
+  readonly inFlight: number;
   /** Operations that wait for `submit`. */
   readonly staged: number;
   /** pread(2) into all of `into`. */

@@ -13,6 +13,11 @@ export interface Pollable {
   rearm(): boolean;
   /** False while a promise of its work may be pending: the loop lets promises settle before it sleeps. */
   readonly isSettled: boolean;
+  /**
+   * True while the kernel works for it, perhaps in a thread that needs this processor: the loop sleeps at once, and does
+   * not poll. Default false.
+   */
+  readonly awaitsKernel?: boolean;
 }
 
 /** How long to poll before sleeping: adaptive or fixed. */

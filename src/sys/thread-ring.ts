@@ -63,7 +63,7 @@ export class ThreadRing implements OperationRing {
     return this.#staged;
   }
 
-  get #inFlight(): number {
+  get inFlight(): number {
     return this.#entries - this.#freeSlots.length;
   }
 
@@ -178,7 +178,7 @@ export class ThreadRing implements OperationRing {
 
   [Symbol.dispose](): void {
     this.cancelAll();
-    while (this.#inFlight > 0) {
+    while (this.inFlight > 0) {
       this.submit(1);
       this.reap();
     }

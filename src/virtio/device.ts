@@ -83,6 +83,11 @@ export interface DevicePollable {
   rearm(): boolean;
   /** False while the work that was done may have left promises to settle. */
   readonly isSettled: boolean;
+  /**
+   * True while the kernel works for it, perhaps in a thread that needs this processor: the loop sleeps at once, and does
+   * not poll. Default false.
+   */
+  readonly awaitsKernel?: boolean;
 }
 
 /** What a device can use on the thread it runs on. Watches and timers end when the device is closed. */

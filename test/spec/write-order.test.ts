@@ -11,6 +11,7 @@ import { openStore } from '../../src/stores/open-store.ts';
 import { uringProblem } from '../../src/stores/ring-file.ts';
 import { ImageFile } from '../../src/sys/file.ts';
 import { IoUring } from '../../src/sys/io-uring.ts';
+import { ThreadRing } from '../../src/sys/thread-ring.ts';
 import { type BlockRequest, blockRequest, encodeReadable } from '../../src/testing/block-request.ts';
 import { DeviceLoopback } from '../../src/testing/device-loopback.ts';
 
@@ -134,6 +135,9 @@ function recordCalls(t: TestContext): string[] {
     [IoUring.prototype, 'write', 'write'],
     [IoUring.prototype, 'writev', 'write'],
     [IoUring.prototype, 'fdatasync', 'fdatasync'],
+    [ThreadRing.prototype, 'write', 'write'],
+    [ThreadRing.prototype, 'writev', 'write'],
+    [ThreadRing.prototype, 'fdatasync', 'fdatasync'],
   ];
   for (const [prototype, method, name] of spied) {
     const original = Reflect.get(prototype, method) as (...args: unknown[]) => unknown;
