@@ -65,17 +65,21 @@ Examples:
 `;
 
 const NET_EXAMPLES = `
-The other end of the guest's eth0 is the PORT:
-  tap:NAME     a tap interface of the kernel; it is made if it is not there and you may. To make one for yourself that stays:
-               ip tuntap add NAME mode tap user $USER && ip link set NAME up   (as root)
-  stream:PATH  a UNIX stream socket to connect to, in the framing of QEMU's -netdev stream: passt, another QEMU. It is connected
-               again when it ends
-  listen:PATH  the same, made here; one client at a time
+The other end of the guest's eth0 is the PORT.
+
+tap:NAME is a tap interface of the kernel. It is made if it is not there and you may; the first example makes one for yourself that
+stays.
+
+stream:PATH is a UNIX stream socket to connect to, in the framing of QEMU's -netdev stream: that of passt, or of another QEMU. It is
+connected again when it ends.
+
+listen:PATH is the same, made here, for one client at a time.
 
 The link is down while stream or listen has no peer. Frames for a guest that gives no buffers are dropped after a second, or
 when many wait; the counts at the end and of --json say how many.
 ${SIGNALS}
 Examples:
+  sudo ip tuntap add vm0 mode tap user $USER && sudo ip link set vm0 up
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --mac 52:54:00:12:34:56 --mtu 9000
   passt --socket /tmp/passt.sock && ${belfry} serve net --socket /tmp/net.sock --port stream:/tmp/passt.sock

@@ -22,6 +22,7 @@ export class OperationQueue implements DevicePollable {
   #polled = false;
   /** Whether operations that ended at the last look at the completions may have left promises to settle. */
   #leftPromises = false;
+  #reaped = 0;
 
   /** @param ring is disposed by `close`. */
   constructor(ring: OperationRing, loop: StoreLoop) {
@@ -88,7 +89,7 @@ export class OperationQueue implements DevicePollable {
   #reap(): boolean {
     this.#leftPromises = false;
     let hasCompleted = false;
-    while (this.#ring.reap() > 0) {
+    while (this.#reapBatch() > 0) {
       hasCompleted = true;
       if (this.#waiting.length === 0) break;
       while (this.#waiting.length > 0 && this.#ring.room > 0) this.#waiting.shift()?.put(this.#ring);
@@ -97,6 +98,16 @@ export class OperationQueue implements DevicePollable {
     if (this.#ring.staged > 0 && !this.#polled) this.#loop.soon(this.#submit, this);
     return hasCompleted;
   }
+
+  #reapBatch(): number {
+    if (this.#loop.batch === undefined) return this.#ring.reap();
+    this.#loop.batch(this.#reapRing);
+    return this.#reaped;
+  }
+
+  readonly #reapRing = (): void => {
+    this.#reaped = this.#ring.reap();
+  };
 
   /** Waits for the operations that are in flight, though there should be none, and frees the ring. */
   close(): void {

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { BlockLoopback } from '../../testing/block-loopback.ts';
 import { blockRequest } from '../../testing/block-request.ts';
 import { UNWRITTEN } from '../../testing/chain-driver.ts';
-import type { BlockStore } from './block-store.ts';
+import type { BlockStore, Completion, CompletionListener, StoreLoop } from './block-store.ts';
 import * as blk from './spec.ts';
 
 const SECTORS = 64;
@@ -333,6 +333,60 @@ test('regression: a store that gives back what is no promise, as readSync and fi
     const statuses = loop.driver.harvest().map(({ status }) => status);
     assert.deepEqual(statuses, [blk.VIRTIO_BLK_S_OK, blk.VIRTIO_BLK_S_OK, blk.VIRTIO_BLK_S_OK], String(what));
   }
+});
+
+suite('a store whose answers are completions', () => {
+  /** A store whose requests wait, the loop that the device gave it, and a driver that has sent four reads. */
+  function waiting() {
+    const listeners: CompletionListener[] = [];
+    let loop: StoreLoop | undefined;
+    const read = (): Completion => {
+      const listen = (listener: CompletionListener): void => void listeners.push(listener);
+      // biome-ignore lint/suspicious/noThenProperty: a Completion has one
+      return { listen, then: () => assert.fail('the device needs no promise') };
+    };
+    const attach = (given: StoreLoop): void => {
+      loop = given;
+    };
+    // Without EVENT_IDX the driver is notified whenever it is shown something.
+    const disk = new BlockLoopback({ sizeBytes: SIZE, read, attach }, { features: 0n });
+    const none = { [Symbol.dispose]: () => {} };
+    const context = { watch: () => none, timer: () => none, soon: () => {}, log: () => {} };
+    disk.device.attach({ ...context, configChanged: () => {}, needsReset: () => {} });
+    disk.kick([0, 1, 2, 3].map((sector) => blockRequest.read(sector, 512)));
+    return { disk, listeners, loop: loop as StoreLoop | undefined };
+  }
+
+  test('each finishes its request at once, with a notification', () => {
+    const { disk, listeners } = waiting();
+    for (const [at, error, status] of [
+      [2, undefined, blk.VIRTIO_BLK_S_OK],
+      [0, new Error('no such sector'), blk.VIRTIO_BLK_S_IOERR],
+    ] as const) {
+      const before = disk.calls;
+      listeners[at]?.completed(error);
+      assert.deepEqual([disk.driver.harvest().map((result) => result.status), disk.calls - before], [[status], 1]);
+    }
+  });
+
+  test('the driver is shown those of a batch together, with one notification, also if the store throws', () => {
+    const { disk, listeners, loop } = waiting();
+    const before = disk.calls;
+    assert.throws(
+      () =>
+        loop?.batch?.(() => {
+          for (const listener of listeners.slice(0, 3)) listener.completed(undefined);
+          assert.equal(disk.driver.harvest().length, 0);
+          throw new Error('no luck');
+        }),
+      /no luck/,
+    );
+    assert.equal(disk.driver.harvest().length, 3);
+    assert.equal(disk.calls - before, 1);
+    listeners[3]?.completed(undefined);
+    assert.equal(disk.driver.harvest().length, 1, 'the batch is over');
+    assert.equal(disk.device.isSettled, true);
+  });
 });
 
 suite('what comes next', () => {

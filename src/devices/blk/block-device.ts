@@ -74,7 +74,12 @@ export class BlockDevice implements VirtioDevice {
 
   attach(context: DeviceContext): void {
     this.#context = context;
-    this.#store.attach?.(context);
+    this.#store.attach?.({
+      watch: (fd, handlers) => context.watch(fd, handlers),
+      soon: (task, source) => context.soon(task, source),
+      timer: (delayMs, task) => context.timer(delayMs, task),
+      batch: (complete) => this.#requests.batch(complete),
+    });
   }
 
   start(features: bigint, context: DeviceContext): void {

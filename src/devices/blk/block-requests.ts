@@ -30,6 +30,9 @@ export class BlockRequests {
   readonly #held: HeldRequests;
   /** Of the next request that is not completed at once. */
   #order = 0;
+  #isBatch = false;
+  /** Queues with requests that were finished in the batch. */
+  readonly #unpublished = new Set<DeviceQueue>();
   /** Requests whose status is a promise. */
   #promised = 0;
 
@@ -191,9 +194,22 @@ export class BlockRequests {
         this.#health.requestCompleted(pending);
         if (error === undefined) this.#finish(queue, chain, type, blk.VIRTIO_BLK_S_OK);
         else this.#failed(request, error);
-        queue.publish();
+        if (this.#isBatch) this.#unpublished.add(queue);
+        else queue.publish();
       },
     });
+  }
+
+  /** See `StoreLoop.batch`. */
+  batch(complete: () => void): void {
+    this.#isBatch = true;
+    try {
+      complete();
+    } finally {
+      this.#isBatch = false;
+      for (const queue of this.#unpublished) queue.publish();
+      this.#unpublished.clear();
+    }
   }
 
   /** Finishes a request when the promise of its status has settled. */

@@ -30,6 +30,11 @@ export interface StoreLoop {
   soon(task: () => void, source?: Pick<DevicePollable, 'isSettled'>): void;
   /** Calls `task` once, after `delayMs`, unless disposed before. */
   timer(delayMs: number, task: () => void): Disposable;
+  /**
+   * Runs `complete`, which finishes completions: the driver is shown all of them at its end, with one notification.
+   * Absent: it is shown each of them at once.
+   */
+  batch?(complete: () => void): void;
 }
 
 /**
