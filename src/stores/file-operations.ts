@@ -1,4 +1,4 @@
-// stores: the operations of an image through io_uring(7): transfers that go on where they ended early, flush, holes.
+// stores: the operations of an image on a ring: transfers that go on where they ended early, flush, holes.
 import { constants as os } from 'node:os';
 import { errnoError, SystemError } from '../sys/libc.ts';
 import type { OperationRing } from '../sys/operation-ring.ts';

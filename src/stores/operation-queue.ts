@@ -1,4 +1,4 @@
-// stores: the operations of one thread on one image through io_uring(7): staged, submitted together, completed later.
+// stores: the operations of one thread on one image: staged, submitted together to a ring, completed later.
 import type { DevicePollable, StoreLoop } from '../devices/blk/block-store.ts';
 import type { IoRequest, OperationRing } from '../sys/operation-ring.ts';
 
