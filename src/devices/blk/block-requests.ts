@@ -145,6 +145,8 @@ export class BlockRequests {
     if (!isAligned || offset + bytes > this.capacityBytes || bytes > REQUEST_BYTES_MAX) return blk.VIRTIO_BLK_S_IOERR;
     this.bytes[isRead ? 'read' : 'written'] += bytes;
     const answer = this.#transfer.move(data, from, to, offset, isRead, signal);
+    // The usual case first: it was done at once.
+    if (answer === undefined) return blk.VIRTIO_BLK_S_OK;
     return isCompletion(answer) ? answer : whenDone(answer, blk.VIRTIO_BLK_S_OK);
   }
 

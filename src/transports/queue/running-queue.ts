@@ -31,6 +31,8 @@ export interface QueueEnvironment {
 
 /** One running queue, from construction to `stop`. */
 export class RunningQueue implements Pollable {
+  /** A field, since a loop that polls reads it at each look. */
+  readonly awaitsKernel = false;
   readonly #index: number;
   readonly #setup: QueueSetup;
   readonly #environment: QueueEnvironment;
