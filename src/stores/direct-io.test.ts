@@ -7,10 +7,9 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { alignedBytes, isAligned } from '../sys/direct-io.ts';
-import { EventLoop } from '../sys/event-loop.ts';
-import { rideNodeLoop } from '../sys/node-loop.ts';
 import { makeLoopDevice } from '../testing/loop-device.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
+import { storeOnLoop } from '../testing/store-on-loop.ts';
 import { type EngineName, openStore, reopenStore } from './open-store.ts';
 import { uringProblem } from './ring-file.ts';
 
@@ -30,24 +29,9 @@ function image(name: string, sizeBytes = MEBIBYTE + 3 * 4096): string {
   return path;
 }
 
-/** On an event loop that runs in Node's until the store is closed. */
-function onLoop(store: BlockStore): BlockStore {
-  const loop = new EventLoop();
-  const ride = rideNodeLoop(loop);
-  store.attach?.(loop);
-  const close = store.close?.bind(store);
-  return Object.assign(store, {
-    close: async () => {
-      await close?.();
-      ride[Symbol.dispose]();
-      loop[Symbol.dispose]();
-    },
-  });
-}
-
 describe('a file', { skip: inMemory }, () => {
   for (const engine of ENGINES) {
-    const open = (): BlockStore => onLoop(openStore(image('disk.img'), { engine, direct: true }).store);
+    const open = (): BlockStore => storeOnLoop(openStore(image('disk.img'), { engine, direct: true }).store);
     storeConformance(`direct I/O, engine ${engine}`, { open, members: MEMBERS });
   }
 
@@ -131,7 +115,7 @@ describe('a device with blocks of 4096 bytes', () => {
 
   function openDevice(engine: EngineName): BlockStore {
     const { path } = device as Exclude<typeof device, string>;
-    return onLoop(openStore(path, { engine, direct: true }).store);
+    return storeOnLoop(openStore(path, { engine, direct: true }).store);
   }
 });
 

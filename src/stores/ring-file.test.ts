@@ -10,26 +10,20 @@ import { EventFd } from '../sys/event-fd.ts';
 import { EventLoop } from '../sys/event-loop.ts';
 import { ImageFile } from '../sys/file.ts';
 import { libc } from '../sys/libc.ts';
-import { rideNodeLoop } from '../sys/node-loop.ts';
 import { storeConformance } from '../testing/store-conformance.ts';
+import { storeOnLoop } from '../testing/store-on-loop.ts';
 import { threadsFile, uringFile, uringProblem } from './ring-file.ts';
 
 const ALL = ['write', 'readv', 'writev', 'flush', 'discard', 'writeZeroes', 'refreshSize', 'close'] as const;
 const SIZE = 1024 * 1024 + 3 * 512;
 
-/** A store whose event loop runs in Node's until it is closed. */
-function attached(store: BlockStore): BlockStore {
-  const loop = new EventLoop();
-  const ride = rideNodeLoop(loop);
-  store.attach?.(loop);
-  const close = store.close?.bind(store);
-  return Object.assign(store, {
-    close: async () => {
-      await close?.();
-      ride[Symbol.dispose]();
-      loop[Symbol.dispose]();
-    },
-  });
+async function requestsOverlap(store: BlockStore): Promise<void> {
+  const pieces = Array.from({ length: 1000 }, (_, i) => new Uint8Array(512).fill(i));
+  await Promise.all(pieces.map((piece, i) => store.write?.(512 * i, piece)));
+  const back = pieces.map(() => new Uint8Array(512));
+  await Promise.all(back.map((into, i) => store.read(512 * i, into)));
+  assert.deepEqual(back, pieces);
+  await store.close?.();
 }
 
 describe('uring-file', { skip: uringProblem() ?? false }, () => {
@@ -50,28 +44,21 @@ describe('uring-file', { skip: uringProblem() ?? false }, () => {
     const there = mkdtempSync(join(parent, 'belfry-'));
     after(() => rmSync(there, { recursive: true }));
     const open = (): BlockStore => uringFile(image(join(there, 'disk.img')));
-    storeConformance(`io_uring in ${parent}`, { open: () => attached(open()), members: ALL });
+    storeConformance(`io_uring in ${parent}`, { open: () => storeOnLoop(open()), members: ALL });
     storeConformance(`io_uring in ${parent}, without a loop`, { open, members: ALL });
   }
 
   storeConformance('io_uring, read-only', {
     open: () => {
       writeFileSync(path, content);
-      return attached(uringFile(ImageFile.open(path, { readOnly: true })));
+      return storeOnLoop(uringFile(ImageFile.open(path, { readOnly: true })));
     },
     members: ['readv', 'refreshSize', 'close'],
     content,
   });
 
-  test('requests overlap: more than the ring has entries, each answered once', async () => {
-    const store = attached(uringFile(image()));
-    const pieces = Array.from({ length: 1000 }, (_, i) => new Uint8Array(512).fill(i));
-    await Promise.all(pieces.map((piece, i) => store.write?.(512 * i, piece)));
-    const back = pieces.map(() => new Uint8Array(512));
-    await Promise.all(back.map((into, i) => store.read(512 * i, into)));
-    assert.deepEqual(back, pieces);
-    await store.close?.();
-  });
+  test('requests overlap: more than the ring has entries, each answered once', async () =>
+    requestsOverlap(storeOnLoop(uringFile(image()))));
 
   test('regression: a thread that never returns to Node’s loop lets its promises settle before it sleeps', async () => {
     const loop = new EventLoop();
@@ -96,7 +83,7 @@ describe('uring-file', { skip: uringProblem() ?? false }, () => {
   });
 
   test('a file that became shorter fails the requests beyond its end, and no other', async () => {
-    const store = attached(uringFile(image()));
+    const store = storeOnLoop(uringFile(image()));
     truncateSync(path, SIZE / 2 - ((SIZE / 2) % 512));
     const into = new Uint8Array(4096);
     const beyond = Promise.resolve(store.read(SIZE - 4096, into));
@@ -112,7 +99,7 @@ describe('uring-file', { skip: uringProblem() ?? false }, () => {
     // A read of an eventfd that is not signalled waits for ever.
     const fd = libc.eventfd(0, O_CLOEXEC);
     const abort = new AbortController();
-    const store = attached(uringFile(ImageFile.adopt(fd, 'an eventfd')));
+    const store = storeOnLoop(uringFile(ImageFile.adopt(fd, 'an eventfd')));
     const waiting = [1, 2, 3].map(() => Promise.resolve(store.read(0, new Uint8Array(8), abort.signal)));
     await new Promise((resolve) => setImmediate(resolve));
     abort.abort();
@@ -123,14 +110,14 @@ describe('uring-file', { skip: uringProblem() ?? false }, () => {
   test('after a flush that failed, every flush fails without another fdatasync(2)', async () => {
     // fdatasync(2) of an eventfd fails with EINVAL.
     using event = EventFd.create();
-    const store = attached(uringFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
+    const store = storeOnLoop(uringFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
     await assert.rejects(Promise.resolve(store.flush?.()), /fdatasync: EINVAL/);
     assert.throws(() => store.flush?.(), /fdatasync: EINVAL/);
     await store.close?.();
   });
 
   test('close waits for the kernel: no byte is written into a buffer afterwards', async () => {
-    const store = attached(uringFile(image()));
+    const store = storeOnLoop(uringFile(image()));
     const buffers = Array.from({ length: 64 }, () => new Uint8Array(4096).fill(1));
     const reads = buffers.map((into, i) => store.read(4096 * i, into));
     await store.close?.();
@@ -148,20 +135,12 @@ describe('threads-file', () => {
   function open(): BlockStore {
     writeFileSync(path, '');
     truncateSync(path, SIZE);
-    return attached(threadsFile(ImageFile.open(path)));
+    return storeOnLoop(threadsFile(ImageFile.open(path)));
   }
 
   storeConformance('threads', { open, members: ALL });
 
-  test('requests overlap: more than the ring has entries, each answered once', async () => {
-    const store = open();
-    const pieces = Array.from({ length: 1000 }, (_, i) => new Uint8Array(512).fill(i));
-    await Promise.all(pieces.map((piece, i) => store.write?.(512 * i, piece)));
-    const back = pieces.map(() => new Uint8Array(512));
-    await Promise.all(back.map((into, i) => store.read(512 * i, into)));
-    assert.deepEqual(back, pieces);
-    await store.close?.();
-  });
+  test('requests overlap: more than the ring has entries, each answered once', async () => requestsOverlap(open()));
 
   test('a read of what is cached is synchronous; a write, and a read in more pieces than one call takes, are not', async () => {
     const store = open();
@@ -180,7 +159,7 @@ describe('threads-file', () => {
 
   test('an error of a system call fails its request, and names the call', async () => {
     using event = EventFd.create();
-    const store = attached(threadsFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
+    const store = storeOnLoop(threadsFile(ImageFile.duplicate(event.fd, 'an eventfd', false)));
     await assert.rejects(Promise.resolve(store.flush?.()), /fdatasync: EINVAL/);
     await assert.rejects(Promise.resolve(store.write?.(0, new Uint8Array(512))), /pwrite: ESPIPE/);
     await store.close?.();

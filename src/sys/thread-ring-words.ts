@@ -53,6 +53,18 @@ export class ThreadRingMemory {
     this.mask = entries - 1;
   }
 
+  /** Takes the oldest operation that nobody has taken. Returns its slot; undefined when there is none. */
+  take(): number | undefined {
+    const { words, queued, mask } = this;
+    for (;;) {
+      const head = Atomics.load(words, WORD.head);
+      if (head === Atomics.load(words, WORD.tail)) return undefined;
+      const slot = Atomics.load(queued, head & mask);
+      // If another thread took it meanwhile, the slot that was read may be a later one's.
+      if (Atomics.compareExchange(words, WORD.head, head, (head + 1) | 0) === head) return slot;
+    }
+  }
+
   field(slot: number, field: number): number {
     return this.fields[slot * FIELDS + field] as number;
   }

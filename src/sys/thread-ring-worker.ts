@@ -6,20 +6,9 @@ import { FIELD, OPERATION, ThreadRingMemory, type ThreadRingSetup, WORD } from '
 
 const { buffer, entries, fd, vectors, vectorBytes } = workerData as ThreadRingSetup;
 const memory = new ThreadRingMemory(entries, buffer);
-const { words, queued, done, mask } = memory;
+const { words, done, mask } = memory;
 /** A descriptor of its own: the ring may be gone, and the number of its own be another file's, when this is signalled. */
 const event = libc.fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-/** Returns the slot of an operation; undefined when there is none. */
-function take(): number | undefined {
-  for (;;) {
-    const head = Atomics.load(words, WORD.head);
-    if (head === Atomics.load(words, WORD.tail)) return undefined;
-    const slot = Atomics.load(queued, head & mask);
-    // If another thread took it meanwhile, the slot that was read may be a later one's.
-    if (Atomics.compareExchange(words, WORD.head, head, (head + 1) | 0) === head) return slot;
-  }
-}
 
 /** Makes the system call of a slot. Returns its result, or a negative errno. */
 function execute(slot: number): number {
@@ -66,7 +55,7 @@ function wait(): void {
 }
 
 while (Atomics.load(words, WORD.stop) === 0) {
-  const slot = take();
+  const slot = memory.take();
   if (slot === undefined) wait();
   else complete(slot, execute(slot));
 }

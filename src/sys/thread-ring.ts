@@ -114,15 +114,9 @@ export class ThreadRing implements OperationRing {
 
   /** Cancels what no thread has begun; a system call that waits cannot be cancelled. */
   cancelAll(): void {
-    const { words, queued, mask } = this.#memory;
     this.submit();
-    for (;;) {
-      const head = Atomics.load(words, WORD.head);
-      if (head === Atomics.load(words, WORD.tail)) return;
-      const slot = Atomics.load(queued, head & mask);
-      if (Atomics.compareExchange(words, WORD.head, head, (head + 1) | 0) !== head) continue;
+    for (let slot = this.#memory.take(); slot !== undefined; slot = this.#memory.take())
       this.#complete(slot, -os.errno.ECANCELED);
-    }
   }
 
   submit(waitFor = 0): void {
