@@ -11,8 +11,8 @@ import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
-import { type Attached, attach } from '../vhost-user/back-end.ts';
-import { type Running, startBelfry, testFolder, withoutDelays } from './belfry-process.ts';
+import { startBelfry, testFolder, withoutDelays } from './belfry-process.ts';
+import { type ServedDisk, serveDisk } from './served-disk.ts';
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const read = blockRequest.read(0, 512);
@@ -24,26 +24,12 @@ interface Event {
   readonly [field: string]: unknown;
 }
 
-interface Serving extends AsyncDisposable {
-  readonly process: Running;
-  readonly folder: string;
-  attach(guest: RawGuest): Promise<Attached>;
-}
-
-async function serve(t: TestContext, ...args: readonly string[]): Promise<Serving> {
+function serve(t: TestContext, ...args: readonly string[]): Promise<ServedDisk> {
   const folder = testFolder(t);
   writeFileSync(join(folder, 'disk.img'), '');
   truncateSync(join(folder, 'disk.img'), 1 << 20);
   writeFileSync(join(folder, 'failing.ts'), FAILING);
-  const process = startBelfry(['serve', 'blk', ...args, '--socket', 'sock'], { cwd: folder });
-  await process.says(/Serving|"listening"/);
-  const connect = (): RawFrontEnd => RawFrontEnd.connect(join(folder, 'sock'));
-  return {
-    process,
-    folder,
-    attach: (guest) => attach({ path: '', lines: [], connect }, guest),
-    [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
-  };
+  return serveDisk(folder, args);
 }
 
 function eventsIn(text: string): Event[] {

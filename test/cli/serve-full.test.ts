@@ -6,35 +6,20 @@ import { type TestContext, test } from 'node:test';
 import { ENGINE_NAMES } from '../../src/stores/open-store.ts';
 import { uringProblem } from '../../src/stores/ring-file.ts';
 import { type BlockRequest, blockRequest } from '../../src/testing/block-request.ts';
-import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { mountTmpfs } from '../../src/testing/small-tmpfs.ts';
-import { type Attached, attach } from '../vhost-user/back-end.ts';
-import { type Running, startBelfry, testFolder } from './belfry-process.ts';
+import { testFolder } from './belfry-process.ts';
+import { type ServedDisk, serveDisk } from './served-disk.ts';
 
 const MIB = 2 ** 20;
 const BYTES = 32 * 1024;
 const SECTORS = BYTES / 512;
 const WRITES = 7;
 
-interface Serving extends AsyncDisposable {
-  readonly process: Running;
-  readonly folder: string;
-  attach(guest: RawGuest): Promise<Attached>;
-}
-
-async function serve(t: TestContext, store: string, ...flags: readonly string[]): Promise<Serving> {
+function serve(t: TestContext, store: string, ...flags: readonly string[]): Promise<ServedDisk> {
   const folder = testFolder(t);
   writeFileSync(join(folder, 'failing.ts'), FAILING);
-  const process = startBelfry(['serve', 'blk', store, '--socket', 'sock', ...flags], { cwd: folder });
-  await process.says(/Serving/);
-  const connect = (): RawFrontEnd => RawFrontEnd.connect(join(folder, 'sock'));
-  return {
-    process,
-    folder,
-    attach: (guest) => attach({ path: '', lines: [], connect }, guest),
-    [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
-  };
+  return serveDisk(folder, [store, ...flags]);
 }
 
 /** A file system with room for one or two of the writes, and an image on it. */
