@@ -22,6 +22,7 @@ const PACKAGES = [
   'gcc',
   'passt',
   'iproute2',
+  'dmsetup',
 ] as const;
 
 /** Peers that must be exercised where they are installed, and the program that shows that they are. */

@@ -1,38 +1,74 @@
 // cli: opens the disks of `belfry run` and attaches them to its machine, in the order of the command line.
 import { isModule, loadStore } from '../daemon/load-module.ts';
+import type { BlockStore } from '../devices/blk/block-store.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
+import type { TransportName } from '../vmm/address-map.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
 import type { Machine } from '../vmm/machine.ts';
 import { addStoreDisk, type DiskEnvironment } from '../vmm/store-disk.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
-import { virtioSlots } from '../vmm/virtio-slots.ts';
+import { checkSlots, virtioSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Attaches `words` to `machine`. Returns the disk that --hand-over can move. Throws UsageError, SystemError. */
-export async function addDisks(
-  words: readonly DiskWord[],
-  { handOver, whenGone, transport }: DiskFlags,
-  machine: Machine,
-  log: (line: string) => void,
-): Promise<HandOver | undefined> {
-  const movable = handOver === undefined ? undefined : firstMovable(words);
-  let moving: HandOver | undefined;
-  const environment = { machine, slots: virtioSlots(machine, transport), log };
-  for (const word of words) {
-    if (word.kind === 'vhost-user') await addBackEnd({ socket: word.socket, whenGone }, environment);
-    else if (word === movable) moving = await addMovable(word.spec, handOver as string, environment);
-    else await addStoreDisk(await openDisk(word.spec, word.isReadOnly), environment);
+/** A disk that is open as far as that takes no machine. `plug` passes it to the machine, which closes it at its end. */
+interface OpenDisk {
+  plug(environment: DiskEnvironment): Promise<HandOver | undefined>;
+  close?(): unknown;
+}
+
+/** The disks of one `belfry run`. Disposing of it closes those that no machine has. */
+export class RunDisks implements AsyncDisposable {
+  readonly #transport: TransportName;
+  readonly #disks: OpenDisk[] = [];
+
+  private constructor(transport: TransportName) {
+    this.#transport = transport;
   }
-  return moving;
+
+  /** Opens the disks of the command line, in its order. Throws UsageError, RangeError, SystemError. */
+  static async open(words: readonly DiskWord[], flags: DiskFlags): Promise<RunDisks> {
+    checkSlots(flags.transport, words.length);
+    const movable = flags.handOver === undefined ? undefined : firstMovable(words);
+    await using owned = new AsyncDisposableStack();
+    const disks = owned.use(new RunDisks(flags.transport));
+    for (const word of words) disks.#disks.push(await openDisk(word, word === movable, flags));
+    owned.move();
+    return disks;
+  }
+
+  /** Plugs them into a machine. Returns the disk that --hand-over can move. Throws SystemError. */
+  async plug(machine: Machine, log: (line: string) => void): Promise<HandOver | undefined> {
+    const environment = { machine, slots: virtioSlots(machine, this.#transport), log };
+    let movable: HandOver | undefined;
+    for (let disk = this.#disks.shift(); disk !== undefined; disk = this.#disks.shift())
+      movable = (await disk.plug(environment)) ?? movable;
+    return movable;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const disk of this.#disks.splice(0)) await disk.close?.();
+  }
+}
+
+async function openDisk(word: DiskWord, isMovable: boolean, { handOver, whenGone }: DiskFlags): Promise<OpenDisk> {
+  if (word.kind === 'vhost-user')
+    return { plug: (environment) => addBackEnd({ socket: word.socket, whenGone }, environment) };
+  if (isMovable) return openMovable(word.spec, handOver as string);
+  const store = await openRunStore(word.spec, word.isReadOnly);
+  return { plug: (environment) => addStore(store, environment), close: async () => await store.close?.() };
+}
+
+async function addStore(store: BlockStore, environment: DiskEnvironment): Promise<undefined> {
+  await addStoreDisk(store, environment);
 }
 
 async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
   environment: DiskEnvironment,
-): Promise<void> {
+): Promise<undefined> {
   const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {
     await addVhostUserDisk(where, environment);
@@ -54,13 +90,14 @@ function firstMovable(words: readonly DiskWord[]): DiskWord {
   return first;
 }
 
-async function addMovable(spec: string, socket: string, environment: DiskEnvironment): Promise<HandOver> {
+async function openMovable(spec: string, socket: string): Promise<OpenDisk> {
   const { ReopenableImage } = await import('../vmm/reopenable-image.ts');
   const { addHandOverDisk } = await import('../vmm/hand-over.ts');
-  return await addHandOverDisk(ReopenableImage.ofFile(spec), socket, environment);
+  const image = ReopenableImage.ofFile(spec);
+  return { plug: (environment) => addHandOverDisk(image, socket, environment), close: () => image.close() };
 }
 
-async function openDisk(spec: string, isReadOnly: boolean) {
+async function openRunStore(spec: string, isReadOnly: boolean): Promise<BlockStore> {
   if (isModule(spec)) {
     const loaded = await loadStore(spec, (line) => console.error(`belfry: ${line}`));
     return isReadOnly ? readOnly()(loaded) : loaded;

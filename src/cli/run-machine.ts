@@ -2,13 +2,14 @@
 import { softwareKvm } from '../../doctor/kvm.ts';
 import { Kvm } from '../kvm/kvm.ts';
 import type { SpareThread } from '../kvm/spare-thread.ts';
-import { Machine } from '../vmm/machine.ts';
+import { checkBoot, Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/platform.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
 import { BoundedOutput } from './bounded-output.ts';
 import { ConsoleKeys } from './console-keys.ts';
 import { softwareWarning, watchForIdleness } from './idle-guest.ts';
 import { millis } from './quantities.ts';
+import type { RunDisks } from './run-disks.ts';
 import { endOnSignals, neverBlock } from './run-end.ts';
 import type { DiskFlags, DiskWord, RunFlags } from './run-flags.ts';
 
@@ -19,6 +20,9 @@ export async function runMachine(
   threads: readonly SpareThread[],
 ): Promise<MachineExit> {
   const { kernel, initrd, append, cpus, memory, verbose } = flags;
+  const boot = { kernel, initrd, commandLine: append };
+  checkBoot(boot, memory);
+  await using opened = await openDisks(disks, flags);
   using kvm = Kvm.open();
   const { stdin, stdout: output, stderr } = process;
   for (const stream of [output, stderr]) neverBlock(stream);
@@ -28,9 +32,10 @@ export async function runMachine(
   const console = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
   await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
   const stop = endOnSignals(machine, console);
-  if (disks.length > 0 || flags.handOver !== undefined) await plugDisks(disks, flags, machine);
+  const movable = await opened?.plug(machine, log);
+  if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
   if (stdin.isTTY) log('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
-  await machine.boot({ kernel, initrd, commandLine: append });
+  await machine.boot(boot);
   using _watch = watchForIdleness(machine, { log, software });
   const startMs = performance.now() - performance.nodeTiming.bootstrapComplete;
   if (verbose) log(`first instruction of the guest ${millis(startMs)} after Node`);
@@ -39,11 +44,11 @@ export async function runMachine(
   return exit;
 }
 
-/** Loads its modules only where there are disks: the threads of the processors start meanwhile. */
-async function plugDisks(disks: readonly DiskWord[], flags: DiskFlags, machine: Machine): Promise<void> {
-  const { addDisks } = await import('./run-disks.ts');
-  const movable = await addDisks(disks, flags, machine, log);
-  if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
+/** Loads its modules only where there are disks. */
+async function openDisks(words: readonly DiskWord[], flags: DiskFlags): Promise<RunDisks | undefined> {
+  if (words.length === 0 && flags.handOver === undefined) return undefined;
+  const { RunDisks } = await import('./run-disks.ts');
+  return await RunDisks.open(words, flags);
 }
 
 const notices = new BoundedOutput(process.stderr);

@@ -4,7 +4,7 @@ import { ImageFile } from '../sys/file.ts';
 import { SystemError } from '../sys/libc.ts';
 import { alignedMemory } from './aligned-memory.ts';
 import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
-import { ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
+import { type ImageFormat, ImageFormatError, MAGIC_BYTES, recognizeFormat } from './image-format.ts';
 import { mappedFile } from './mapped-file.ts';
 import { memoryFile } from './memory.ts';
 import { threadsFile, uringFile, uringProblem } from './ring-file.ts';
@@ -189,10 +189,20 @@ function openImage(spec: string, readOnly: boolean): ImageFile {
 
 /** Checks the format before the size: the advice to round up the size would damage an image that is not raw. */
 function checkImage(file: ImageFile, format: OpenStoreOptions['format']): void {
-  const { head, tail } = file.ends(MAGIC_BYTES);
-  const found = format === 'raw' ? undefined : recognizeFormat(head, tail);
+  const found = format === 'raw' ? undefined : formatOf(file);
   if (found !== undefined) throw new ImageFormatError(file.name, found);
   file.checkSize();
+}
+
+function formatOf(file: ImageFile): ImageFormat | undefined {
+  try {
+    const { head, tail } = file.ends(MAGIC_BYTES);
+    return recognizeFormat(head, tail);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    const what = `${file.name}: its first or last ${MAGIC_BYTES} bytes, which show its format, cannot be read`;
+    throw new SystemError(error.syscall, error.code, `${what}: --format raw serves the rest`);
+  }
 }
 
 /**

@@ -60,7 +60,9 @@ export function writeBootParams(
   kernel: LoadedKernel,
   { commandLine, memoryBytes, rsdp }: { commandLine: string; memoryBytes: number; rsdp: number },
 ): void {
-  writeCommandLine(memory, commandLine, kernel.commandLineMax);
+  const line = commandLineBytes(commandLine, kernel.commandLineMax);
+  memory.set(line, COMMAND_LINE);
+  memory[COMMAND_LINE + line.length] = 0;
   const page = memory.subarray(BOOT_PARAMS, BOOT_PARAMS + FIELD.sizeBytes);
   page.fill(0);
   if (kernel.setupHeader !== undefined) page.set(kernel.setupHeader, SETUP_HEADER);
@@ -83,12 +85,12 @@ export function writeBootParams(
   });
 }
 
-function writeCommandLine(memory: Uint8Array, commandLine: string, maxBytes: number): void {
+/** Returns the bytes of a kernel's command line. Throws KernelError where the kernel would not read all of it. */
+export function commandLineBytes(commandLine: string, maxBytes: number): Uint8Array<ArrayBuffer> {
   const bytes = new TextEncoder().encode(commandLine);
   if (bytes.length > maxBytes)
     throw new KernelError(`the command line has ${bytes.length} bytes, and this kernel takes ${maxBytes} at most`);
   if (bytes.includes(0))
     throw new KernelError('the command line holds a zero byte: the kernel would stop reading there');
-  memory.set(bytes, COMMAND_LINE);
-  memory[COMMAND_LINE + bytes.length] = 0;
+  return bytes;
 }

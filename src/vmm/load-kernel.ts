@@ -35,18 +35,47 @@ export interface LowMemory {
   readonly sizeBytes: number;
 }
 
+/** The open files of a kernel and its initrd, and where they go in memory. */
+interface OpenKernel extends Disposable {
+  readonly file: KernelFile;
+  readonly initrdFile: KernelFile | undefined;
+  readonly plan: Plan;
+  readonly loaded: LoadedKernel;
+}
+
 /** Loads a kernel and, if given, an initrd. Throws KernelError, or SystemError where a file cannot be read. */
 export function loadKernel({ fd, sizeBytes }: LowMemory, kernel: string, initrd: string | undefined): LoadedKernel {
-  using file = new KernelFile(kernel, 'kernel');
-  using initrdFile = initrd === undefined ? undefined : new KernelFile(initrd, 'initrd');
-  const plan = planFor(file);
-  checkSegments(plan, kernel, sizeBytes, initrdFile?.sizeBytes ?? 0);
-  const placed = initrdFile && placeInitrd(plan, initrdFile, sizeBytes);
+  using open = openKernel(sizeBytes, kernel, initrd);
+  const { file, initrdFile, plan, loaded } = open;
   for (const { fileOffset, fileBytes, loadAddress } of plan.segments)
     file.copyInto(fd, loadAddress, fileOffset, fileBytes);
-  if (placed !== undefined) initrdFile?.copyInto(fd, placed.address, 0, placed.sizeBytes);
-  const { entry, setupHeader, commandLineMax } = plan;
-  return { entry, setupHeader, initrd: placed, commandLineMax: Math.min(commandLineMax, COMMAND_LINE_MAX - 1) };
+  if (loaded.initrd !== undefined) initrdFile?.copyInto(fd, loaded.initrd.address, 0, loaded.initrd.sizeBytes);
+  return loaded;
+}
+
+/** Returns and throws what `loadKernel` does for so much low memory, and loads nothing. */
+export function checkKernel(lowBytes: number, kernel: string, initrd: string | undefined): LoadedKernel {
+  using open = openKernel(lowBytes, kernel, initrd);
+  return open.loaded;
+}
+
+function openKernel(lowBytes: number, kernel: string, initrd: string | undefined): OpenKernel {
+  using files = new DisposableStack();
+  const file = files.use(new KernelFile(kernel, 'kernel'));
+  const initrdFile = initrd === undefined ? undefined : files.use(new KernelFile(initrd, 'initrd'));
+  const plan = planFor(file);
+  checkSegments(plan, kernel, lowBytes, initrdFile?.sizeBytes ?? 0);
+  const placed = initrdFile && placeInitrd(plan, initrdFile, lowBytes);
+  const { entry, setupHeader } = plan;
+  const commandLineMax = Math.min(plan.commandLineMax, COMMAND_LINE_MAX - 1);
+  const owned = files.move();
+  return {
+    file,
+    initrdFile,
+    plan,
+    loaded: { entry, setupHeader, initrd: placed, commandLineMax },
+    [Symbol.dispose]: () => owned.dispose(),
+  };
 }
 
 function planFor(file: KernelFile): Plan {

@@ -11,13 +11,13 @@ import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
 import { acpiTables } from './acpi-tables.ts';
 import { ACPI_TABLES } from './address-map.ts';
-import { writeBootParams } from './boot-params.ts';
+import { commandLineBytes, writeBootParams } from './boot-params.ts';
 import { Bus } from './bus.ts';
 import type { Console } from './console.ts';
 import { ExitHandler } from './exit-handler.ts';
 import type { ExitProgramResult } from './exit-protocol.ts';
-import { GuestRam } from './guest-ram.ts';
-import { loadKernel } from './load-kernel.ts';
+import { GuestRam, memoryPieces } from './guest-ram.ts';
+import { checkKernel, loadKernel } from './load-kernel.ts';
 import { enterLongMode, writeTables } from './long-mode.ts';
 import { addPlatform, type MachineExit, serialShortcuts } from './platform.ts';
 import { cpuidFor, processorThreads } from './processor.ts';
@@ -42,6 +42,13 @@ export interface BootOptions {
   readonly kernel: string;
   readonly initrd: string | undefined;
   readonly commandLine: string;
+}
+
+/** Throws what `Machine.boot` would throw for these files and this command line, before there is a machine. */
+export function checkBoot({ kernel, initrd, commandLine }: BootOptions, memoryBytes: number): void {
+  const [low] = memoryPieces(memoryBytes);
+  const { commandLineMax } = checkKernel(low?.sizeBytes ?? 0, kernel, initrd);
+  commandLineBytes(commandLine, commandLineMax);
 }
 
 /** Something to close before the machine's memory is unmapped. */

@@ -31,6 +31,12 @@ export function virtioSlots(machine: Machine, transport: TransportName): VirtioS
   return transport === 'mmio' ? new MmioSlots(machine) : new PciSlots(machine);
 }
 
+/** Throws RangeError where a machine has no slots for so many devices. */
+export function checkSlots(transport: TransportName, count: number): void {
+  if (transport === 'mmio' && count > GSIS.virtioMmio.length)
+    throw new RangeError(`virtio-mmio takes ${GSIS.virtioMmio.length} devices: PCI takes more`);
+}
+
 /** Makes the machine remove a transport from its bus and close it at the end. */
 function closeAtEnd(machine: Machine, transport: Transport, onBus?: Disposable): Transport {
   machine.closeAtEnd({
@@ -59,8 +65,8 @@ class MmioSlots implements VirtioSlots {
   plug(plugged: Plugged): Transport {
     const machine = this.#machine;
     const slot = this.#used++;
-    const gsi = GSIS.virtioMmio[slot];
-    if (gsi === undefined) throw new RangeError(`virtio-mmio takes ${GSIS.virtioMmio.length} devices: PCI takes more`);
+    checkSlots('mmio', slot + 1);
+    const gsi = GSIS.virtioMmio[slot]!;
     const address = VIRTIO_MMIO.start + slot * VIRTIO_MMIO.sizeBytes;
     const transport = new VirtioMmio({ ...optionsFor(machine, plugged), address, interrupt: lineOf(machine.vm, gsi) });
     machine.describeMmio(slot);

@@ -35,7 +35,6 @@ function startBelfry(args: readonly string[], surroundings?: Surroundings): Runn
 }
 
 const FAILURE = 1;
-const USAGE = 2;
 const SERIAL = 0x3f8;
 
 const onKvm = { skip: kvmProblem() ?? false };
@@ -190,71 +189,11 @@ for (const [name, kernel, typed, shows] of terminals) {
   });
 }
 
-const small = ['--memory', '16M'];
-const kernels: readonly [string, args: readonly string[], code: number, RegExp][] = [
-  ['a kernel that is not there', ['--kernel', 'nowhere'], FAILURE, /the kernel nowhere does not exist/],
-  ['a kernel that is none', ['--kernel', 'text'], FAILURE, /text is not a kernel: neither a bzImage .* vmlinux/],
-  ['a folder for a kernel', ['--kernel', '.'], FAILURE, /the kernel \. is not a regular file/],
-  ['a device for a kernel', ['--kernel', '/dev/null'], FAILURE, /\/dev\/null is not a regular file/],
-  ['a kernel cut off', ['--kernel', 'short'], FAILURE, /short is cut off/],
-  [
-    'an initrd that is not there',
-    ['--kernel', 'kernel', '--initrd', 'none'],
-    FAILURE,
-    /the initrd none does not exist/,
-  ],
-  ['an empty initrd', ['--kernel', 'kernel', '--initrd', 'empty'], FAILURE, /the initrd empty is empty/],
-  [
-    'an initrd that does not fit',
-    ['--kernel', 'kernel', '--initrd', 'large', ...small],
-    FAILURE,
-    /16 MiB .* too few: .* 20 MiB/,
-  ],
-  [
-    'a command line that is too long',
-    ['--kernel', 'kernel', '--append', 'x'.repeat(3000)],
-    FAILURE,
-    /3000 bytes, .* 2047/,
-  ],
-  ['a disk that is not there', ['--kernel', 'kernel', '--disk', 'none'], FAILURE, /none does not exist/],
-  ['a disk of an odd size', ['--kernel', 'kernel', '--disk', 'mem:1000'], USAGE, /--disk mem:1000: .*multiple of 512/],
-  [
-    'a socket nobody listens on',
-    ['--kernel', 'kernel', '--vhost-user', 'none:blk'],
-    FAILURE,
-    /ENOENT: none: no back end listens there: start it/,
-  ],
-  [
-    'more disks than virtio-mmio takes',
-    ['--kernel', 'kernel', ...Array.from({ length: 18 }, () => ['--disk', 'mem:1M']).flat()],
-    FAILURE,
-    /takes 17 devices/,
-  ],
-];
-
-for (const [name, args, code, what] of kernels) {
-  test(`run refuses ${name}`, onKvm, async (t) => {
-    const cwd = folderWith(t, poweringOff(saying('')));
-    writeFileSync(join(cwd, 'text'), '#!/bin/sh\n'.repeat(1000));
-    writeFileSync(join(cwd, 'short'), bzImageKernel(saying('')).subarray(0, 1024));
-    writeFileSync(join(cwd, 'empty'), '');
-    writeFileSync(join(cwd, 'large'), new Uint8Array(17 << 20));
-    assertRefused(await belfry(['run', ...args], { cwd }), code, what);
-  });
-}
-
-const handOvers: readonly [string, args: readonly string[], RegExp][] = [
-  ['nothing', [], /--hand-over is for a --disk, and there is none/],
-  ['a disk of memory', ['--disk', 'mem:1M'], /mem:1M cannot be handed over/],
-  ['a disk that refuses writes', ['--disk', 'image:ro'], /image cannot be handed over/],
-];
-
-for (const [name, args, what] of handOvers) {
-  test(`run refuses to hand over ${name}`, onKvm, async (t) => {
-    const cwd = folderWith(t, poweringOff(saying('')));
-    assertRefused(await belfry(['run', '--kernel', 'kernel', '--hand-over', 'sock', ...args], { cwd }), USAGE, what);
-  });
-}
+test('run refuses a socket nobody listens on', onKvm, async (t) => {
+  const cwd = folderWith(t, poweringOff(saying('')));
+  const ended = await belfry(['run', '--kernel', 'kernel', '--vhost-user', 'none:blk'], { cwd });
+  assertRefused(ended, FAILURE, /ENOENT: none: no back end listens there: start it/);
+});
 
 test('run names the missing permission, and how to get it', onKvm, async (t) => {
   if (process.getuid?.() !== 0 || spawnSync('setpriv', ['--reuid=65534', 'test', '-r', RUN[2] as string]).status !== 0)

@@ -41,6 +41,7 @@ const PROGRAMS: readonly GuestProgram[] = [
   { name: 'node', debianPackage: 'nodejs', guestPath: 'bin/node', path: process.execPath },
   { name: 'mke2fs', debianPackage: 'e2fsprogs', guestPath: 'sbin/mke2fs' },
   { name: 'e2fsck', debianPackage: 'e2fsprogs', guestPath: 'sbin/e2fsck' },
+  { name: 'dmsetup', debianPackage: 'dmsetup', guestPath: 'sbin/dmsetup' },
   { name: 'script', debianPackage: 'bsdutils', guestPath: 'bin/script' },
   { name: 'qemu-storage-daemon', debianPackage: 'qemu-system-common', guestPath: 'bin/qemu-storage-daemon' },
 ];

@@ -18,7 +18,7 @@ import { makeBedImage } from './image.ts';
 import { BEAT, commandScript, ENDED, outerScript, UP } from './outer-script.ts';
 import { takeTurn } from './turn.ts';
 
-const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd'];
+const MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'kvm_amd', 'null_blk', 'dm_flakey', 'dm_delay'];
 const MEMORY_MIB = 2048;
 /** A bed whose beat, which comes every few seconds, is missing for so long on a quiet machine stands still. */
 const SILENCE_MS = 90_000;
