@@ -1,7 +1,7 @@
 // Runs the stages of `npm test`, or those it is given, and ends with the line "N passed, N failed, N skipped".
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { slowness } from '../src/testing/patience.ts';
 import { DURATIONS_PATH, Durations } from './durations.ts';
 import { exercisedPeers, idlePeers } from './peers.ts';
@@ -91,6 +91,8 @@ async function runAndReport(chosen: readonly Stage[]): Promise<number> {
 
 async function main(args: readonly string[]): Promise<number> {
   process.chdir(dirname(import.meta.dirname));
+  // As bin/belfry.ts does. Otherwise each test file and each of its threads strips the types of all that it loads.
+  process.env.NODE_COMPILE_CACHE ??= resolve('node_modules/.cache/belfry');
   if (args.includes('--list')) {
     for (const { name, what } of stages) console.log(`${name.padEnd(11)}${what}`);
     return 0;

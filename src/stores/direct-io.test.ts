@@ -122,7 +122,7 @@ describe('a device with blocks of 4096 bytes', () => {
 test('what is in memory has no cache to bypass: one line says so', () => {
   assert.throws(
     () => openStore('mem:1M', { direct: true }),
-    /mem:1M is in memory \(tmpfs\): serve it without direct I\/O/,
+    /mem:1M is in memory \(tmpfs\), where nothing is cached: leave out --direct/,
   );
 });
 

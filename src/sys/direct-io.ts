@@ -28,11 +28,7 @@ export function turnOnDirectIo(fd: number, name: string): void {
   const flags = check(libc.fcntl(fd, F_GETFL, 0), 'fcntl', name);
   if (libc.fcntl(fd, F_SETFL, flags | open.O_DIRECT) === 0) return;
   if (errno() !== os.errno.EINVAL) throw systemError('fcntl', name);
-  throw new SystemError(
-    'fcntl',
-    'EINVAL',
-    `${name} is on a file system without direct I/O: serve it without direct I/O`,
-  );
+  throw new SystemError('fcntl', 'EINVAL', `${name} is on a file system without direct I/O: leave out --direct`);
 }
 
 /** The alignment that direct I/O of this open file takes; undefined if it goes through the page cache. */

@@ -118,7 +118,11 @@ export class ImageFile implements Disposable {
   useDirectIo(): void {
     const { kind } = this.fileSystem();
     if (kind !== 'other')
-      throw new SystemError('fcntl', 'EINVAL', `${this.name} is in memory (${kind}): serve it without direct I/O`);
+      throw new SystemError(
+        'fcntl',
+        'EINVAL',
+        `${this.name} is in memory (${kind}), where nothing is cached: leave out --direct`,
+      );
     turnOnDirectIo(this.#fd, this.name);
     this.#direct = directAlignment(this.#fd);
     this.#checkMultiple(this.#blockBytes, 'the block size of its direct I/O');

@@ -152,7 +152,12 @@ test('serve refuses a block size that does not fit the disk of a module', async 
 
 test('serve refuses direct I/O where there is no page cache to bypass, and with what cannot do it', async (t) => {
   const without = ['--socket', 'sock', '--direct'];
-  await refused(t, ['mem:1M', ...without], FAILURE, /mem:1M is in memory \(tmpfs\): serve it without direct I\/O/);
+  await refused(
+    t,
+    ['mem:1M', ...without],
+    FAILURE,
+    /mem:1M is in memory \(tmpfs\), where nothing is cached: leave out --direct/,
+  );
   const files = { 'disk.ts': 'export default { sizeBytes: 512, read() {} };' };
   await refused(t, ['./disk.ts', ...without], USAGE, /--direct: a module is not an image/, files);
   const blocks = 'export default { sizeBytes: 8192, alignment: 4096, read() {} };';
