@@ -5,6 +5,7 @@ import { threadCpuNs } from '../sys/cpu.ts';
 import type { EventLoop } from '../sys/event-loop.ts';
 import { exitNow, killAfter } from '../sys/process-exit.ts';
 import { ProcessSignals } from '../sys/process-signals.ts';
+import { serviceManager } from '../sys/service-manager.ts';
 import { removeSocketFile, type SocketFile } from '../sys/socket-file.ts';
 import { restoreTerminal, terminalSettings } from '../sys/terminal.ts';
 
@@ -104,6 +105,8 @@ export function leaveProcessEnd(
     if (Atomics.wait(word, 0, UNDECIDED, CHECK_MS) !== 'timed-out') return;
   }
   if (Atomics.compareExchange(word, 0, UNDECIDED, DEVICE_THREAD) !== UNDECIDED) return;
+  // The main thread may have come to none of this. To be told twice does a service manager no harm.
+  serviceManager.notify('STOPPING=1');
   if (socket !== undefined) removeSocketFile(socket);
   if (terminal !== undefined) restoreTerminal(STDIN, terminal);
   exitNow(0);

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { generateLoad } from '../../bench/load/load-generator.ts';
 import { DEFAULT_LOAD } from '../../bench/load/load-spec.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
+import { NotifySocket } from '../../src/testing/notify-socket.ts';
 import { RawFrontEnd, setMemTable } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { startKickStorm } from '../kick-storm.ts';
@@ -26,7 +27,8 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, threads: num
   const cwd = testFolder(t);
   const queues = 2;
   const args = ['serve', 'blk', 'mem:64M', '--socket', 'sock', '--threads', `${threads}`, '--queues', `${queues}`];
-  await using serving = startBelfry(args, { cwd, env: { NODE_OPTIONS } });
+  using manager = new NotifySocket(join(cwd, 'notify.sock'));
+  await using serving = startBelfry(args, { cwd, env: { NODE_OPTIONS, NOTIFY_SOCKET: manager.name } });
   await serving.says(/Serving/);
   const over = new AbortController();
   const measuring = Promise.withResolvers<void>();
@@ -51,6 +53,8 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, threads: num
   assert.deepEqual([code, withoutDelays(stderr)], [0, '']);
   if (!isBusy) assert.match(stdout, /\nclosed: [\d,]{2,} requests, /);
   assert.equal(existsSync(join(cwd, 'sock')), false, 'the socket is left');
+  // regression: not if the main thread was busy.
+  assert.ok(manager.take().includes('STOPPING=1'));
   return tookMs;
 }
 

@@ -29,7 +29,11 @@ test('READY=1 is sent when the socket takes connections, then events as STATUS=,
   const { code } = await daemon.ended;
   assert.equal(code, 0);
   assert.ok(isTold('STOPPING=1')(), told.join('; '));
-  assert.deepEqual(told, ['READY=1', 'STATUS=a front end connected', 'STATUS=the front end left', 'STOPPING=1']);
+  // A main thread that is busy may have sent the last one too.
+  assert.deepEqual(
+    [...new Set(told)],
+    ['READY=1', 'STATUS=a front end connected', 'STATUS=the front end left', 'STOPPING=1'],
+  );
 });
 
 test('a command that fails is never ready', async (t) => {
