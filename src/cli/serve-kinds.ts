@@ -1,22 +1,29 @@
 // cli: turns the arguments of each kind of `belfry serve` into a service, and runs it.
 import type { DeviceSource } from '../daemon/device-source.ts';
 import { isModule } from '../daemon/load-module.ts';
+import type { RehearsalPlan } from '../daemon/rehearsal-plan.ts';
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import { Limits } from '../stores/filters/limits.ts';
-import { openStore } from '../stores/open-store.ts';
+import { engineFor, openStore } from '../stores/open-store.ts';
+import { closeFd } from '../sys/libc.ts';
+import { createMemfd } from '../sys/memfd.ts';
 import { commandName } from './command-name.ts';
 import { count } from './quantities.ts';
 import type { BlkFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { runService, type Service } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 
+/** It has time: nobody waits for it. */
+const STANDBY_REHEARSAL = { sessions: 3, requests: 2048 };
+
 export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
   if (flags.threads > flags.queues)
     throw new UsageError(`--threads ${flags.threads}: with ${count(flags.queues, 'queue')} at most as many threads`);
   if (flags.supervise && spec.startsWith('mem:'))
     throw new UsageError(`--supervise: ${spec} ends with its process, and nothing would be left for the next one`);
-  await runService(flags, () => (isModule(spec) ? diskModule(spec, flags) : image(spec, flags)));
+  const rehearsal = (): RehearsalPlan | undefined => rehearsalOfImage(spec, flags);
+  await runService({ ...flags, rehearsal }, () => (isModule(spec) ? diskModule(spec, flags) : image(spec, flags)));
 }
 
 function image(spec: string, flags: BlkFlags): Service {
@@ -28,6 +35,36 @@ function image(spec: string, flags: BlkFlags): Service {
   const source = { kind: 'blk', store: description, options, limits: limitsOf(flags) } as const;
   const chosen = { name: description.engine, why };
   return { ...onThreads(source, flags, threads), engine: chosen, close: async () => await store.close?.() };
+}
+
+/** What the threads of a process rehearse that stands by for an image, which another one serves. */
+function rehearsalOfImage(spec: string, flags: BlkFlags): RehearsalPlan | undefined {
+  const engine = isModule(spec) ? undefined : engineFor(spec, flags.engine);
+  if (engine === undefined) return undefined;
+  rehearseOpening(flags);
+  const { readOnly, threads } = flags;
+  const isLimited = limitsOf(flags) !== undefined;
+  const isOver = new Int32Array(new SharedArrayBuffer(4));
+  return {
+    engine,
+    readOnly,
+    options: blockOptions(flags),
+    isLimited,
+    isShared: threads > 1,
+    ...STANDBY_REHEARSAL,
+    isOver,
+  };
+}
+
+/** Opens and closes an image, so that the code for that is loaded. */
+function rehearseOpening(flags: BlkFlags): void {
+  const fd = createMemfd('belfry-rehearsal', 1 << 20);
+  try {
+    void image(`/proc/self/fd/${fd}`, flags).close?.();
+  } catch {
+    // It is in memory: not every engine serves it, and none with --direct.
+  }
+  closeFd(fd);
 }
 
 function diskModule(spec: string, flags: BlkFlags): Service {

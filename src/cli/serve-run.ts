@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DeviceDaemon } from '../daemon/device-daemon.ts';
 import type { DeviceSource } from '../daemon/device-source.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';
+import type { RehearsalPlan } from '../daemon/rehearsal-plan.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { SpareThreads } from '../daemon/spare-threads.ts';
 import { SupervisorLink } from '../daemon/supervisor-link.ts';
@@ -42,6 +43,8 @@ export interface ServiceFlags extends ServeFlags {
   readonly toStderr?: boolean;
   /** As in `Service`; default 1. */
   readonly threads?: number;
+  /** What a process that stands by rehearses. Default: nothing. */
+  readonly rehearsal?: () => RehearsalPlan | undefined;
 }
 
 /** How long the image of a process that has just ended may stay locked, and how often it is tried. */
@@ -92,12 +95,13 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
 async function ownTurn(
   link: SupervisorLink | undefined,
   end: ServiceEnd,
-  { threads = 1 }: ServiceFlags,
+  { threads = 1, rehearsal }: ServiceFlags,
 ): Promise<SpareThreads | undefined> {
   if (link === undefined) return undefined;
-  const spares = new SpareThreads(threads);
-  await spares.loaded();
-  await link.turn(belfryVersion(), {
+  const spares = new SpareThreads(threads, rehearsal?.());
+  void link.itsTurn.then(() => spares.hurry());
+  const rehearsed = await spares.loaded();
+  await link.turn(belfryVersion(), rehearsed, {
     onStop: (isPassedOn) => end.begin(isPassedOn),
     onGiveUp: () => end.giveUp(),
   });

@@ -13,6 +13,13 @@ export interface DeviceProcessOptions {
   readonly onStatus: (line: string) => void;
 }
 
+/** A process that has loaded everything. */
+export interface Warm {
+  readonly version: string;
+  /** Requests that it has served of a front end of its own. */
+  readonly rehearsed: number;
+}
+
 /** How a process ended. */
 export interface ProcessExit {
   readonly code: number | null;
@@ -27,8 +34,8 @@ const FROM_OUTSIDE: readonly (string | null)[] = ['SIGKILL', 'SIGTERM', 'SIGINT'
 const LINE_CHARS_MAX = 500;
 
 export class DeviceProcess {
-  /** Resolves to its version when it has loaded everything. Rejects when it ends before. */
-  readonly warm: Promise<string>;
+  /** Resolves when it has loaded everything. Rejects when it ends before. */
+  readonly warm: Promise<Warm>;
   /** Resolves to its description of the device when it serves. Rejects when it ends before. */
   readonly ready: Promise<unknown>;
   readonly exited: Promise<ProcessExit>;
@@ -49,12 +56,12 @@ export class DeviceProcess {
     delete env.NOTIFY_SOCKET;
     // A session of its own: a Ctrl-C on the terminal is the supervisor's.
     this.#child = spawn(file, args, { stdio: ['ignore', 'inherit', 'pipe', listenFd, 'ipc'], detached: true, env });
-    const warm = Promise.withResolvers<string>();
+    const warm = Promise.withResolvers<Warm>();
     const ready = Promise.withResolvers<unknown>();
     const released = Promise.withResolvers<void>();
     [this.warm, this.ready, this.released] = [warm.promise, ready.promise, released.promise];
     this.#child.on('message', (message: FromDeviceProcess) => {
-      if (message.type === 'warm') warm.resolve(message.version);
+      if (message.type === 'warm') warm.resolve({ version: message.version, rehearsed: message.rehearsed ?? 0 });
       else if (message.type === 'released') released.resolve();
       else if (message.type === 'status') onStatus(message.line);
       else if (message.type === 'ready') {

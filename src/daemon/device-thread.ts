@@ -5,6 +5,7 @@ import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
 import { codeOf } from '../virtio/log.ts';
 import { EndingSignals, leaveProcessEnd, type ProcessEnd } from './process-end.ts';
+import { rehearse } from './rehearsal.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { threadSetup } from './spare-threads.ts';
 import { refreshAll, SpreadHost } from './spread-host.ts';
@@ -21,7 +22,7 @@ export interface DeviceThreadSetup extends ServingThreadSetup {
   readonly queueThreads: readonly { readonly answers: LinkEnd; readonly callsWakeFd: number }[];
 }
 
-const setup = await threadSetup<DeviceThreadSetup>();
+const setup = await threadSetup<DeviceThreadSetup>(rehearse);
 const { once, allowFileMemory, processEnd } = setup;
 const thread = await ServingThread.open(setup);
 const { loop, log } = thread;

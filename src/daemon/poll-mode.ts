@@ -10,13 +10,18 @@ export type PollMode = 'off' | 'auto' | number;
 
 export const POLL_MAX_US = 1_000_000;
 
+/** The cost of a sleep on this thread; undefined until it was measured. */
+let wakeCostNs: number | undefined;
+
 /**
- * The policy for a mode; undefined: never poll. `auto` measures the cost of a sleep, which takes about a millisecond.
+ * The policy for a mode; undefined: never poll. `auto` measures the cost of a sleep, once a thread, which takes about a
+ * millisecond.
  */
 export function pollPolicy(mode: PollMode): PollPolicy | undefined {
   if (mode === 'off' || mode === 0) return undefined;
   if (mode !== 'auto') return { pollNs: () => mode * 1000, waited: () => {} };
-  return new AdaptivePoll({ wakeCostNs: measureWakeCostNs(), preemptions: involuntarySwitches });
+  wakeCostNs ??= measureWakeCostNs();
+  return new AdaptivePoll({ wakeCostNs, preemptions: involuntarySwitches });
 }
 
 /**

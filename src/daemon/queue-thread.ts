@@ -1,4 +1,5 @@
 // daemon: a queue thread: runs queues of a device whose session is on the device thread.
+import { rehearse } from './rehearsal.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
 import { threadSetup } from './spare-threads.ts';
 import { answerHostCall, type HostAnswer, type HostCall, type ThreadMethods } from './thread-host.ts';
@@ -11,7 +12,7 @@ export interface QueueThreadSetup extends ServingThreadSetup {
   readonly answersWakeFd: number;
 }
 
-const setup = await threadSetup<QueueThreadSetup>();
+const setup = await threadSetup<QueueThreadSetup>(rehearse);
 const thread = await ServingThread.open(setup);
 const { host } = thread;
 const methods: ThreadMethods = {

@@ -22,8 +22,8 @@ export type ToDeviceProcess =
   | { readonly type: 'signal'; readonly signal: PassedSignal };
 
 export type FromDeviceProcess =
-  /** Everything is loaded; it waits for `serve`. */
-  | { readonly type: 'warm'; readonly version: string }
+  /** Everything is loaded; it waits for `serve`. `rehearsed`: requests that it has served of a front end of its own. */
+  | { readonly type: 'warm'; readonly version: string; readonly rehearsed?: number }
   /** It serves. `served` is what the command line prints about it. */
   | { readonly type: 'ready'; readonly served: unknown }
   /** It has closed the device, and is about to end. */

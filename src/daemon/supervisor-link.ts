@@ -30,11 +30,16 @@ export class SupervisorLink {
     return supervisor === String(process.ppid) && process.connected ? new SupervisorLink() : undefined;
   }
 
-  /** Says that everything is loaded, and resolves when it is this process's turn to serve. */
-  async turn(version: string, events: LinkEvents): Promise<void> {
+  /** Resolves when it is this process's turn to serve, perhaps before it is `warm`. */
+  get itsTurn(): Promise<void> {
+    return this.#turn.promise;
+  }
+
+  /** Says that everything is loaded, and resolves when it is this process's turn. @param rehearsed requests. */
+  async turn(version: string, rehearsed: number, events: LinkEvents): Promise<void> {
     this.#events = events;
-    this.#send({ type: 'warm', version });
-    await this.#turn.promise;
+    this.#send({ type: 'warm', version, rehearsed });
+    await this.itsTurn;
   }
 
   /** Says that the device is served, and describes it. */

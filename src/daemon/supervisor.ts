@@ -114,7 +114,7 @@ export class Supervisor {
     try {
       const served = await process.ready;
       if (!this.#hasServed) this.#options.onReady(served, process.pid);
-      else this.#logReady(process, await process.warm, performance.now() - this.#gapSinceMs);
+      else this.#logReady(process, (await process.warm).version, performance.now() - this.#gapSinceMs);
       this.#hasServed = true;
       await sleep(STANDBY_AFTER_MS, undefined, { signal: this.#end.signal });
       this.#keepStandby();
@@ -136,7 +136,10 @@ export class Supervisor {
     const { log } = this.#options;
     const startedMs = performance.now();
     standby.warm.then(
-      () => log(`the device process ${standby.pid} stands by`, { event: 'standby', pid: standby.pid }),
+      ({ rehearsed }) => {
+        const { pid } = standby;
+        log(`the device process ${pid} stands by`, { event: 'standby', pid, rehearsed });
+      },
       () => {},
     );
     void standby.exited.then(async () => {
@@ -174,7 +177,7 @@ export class Supervisor {
     const next = this.#options.start();
     const abandon = (): void => next.kill();
     this.#end.signal.addEventListener('abort', abandon);
-    const version = await next.warm;
+    const { version } = await next.warm;
     // From now on the next turn is its.
     this.#spare = this.#standby;
     this.#standby = next;

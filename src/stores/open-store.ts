@@ -172,6 +172,19 @@ export function openStore(spec: string, options: OpenStoreOptions = {}): OpenedS
   }
 }
 
+/**
+ * Returns the engine that `openStore` would choose for an image now, which another process may be using; undefined if it
+ * would open none. The image is not locked and not read.
+ */
+export function engineFor(spec: string, wanted: EngineName | 'auto' = 'auto'): EngineName | undefined {
+  try {
+    using file = ImageFile.open(spec, { readOnly: true, isLocked: false });
+    return choose(file, wanted).engine;
+  } catch {
+    return undefined;
+  }
+}
+
 function memorySize(text: string): number {
   if (text === '') throw new RangeError('a disk in memory has a size: mem:1G');
   return parseSize(text);

@@ -76,6 +76,12 @@ test('a device process that is killed is replaced, and the socket takes connecti
   );
 });
 
+test('regression: a process stands by with its code compiled: it has served requests of a front end of its own', async (t) => {
+  await using supervised = await supervise(t, 'disk.img', ['--threads', '2']);
+  await supervised.standsBy();
+  assert.equal(supervised.find('standby').rehearsed, 2 * 3 * 2048);
+});
+
 test('the reason of a death is its exit code and its last line, which is printed too', async (t) => {
   const folder = testFolder(t);
   await using supervised = await supervise(t, FAILS_ONCE(folder));

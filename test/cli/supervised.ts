@@ -9,6 +9,8 @@ interface Event {
   readonly pid?: number;
   readonly devicePid?: number;
   readonly version?: string;
+  readonly rehearsed?: number;
+  readonly pauseMs?: number;
 }
 
 export class Supervised implements AsyncDisposable {

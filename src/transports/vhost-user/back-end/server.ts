@@ -3,7 +3,7 @@
 
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { isPeerOf } from '../../../sys/socket-address.ts';
-import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
+import type { UnixSocket } from '../../../sys/unix-socket.ts';
 import { codeOf, type Log } from '../../../virtio/log.ts';
 import type { DeviceHost } from '../../queue/queue-host.ts';
 import { Connection } from '../protocol/connection.ts';
@@ -27,6 +27,16 @@ const handlers: { readonly [request: number]: Handler } = {
 /** How soon accept is tried again after it failed. */
 const RETRY_MS = 1000;
 
+/** Where front ends come from: a listening socket. */
+export interface Clients extends Disposable {
+  /** Readable while a client waits. */
+  readonly fd: number;
+  /** As `UnixListener.address`. */
+  readonly address: Uint8Array;
+  /** Returns the next client, undefined when there is none. Throws SystemError. */
+  accept(): UnixSocket | undefined;
+}
+
 export interface ServerOptions {
   /** Takes each log line. */
   readonly log: Log;
@@ -43,7 +53,7 @@ export interface ServerOptions {
 
 /** Serves a device to one vhost-user front end after the other. */
 export class VhostUserServer {
-  readonly #listener: UnixListener;
+  readonly #listener: Clients;
   readonly #host: DeviceHost;
   readonly #loop: EventLoop;
   readonly #options: ServerOptions;
@@ -54,7 +64,8 @@ export class VhostUserServer {
   #isClosing = false;
   #hasLoggedFailure = false;
 
-  constructor(listener: UnixListener, host: DeviceHost, loop: EventLoop, options: ServerOptions) {
+  /** @param listener is disposed when the server closes. */
+  constructor(listener: Clients, host: DeviceHost, loop: EventLoop, options: ServerOptions) {
     this.#listener = listener;
     this.#host = host;
     this.#loop = loop;

@@ -1,7 +1,7 @@
 // vhost-user/back-end: detects a front end that waits while another is served, and a served one whose process has exited.
 import type { EventLoop } from '../../../sys/event-loop.ts';
 import { closeFd } from '../../../sys/libc.ts';
-import type { UnixListener, UnixSocket } from '../../../sys/unix-socket.ts';
+import type { UnixSocket } from '../../../sys/unix-socket.ts';
 
 /** Waiting longer than this is reported: the served front end is not just disconnecting. */
 const WAITS_MS = 1000;
@@ -25,7 +25,7 @@ export class WaitingFrontEnd implements Disposable {
   #next: Disposable;
 
   /** @param served the connection of the served front end. */
-  constructor(listener: UnixListener, served: UnixSocket, loop: EventLoop, events: WaitingEvents) {
+  constructor(listener: { readonly fd: number }, served: UnixSocket, loop: EventLoop, events: WaitingEvents) {
     this.#loop = loop;
     this.#events = events;
     this.#peer = served.peerPidFd();

@@ -1,0 +1,48 @@
+// Rehearsals: a thread serves a front end of its own, with every engine, and leaves nothing behind.
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { uringProblem } from '../stores/ring-file.ts';
+import { rehearse } from './rehearsal.ts';
+import { type RehearsalPlan, rehearsalOf } from './rehearsal-plan.ts';
+
+const plan: RehearsalPlan = {
+  ...{ engine: 'mapped', readOnly: false, options: {}, isLimited: false, isShared: false },
+  ...{ sessions: 2, requests: 640 },
+};
+
+const plans: readonly (Partial<RehearsalPlan> & { readonly name: string; readonly skip?: string | undefined })[] = [
+  { name: 'an image in memory' },
+  { name: 'on several threads', isShared: true },
+  { name: 'with limits', isLimited: true },
+  { name: 'a read-only one', readOnly: true },
+  { name: 'io_uring', engine: 'uring', skip: uringProblem() },
+  { name: 'blocks of 4096', options: { blockSize: 4096, queues: 2 } },
+];
+
+for (const { name, skip = false, ...part } of plans)
+  test(`${name}: every request of every front end is served`, { skip }, async () => {
+    assert.equal(await rehearse({ ...plan, ...part }), 1280);
+  });
+
+test('nothing is left open', async () => {
+  const open = (): number => readdirSync('/proc/self/fd').length;
+  await rehearse({ ...plan, requests: 0 });
+  const before = open();
+  for (let i = 0; i < 3; i++) await rehearse({ ...plan, requests: 32 });
+  assert.equal(open(), before);
+});
+
+test('it ends at once when the thread is needed', async () => {
+  const isOver = new Int32Array(new SharedArrayBuffer(4));
+  Atomics.store(isOver, 0, 1);
+  assert.equal(await rehearse({ ...plan, isOver }), 0);
+});
+
+test('an image is rehearsed, a module of the user’s is not', () => {
+  const store = { engine: 'mapped', name: 'disk.img', fd: 5, readOnly: true, shared: undefined } as const;
+  const { engine, readOnly, isShared, isLimited } = rehearsalOf({ kind: 'blk', store, options: {} }, 2, plan) ?? plan;
+  assert.deepEqual([engine, readOnly, isShared, isLimited], ['mapped', true, true, false]);
+  const module = { kind: 'module', module: 'disk.ts', isDisk: true, readOnly: false, options: {} } as const;
+  assert.equal(rehearsalOf(module, 1, plan), undefined);
+});
