@@ -63,6 +63,45 @@ test('a front end that leaves with requests in flight is waited for, then the ne
   assert.equal(attached.ring.driver.harvest().length, 2);
 });
 
+test('regression: close() answers the requests that were popped, and closes the connection after that', async () => {
+  const disk = gatedDisk();
+  await using backEnd = serveDisk(disk.store);
+  using guest = new RawGuest();
+  using attached = await attach(backEnd, guest);
+  const { front, ring } = attached;
+  ring.submit(read, read);
+  await eventually('the reads', () => disk.waiting === 2);
+  const closed = backEnd.server.close();
+  // No message is read any more, so that no ring starts again.
+  front.send(ring.enable());
+  // Time: silence is listened to.
+  await setTimeout(20);
+  assert.ok(front.isSilent());
+  assert.equal(ring.driver.harvest().length, 0);
+  disk.release();
+  assert.equal(await front.receive(), undefined);
+  assert.equal(ring.driver.harvest().length, 2);
+  await closed;
+  assert.deepEqual(backEnd.lines, []);
+});
+
+test('close() while a message is handled answers it first', async () => {
+  const disk = gatedDisk();
+  await using backEnd = serveDisk(disk.store);
+  using guest = new RawGuest();
+  using attached = await attach(backEnd, guest);
+  const { front, ring } = attached;
+  ring.submit(read);
+  await eventually('the read', () => disk.waiting === 1);
+  front.send(ring.getBase);
+  await eventually('the queue stops', async () => (await backEnd.server.report())[0]?.runs === 'stopping');
+  const closed = backEnd.server.close();
+  disk.release();
+  await front.answer(ring.getBase.request);
+  assert.equal(await front.receive(), undefined);
+  await closed;
+});
+
 test('with `once`, everything is closed when the first front end has left', async () => {
   await using backEnd = serveDevice(makeDisk(), { once: true });
   const front = backEnd.connect();

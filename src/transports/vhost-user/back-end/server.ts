@@ -59,6 +59,7 @@ export class VhostUserServer {
   readonly #options: ServerOptions;
   #listening: Disposable | undefined;
   #connection: Connection | undefined;
+  #session: Session | undefined;
   /** From accept until the session has ended. */
   #isServing = false;
   #isClosing = false;
@@ -124,6 +125,7 @@ export class VhostUserServer {
       },
     });
     this.#connection = connection;
+    this.#session = session;
     this.#listening = new WaitingFrontEnd(this.#listener, socket, this.#loop, {
       waits: (seconds) =>
         log(`a front end waits: another one has been connected for ${seconds} s`, { event: 'waiting' }),
@@ -151,12 +153,16 @@ export class VhostUserServer {
     else this.#listen();
   }
 
-  /** Stops listening, ends the session when its requests in flight are done, then calls `onClosed`. */
+  /**
+   * Stops listening, finishes the requests in flight, closes the session's connection, then calls `onClosed`. The
+   * connection comes last: a front end without a record of requests in flight takes the used ring at its end for what
+   * was finished.
+   */
   close(): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#listening?.[Symbol.dispose]();
-    if (this.#isServing) this.#connection?.close(undefined);
+    if (this.#isServing) this.#connection?.closeAfter(async () => await this.#session?.stopAll());
     else this.#finish();
   }
 

@@ -41,6 +41,8 @@ export class Connection {
   #open = true;
   #handling = false;
   #ending = false;
+  /** What is done before it is closed. */
+  #last: (() => Promise<void>) | undefined;
 
   constructor(socket: UnixSocket, loop: EventLoop, events: ConnectionEvents) {
     this.#socket = socket;
@@ -123,6 +125,7 @@ export class Connection {
     this.#handling = false;
     for (const fd of message.fds) closeReceived(fd);
     this.#answer(message, outcome ?? {}, problem);
+    if (problem === undefined && this.#last !== undefined) return this.#closeAfterLast(this.#last);
     if (problem !== undefined || this.#ending) this.close(problem);
     if (this.#open) this.#resume();
   }
@@ -141,6 +144,25 @@ export class Connection {
       const cause = (error as Error).message;
       this.close(new ProtocolError(requestName(request), `the front end does not take the answer: ${cause}`));
     }
+  }
+
+  /** Closes the connection when the current message is handled and then `last` has settled. No further message is read. */
+  closeAfter(last: () => Promise<void>): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#last = last;
+    if (!this.#handling) this.#closeAfterLast(last);
+  }
+
+  #closeAfterLast(last: () => Promise<void>): void {
+    this.#pause();
+    this.#last = undefined;
+    this.#handling = true;
+    const close = (problem?: Error): void => {
+      this.#handling = false;
+      this.close(problem);
+    };
+    last().then(() => close(), close);
   }
 
   /** Closes the connection when the current message is handled. Further calls do nothing. */
