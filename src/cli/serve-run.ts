@@ -11,6 +11,7 @@ import { serviceManager } from '../sys/service-manager.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { codeOf, type Log } from '../virtio/log.ts';
 import { LogFile } from './log-file.ts';
+import { count } from './quantities.ts';
 import { ServiceEnd } from './serve-end.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { checkSocketFlags, openListener } from './serve-listener.ts';
@@ -67,7 +68,7 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   });
   process.on('SIGCONT', () => device?.retryHeld());
   process.on('SIGUSR2', async () => report.queues((await device?.report()) ?? []));
-  const spares = await ownTurn(link, end, flags);
+  const spares = await ownTurn(link, end, flags, async () => (await device?.heldUnrecorded()) ?? 0);
   const service = link === undefined ? make(report.log) : await makeInTurn(() => make(report.log));
   using _restored = { [Symbol.dispose]: () => service.restore?.() };
   using listener = link === undefined ? openListener(flags) : UnixListener.adopt(link.listenFd);
@@ -96,16 +97,25 @@ async function ownTurn(
   link: SupervisorLink | undefined,
   end: ServiceEnd,
   { threads = 1, rehearsal }: ServiceFlags,
+  heldUnrecorded: () => Promise<number>,
 ): Promise<SpareThreads | undefined> {
   if (link === undefined) return undefined;
   const spares = new SpareThreads(threads, rehearsal?.());
   void link.itsTurn.then(() => spares.hurry());
   const rehearsed = await spares.loaded();
   await link.turn(belfryVersion(), rehearsed, {
+    objection: async () => objectionTo(await heldUnrecorded()),
     onStop: (isPassedOn) => end.begin(isPassedOn),
     onGiveUp: () => end.giveUp(),
   });
   return spares;
+}
+
+/** Why another process cannot go on while `held` requests are held that it would not know of. */
+function objectionTo(held: number): string | undefined {
+  if (held === 0) return undefined;
+  const what = `${count(held, 'request')} held after an error of the store would be lost`;
+  return `${what}: this front end keeps no record of requests in flight; put the disk right, send SIGCONT, and upgrade then`;
 }
 
 /** The kernel may unlock an image only some time after the end of the process before (io_uring): waits for that. */

@@ -221,10 +221,16 @@ export class DeviceDaemon implements ServedDevice {
   }
 
   async report(): Promise<readonly QueueReport[]> {
+    return (await this.#reports()).flatMap(({ queues }) => queues).sort((a, b) => a.queue - b.queue);
+  }
+
+  async heldUnrecorded(): Promise<number> {
+    return (await this.#reports()).reduce((sum, { heldUnrecorded }) => sum + heldUnrecorded, 0);
+  }
+
+  async #reports(): Promise<Extract<FromThread, { type: 'report' }>[]> {
     const answers = await Promise.all(this.#threads.map((thread, index) => this.#reportOf(thread, index)));
-    return answers
-      .flatMap((answer) => (answer?.type === 'report' ? answer.queues : []))
-      .sort((a, b) => a.queue - b.queue);
+    return answers.filter((answer) => answer?.type === 'report');
   }
 
   async #reportOf(thread: ServingWorker, index: number): Promise<FromThread | undefined> {

@@ -45,6 +45,7 @@ export class DeviceProcess {
   readyMs: number | undefined;
   /** When it was told to end, for another process to go on. */
   passedOnMs: number | undefined;
+  #passingOn = Promise.withResolvers<void>();
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
   #exit: ProcessExit | undefined;
@@ -63,6 +64,7 @@ export class DeviceProcess {
     this.#child.on('message', (message: FromDeviceProcess) => {
       if (message.type === 'warm') warm.resolve({ version: message.version, rehearsed: message.rehearsed ?? 0 });
       else if (message.type === 'released') released.resolve();
+      else if (message.type === 'refused') this.#refused(message.line);
       else if (message.type === 'status') onStatus(message.line);
       else if (message.type === 'ready') {
         this.readyMs = performance.now();
@@ -143,10 +145,20 @@ export class DeviceProcess {
     this.#send({ type: 'stop' });
   }
 
-  /** Ends it in order, for another process of this machine to go on. */
-  passOn(): void {
+  /**
+   * Ends it in order, for another process of this machine to go on. Resolves when it has closed the device, or has ended;
+   * rejects with why it does not, and serves on.
+   */
+  passOn(): Promise<void> {
     this.passedOnMs = performance.now();
+    this.#passingOn = Promise.withResolvers();
     this.#send({ type: 'pass-on' });
+    return Promise.race([this.#passingOn.promise, this.released, this.exited.then(() => {})]);
+  }
+
+  #refused(line: string): void {
+    this.passedOnMs = undefined;
+    this.#passingOn.reject(new Error(line));
   }
 
   /** Ends it without waiting for requests in flight. */

@@ -104,6 +104,8 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
       return now;
     },
     retryHeld: () => device.retryHeld(),
+    heldUnrecorded: () => device.heldUnrecorded,
+    passOn: () => device.passOn(),
     close: async () => {
       await store.flush?.();
       await store.close?.();
@@ -118,7 +120,11 @@ function plainDevice(device: VirtioDevice, name: string): OpenDevice {
     profile: { name, type: device.type, queues: device.queueSizes.length },
     bytes: () => ({ read: 0, written: 0 }),
     refresh: () => undefined,
-    retryHeld: () => device instanceof BlockDevice && device.retryHeld(),
+    ...(device instanceof BlockDevice && {
+      retryHeld: () => device.retryHeld(),
+      heldUnrecorded: () => device.heldUnrecorded,
+      passOn: () => device.passOn(),
+    }),
     close: async () => await device.close?.(),
   };
 }

@@ -65,6 +65,10 @@ export class LoopServer implements ServedDevice {
     if (this.#device instanceof BlockDevice) this.#device.retryHeld();
   }
 
+  async heldUnrecorded(): Promise<number> {
+    return this.#device instanceof BlockDevice ? this.#device.heldUnrecorded : 0;
+  }
+
   close(): Promise<DeviceSnapshot> {
     this.#server.close();
     return this.closed;

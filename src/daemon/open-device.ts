@@ -28,6 +28,10 @@ export interface OpenDevice {
   refresh(): number | undefined;
   /** Disks only: tries the requests again that are held after an error of the store. */
   retryHeld?(): void;
+  /** Disks only: how many requests are held that another process could not go on with. */
+  heldUnrecorded?(): number;
+  /** Disks only: leaves held requests to the process that goes on. */
+  passOn?(): void;
   /**
    * Makes completed writes durable, and closes everything.
    * @param isPassedOn another process of this machine will serve the device: what Linux keeps of a file need not be

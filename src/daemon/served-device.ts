@@ -23,6 +23,8 @@ export interface ServedDevice extends AsyncDisposable {
   refresh(): void;
   /** Disks only: tries the requests again that are held after an error of the store, on every thread. */
   retryHeld(): void;
+  /** Disks only: how many requests are held that no other process could go on with: the front end keeps no record. */
+  heldUnrecorded(): Promise<number>;
   /**
    * Stops listening, finishes requests in flight, flushes and closes. Returns `closed`.
    * @param isPassedOn another process of this machine goes on with the device: an image is not flushed.

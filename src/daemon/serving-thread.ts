@@ -40,7 +40,8 @@ export type FromThread =
   | { readonly type: 'ready'; readonly profile: DeviceProfile }
   | { readonly type: 'log'; readonly line: string; readonly about: About | undefined }
   | { readonly type: 'snapshot'; readonly snapshot: DeviceSnapshot }
-  | { readonly type: 'report'; readonly queues: readonly QueueReport[] }
+  /** `heldUnrecorded`: as in `OpenDevice`. */
+  | { readonly type: 'report'; readonly queues: readonly QueueReport[]; readonly heldUnrecorded: number }
   | { readonly type: 'closed'; readonly snapshot: DeviceSnapshot };
 
 export class ServingThread {
@@ -76,11 +77,17 @@ export class ServingThread {
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
       if (message === 'abandon') void this.finish();
       else if (message === 'retry') this.#open.retryHeld?.();
-      else if (message === 'pass-on') this.#isPassedOn = true;
-      else if (message === 'report') send(setup, { type: 'report', queues: this.host.report() });
+      else if (message === 'pass-on') this.#passOn();
+      else if (message === 'report')
+        send(setup, { type: 'report', queues: this.host.report(), heldUnrecorded: this.#open.heldUnrecorded?.() ?? 0 });
       else if (message === 'snapshot') send(setup, { type: 'snapshot', snapshot: this.#snapshot() });
       else this.onOrder?.(message);
     });
+  }
+
+  #passOn(): void {
+    this.#isPassedOn = true;
+    this.#open.passOn?.();
   }
 
   #snapshot(): DeviceSnapshot {

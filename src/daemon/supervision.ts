@@ -15,7 +15,10 @@ export type ToDeviceProcess =
   | { readonly type: 'serve' }
   /** End in order. Further ones change nothing. */
   | { readonly type: 'stop' }
-  /** End in order, but do not flush what the next process finds in the page cache. */
+  /**
+   * End in order, but do not flush what the next process finds in the page cache, and leave it what is held. Answered by
+   * `refused` if that is not possible.
+   */
   | { readonly type: 'pass-on' }
   /** End without waiting for requests in flight. */
   | { readonly type: 'give-up' }
@@ -26,6 +29,8 @@ export type FromDeviceProcess =
   | { readonly type: 'warm'; readonly version: string; readonly rehearsed?: number }
   /** It serves. `served` is what the command line prints about it. */
   | { readonly type: 'ready'; readonly served: unknown }
+  /** It does not end, and serves on: `line` says why, and what to do. */
+  | { readonly type: 'refused'; readonly line: string }
   /** It has closed the device, and is about to end. */
   | { readonly type: 'released' }
   /** A STATUS for the service manager, which listens to its main process alone. */

@@ -3,6 +3,8 @@ import { exitNow } from '../sys/process-exit.ts';
 import { type FromDeviceProcess, LISTEN_FD, SUPERVISOR_VARIABLE, type ToDeviceProcess } from './supervision.ts';
 
 export interface LinkEvents {
+  /** Resolves to why another process cannot go on now; undefined: it can. */
+  objection(): Promise<string | undefined>;
   /** End in order. May be called more than once. */
   onStop(isPassedOn: boolean): void;
   /** End without waiting for requests in flight. */
@@ -67,10 +69,16 @@ export class SupervisorLink {
       this.#isServing = true;
       this.#turn.resolve();
     } else if (message.type === 'stop') this.#stop(false);
-    else if (message.type === 'pass-on') this.#stop(true);
+    else if (message.type === 'pass-on') void this.#passOn();
     else if (message.type === 'give-up') this.#events?.onGiveUp();
     // As if it had been sent to this process.
     else if (message.type === 'signal') process.emit(message.signal, message.signal);
+  }
+
+  async #passOn(): Promise<void> {
+    const line = this.#isServing ? await this.#events?.objection() : undefined;
+    if (line === undefined) this.#stop(true);
+    else this.#send({ type: 'refused', line });
   }
 
   #stop(isPassedOn: boolean): void {

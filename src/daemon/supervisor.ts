@@ -185,8 +185,16 @@ export class Supervisor {
     // It may be just about to serve, or have died just now.
     const current = this.#current;
     await current?.ready.catch(() => {});
-    current?.passOn();
-    setTimeout(() => current?.kill(), this.#options.endMs).unref();
+    const late = setTimeout(() => current?.kill(), this.#options.endMs).unref();
+    try {
+      await current?.passOn();
+    } catch (refusal) {
+      clearTimeout(late);
+      abandon();
+      [this.#standby, this.#spare] = [this.#spare, undefined];
+      this.#keepStandby();
+      throw refusal;
+    }
     await next.ready;
     this.#end.signal.removeEventListener('abort', abandon);
     return version;

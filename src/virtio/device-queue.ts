@@ -37,6 +37,13 @@ export interface DeviceQueue {
    * one on. The driver sees the buffer with the next `publish`.
    */
   markUsed(chain: DescriptorChain, written: number): void;
+  /** Whether its requests in flight are recorded for the process after this one, which can then serve what is left. */
+  readonly isRecorded: boolean;
+  /**
+   * Leaves a request that `drain` popped to the process after this one: it stays in flight, the driver gets no answer
+   * now, and the queue may stop. Throws Error where requests are not recorded.
+   */
+  leave(chain: DescriptorChain): void;
   /** Shows the driver the used buffers, and notifies it if it wants that. `drain` does this for its own batches. */
   publish(): void;
   /** Schedules another call of `process`, after other queues had their turn. `drain` does this by itself. */

@@ -1,7 +1,7 @@
 // test/cli: `belfry upgrade` and SIGUSR1: another version takes over, or the one before goes on.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { blockRequest } from '../../src/testing/block-request.ts';
@@ -9,6 +9,7 @@ import { eventually } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { attach } from '../vhost-user/back-end.ts';
+import { PluggedMachine } from '../vhost-user/plugged-machine.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 import { Supervised } from './supervised.ts';
 
@@ -121,6 +122,67 @@ test('one upgrade at a time', async (t) => {
   assert.equal(second.code, 1);
   writeFileSync(go, '');
   assert.equal((await first.ended).code, 0);
+});
+
+/** A disk that fails while the file `broken` is there, and its supervisor. */
+async function serveBroken(t: TestContext): Promise<Supervised & { readonly broken: string }> {
+  const folder = testFolder(t);
+  const broken = join(folder, 'broken');
+  const disk = join(folder, 'disk.ts');
+  writeFileSync(
+    disk,
+    `import { existsSync } from 'node:fs';
+const fails = () => { if (existsSync('${broken}')) throw new Error('no luck'); };
+export default { sizeBytes: 65536, read: fails, write: fails, flush() {} };`,
+  );
+  writeFileSync(broken, '');
+  const supervised = new Supervised(disk, join(folder, 'sock'), ['--on-error', 'stop']);
+  await supervised.process.says(/"listening"/);
+  return Object.assign(supervised, { broken });
+}
+
+test('regression: requests that are held after an error are held by the next process, and served when it is told', async (t) => {
+  await using supervised = await serveBroken(t);
+  await using machine = await PluggedMachine.with(supervised.socket, 'wait');
+  const hand = await machine.byHand();
+  const block = (byte: number): Uint8Array => new Uint8Array(512).fill(byte);
+  hand.submit(blockRequest.write(1, block(1)), blockRequest.write(2, block(2)), blockRequest.read(3, 512));
+  await eventually('they are held', () => supervised.count('held') === 1);
+  const { code, stderr } = await belfry(['upgrade', '--socket', supervised.socket]);
+  assert.deepEqual([code, stderr], [0, '']);
+  await eventually('they are held again', () => supervised.count('held') === 2);
+  assert.equal(supervised.count('store-failed'), 0);
+  assert.deepEqual(hand.driver.harvest(), []);
+  rmSync(supervised.broken);
+  supervised.process.kill('SIGCONT');
+  assert.deepEqual(
+    (await hand.results()).map(({ status }) => status),
+    [0, 0, 0],
+  );
+});
+
+test('regression: a front end without a record of requests in flight is not upgraded while some are held', async (t) => {
+  await using supervised = await serveBroken(t);
+  await supervised.standsBy();
+  const first = supervised.devicePid;
+  using guest = new RawGuest();
+  const connect = (): RawFrontEnd => RawFrontEnd.connect(supervised.socket);
+  using attached = await attach({ path: '', lines: [], connect }, guest);
+  attached.ring.submit(blockRequest.read(0, 512), blockRequest.read(1, 512));
+  await eventually('they are held', () => supervised.count('held') === 1);
+  const { code, stderr } = await belfry(['upgrade', '--socket', supervised.socket]);
+  assert.match(
+    stderr,
+    /as before: 2 requests held after an error [^\n]*; put the disk right, send SIGCONT, and upgrade then\n$/,
+  );
+  assert.deepEqual([code, supervised.devicePid, supervised.count('upgrade-failed')], [1, first, 1]);
+  rmSync(supervised.broken);
+  supervised.process.kill('SIGCONT');
+  await eventually('they are served', () => attached.ring.driver.harvest().length > 0);
+  await eventually('none is held', () => supervised.count('resumed') === 1);
+  const again = await belfry(['upgrade', '--socket', supervised.socket]);
+  assert.deepEqual([again.code, again.stderr], [0, '']);
+  assert.notEqual(supervised.devicePid, first);
 });
 
 test('where nothing is supervised upgrade says so', async (t) => {

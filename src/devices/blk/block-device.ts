@@ -125,6 +125,19 @@ export class BlockDevice implements VirtioDevice {
     this.#requests.retryHeld();
   }
 
+  /** How many requests are held that no other process could go on with: their front end keeps no record of them. */
+  get heldUnrecorded(): number {
+    return this.#requests.heldUnrecorded;
+  }
+
+  /**
+   * Another process will serve the disk: leaves to it the requests that are held, and those that would be from now on.
+   * Those that it would not know of stay (`heldUnrecorded`).
+   */
+  passOn(): void {
+    this.#requests.passOn();
+  }
+
   /** The store has a new size, in bytes: changes the capacity and notifies the driver. */
   resize(sizeBytes: number): void {
     if (sizeBytes === this.#requests.capacityBytes) return;

@@ -98,6 +98,16 @@ export class BlockRequests {
     this.#held.retry();
   }
 
+  /** See `HeldRequests.unrecorded`. */
+  get heldUnrecorded(): number {
+    return this.#held.unrecorded;
+  }
+
+  /** Leaves to another process what is held after an error of the store. */
+  passOn(): void {
+    this.#held.passOn();
+  }
+
   /** Executes a request. Returns its status; a `Completion` stands for the status OK. */
   #execute(
     type: number,

@@ -46,6 +46,7 @@ export class HeldRequests {
   #tried = 0;
   #isRetryingWrites = false;
   #isTimerSet = false;
+  #isPassedOn = false;
   readonly #signals = new WeakSet<AbortSignal>();
 
   constructor(health: StoreHealth, steps: HeldRequestsSteps) {
@@ -56,8 +57,9 @@ export class HeldRequests {
   /** Takes a request that failed with `error`. */
   hold(request: OpenRequest, error: unknown): void {
     const isRead = request.type === blk.VIRTIO_BLK_T_IN;
-    insert(isRead ? this.#reads : this.#writes, request);
     if (!isRead) this.holdsWrites = true;
+    if (this.#leaves(request)) return;
+    insert(isRead ? this.#reads : this.#writes, request);
     const isTimed = !isRead && isFull(error);
     if (isTimed) this.#retryLater();
     this.#failOnAbort(request.queue.signal);
@@ -66,8 +68,30 @@ export class HeldRequests {
 
   /** Takes a request that must not overtake the writes that are held. */
   wait(request: OpenRequest): void {
+    if (this.#leaves(request)) return;
     insert(this.#writes, request);
     this.#failOnAbort(request.queue.signal);
+  }
+
+  /** How many requests are held whose queue is not recorded. */
+  get unrecorded(): number {
+    return [...this.#reads, ...this.#writes].filter(({ queue }) => !queue.isRecorded).length;
+  }
+
+  /**
+   * Another process goes on: leaves to it what is held, and what would be from now on. A request whose queue is not
+   * recorded stays.
+   */
+  passOn(): void {
+    this.#isPassedOn = true;
+    this.#reads = this.#reads.filter((request) => !this.#leaves(request));
+    this.#writes = this.#writes.filter((request) => !this.#leaves(request));
+  }
+
+  #leaves({ chain, queue }: OpenRequest): boolean {
+    if (!this.#isPassedOn || !queue.isRecorded) return false;
+    queue.leave(chain);
+    return true;
   }
 
   #retryLater(): void {
@@ -93,13 +117,14 @@ export class HeldRequests {
    * served one by one, there would be always another one.
    */
   async #retryWrites(): Promise<void> {
-    if (this.#isRetryingWrites) return;
+    if (this.#isRetryingWrites || this.#isPassedOn) return;
     this.#isRetryingWrites = true;
     for (let left = this.#writes.length; left > 0; left--) {
       const first = this.#writes.shift();
       if (first === undefined) break;
       await this.#try(first);
-      if (this.#writes[0] !== first) continue;
+      // Nor may another write overtake one that was left.
+      if (this.#writes[0] !== first && !this.#isPassedOn) continue;
       this.#isRetryingWrites = false;
       return;
     }

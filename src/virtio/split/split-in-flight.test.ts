@@ -294,3 +294,57 @@ suite('SplitQueue with a record', () => {
     );
   });
 });
+
+suite('a request that is left to the next process', () => {
+  const place = (driver: DriverQueue, count: number): number[] => {
+    const heads = Array.from({ length: count }, () => driver.add([{ address: 0, length: 1, writable: true }]));
+    driver.publish();
+    return heads;
+  };
+
+  test('is in flight in the record, the queue is idle without it, and the next one serves it first', () => {
+    const { driver, ring, memory } = newRing();
+    const inFlightArea = new Uint8Array(splitInFlightBytes(SIZE));
+    const options = { features: 0n, notify: () => {}, again: () => {}, inFlightArea };
+    const open = (): SplitQueue => new SplitQueue(ring, new GuestMemory([memory]), options);
+    const heads = place(driver, 3);
+    const queue = open();
+    const chains: DescriptorChain[] = [];
+    queue.drain((chain) => chains.push(chain));
+    let isIdle = false;
+    queue.whenIdle(() => {
+      isIdle = true;
+    });
+    queue.markUsed(chains[1] as DescriptorChain, 0);
+    queue.publish();
+    queue.leave(chains[0] as DescriptorChain);
+    assert.equal(isIdle, false);
+    queue.leave(chains[2] as DescriptorChain);
+    assert.deepEqual([isIdle, queue.inFlight, driver.harvest(() => {})], [true, 0, 1]);
+    const [more] = place(driver, 1);
+    const served: number[] = [];
+    open().drain((chain, next) => {
+      served.push(chain.head);
+      next.markUsed(chain, 0);
+    });
+    assert.deepEqual(served, [heads[0], heads[2], more]);
+    assert.equal(driver.harvest(() => {}), 3);
+  });
+
+  test('may be left while it is served', () => {
+    const { driver, ring, memory } = newRing();
+    const inFlightArea = new Uint8Array(splitInFlightBytes(SIZE));
+    const options = { features: 0n, notify: () => {}, again: () => {}, inFlightArea };
+    place(driver, 2);
+    const queue = new SplitQueue(ring, new GuestMemory([memory]), options);
+    queue.drain((chain, self) => self.leave(chain));
+    assert.deepEqual([queue.inFlight, queue.isRecorded, driver.harvest(() => {})], [0, true, 0]);
+  });
+
+  test('cannot be left without a record', () => {
+    const { driver, ring, memory } = newRing();
+    place(driver, 1);
+    const queue = new SplitQueue(ring, new GuestMemory([memory]), { features: 0n, notify: () => {}, again: () => {} });
+    assert.throws(() => queue.drain((chain, self) => self.leave(chain)), /no process after this one would know/);
+  });
+});

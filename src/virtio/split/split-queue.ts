@@ -249,6 +249,20 @@ export class SplitQueue implements RunnableQueue {
     this.#limit.change(-1, -bytes);
   }
 
+  get isRecorded(): boolean {
+    return this.#record !== undefined;
+  }
+
+  leave(chain: DescriptorChain): void {
+    if (!this.isRecorded) throw new Error('leave: no process after this one would know of the request');
+    const bytes = chain.totalBytes;
+    this.#requests.release(chain);
+    this.#inService--;
+    this.#bytesInService -= bytes;
+    if (!this.#inBatch) this.#limit.change(-1, -bytes);
+    this.#checkIdle();
+  }
+
   #recordLatency(tookMs: number): void {
     this.#options.latency?.record(Math.max(1, Math.round(tookMs * 1e6)));
   }
