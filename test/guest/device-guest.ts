@@ -1,4 +1,4 @@
-// test/guest: a Linux with one device of another kind than a disk, which runs a script of the test.
+// test/guest: a Linux with a device that the test chooses, which runs a script of the test.
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -19,17 +19,19 @@ export interface DeviceGuest {
   readonly words: readonly string[];
   /** Runs in the guest's shell, with every driver loaded; then the guest ends. */
   readonly script: string;
+  /** Default: 1. */
+  readonly cpus?: number;
   /** Gets each line that it prints. */
   readonly onLine?: (line: string) => unknown;
 }
 
 /** Boots it, and returns what the script printed, when it has ended. */
 export async function runDeviceGuest(t: TestContext, peer: GuestPeer, guest: DeviceGuest): Promise<string> {
-  const { folder, words, script } = guest;
+  const { folder, words, script, cpus = 1 } = guest;
   const initramfs = join(folder, 'initramfs');
   const files = [await staticBusybox({}), scriptEntry('init', initScript(peer, script))];
   await writeFile(initramfs, guestInitramfs({ files, modules: peer.modules }));
-  const command = peer.command({ sockets: [], queues: 1, memoryMiB: MEMORY_MIB, initramfs, folder });
+  const command = peer.command({ sockets: [], queues: cpus, memoryMiB: MEMORY_MIB, initramfs, folder });
   const lines: string[] = [];
   const onLine = (line: string): void => {
     lines.push(line.trimEnd());
