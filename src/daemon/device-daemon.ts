@@ -17,7 +17,6 @@ import type { DeviceProfile } from './open-device.ts';
 import type { PollMode } from './poll-mode.ts';
 import { newProcessEnd, type ProcessEnd, takeProcessEnd } from './process-end.ts';
 import type { QueueThreadSetup } from './queue-thread.ts';
-import { type RehearsalPlan, rehearsalOf } from './rehearsal-plan.ts';
 import type { ServedDevice } from './served-device.ts';
 import type { FromThread, ServingThreadSetup } from './serving-thread.ts';
 import { ServingWorker } from './serving-worker.ts';
@@ -44,8 +43,6 @@ export interface DeviceDaemonOptions {
   readonly processGraceSeconds?: number;
   /** Threads that were started beforehand. Default: none. */
   readonly spares?: SpareThreads;
-  /** What each thread rehearses before it opens the device, unless it is a spare one. Default: nothing. */
-  readonly rehearsal?: Pick<RehearsalPlan, 'sessions' | 'requests'>;
   /** Processors to pin the threads to, round robin. */
   readonly cpus?: readonly number[];
   /** Takes each log line. */
@@ -130,13 +127,12 @@ export class DeviceDaemon implements ServedDevice {
   }
 
   #setupOf(index: number): Omit<ServingThreadSetup, 'main'> {
-    const { device, threads, poll, cpus, rehearsal } = this.#options;
+    const { device, threads, poll, cpus } = this.#options;
     return {
       device: threads === 1 ? unshared(device) : device,
       poll,
       cpu: cpus?.[index % cpus.length],
       latency: this.latency,
-      rehearsal: rehearsal && rehearsalOf(device, threads, rehearsal),
     };
   }
 

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { uringProblem } from '../stores/ring-file.ts';
 import { rehearse } from './rehearsal.ts';
-import { type RehearsalPlan, rehearsalOf } from './rehearsal-plan.ts';
+import type { RehearsalPlan } from './rehearsal-plan.ts';
 
 const plan: RehearsalPlan = {
   ...{ engine: 'mapped', readOnly: false, options: {}, isLimited: false, isShared: false },
@@ -37,12 +37,4 @@ test('it ends at once when the thread is needed', async () => {
   const isOver = new Int32Array(new SharedArrayBuffer(4));
   Atomics.store(isOver, 0, 1);
   assert.equal(await rehearse({ ...plan, isOver }), 0);
-});
-
-test('an image is rehearsed, a module of the user’s is not', () => {
-  const store = { engine: 'mapped', name: 'disk.img', fd: 5, readOnly: true, shared: undefined } as const;
-  const { engine, readOnly, isShared, isLimited } = rehearsalOf({ kind: 'blk', store, options: {} }, 2, plan) ?? plan;
-  assert.deepEqual([engine, readOnly, isShared, isLimited], ['mapped', true, true, false]);
-  const module = { kind: 'module', module: 'disk.ts', isDisk: true, readOnly: false, options: {} } as const;
-  assert.equal(rehearsalOf(module, 1, plan), undefined);
 });

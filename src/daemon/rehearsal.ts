@@ -24,8 +24,10 @@ import { ServingThread } from './serving-thread.ts';
 /** In place of the image. */
 const STORE = 'mem:1M';
 const GUEST_ADDRESS = 0x4000_0000;
-/** A rehearsal that takes longer is given up: something is wrong, and a front end may be waiting. */
-const LIMIT_MS = 2000;
+/** A rehearsal that takes longer is given up: something is wrong. */
+const LIMIT_MS = 60_000;
+/** How often that is checked, and how soon it has to end when its thread is needed. */
+const LOOK_MS = 500;
 /** How long the loop polls, so that this is rehearsed too. */
 const POLL_US = 5;
 const PROTOCOL_FEATURES =
@@ -59,18 +61,32 @@ async function served(device: DeviceSource, plan: RehearsalPlan): Promise<number
   using clients = new OneClient();
   const { port1, port2 } = new MessageChannel();
   const main = { port: port1, wakeFd: wake.fd };
-  const setup = { device, poll: POLL_US, cpu: undefined, latency: createHistogram(), main, rehearsal: undefined };
+  const setup = { device, poll: POLL_US, cpu: undefined, latency: createHistogram(), main };
   const thread = await ServingThread.open(setup);
   const { host, loop, log } = thread;
   new VhostUserServer(clients, host, loop, { log, once: true, onClosed: () => void thread.finish() });
-  const late = Promise.withResolvers<never>();
-  const limit = loop.timer(LIMIT_MS, () => late.reject(new Error(`a rehearsal takes more than ${LIMIT_MS} ms`)));
-  const done = Promise.race([asFrontEnd(clients.frontEnd, loop, plan), late.promise]);
+  const hang = Promise.withResolvers<never>();
+  using _watch = watchForHang(loop, plan, hang.reject);
+  const done = Promise.race([asFrontEnd(clients.frontEnd, loop, plan), hang.promise]);
   done.catch(() => loop.stop());
   await thread.run();
-  limit[Symbol.dispose]();
   port2.close();
   return done;
+}
+
+/** Until disposed: gives a rehearsal up that takes too long, or that does not end while its thread is needed. */
+function watchForHang(loop: EventLoop, plan: RehearsalPlan, giveUp: (why: Error) => void): Disposable {
+  const startedMs = performance.now();
+  let timer: Disposable;
+  const look = (): void => {
+    const wasOver = isOver(plan);
+    timer = loop.timer(LOOK_MS, () => {
+      if (wasOver || performance.now() - startedMs > LIMIT_MS) giveUp(new Error('the rehearsal did not end'));
+      else look();
+    });
+  };
+  look();
+  return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
 }
 
 /** As a VMM: negotiates, shares memory, starts a queue, sends requests, stops the queue and leaves. */

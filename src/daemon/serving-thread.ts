@@ -15,7 +15,6 @@ import type { DeviceSnapshot } from './device-snapshot.ts';
 import { type DeviceSource, needsNode, openDevice } from './device-source.ts';
 import type { DeviceProfile, OpenDevice } from './open-device.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
-import type { RehearsalPlan } from './rehearsal-plan.ts';
 import { type LinkEnd, receiveOn } from './thread-link.ts';
 
 export interface ServingThreadSetup {
@@ -25,8 +24,6 @@ export interface ServingThreadSetup {
   /** Shared with the main thread and all serving threads. */
   readonly latency: RecordableHistogram;
   readonly main: LinkEnd;
-  /** What it rehearses before it opens the device. A spare thread has done so before. */
-  readonly rehearsal: RehearsalPlan | undefined;
 }
 
 /**

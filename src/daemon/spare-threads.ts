@@ -67,16 +67,18 @@ function urlOf(file: ServingModule): URL {
 }
 
 /**
- * For a serving thread whose modules are loaded: has it rehearse, and resolves to its setup.
+ * For a serving thread whose modules are loaded: resolves to its setup. A spare one rehearses first.
  * @param rehearse if it rejects, the thread serves as well, but less fast at first.
  */
-export async function threadSetup<Setup extends { readonly rehearsal?: RehearsalPlan | undefined }>(
-  rehearse: (plan: RehearsalPlan) => Promise<number>,
-): Promise<Setup> {
-  const { rehearsal } = workerData as Later | Setup;
+export async function threadSetup<Setup>(rehearse: (plan: RehearsalPlan) => Promise<number>): Promise<Setup> {
+  if (!isLater(workerData) || parentPort === null) return workerData as Setup;
+  const { rehearsal } = workerData;
   const rehearsed = rehearsal === undefined ? 0 : await rehearse(rehearsal).catch(() => 0);
-  if (!('isLater' in (workerData as Later | Setup)) || parentPort === null) return workerData as Setup;
   parentPort.postMessage({ rehearsed } satisfies Loaded);
   const [setup] = await once(parentPort, 'message');
   return setup as Setup;
+}
+
+function isLater(data: unknown): data is Later {
+  return (data as Partial<Later> | null)?.isLater === true;
 }

@@ -328,7 +328,10 @@ suite('a request that is left to the next process', () => {
       next.markUsed(chain, 0);
     });
     assert.deepEqual(served, [heads[0], heads[2], more]);
-    assert.equal(driver.harvest(() => {}), 3);
+    assert.equal(
+      driver.harvest(() => {}),
+      3,
+    );
   });
 
   test('may be left while it is served', () => {
