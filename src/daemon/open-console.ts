@@ -1,7 +1,8 @@
 // daemon: opens a console on its thread. A socket connects it to the main thread, which has the terminal, the
 // pipes or the clients.
 import { Socket } from 'node:net';
-import { ConsoleDevice, type ConsoleSize } from '../devices/console/console-device.ts';
+import { ConsoleDevice } from '../devices/console/console-device.ts';
+import type { ConsoleSize } from '../devices/console/console-size.ts';
 import { duplicateFd } from '../sys/libc.ts';
 import type { OpenDevice } from './open-device.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { ConsoleDevice, type ConsoleDeviceOptions } from '../../src/devices/console/console-device.ts';
 import { INPUT_BYTES_MAX } from '../../src/devices/console/console-input.ts';
-import { REQUEST_BYTES_MAX } from '../../src/devices/console/console-output.ts';
+import { EMERGENCY_BYTES_MAX, REQUEST_BYTES_MAX } from '../../src/devices/console/console-output.ts';
 import * as spec from '../../src/devices/console/spec.ts';
 import type { UsedChain } from '../../src/testing/chain-driver.ts';
 import { DeviceLoopback, type DeviceLoopbackOptions } from '../../src/testing/device-loopback.ts';
@@ -45,11 +45,11 @@ suite('§5.3.1 to §5.3.5 what the device is', () => {
     assert.deepEqual([spec.RECEIVEQ, spec.TRANSMITQ], [0, 1]);
   });
 
-  test('§5.3.3 SIZE is offered by a console that has one, MULTIPORT and EMERG_WRITE by none', () => {
-    assert.equal(new ConsoleDevice({ output: ignore }).features, 0n);
+  test('§5.3.3 EMERG_WRITE is always offered, SIZE by a console that has one, MULTIPORT by none with one port', () => {
+    const { VIRTIO_CONSOLE_F_EMERG_WRITE, VIRTIO_CONSOLE_F_SIZE } = spec;
+    assert.equal(new ConsoleDevice({ output: ignore }).features, VIRTIO_CONSOLE_F_EMERG_WRITE);
     const { features } = new ConsoleDevice({ output: ignore, size: { cols: 80, rows: 25 } });
-    assert.equal(features, spec.VIRTIO_CONSOLE_F_SIZE);
-    assert.equal(features & (spec.VIRTIO_CONSOLE_F_MULTIPORT | spec.VIRTIO_CONSOLE_F_EMERG_WRITE), 0n);
+    assert.equal(features, VIRTIO_CONSOLE_F_SIZE | VIRTIO_CONSOLE_F_EMERG_WRITE);
   });
 
   test('§5.3.4 cols and rows are at their offsets in the structure; the driver writes neither', async () => {
@@ -57,7 +57,7 @@ suite('§5.3.1 to §5.3.5 what the device is', () => {
     const config = guest.loop.config();
     assert.equal(config.byteLength, 12);
     assert.deepEqual([config.getUint16(0, true), config.getUint16(2, true)], [0x1234, 50]);
-    for (const at of [0, 2, 4, 8]) assert.equal(await guest.loop.writeConfig(at, new Uint8Array(2)), false);
+    for (const at of [0, 2, 4, 7, 9]) assert.equal(await guest.loop.writeConfig(at, new Uint8Array(2)), false);
     assert.equal(guest.loop.config().getUint16(0, true), 0x1234);
   });
 
@@ -311,6 +311,42 @@ suite('§5.3.6 the window', () => {
 
   test('a console without one has none to change', () => {
     assert.throws(() => new ConsoleDevice({ output: ignore }).resize({ cols: 1, rows: 1 }), /made without a size/);
+  });
+});
+
+suite('§5.3.5.1 emergency writes', () => {
+  test('"The device MUST allow a write to emerg_wr, even on an unconfigured device": its lower byte is output', async () => {
+    const seen: Uint8Array[] = [];
+    const { config } = new ConsoleDevice({ output: (bytes) => seen.push(bytes) });
+    assert.equal(config.write?.(spec.CONFIG.emerg_wr, Uint8Array.of(0x48, 1, 2, 3)), true);
+    assert.equal(config.write?.(spec.CONFIG.emerg_wr, Uint8Array.of(0x69)), true);
+    assert.equal(textOf(...seen), 'Hi');
+    assert.deepEqual([...config.bytes.subarray(spec.CONFIG.emerg_wr)], [0, 0, 0, 0], 'it is not to be read');
+  });
+
+  test('they wait for a sink that is busy, in order and before the ring, and are lost and logged beyond a bound', async () => {
+    const seen: string[] = [];
+    const answers: (() => void)[] = [];
+    const output = (bytes: Uint8Array): Promise<void> => {
+      seen.push(textOf(bytes));
+      return new Promise((resolve) => answers.push(resolve));
+    };
+    await using guest = await boot({ output });
+    const write = (): Promise<boolean> => guest.loop.writeConfig(spec.CONFIG.emerg_wr, bytesOf('!'));
+    for (const text of ['one', 'two']) guest.transmit.add({ readable: [bytesOf(text)] });
+    guest.transmit.kick();
+    while (seen.length === 0) await turn();
+    for (let i = 0; i < EMERGENCY_BYTES_MAX + 2; i++) await write();
+    assert.deepEqual(
+      guest.loop.lines,
+      new Array(2).fill('console: an emergency write is lost: 4096 wait for the reader'),
+    );
+    for (let i = 0; i < 3; i++) {
+      while (answers.length === 0) await turn();
+      answers.shift()?.();
+    }
+    await guest.transmit.used(2);
+    assert.deepEqual(seen, ['one', '!'.repeat(EMERGENCY_BYTES_MAX), 'two']);
   });
 });
 

@@ -4,6 +4,7 @@ import { suite, test } from 'node:test';
 import { BlockDevice } from '../../src/devices/blk/block-device.ts';
 import type { BlockStore } from '../../src/devices/blk/block-store.ts';
 import { ConsoleDevice } from '../../src/devices/console/console-device.ts';
+import { EVENT } from '../../src/devices/console/spec.ts';
 import { NetDevice } from '../../src/devices/net/net-device.ts';
 import { RngDevice } from '../../src/devices/rng/rng-device.ts';
 import { blockRequest, encodeReadable } from '../../src/testing/block-request.ts';
@@ -13,6 +14,7 @@ import type { DescriptorChain } from '../../src/virtio/descriptor-chain.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
 import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
+import { controlBytes, say } from '../reference/console-guest.ts';
 import { frameOf, headerOf, RecordingPort } from '../reference/net-guest.ts';
 
 const SIZE = 64 * 1024;
@@ -59,6 +61,47 @@ const consoleQueues: readonly ConformingQueue<ConsoleDevice>[] = [
 ];
 deviceConformance('console', { open: () => new ConsoleDevice({ output: () => {} }), queues: consoleQueues });
 deviceConformance('console, a slow sink', { open: () => new ConsoleDevice({ output: later }), queues: consoleQueues });
+
+/** Makes the device tell the driver something of port 1: that its other end opened or closed. */
+function provokeControl(device: ConsoleDevice): void {
+  say(device, 0, EVENT.DEVICE_READY, 1);
+  say(device, 1, EVENT.PORT_READY, 1);
+  const port = device.ports[1];
+  port?.setOpen(!port.isOpen);
+}
+
+/** Two consoles and two serial ports, with everything a driver may have. */
+deviceConformance('console with ports', {
+  open: () =>
+    new ConsoleDevice({
+      output: () => {},
+      size: { cols: 80, rows: 25 },
+      ports: [{ name: 'shell', isConsole: true, output: later }, { name: 'agent' }, {}],
+      maxPorts: 4,
+    }),
+  queues: [
+    ...consoleQueues,
+    {
+      request: () => ({ writable: [64] }),
+      check: ({ written }) => assert.ok(written >= 8 && written < 64),
+      provoke: provokeControl,
+    },
+    {
+      request: () => ({ readable: [controlBytes(0, EVENT.DEVICE_READY, 1)] }),
+      check: ({ written }) => assert.equal(written, 0),
+    },
+    ...[1, 2, 3].flatMap((id): readonly ConformingQueue<ConsoleDevice>[] => [
+      {
+        ...(consoleQueues[0] as ConformingQueue<ConsoleDevice>),
+        provoke: (device) => {
+          for (const event of [EVENT.PORT_READY, EVENT.PORT_OPEN]) say(device, id, event, 1);
+          return device.ports[id]?.push('input');
+        },
+      },
+      consoleQueues[1] as ConformingQueue<ConsoleDevice>,
+    ]),
+  ],
+});
 
 /** A frame that fits a buffer of 64 bytes. */
 const FRAME = frameOf(42);

@@ -19,6 +19,8 @@ export class ConsoleInput {
   #queue: DeviceQueue | undefined;
   /** The buffer for the next input, taken in advance. */
   #buffer: DescriptorChain | undefined;
+  /** Input waits, even where there are buffers: the guest has not opened the port, and would drop it. */
+  isHeld = false;
 
   /** @param log gets a line when input is lost. */
   constructor(log: (line: string) => void) {
@@ -30,9 +32,7 @@ export class ConsoleInput {
    */
   push(bytes: Uint8Array): Promise<void> {
     if (this.#waitingBytes >= INPUT_BYTES_MAX)
-      this.#log(
-        `console: ${bytes.length} bytes of input are lost: ${this.#waitingBytes} wait for the guest to read them`,
-      );
+      this.#log(`${bytes.length} bytes of input are lost: ${this.#waitingBytes} wait for the guest to read them`);
     else if (bytes.length > 0) this.#keep(bytes);
     this.deliver();
     if (this.#waitingBytes < INPUT_BYTES_MAX) return Promise.resolve();
@@ -85,7 +85,8 @@ export class ConsoleInput {
    */
   #isNextUsed(queue: DeviceQueue): boolean {
     this.#buffer ??= queue.take();
-    return this.#buffer !== undefined && (this.#waitingBytes > 0 || this.#buffer.writable.totalBytes === 0);
+    if (this.#buffer === undefined) return false;
+    return (this.#waitingBytes > 0 && !this.isHeld) || this.#buffer.writable.totalBytes === 0;
   }
 
   /** Moves waiting input into a buffer. Returns the number of bytes. */

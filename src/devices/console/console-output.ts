@@ -18,6 +18,8 @@ export type ConsoleSink = ConsoleWritable | ((bytes: Uint8Array<ArrayBuffer>) =>
 
 /** The bytes of a request that are written at most; drivers write some kilobytes. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
+/** Characters of emergency writes that wait for a busy sink; further ones are lost. */
+export const EMERGENCY_BYTES_MAX = 4096;
 /** The limits of one call of `write`, so that other queues have their turn. */
 const REQUESTS_A_TURN = 64;
 const BYTES_A_TURN = 256 * 1024;
@@ -31,6 +33,7 @@ export class ConsoleOutput {
   #request: DescriptorChain | undefined;
   /** Settles when the sink is done. It may still be busy with bytes from before the queue stopped. */
   #busy: Promise<void> | undefined;
+  readonly #emergency: number[] = [];
 
   /** @param log gets a line when output is lost. */
   constructor(sink: ConsoleSink, log: (line: string) => void) {
@@ -50,7 +53,19 @@ export class ConsoleOutput {
 
   /** Fulfilled when the sink has written everything. */
   async finish(): Promise<void> {
-    await this.#busy;
+    while (this.#busy !== undefined) await this.#busy;
+  }
+
+  /** Writes a character that comes without a ring, before the requests that wait. */
+  writeEmergency(character: number): void {
+    if (this.#emergency.length === EMERGENCY_BYTES_MAX)
+      return this.#log(`an emergency write is lost: ${EMERGENCY_BYTES_MAX} wait for the reader`);
+    this.#emergency.push(character);
+    this.#giveEmergency();
+  }
+
+  #giveEmergency(): void {
+    if (this.#busy === undefined && this.#emergency.length > 0) this.#give(Uint8Array.from(this.#emergency.splice(0)));
   }
 
   /** Writes the requests in the ring until the sink is busy. */
@@ -76,28 +91,32 @@ export class ConsoleOutput {
     const bytes = new Uint8Array(Math.min(totalBytes, REQUEST_BYTES_MAX));
     request.readable.copyTo(bytes);
     if (bytes.length < totalBytes)
-      this.#log(`console: a request of ${totalBytes} bytes: what is beyond ${REQUEST_BYTES_MAX} is lost`);
-    const lost = (error: unknown): void =>
-      this.#log(`console: ${bytes.length} bytes of output are lost: ${causeOf(error)}`);
+      this.#log(`a request of ${totalBytes} bytes: what is beyond ${REQUEST_BYTES_MAX} is lost`);
+    if (this.#give(bytes)) queue.markUsed(request, 0);
+    else this.#request = request;
+  }
+
+  /** Returns false where the sink is busy with them from now on. */
+  #give(bytes: Uint8Array<ArrayBuffer>): boolean {
+    const lost = (error: unknown): void => this.#log(`${bytes.length} bytes of output are lost: ${causeOf(error)}`);
     try {
       const answer = bytes.length === 0 ? undefined : this.#sink(bytes);
-      if (isLater(answer)) {
-        this.#request = request;
-        this.#busy = Promise.resolve(answer)
-          .catch(lost)
-          .then(() => this.#done());
-        return;
-      }
+      if (!isLater(answer)) return true;
+      this.#busy = Promise.resolve(answer)
+        .catch(lost)
+        .then(() => this.#done());
+      return false;
     } catch (error) {
       lost(error);
+      return true;
     }
-    queue.markUsed(request, 0);
   }
 
   #done(): void {
     this.#busy = undefined;
     if (this.#request !== undefined) this.#queue?.markUsed(this.#request, 0);
     this.#request = undefined;
+    this.#giveEmergency();
     this.write();
   }
 }

@@ -1,5 +1,6 @@
 // virtio-console: the input of a console: a stream, or a descriptor that the device's event loop watches.
 import type { DeviceContext } from '../../virtio/device.ts';
+import type { Log } from '../../virtio/log.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 
 /** Bytes, or text, in pieces: `process.stdin`, a socket, any stream of Node's, an async generator. */
@@ -27,24 +28,31 @@ export type ConsoleSource = ConsoleStream | ConsoleDescriptor;
 
 const READ_BYTES = 4096;
 
+/** What reads a source. */
+export interface SourceReader {
+  /** Fulfilled when there is room for more. */
+  readonly push: (bytes: Uint8Array) => Promise<void>;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Reads a source to its end, or until `signal` is aborted. Waits for each promise of `push`. Never rejects: it logs the
  * error.
  */
 export async function readSource(
   source: ConsoleSource,
-  context: DeviceContext,
-  push: (bytes: Uint8Array) => Promise<void>,
-  signal: AbortSignal,
+  context: Pick<DeviceContext, 'watch'>,
+  { push, log, signal }: SourceReader,
 ): Promise<void> {
   const encoder = new TextEncoder();
   try {
-    for await (const piece of isStream(source) ? source : readDescriptor(source, context)) {
+    for await (const piece of isStream(source) ? source : readDescriptor(source, context, signal)) {
       if (signal.aborted) return;
       await push(typeof piece === 'string' ? encoder.encode(piece) : piece);
     }
   } catch (error) {
-    if (!signal.aborted) context.log(`console: the input ended: ${causeOf(error)}`);
+    if (!signal.aborted) log(`the input ended: ${causeOf(error)}`);
   }
 }
 
@@ -53,10 +61,15 @@ export function isStream(source: ConsoleSource): source is ConsoleStream {
   return Symbol.asyncIterator in source;
 }
 
-async function* readDescriptor(source: ConsoleDescriptor, context: DeviceContext): AsyncGenerator<Uint8Array> {
+async function* readDescriptor(
+  source: ConsoleDescriptor,
+  context: Pick<DeviceContext, 'watch'>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   const into = new Uint8Array(READ_BYTES);
-  for (;;) {
-    await isReadable(source.fd, context);
+  while (!signal.aborted) {
+    await isReadable(source.fd, context, signal);
+    if (signal.aborted) return;
     const count = readSome(source, into);
     if (count === 0) return;
     if (count !== undefined) yield into.subarray(0, count);
@@ -74,16 +87,17 @@ function readSome(source: ConsoleDescriptor, into: Uint8Array): number | undefin
 }
 
 /**
- * Fulfilled when `fd` is readable. It is watched only meanwhile, so that no input is read while there is no room for
- * it.
+ * Fulfilled when `fd` is readable, or `signal` is aborted. It is watched only meanwhile, so that no input is read while
+ * there is no room for it.
  */
-function isReadable(fd: number, context: DeviceContext): Promise<void> {
+function isReadable(fd: number, context: Pick<DeviceContext, 'watch'>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const watch = context.watch(fd, {
-      readable: () => {
-        watch[Symbol.dispose]();
-        resolve();
-      },
-    });
+    const done = (): void => {
+      watch[Symbol.dispose]();
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const watch = context.watch(fd, { readable: done });
+    signal.addEventListener('abort', done);
   });
 }
