@@ -1,8 +1,8 @@
 // cli: a served console on standard input and output: a terminal in raw mode, or pipes and files.
 import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import type { ServedDevice } from '../daemon/served-device.ts';
 import { EscapeKeys } from './escape-keys.ts';
-import { type ConsoleEnd, passOn } from './serve-console-end.ts';
 
 /** Typed keys that are buffered for the guest; more are dropped. */
 const TYPED_BYTES_MAX = 64 * 1024;
@@ -15,9 +15,12 @@ const KEYS_HELP = [
   '',
 ].join('\n');
 
-export class ConsoleStreams implements ConsoleEnd {
+export class ConsoleStreams implements Disposable {
+  /** As lines name it. */
   readonly name: string;
+  /** The size of the terminal, columns and rows, in shared memory. Absent where it is none. */
   readonly window?: Uint16Array<SharedArrayBuffer>;
+  /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
   readonly #line: Socket;
   readonly #typed: EscapeKeys;
@@ -26,15 +29,16 @@ export class ConsoleStreams implements ConsoleEnd {
   constructor(line: Socket) {
     const { stdin, stdout } = process;
     this.#line = line;
-    this.name = stdin.isTTY ? 'a console on this terminal' : 'a console on standard input and output';
+    this.name = stdin.isTTY ? 'this terminal' : 'standard input and output';
     if (stdin.isTTY) this.keys = 'Ctrl-A x ends it, Ctrl-A h shows the keys.';
     if (stdout.isTTY) this.window = new Uint16Array(new SharedArrayBuffer(4));
     this.#look();
     const help = (): void => void process.stderr.write(KEYS_HELP);
     this.#typed = new EscapeKeys({ x: leave, h: help, '?': help }, { passesOthers: false });
-    passOn(line, () => stdout);
+    passOn(line, stdout);
   }
 
+  /** Reads input from now on, until disposed of, which may happen more than once. */
   start(device: ServedDevice): void {
     const { stdin, stdout } = process;
     this.#device = device;
@@ -79,4 +83,18 @@ export class ConsoleStreams implements ConsoleEnd {
 /** Ends the service by SIGTERM: a second one does not wait for requests in flight. */
 function leave(): void {
   process.kill(process.pid, 'SIGTERM');
+}
+
+/** Passes the guest's output to `target`, no faster than it drains. Drops it where that is destroyed. */
+function passOn(line: Socket, target: Writable): void {
+  line.on('data', (bytes) => {
+    if (target.destroyed || target.write(bytes)) return;
+    line.pause();
+    const events = ['drain', 'close', 'error'];
+    const goOn = (): void => {
+      for (const event of events) target.off(event, goOn);
+      line.resume();
+    };
+    for (const event of events) target.on(event, goOn);
+  });
 }

@@ -3,6 +3,7 @@ import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ReadErrorPolicy, WriteErrorPolicy } from '../devices/blk/error-policy.ts';
 import type { Limit } from '../stores/filters/limits.ts';
 import type { EngineName } from '../stores/open-store.ts';
+import type { PlaceWord } from './console-words.ts';
 
 /** Flags of every kind of device. */
 export interface ServeFlags {
@@ -48,4 +49,5 @@ export interface NetFlags extends ThreadFlags {
 
 export interface ConsoleFlags extends ServeFlags {
   readonly listen?: string;
+  readonly console?: PlaceWord;
 }

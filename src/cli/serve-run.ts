@@ -30,6 +30,8 @@ export interface Service {
   readonly engine?: { readonly name: string; readonly why: string };
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
   readonly keys?: string;
+  /** Consoles only: where its ports lead. */
+  readonly ports?: Served['ports'];
   /** Called when the device is served. */
   started?(device: ServedDevice): void;
   /** Called after the device has closed in order: closes what the main thread opened for it. */
@@ -77,10 +79,11 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
   });
-  const { threads, poll, engine, keys } = service;
+  const { threads, poll, engine, keys, ports } = service;
   // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
-  const served: Served = { ...profile, threads, poll, ...(engine && { engine }), ...(keys && { keys }) };
+  const chosen = { ...(engine && { engine }), ...(keys && { keys }), ...(ports && { ports }) };
+  const served: Served = { ...profile, threads, poll, ...chosen };
   if (link === undefined) report.listening(served, flags.socket);
   else link.ready(served);
   report.follow(device);

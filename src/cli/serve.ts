@@ -5,6 +5,7 @@ import { READ_ERROR_POLICIES, WRITE_ERROR_POLICIES } from '../devices/blk/error-
 import { MTU_MAX, MTU_MIN } from '../devices/net/spec.ts';
 import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
+import { type PortWord, placeWord, portWord } from './console-words.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
 import { serveConsole } from './serve-console.ts';
@@ -55,13 +56,22 @@ Examples:
 
 const CONSOLE_EXAMPLES = `
 The other end of the guest's /dev/hvc0 is this terminal (Ctrl-A x ends it, Ctrl-A h shows the keys), or standard input and output
-where those are pipes or files, or, with --listen, one client at a time of a UNIX socket. What the guest writes while there is no
-client is dropped. On standard output there is what the guest writes and nothing else: messages go to standard error, or to --log.
+where those are pipes or files. --console chooses another, and --port adds serial ports, the guest's /dev/virtio-ports/NAME.
+
+stdio is this terminal, or standard input and output. pty is a pseudo-terminal, whose path is printed; pty:LINK makes a link to it
+as well. unix:PATH is a UNIX socket that one client at a time connects to. file:PATH is a file that the guest's output is appended
+to. none is no /dev/hvc0.
+
+What the guest writes to /dev/hvc0 while nobody has the other end open is dropped; a serial port tells the guest that it is closed
+then. A port that is not read waits, and no other port with it. On standard output there is what the guest writes and nothing else:
+messages go to standard error, or to --log.
 ${SIGNALS}
 Examples:
   ${belfry} serve console --socket /tmp/console.sock
   ${belfry} serve console --socket /tmp/console.sock </dev/null >guest.log
-  ${belfry} serve console --socket /tmp/console.sock --listen /tmp/terminal.sock
+  ${belfry} serve console --socket /tmp/console.sock --console unix:/tmp/terminal.sock
+  ${belfry} serve console --socket /tmp/console.sock --console pty:/tmp/guest    # then: screen /tmp/guest
+  ${belfry} serve console --socket /tmp/console.sock --port agent=unix:/tmp/agent.sock --port log=file:guest.log
 `;
 
 const NET_EXAMPLES = `
@@ -154,11 +164,16 @@ function blkCommand(): Command {
 }
 
 function consoleCommand(): Command {
-  const console = new Command('console').description('serve a console (virtio-console), one port: /dev/hvc0');
+  const ports: PortWord[] = [];
+  const console = new Command('console').description('serve a console (virtio-console): /dev/hvc0, and serial ports');
   return withCommon(console)
-    .option('--listen <path>', 'a UNIX socket that a client connects to, instead of this terminal')
+    .option('--console <where>', 'where /dev/hvc0 leads: stdio (default), pty, unix:PATH, file:PATH or none', placeWord)
+    .option('--listen <path>', 'the same as --console unix:PATH')
+    .option('--port <name=where>', 'a serial port, and where it leads; may be repeated', (text) => {
+      ports.push(portWord(text));
+    })
     .addHelpText('after', CONSOLE_EXAMPLES)
-    .action(async (flags: ConsoleFlags) => serveConsole(flags));
+    .action(async (flags: ConsoleFlags) => serveConsole(flags, ports));
 }
 
 function netCommand(): Command {

@@ -10,7 +10,7 @@ import { reopenStore, type StoreDescription } from '../stores/open-store.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import type { Log } from '../virtio/log.ts';
 import { loadModule, loadStore } from './load-module.ts';
-import { type ConsolePort, openConsole } from './open-console.ts';
+import { openConsole, type ServedConsole } from './open-console.ts';
 import type { OpenDevice } from './open-device.ts';
 import { type NetSource, openNet } from './open-net.ts';
 
@@ -38,7 +38,7 @@ export interface ImageSource {
 }
 
 /** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
-export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ConsolePort | NetSource | ModuleSource;
+export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ServedConsole | NetSource | ModuleSource;
 
 /**
  * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
@@ -57,7 +57,7 @@ export function needsNode({ kind }: DeviceSource): boolean {
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
   if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
   if (source.kind === 'blk') return image(source);
-  if (source.kind === 'console') return openConsole(source);
+  if (source.kind === 'console') return openConsole(source, log);
   if (source.kind === 'net') return openNet(source);
   return moduleDevice(source, log);
 }

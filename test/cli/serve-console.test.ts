@@ -6,12 +6,10 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { quoted } from '../../guests/shell-script.ts';
-import type { SystemError } from '../../src/sys/libc.ts';
 import { eventually } from '../../src/testing/patience.ts';
-import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
 import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
 import { Request } from '../../src/transports/vhost-user/protocol/spec.ts';
-import { ConsoleVmm } from '../vhost-user/console-vmm.ts';
+import { ConsoleVmm, frontEndAt } from '../vhost-user/console-vmm.ts';
 import { startBelfry, testFolder } from './belfry-process.ts';
 import { belfryLine, keepingTerminal, terminalProblem } from './on-terminal.ts';
 
@@ -19,18 +17,9 @@ const SERVE = ['serve', 'console', '--socket', 'sock'];
 
 /** A guest whose console is served at `path`. */
 async function guestAt(path: string): Promise<ConsoleVmm> {
-  let front: RawFrontEnd | undefined;
-  // The file of the socket is there a moment before it listens.
-  await eventually('it listens', () => {
-    try {
-      front = RawFrontEnd.connect(path);
-    } catch (error) {
-      if (!['ENOENT', 'ECONNREFUSED'].includes((error as SystemError).code)) throw error;
-    }
-    return front !== undefined;
-  });
+  const front = await frontEndAt(path);
   const vmm = new ConsoleVmm();
-  await vmm.connect({ connect: () => front as RawFrontEnd });
+  await vmm.connect({ connect: () => front });
   vmm.driver.refill();
   return vmm;
 }

@@ -46,7 +46,7 @@ export function checkPort(options: ConsolePortOptions, needsOutput = false): voi
 }
 
 /** Throws RangeError for a name that a guest could not make a file of. */
-function checkName(name: string): void {
+export function checkName(name: string): void {
   const bytes = typeof name === 'string' ? new TextEncoder().encode(name).length : 0;
   if (bytes === 0 || bytes > NAME_BYTES_MAX)
     throw new RangeError(`the name of a port has 1 to ${NAME_BYTES_MAX} bytes, "${name}" has ${bytes}`);
