@@ -28,7 +28,7 @@ export function controlBytes(id: number, event: number, value: number): Uint8Arr
   return bytes;
 }
 
-/** A message as text: `1 PORT_NAME 0 agent`, `0 RESIZE 0 25x80`. */
+/** A message as text: `1 PORT_NAME 0 agent`, `0 RESIZE 0 80x25`. */
 export function controlText(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const event = view.getUint16(4, true);

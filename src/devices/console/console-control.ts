@@ -171,6 +171,9 @@ function payloadOf(message: Message, port: ControlledPort | undefined): Uint8Arr
   if (message === EVENT.PORT_NAME) return new TextEncoder().encode(port?.name);
   if (message !== EVENT.RESIZE) return new Uint8Array();
   const { cols = 0, rows = 0 } = port?.size ?? {};
-  // §5.3.6.2 has cols first. The drivers of Linux and FreeBSD read rows first, and no driver is known that does not.
-  return new Uint8Array(Uint16Array.of(rows, cols).buffer);
+  const bytes = new Uint8Array(4);
+  // In the order of §5.3.6.2. Linux read rows first until 2025 (see README.md).
+  new DataView(bytes.buffer).setUint16(0, cols, true);
+  new DataView(bytes.buffer).setUint16(2, rows, true);
+  return bytes;
 }

@@ -62,10 +62,12 @@ export class ConsoleDevice implements VirtioDevice {
     const hasConsole = output !== undefined || stream !== undefined || input !== undefined;
     if (!hasConsole && size !== undefined) throw new TypeError('a console with a size has an input, output or stream');
     this.queueSizes = new Array(maxPorts === 1 ? 2 : 2 * maxPorts + 2).fill(QUEUE_SIZE);
+    // Linux takes the size of any console only where SIZE is negotiated.
+    const sized = size !== undefined || maxPorts > 1;
     this.features =
       (hasConsole ? spec.VIRTIO_CONSOLE_F_EMERG_WRITE : 0n) |
-      (size === undefined ? 0n : spec.VIRTIO_CONSOLE_F_SIZE) |
-      (maxPorts === 1 ? 0n : spec.VIRTIO_CONSOLE_F_MULTIPORT);
+      (sized ? spec.VIRTIO_CONSOLE_F_SIZE : 0n) |
+      (maxPorts > 1 ? spec.VIRTIO_CONSOLE_F_MULTIPORT : 0n);
     this.#ports = new Array(maxPorts).fill(undefined);
     this.#control = new ConsoleControl(maxPorts, (line) => this.#context?.log(`console: ${line}`));
     if (hasConsole) this.#add(0, { ...options, isConsole: true });
