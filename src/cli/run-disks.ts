@@ -4,44 +4,42 @@ import type { BlockStore } from '../devices/blk/block-store.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
 import { openStore } from '../stores/open-store.ts';
 import { SystemError } from '../sys/libc.ts';
-import type { TransportName } from '../vmm/address-map.ts';
 import type { HandOver } from '../vmm/hand-over.ts';
-import type { Machine } from '../vmm/machine.ts';
-import { addStoreDisk, type DiskEnvironment } from '../vmm/store-disk.ts';
+import type { DeviceEnvironment } from '../vmm/plug-device.ts';
+import { addStoreDisk } from '../vmm/store-disk.ts';
 import type { VhostUserDiskOptions } from '../vmm/vhost-user-disk.ts';
-import { checkSlots, virtioSlots } from '../vmm/virtio-slots.ts';
+import { checkSlots } from '../vmm/virtio-slots.ts';
 import type { DiskFlags, DiskWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 /** A disk that is open as far as that takes no machine. `plug` passes it to the machine, which closes it at its end. */
 interface OpenDisk {
-  plug(environment: DiskEnvironment): Promise<HandOver | undefined>;
+  plug(environment: DeviceEnvironment): Promise<HandOver | undefined>;
   close?(): unknown;
 }
 
 /** The disks of one `belfry run`. Disposing of it closes those that no machine has. */
 export class RunDisks implements AsyncDisposable {
-  readonly #transport: TransportName;
   readonly #disks: OpenDisk[] = [];
 
-  private constructor(transport: TransportName) {
-    this.#transport = transport;
-  }
+  private constructor() {}
 
-  /** Opens the disks of the command line, in its order. Throws UsageError, RangeError, SystemError. */
-  static async open(words: readonly DiskWord[], flags: DiskFlags): Promise<RunDisks> {
-    checkSlots(flags.transport, words.length);
+  /**
+   * Opens the disks of the command line, in its order. Throws UsageError, RangeError, SystemError.
+   * @param others devices that take a slot besides.
+   */
+  static async open(words: readonly DiskWord[], flags: DiskFlags, others: number): Promise<RunDisks> {
+    checkSlots(flags.transport, words.length + others);
     const movable = flags.handOver === undefined ? undefined : firstMovable(words);
     await using owned = new AsyncDisposableStack();
-    const disks = owned.use(new RunDisks(flags.transport));
+    const disks = owned.use(new RunDisks());
     for (const word of words) disks.#disks.push(await openDisk(word, word === movable, flags));
     owned.move();
     return disks;
   }
 
   /** Plugs them into a machine. Returns the disk that --hand-over can move. Throws SystemError. */
-  async plug(machine: Machine, log: (line: string) => void): Promise<HandOver | undefined> {
-    const environment = { machine, slots: virtioSlots(machine, this.#transport), log };
+  async plug(environment: DeviceEnvironment): Promise<HandOver | undefined> {
     let movable: HandOver | undefined;
     for (let disk = this.#disks.shift(); disk !== undefined; disk = this.#disks.shift())
       movable = (await disk.plug(environment)) ?? movable;
@@ -61,13 +59,13 @@ async function openDisk(word: DiskWord, isMovable: boolean, { handOver, whenGone
   return { plug: (environment) => addStore(store, environment), close: async () => await store.close?.() };
 }
 
-async function addStore(store: BlockStore, environment: DiskEnvironment): Promise<undefined> {
+async function addStore(store: BlockStore, environment: DeviceEnvironment): Promise<undefined> {
   await addStoreDisk(store, environment);
 }
 
 async function addBackEnd(
   where: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  environment: DiskEnvironment,
+  environment: DeviceEnvironment,
 ): Promise<undefined> {
   const { addVhostUserDisk } = await import('../vmm/vhost-user-disk.ts');
   try {

@@ -23,6 +23,15 @@ export function vhostUserWord(text: string): DiskWord {
   return { kind: 'vhost-user', socket: text.slice(0, -BLOCK.length) };
 }
 
+export const CONSOLES = ['serial', 'virtio'] as const;
+export type ConsoleName = (typeof CONSOLES)[number];
+
+/** The kernel command line of each, unless --append says another. */
+export const COMMAND_LINES: Readonly<Record<ConsoleName, string>> = {
+  serial: 'console=ttyS0 panic=-1',
+  virtio: 'console=hvc0 panic=-1',
+};
+
 export interface DiskFlags {
   readonly transport: TransportName;
   /** The socket of the back end that the first --disk can be handed over to. */
@@ -34,7 +43,10 @@ export interface DiskFlags {
 export interface RunFlags extends DiskFlags {
   readonly kernel: string;
   readonly initrd?: string;
-  readonly append: string;
+  /** Absent: that of the console. */
+  readonly append?: string;
+  /** What the terminal is connected to: the serial port, or a virtio console. */
+  readonly console: ConsoleName;
   readonly cpus: number;
   readonly memory: number;
   readonly verbose?: boolean;

@@ -5,13 +5,14 @@ import type { SpareThread } from '../kvm/spare-thread.ts';
 import { checkBoot, Machine } from '../vmm/machine.ts';
 import type { MachineExit } from '../vmm/platform.ts';
 import { TerminalConsole } from '../vmm/terminal-console.ts';
+import type { VirtioTerminal } from '../vmm/virtio-terminal.ts';
 import { BoundedOutput } from './bounded-output.ts';
 import { ConsoleKeys } from './console-keys.ts';
 import { softwareWarning, watchForIdleness } from './idle-guest.ts';
 import { millis } from './quantities.ts';
 import type { RunDisks } from './run-disks.ts';
 import { endOnSignals, neverBlock } from './run-end.ts';
-import type { DiskFlags, DiskWord, RunFlags } from './run-flags.ts';
+import { COMMAND_LINES, type DiskFlags, type DiskWord, type RunFlags } from './run-flags.ts';
 
 /** Runs until the guest ends; returns how it ended. `threads` are for its processors. */
 export async function runMachine(
@@ -19,7 +20,7 @@ export async function runMachine(
   disks: readonly DiskWord[],
   threads: readonly SpareThread[],
 ): Promise<MachineExit> {
-  const { kernel, initrd, append, cpus, memory, verbose } = flags;
+  const { kernel, initrd, append = COMMAND_LINES[flags.console], cpus, memory, verbose } = flags;
   const boot = { kernel, initrd, commandLine: append };
   checkBoot(boot, memory);
   await using opened = await openDisks(disks, flags);
@@ -29,11 +30,11 @@ export async function runMachine(
   const software = softwareKvm();
   if (software !== undefined) log(softwareWarning(software));
   using keys = new ConsoleKeys(stdin, (text) => void output.write(text));
-  const console = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
-  await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console, threads });
-  const stop = endOnSignals(machine, console);
-  const movable = await opened?.plug(machine, log);
-  if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
+  const terminal = new TerminalConsole({ input: keys.input, output, onLeave: () => stop() });
+  const virtio = flags.console === 'virtio' ? await virtioTerminal(terminal) : undefined;
+  await using machine = new Machine(kvm, { cpus, memoryBytes: memory, console: virtio ?? terminal, threads });
+  const stop = endOnSignals(machine, terminal);
+  if (virtio !== undefined || opened !== undefined) await plugDevices(machine, flags, opened, virtio);
   if (stdin.isTTY) log('Ctrl-A x ends the guest, Ctrl-A h shows the keys');
   await machine.boot(boot);
   using _watch = watchForIdleness(machine, { log, software });
@@ -45,10 +46,37 @@ export async function runMachine(
 }
 
 /** Loads its modules only where there are disks. */
-async function openDisks(words: readonly DiskWord[], flags: DiskFlags): Promise<RunDisks | undefined> {
+async function openDisks(words: readonly DiskWord[], flags: RunFlags): Promise<RunDisks | undefined> {
   if (words.length === 0 && flags.handOver === undefined) return undefined;
   const { RunDisks } = await import('./run-disks.ts');
-  return await RunDisks.open(words, flags);
+  return await RunDisks.open(words, flags, flags.console === 'virtio' ? 1 : 0);
+}
+
+/** The guest's /dev/hvc0 on `terminal`, whose window may change. Loads its modules only where it is wanted. */
+async function virtioTerminal(terminal: TerminalConsole): Promise<VirtioTerminal> {
+  const { VirtioTerminal } = await import('../vmm/virtio-terminal.ts');
+  const { stdout } = process;
+  const size = () => ({ cols: stdout.columns, rows: stdout.rows });
+  const console = new VirtioTerminal(terminal, stdout.isTTY ? size() : undefined);
+  if (stdout.isTTY) stdout.on('resize', () => console.device.resize(size()));
+  return console;
+}
+
+/** Loads its modules only where there are devices: the threads of the processors start meanwhile. */
+async function plugDevices(
+  machine: Machine,
+  { transport }: DiskFlags,
+  disks: RunDisks | undefined,
+  console: VirtioTerminal | undefined,
+): Promise<void> {
+  const { virtioSlots } = await import('../vmm/virtio-slots.ts');
+  const environment = { machine, slots: virtioSlots(machine, transport), log };
+  if (console !== undefined) {
+    const { plugDevice } = await import('../vmm/plug-device.ts');
+    await plugDevice(console.device, 'console', environment);
+  }
+  const movable = await disks?.plug(environment);
+  if (movable !== undefined) process.on('SIGUSR1', () => movable.toggle());
 }
 
 const notices = new BoundedOutput(process.stderr);

@@ -8,7 +8,7 @@ import { processorThreads } from '../vmm/processor.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
-import { type DiskWord, type RunFlags, storeWord, vhostUserWord } from './run-flags.ts';
+import { COMMAND_LINES, CONSOLES, type DiskWord, type RunFlags, storeWord, vhostUserWord } from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 const MEMORY_MIN = 16 * 2 ** 20;
@@ -16,6 +16,9 @@ const MEMORY_MIN = 16 * 2 ** 20;
 const belfry = commandName();
 const EXAMPLES = `
 The guest's serial port (ttyS0) is this terminal; Ctrl-A x ends the guest, Ctrl-A h shows the keys. Memory is given as 512M or 4G.
+
+With --console virtio the terminal is the guest's hvc0: much faster, and the guest hears the size of its window. What the kernel prints
+before its driver is loaded is seen with "console=ttyS0 console=hvc0" in --append: the serial port is shown, and gets no keys.
 
 Disks are vda, vdb, … in the order of the command line. STORE is an image file, a block device, mem:SIZE (a disk of memory), or a
 module whose default export is a disk; STORE:ro refuses writes. A vhost-user back end (${belfry} serve blk, qemu-storage-daemon, SPDK)
@@ -27,6 +30,7 @@ reset (a panic, a reboot); the guest's own when it wrote one to I/O port 0xf4: p
 Examples:
   ${belfry} run --kernel /boot/vmlinuz --initrd /boot/initrd.img
   ${belfry} run --kernel vmlinuz --append "console=ttyS0 root=/dev/vda1" --disk debian.img --vhost-user /tmp/disk.sock:blk
+  ${belfry} run --kernel vmlinuz --initrd initrd.img --console virtio --append "console=ttyS0 console=hvc0"
   ${belfry} run --kernel vmlinux --initrd root.cpio.gz --append "console=ttyS0 quiet" --cpus 2 --memory 1G
 `;
 
@@ -37,12 +41,21 @@ export function runCommand(): Command {
     .description('boot a Linux kernel in a microVM (needs /dev/kvm)')
     .requiredOption('--kernel <file>', 'a bzImage (/boot/vmlinuz-…) or an ELF vmlinux, for x86-64')
     .option('--initrd <file>', 'the initial file system, for the kernel')
-    .option('--append <text>', 'the kernel command line', 'console=ttyS0 panic=-1')
+    .option('--append <text>', `the kernel command line (default: ${COMMAND_LINES.serial}, or console=hvc0 …)`)
+    .addOption(
+      new Option('--console <kind>', 'what this terminal is for the guest: ttyS0 or hvc0')
+        .choices(CONSOLES)
+        .default('serial'),
+    )
     .option('--cpus <n>', 'processors', option.wholeNumber(1, CPUS_MAX), 1)
     .addOption(option.sizeOption('--memory <size>', 'memory', memorySize, 512 * 2 ** 20))
     .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
     .option('--vhost-user <socket:blk>', 'a disk of a vhost-user back end; may be repeated', collect(vhostUserWord))
-    .addOption(new Option('--transport <name>', 'how the guest finds its disks').choices(TRANSPORTS).default('mmio'))
+    .addOption(
+      new Option('--transport <name>', 'how the guest finds its disks and a virtio console')
+        .choices(TRANSPORTS)
+        .default('mmio'),
+    )
     .addOption(
       new Option('--when-gone <what>', 'what requests do while a back end is gone')
         .choices(['wait', 'fail'])

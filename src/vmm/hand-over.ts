@@ -11,8 +11,9 @@ import { RemoteBackEnd } from '../transports/vhost-user/front-end/remote-back-en
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
 import { incompatibility } from './disk-compatibility.ts';
+import type { DeviceEnvironment } from './plug-device.ts';
 import type { ReopenableImage } from './reopenable-image.ts';
-import { type DiskEnvironment, plugStore } from './store-disk.ts';
+import { plugStore } from './store-disk.ts';
 
 export interface HandOverOptions {
   /** The path at which a back end listens, or will listen. */
@@ -207,7 +208,7 @@ export class HandOver implements Disposable {
 export async function addHandOverDisk(
   image: ReopenableImage,
   socket: string,
-  environment: DiskEnvironment,
+  environment: DeviceEnvironment,
 ): Promise<HandOver> {
   const { machine, log } = environment;
   machine.closeAtEnd({ close: () => image.close() });

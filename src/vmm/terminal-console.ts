@@ -1,4 +1,4 @@
-// vmm: the guest's serial line on this process's standard input and output: a terminal in raw mode, or pipes.
+// vmm: the guest's console on this process's standard input and output: a terminal in raw mode, or pipes.
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { Console } from './console.ts';
 
@@ -19,7 +19,7 @@ export interface TerminalConsoleOptions {
   readonly onLeave: () => void;
 }
 
-/** A console on standard input and output. */
+/** A console on standard input and output, for the serial port or a virtio console. */
 export class TerminalConsole implements Console {
   readonly #options: TerminalConsoleOptions;
   readonly #gathered = new Uint8Array(GATHER_BYTES);
@@ -86,14 +86,25 @@ export class TerminalConsole implements Console {
     return this.#room;
   }
 
+  /** Writes bytes at once, after those that were gathered. If it returns a promise, the guest waits. */
+  writeBytes(bytes: Uint8Array): void | Promise<void> {
+    this.#flush();
+    this.#put(bytes);
+    return this.#room;
+  }
+
   readonly #flush = (): void => {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const { output } = this.#options;
     const bytes = this.#gathered.slice(0, this.#count);
     this.#count = 0;
+    if (bytes.length > 0) this.#put(bytes);
+  };
+
+  #put(bytes: Uint8Array): void {
+    const { output } = this.#options;
     // Without a reader output is dropped.
-    if (bytes.length === 0 || output.write(bytes) || output.destroyed || this.#room !== undefined) return;
+    if (output.write(bytes) || output.destroyed || this.#room !== undefined) return;
     this.#room = new Promise((resolve) => {
       const go = (): void => {
         this.#room = undefined;
@@ -102,7 +113,7 @@ export class TerminalConsole implements Console {
       };
       for (const event of ['drain', 'close', 'error']) output.once(event, go);
     });
-  };
+  }
 
   stop(): void {
     this.#flush();

@@ -14,7 +14,7 @@ import { RemoteDevice } from '../transports/vhost-user/front-end/remote-device.t
 import { RemoteHost } from '../transports/vhost-user/front-end/remote-host.ts';
 import type { Log } from '../virtio/log.ts';
 import { VIRTIO_ID_BLOCK } from '../virtio/spec.ts';
-import type { DiskEnvironment } from './store-disk.ts';
+import type { DeviceEnvironment } from './plug-device.ts';
 
 export interface VhostUserDiskOptions {
   readonly socket: string;
@@ -161,7 +161,7 @@ function failingDisk({ config: { bytes }, queueSizes }: RemoteDevice): BlockDevi
 /** Adds a disk in a back end. Rejects with SystemError (nothing listens) or BackEndError (it is not acceptable). */
 export async function addVhostUserDisk(
   { socket, whenGone }: Pick<VhostUserDiskOptions, 'socket' | 'whenGone'>,
-  { machine, slots, log }: DiskEnvironment,
+  { machine, slots, log }: DeviceEnvironment,
 ): Promise<void> {
   const memory = machine.ram.regions();
   const disk = await VhostUserDisk.connect({ socket, whenGone, memory, loop: machine.loop, log });
