@@ -17,7 +17,7 @@ export type { NetDeviceOptions } from './devices/net/net-config.ts';
 export type { NetCounters } from './devices/net/net-counters.ts';
 export { NetDevice } from './devices/net/net-device.ts';
 export type { NetPort, PortContext } from './devices/net/net-port.ts';
-export { RngDevice } from './devices/rng/rng-device.ts';
+export { RngDevice, type RngDeviceOptions } from './devices/rng/rng-device.ts';
 export type { ConsoleEnd } from './ports/console-end.ts';
 export { ListenerStream, type ListenerStreamOptions } from './ports/listener-stream.ts';
 export { NetSwitch, type NetSwitchOptions, type SwitchPort } from './ports/net-switch.ts';

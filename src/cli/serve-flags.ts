@@ -4,6 +4,7 @@ import type { ReadErrorPolicy, WriteErrorPolicy } from '../devices/blk/error-pol
 import type { Limit } from '../stores/filters/limits.ts';
 import type { EngineName } from '../stores/open-store.ts';
 import type { PlaceWord } from './console-words.ts';
+import type { Rate } from './rate-option.ts';
 
 /** Flags of every kind of device. */
 export interface ServeFlags {
@@ -39,6 +40,10 @@ export interface BlkFlags extends ThreadFlags {
   readonly limit?: Limit;
   readonly limitRead?: Limit;
   readonly limitWrite?: Limit;
+}
+
+export interface RngFlags extends ThreadFlags {
+  readonly limit?: Rate;
 }
 
 export interface NetFlags extends ThreadFlags {

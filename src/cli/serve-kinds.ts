@@ -10,7 +10,7 @@ import { closeFd } from '../sys/libc.ts';
 import { createMemfd } from '../sys/memfd.ts';
 import { commandName } from './command-name.ts';
 import { count } from './quantities.ts';
-import type { BlkFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
+import type { BlkFlags, RngFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
 import { runService, type Service } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 
@@ -77,8 +77,9 @@ function diskModule(spec: string, flags: BlkFlags): Service {
   return onThreads(source, ownLoop(flags), threads);
 }
 
-export async function serveRng(flags: ThreadFlags): Promise<void> {
-  await runService(flags, () => onThreads({ kind: 'rng' }, flags, 1));
+export async function serveRng(flags: RngFlags): Promise<void> {
+  const { bps, burst } = flags.limit ?? {};
+  await runService(flags, () => onThreads({ kind: 'rng', bytesPerSecond: bps, burstSeconds: burst }, flags, 1));
 }
 
 /** Serves the device or disk that a user's module exports. */

@@ -8,8 +8,9 @@ import { commandName } from './command-name.ts';
 import { type PortWord, placeWord, portWord } from './console-words.ts';
 import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
+import { rate } from './rate-option.ts';
 import { serveConsole } from './serve-console.ts';
-import type { BlkFlags, ConsoleFlags, NetFlags, ServeFlags, ThreadFlags } from './serve-flags.ts';
+import type { BlkFlags, ConsoleFlags, NetFlags, RngFlags, ServeFlags } from './serve-flags.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
 import { serveNet } from './serve-net.ts';
 
@@ -49,9 +50,13 @@ Examples:
   systemd-socket-activate -l /run/disk.sock ${belfry} serve blk /dev/vg0/guest
 `;
 
-const RNG_EXAMPLES = `${SIGNALS}
+const RNG_EXAMPLES = `
+With --limit a guest that asks for more than bps (bytes a second) waits. After a pause it may have burst seconds' worth at once (1 by
+default).
+${SIGNALS}
 Examples:
   ${belfry} serve rng --socket /tmp/rng.sock
+  ${belfry} serve rng --socket /tmp/rng.sock --limit bps=64K
 `;
 
 const CONSOLE_EXAMPLES = `
@@ -163,6 +168,14 @@ function blkCommand(): Command {
     .action(async (store: string, flags: BlkFlags) => serveBlk(store, flags));
 }
 
+function rngCommand(): Command {
+  const rng = new Command('rng').description('serve a source of random numbers (virtio-rng)');
+  return withThreads(withCommon(rng))
+    .option('--limit <limit>', 'bytes a second at most: bps=64K,burst=2', rate('bps', 'burst'))
+    .addHelpText('after', RNG_EXAMPLES)
+    .action(async (flags: RngFlags) => serveRng(flags));
+}
+
 function consoleCommand(): Command {
   const ports: PortWord[] = [];
   const console = new Command('console').description('serve a console (virtio-console): /dev/hvc0, and serial ports');
@@ -187,9 +200,6 @@ function netCommand(): Command {
 }
 
 export function serveCommand(): Command {
-  const rng = new Command('rng')
-    .description('serve a source of random numbers (virtio-rng)')
-    .addHelpText('after', RNG_EXAMPLES);
   const serve = new Command('serve')
     .description('serve a device to virtual machines over vhost-user')
     .argument('[module]', 'a device of your own')
@@ -197,7 +207,7 @@ export function serveCommand(): Command {
     // An option after `blk` belongs to `blk`, though `serve` has one of that name.
     .enablePositionalOptions()
     .addCommand(blkCommand())
-    .addCommand(withThreads(withCommon(rng)).action(async (flags: ThreadFlags) => serveRng(flags)))
+    .addCommand(rngCommand())
     .addCommand(consoleCommand())
     .addCommand(netCommand());
   return withCommon(serve).action(async (module: string | undefined, flags: ServeFlags, command: Command) => {

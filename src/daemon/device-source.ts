@@ -2,7 +2,7 @@
 import type { BlockDeviceOptions } from '../devices/blk/block-config.ts';
 import { BlockDevice } from '../devices/blk/block-device.ts';
 import type { BlockStore } from '../devices/blk/block-store.ts';
-import { RngDevice } from '../devices/rng/rng-device.ts';
+import { RngDevice, type RngDeviceOptions } from '../devices/rng/rng-device.ts';
 import { limit } from '../stores/filters/limit.ts';
 import { Limits } from '../stores/filters/limits.ts';
 import { readOnly } from '../stores/filters/read-only.ts';
@@ -37,8 +37,13 @@ export interface ImageSource {
   readonly limits?: SharedArrayBuffer | undefined;
 }
 
+/** A source of random numbers. */
+export interface RngSource extends RngDeviceOptions {
+  readonly kind: 'rng';
+}
+
 /** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
-export type DeviceSource = ImageSource | { readonly kind: 'rng' } | ServedConsole | NetSource | ModuleSource;
+export type DeviceSource = ImageSource | RngSource | ServedConsole | NetSource | ModuleSource;
 
 /**
  * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
@@ -55,7 +60,7 @@ export function needsNode({ kind }: DeviceSource): boolean {
 
 /** Opens a device on this thread. Rejects with what its store, module or options throw. */
 export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDevice> {
-  if (source.kind === 'rng') return plainDevice(new RngDevice(), 'random numbers');
+  if (source.kind === 'rng') return plainDevice(new RngDevice(undefined, source), 'random numbers');
   if (source.kind === 'blk') return image(source);
   if (source.kind === 'console') return openConsole(source, log);
   if (source.kind === 'net') return openNet(source);

@@ -259,3 +259,19 @@ test('serve refuses a TCP socket', async (t) => {
   const ended = await belfry(['serve', 'blk', 'mem:1M', '--fd', '3'], { fds: [fd] });
   assertRefused(ended, FAILURE, /descriptor 3 is not a UNIX socket/);
 });
+
+const rngLimits: readonly [string, limit: string, RegExp][] = [
+  ['requests a second', 'iops=5', /"iops=5" is no limit: write bps=10M or burst=2/],
+  ['too little', 'bps=1', /bps=1: 1K to 1T bytes a second are wanted/],
+  ['a size in words', 'bps=lots', /bps=lots: "lots" is not a size/],
+  ['a limit twice', 'bps=1K,bps=2K', /bps is there twice/],
+  ['a burst alone', 'burst=2', /burst limits nothing by itself: add bps/],
+  ['a burst of nothing', 'bps=1K,burst=0', /burst=0: 0.01 to 3600 seconds are wanted/],
+];
+
+for (const [name, limit, what] of rngLimits) {
+  test(`serve rng refuses ${name}`, async (t) => {
+    const ended = await belfry(['serve', 'rng', '--socket', 'sock', '--limit', limit], { cwd: testFolder(t) });
+    assertRefused(ended, USAGE, what);
+  });
+}

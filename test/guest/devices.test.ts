@@ -9,12 +9,14 @@ import { findUserModeLinux } from '../../guests/uml.ts';
 import { ConsoleDevice, serve } from '../../src/index.ts';
 import { startBelfry } from '../cli/belfry-process.ts';
 import { runDeviceGuest } from './device-guest.ts';
+import { FIPS_BYTES, failedFipsTests } from './fips-140-2.ts';
 import { type FindPeer, guestTest, testFolder } from './guest-case.ts';
 
 const qemu: FindPeer = (options) => findQemu({ ...options, withDevices: true });
 const userModeLinux: FindPeer = (options) => findUserModeLinux({ ...options, withDevices: true });
 
 const BYTES = 512 * 1024;
+const FIPS_BLOCKS = 4;
 const sumOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Reads from a client of the console until it has so much. */
@@ -31,18 +33,32 @@ async function take(client: Socket, count: number): Promise<Buffer> {
 guestTest('QEMU’s Linux draws random numbers from /dev/hwrng', qemu, async (t, peer) => {
   const folder = await testFolder(t, '/dev/shm');
   const socket = join(folder, 'rng.sock');
-  await using served = startBelfry(['serve', 'rng', '--socket', socket, '--json']);
+  const args = ['serve', 'rng', '--socket', socket, '--json', '--limit', 'bps=1M,burst=0.1'];
+  await using served = startBelfry(args);
   await served.says(/listening/);
   const words = ['-chardev', `socket,id=rng,path=${socket}`, '-device', 'vhost-user-rng-pci,chardev=rng'];
   const script = `
     echo "current $(cat /sys/class/misc/hw_random/rng_current)"
     head -c ${BYTES} /dev/hwrng >/tmp/random
-    echo "bytes $(wc -c </tmp/random) packed $(gzip -c /tmp/random | wc -c)"`;
+    echo "bytes $(wc -c </tmp/random) packed $(gzip -c /tmp/random | wc -c)"
+    head -c ${FIPS_BLOCKS * FIPS_BYTES} /tmp/random | od -An -v -tx1 -w50 | sed 's/^/hex/'`;
   const said = await runDeviceGuest(t, peer, { folder, words, script });
   assert.match(said, /^current virtio_rng\.0$/m);
   const [, bytes, packed] = /^bytes (\d+) packed (\d+)$/m.exec(said) ?? [];
   assert.equal(Number(bytes), BYTES, said);
   assert.ok(Number(packed) > BYTES, `random bytes do not get smaller: ${packed}`);
+  const random = Buffer.from(
+    said
+      .match(/(?<=^hex).*/gm)
+      ?.join('')
+      .replaceAll(' ', '') ?? '',
+    'hex',
+  );
+  assert.equal(random.length, FIPS_BLOCKS * FIPS_BYTES);
+  const failed = Array.from({ length: FIPS_BLOCKS }, (_, i) => failedFipsTests(random.subarray(i * FIPS_BYTES)));
+  // One block may fail by chance: 1 of 1250 does. Two of four: about one run in 260,000.
+  assert.ok(failed.filter((names) => names.length > 0).length <= 1, JSON.stringify(failed));
+  assert.ok(failedFipsTests(new Uint8Array(FIPS_BYTES)).length === 4, 'zeroes are found out');
   served.kill('SIGTERM');
   const { code, stdout } = await served.ended;
   assert.equal(code, 0);

@@ -43,6 +43,19 @@ const rngQueue: ConformingQueue<RngDevice> = {
   check: ({ written }) => assert.equal(written, 32),
 };
 deviceConformance('rng', { open: () => new RngDevice(), queues: [rngQueue] });
+deviceConformance('rng, a limit that is never reached', {
+  open: () => new RngDevice(undefined, { bytesPerSecond: 1 << 30 }),
+  queues: [rngQueue],
+});
+deviceConformance('rng, a limit that every request waits for', {
+  open: () => new RngDevice(undefined, { bytesPerSecond: 1000, burstSeconds: 0.001 }),
+  queues: [{ request: rngQueue.request, check: (used) => assert.equal(used.written, 1) }],
+});
+deviceConformance('rng, a limit and a slow source', {
+  open: () =>
+    new RngDevice((bytes) => later().then(() => bytes.fill(1)), { bytesPerSecond: 1 << 16, burstSeconds: 0.01 }),
+  queues: [{ request: rngQueue.request }],
+});
 deviceConformance('rng, a slow source', {
   open: () => new RngDevice((bytes) => later().then(() => bytes.fill(1))),
   queues: [rngQueue],

@@ -160,3 +160,54 @@ suite('§5.4.6.2 "MUST place one or more random bytes into the buffer", whatever
     assert.deepEqual(queue.harvest()[0]?.bytes, new Uint8Array(16).fill(9));
   });
 });
+
+suite('a limit of bytes a second', () => {
+  test('a driver that always asks for more never gets more than the burst and the rate, and goes on', async () => {
+    const [rate, burst] = [4000, 0.25];
+    const device = new RngDevice(undefined, { bytesPerSecond: rate, burstSeconds: burst });
+    const startedMs = performance.now();
+    await using loop = await DeviceLoopback.start(device);
+    let total = 0;
+    for (let i = 0; i < 12; i++) {
+      const { written } = await requestq(loop).request({ writable: [64 * KIB] });
+      assert.ok(written >= 1, '"MUST place one or more random bytes into the buffer"');
+      total += written;
+      const most = rate * (burst + (performance.now() - startedMs) / 1000);
+      assert.ok(total <= most, `${total} bytes, and at most ${most} are allowed`);
+    }
+  });
+
+  test('buffers that wait stay in the ring: a queue stops at once, and a reset does not lift the limit', async () => {
+    const startedMs = performance.now();
+    const device = new RngDevice(undefined, { bytesPerSecond: 1, burstSeconds: 16 });
+    await using loop = await DeviceLoopback.start(device);
+    const queue = requestq(loop);
+    assert.equal((await queue.request({ writable: [64] })).written, 16);
+    for (let i = 0; i < 4; i++) queue.add({ writable: [64] });
+    queue.kick();
+    await new Promise((turn) => setImmediate(turn));
+    await loop.pause();
+    assert.deepEqual(queue.harvest(), []);
+    await loop.reset();
+    const { written } = await queue.request({ writable: [64] });
+    assert.ok(written <= (performance.now() - startedMs) / 1000, `${written} bytes more`);
+  });
+
+  test('while it waits, the device sleeps: the source is asked only for what may be given out', async () => {
+    let calls = 0;
+    const device = new RngDevice(() => calls++, { bytesPerSecond: 20_000, burstSeconds: 0.1 });
+    const startedMs = performance.now();
+    await using loop = await DeviceLoopback.start(device);
+    for (let i = 0; i < 5; i++) await requestq(loop).request({ writable: [64 * KIB] });
+    assert.equal(calls, 5, 'a call for each buffer');
+    assert.ok(performance.now() - startedMs >= (4 * (1000 * 0.1)) / 20 - 5);
+  });
+
+  for (const bytesPerSecond of [0, -1, 1.5, Number.NaN, 2 ** 41])
+    test(`${bytesPerSecond} bytes a second are refused`, () => {
+      assert.throws(() => new RngDevice(undefined, { bytesPerSecond }), /bytesPerSecond is .*: a whole number from 1/);
+    });
+  test('a burst of 0 seconds is refused', () => {
+    assert.throws(() => new RngDevice(undefined, { bytesPerSecond: 1, burstSeconds: 0 }), /burstSeconds is 0/);
+  });
+});
