@@ -13,6 +13,7 @@ export type { ConsolePort } from './devices/console/console-port.ts';
 export type { ConsoleSize } from './devices/console/console-size.ts';
 export type { ConsoleDescriptor, ConsoleSource, ConsoleStream } from './devices/console/console-source.ts';
 export type { ConsoleDuplex, ConsolePortOptions, PortEnd } from './devices/console/port-options.ts';
+export type { FrameRate } from './devices/net/frame-limit.ts';
 export type { NetDeviceOptions } from './devices/net/net-config.ts';
 export type { NetCounters } from './devices/net/net-counters.ts';
 export { NetDevice } from './devices/net/net-device.ts';
@@ -23,6 +24,7 @@ export { ListenerStream, type ListenerStreamOptions } from './ports/listener-str
 export { NetSwitch, type NetSwitchOptions, type SwitchPort } from './ports/net-switch.ts';
 export { openPort, type PortDescription, parsePort } from './ports/open-port.ts';
 export { PtyStream } from './ports/pty-stream.ts';
+export { type RecordFramesOptions, recordFrames } from './ports/record-frames.ts';
 export { StreamPort, type StreamPortOptions } from './ports/stream-port.ts';
 export { TapPort } from './ports/tap-port.ts';
 export { type ServeOptions, type ServeThreadsOptions, serve } from './serve.ts';

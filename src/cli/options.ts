@@ -1,8 +1,9 @@
 // cli: parsers of option values: each returns the value or throws one line that says what to type.
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
+import { RECORDING_BYTES_MIN } from '../ports/record-frames.ts';
 import { type Limit, parseLimit } from '../stores/filters/limits.ts';
-import { formatSize, parseSize } from '../stores/size.ts';
+import { formatSize, parseBytes, parseSize } from '../stores/size.ts';
 
 /** Returns a parser of whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
@@ -72,6 +73,19 @@ export function diskSize(least: number): (text: string) => number {
     if (sizeBytes < least) throw new InvalidArgumentError(`It takes at least ${formatSize(least)}.`);
     return sizeBytes;
   };
+}
+
+/** Parses the largest size of a recording, such as 64M. */
+export function fileSize(text: string): number {
+  let bytes: number;
+  try {
+    bytes = Math.floor(parseBytes(text));
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
+  if (bytes < RECORDING_BYTES_MIN)
+    throw new InvalidArgumentError(`It takes at least ${formatSize(RECORDING_BYTES_MIN)}.`);
+  return bytes;
 }
 
 /** An option that takes a size, and shows its default with a unit: 512 MiB. */

@@ -50,6 +50,11 @@ export interface NetFlags extends ThreadFlags {
   readonly port?: string;
   readonly mac?: string;
   readonly mtu?: number;
+  readonly limit?: Rate;
+  readonly limitSend?: Rate;
+  readonly limitReceive?: Rate;
+  readonly pcap?: string;
+  readonly pcapLimit: number;
 }
 
 export interface ConsoleFlags extends ServeFlags {

@@ -1,20 +1,31 @@
 // cli: `serve net`: a network card at a tap interface or a UNIX stream socket.
+import type { FrameRate } from '../devices/net/frame-limit.ts';
 import { formatMac, parseMac, randomMac } from '../devices/net/mac-address.ts';
 import { parsePort } from '../ports/open-port.ts';
+import type { Rate } from './rate-option.ts';
 import type { NetFlags } from './serve-flags.ts';
 import { runService } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
 
 export async function serveNet(argument: string | undefined, flags: NetFlags): Promise<void> {
-  const { mtu, poll = 'auto', cpus } = flags;
+  const { mtu, poll = 'auto', cpus, pcap, pcapLimit } = flags;
+  if (pcap !== undefined && flags.supervise)
+    throw new UsageError('--pcap: with --supervise every new device process would begin the file again');
+  const recording = pcap === undefined ? {} : { recording: { file: pcap, limitBytes: pcapLimit } };
   const port = step('--port', () => parsePort(portOf(argument, flags)));
   const mac = step('--mac', () => formatMac(flags.mac === undefined ? randomMac() : parseMac(flags.mac)));
+  const { limit, limitSend = limit, limitReceive = limit } = flags;
+  const limits = { sendLimit: frameRate(limitSend), receiveLimit: frameRate(limitReceive) };
   await runService(flags, () => ({
-    device: { kind: 'net', port, mac, ...(mtu !== undefined && { mtu }) },
+    device: { kind: 'net', port, mac, ...(mtu !== undefined && { mtu }), ...limits, ...recording },
     threads: 1,
     poll,
     ...(cpus && { cpus }),
   }));
+}
+
+function frameRate(rate: Rate | undefined): FrameRate | undefined {
+  return rate && { framesPerSecond: rate.pps, bytesPerSecond: rate.bps, burstSeconds: rate.burst };
 }
 
 function portOf(argument: string | undefined, { port }: NetFlags): string {

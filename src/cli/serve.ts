@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { READ_ERROR_POLICIES, WRITE_ERROR_POLICIES } from '../devices/blk/error-policy.ts';
 import { MTU_MAX, MTU_MIN } from '../devices/net/spec.ts';
+import { RECORDING_BYTES_DEFAULT } from '../ports/record-frames.ts';
 import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
 import { type PortWord, placeWord, portWord } from './console-words.ts';
@@ -90,6 +91,11 @@ connected again when it ends.
 
 listen:PATH is the same, made here, for one client at a time.
 
+Limits: what the guest sends beyond pps (frames a second) or bps (bytes a second) waits in its own ring. What is sent to it waits here as
+frames without a buffer do, and a tap keeps its next ones in the kernel. After a pause burst seconds' worth may go at once (1 by default).
+
+--pcap records every frame in FILE, which is emptied first, until it is as large as --pcap-limit: Wireshark, tshark and tcpdump open it.
+
 The link is down while stream or listen has no peer. Frames for a guest that gives no buffers are dropped after a second, or
 when many wait; the counts at the end and of --json say how many.
 ${SIGNALS}
@@ -97,6 +103,8 @@ Examples:
   sudo ip tuntap add vm0 mode tap user $USER && sudo ip link set vm0 up
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --mac 52:54:00:12:34:56 --mtu 9000
+  ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --limit bps=10M --limit-send pps=5000,bps=1M
+  ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --pcap vm0.pcapng --pcap-limit 64M
   passt --socket /tmp/passt.sock && ${belfry} serve net --socket /tmp/net.sock --port stream:/tmp/passt.sock
   ${belfry} serve net --socket /tmp/net0.sock --port listen:/tmp/cable.sock
   ${belfry} serve net --socket /tmp/net1.sock --port stream:/tmp/cable.sock
@@ -190,11 +198,24 @@ function consoleCommand(): Command {
 }
 
 function netCommand(): Command {
+  const netRate = rate('pps', 'bps', 'burst');
   const net = new Command('net').description('serve a network card (virtio-net)');
   return withThreads(withCommon(net.argument('[port]', 'the same as --port')))
     .option('--port <port>', 'what it is connected to: tap:NAME, stream:PATH or listen:PATH')
     .option('--mac <address>', 'its MAC address (default: a random one)')
     .option('--mtu <bytes>', 'the longest packet; the guest takes it over', option.wholeNumber(MTU_MIN, MTU_MAX))
+    .option('--limit <limit>', 'frames and bytes a second at most, each way: pps=1000,bps=10M,burst=2', netRate)
+    .option('--limit-send <limit>', 'the same for what the guest sends alone', netRate)
+    .option('--limit-receive <limit>', 'the same for what it receives alone', netRate)
+    .option('--pcap <file>', 'record its frames: pcapng, both directions, in nanoseconds')
+    .addOption(
+      option.sizeOption(
+        '--pcap-limit <size>',
+        'the largest size of that file',
+        option.fileSize,
+        RECORDING_BYTES_DEFAULT,
+      ),
+    )
     .addHelpText('after', NET_EXAMPLES)
     .action(async (port: string | undefined, flags: NetFlags) => serveNet(port, flags));
 }

@@ -1,6 +1,9 @@
 // daemon: opens a network card and its port on their thread.
+import type { FrameRate } from '../devices/net/frame-limit.ts';
 import { NetDevice } from '../devices/net/net-device.ts';
+import type { NetPort } from '../devices/net/net-port.ts';
 import { formatPort, openPort, type PortDescription } from '../ports/open-port.ts';
+import { type RecordFramesOptions, recordFrames } from '../ports/record-frames.ts';
 import type { OpenDevice } from './open-device.ts';
 
 /** A network card as a plain value. */
@@ -10,15 +13,20 @@ export interface NetSource {
   /** `52:54:00:12:34:56`. */
   readonly mac: string;
   readonly mtu?: number;
+  readonly sendLimit?: FrameRate | undefined;
+  readonly receiveLimit?: FrameRate | undefined;
+  /** Where its frames are recorded. */
+  readonly recording?: RecordFramesOptions;
 }
 
 /** Opens the port and the card. Throws SystemError for a port that cannot be opened, RangeError for an option. */
-export function openNet({ port: description, mac, mtu }: NetSource): OpenDevice {
+export function openNet({ port: description, mac, mtu, recording, ...limits }: NetSource): OpenDevice {
   const name = formatPort(description);
-  const port = openPort(description);
+  let port: NetPort = openPort(description);
   let device: NetDevice;
   try {
-    device = new NetDevice({ port, mac, ...(mtu !== undefined && { mtu }) });
+    if (recording !== undefined) port = recordFrames(port, recording);
+    device = new NetDevice({ port, mac, ...(mtu !== undefined && { mtu }), ...limits });
   } catch (error) {
     void port.close?.();
     throw error;

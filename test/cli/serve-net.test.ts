@@ -1,9 +1,10 @@
 // test/cli: `serve net`: wrong uses get one line and leave nothing behind; the port is there before a VM is.
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readPcapng } from '../reference/pcapng-reader.ts';
 import { belfry, startBelfry, testFolder } from './belfry-process.ts';
 
 const USAGE = 2;
@@ -57,6 +58,23 @@ const refused: readonly [string, args: readonly string[], code: number, RegExp][
     /--mac: the MAC address of no card is/,
   ],
   [
+    'a recording in a folder that is not there',
+    ['--port', 'listen:cable', '--pcap', 'none/file'],
+    FAILURE,
+    /ENOENT.*none\/file/,
+  ],
+  ['a limit of requests', ['--port', 'tap:a', '--limit', 'iops=5'], USAGE, /write pps=1000 or bps=10M or burst=2/],
+  ['a limit of no frames', ['--port', 'tap:a', '--limit-send', 'pps=0'], USAGE, /--limit-send.*pps=0: a whole number/],
+  ['a burst alone', ['--port', 'tap:a', '--limit-receive', 'burst=2'], USAGE, /--limit-receive.*add pps or bps/],
+  ['a recording on a device', ['--port', 'listen:cable', '--pcap', '/dev/null'], FAILURE, /not a regular file/],
+  [
+    'a recording of a few bytes',
+    ['--port', 'tap:a', '--pcap', 'a', '--pcap-limit', '5K'],
+    USAGE,
+    /--pcap-limit.* at least 128K/,
+  ],
+  ['a recording under a supervisor', ['--port', 'tap:a', '--pcap', 'a', '--supervise'], USAGE, /--pcap: .*--supervise/],
+  [
     'an address that is none',
     ['--port', 'tap:a', '--mac', '52:54:00'],
     USAGE,
@@ -93,7 +111,20 @@ test('serve net refuses a tap that is not there where it may not make one, and s
 
 test('serve net listens at its port and at its socket, says what it serves, and leaves neither behind', async (t) => {
   const cwd = testFolder(t);
-  const args = ['serve', 'net', 'listen:cable', '--socket', 'sock', '--mac', '52:54:00:AB:00:01', '--json'];
+  const args = [
+    'serve',
+    'net',
+    'listen:cable',
+    '--socket',
+    'sock',
+    '--mac',
+    '52:54:00:AB:00:01',
+    '--json',
+    '--pcap',
+    'cable.pcapng',
+    '--limit',
+    'pps=1000,bps=1M',
+  ];
   await using served = startBelfry(args, { cwd });
   const [line] = await served.says(/^.*"listening".*$/m);
   const { name, type, queues } = JSON.parse(line);
@@ -110,5 +141,11 @@ test('serve net listens at its port and at its socket, says what it serves, and 
   const { code, stdout } = await served.ended;
   assert.equal(code, 0);
   assert.equal(JSON.parse(stdout.trimEnd().split('\n').at(-1) as string).droppedFrames, 1);
+  const recorded = readPcapng(readFileSync(join(cwd, 'cable.pcapng')));
+  assert.deepEqual(
+    recorded.frames.map(({ direction, frame }) => [direction, frame.length]),
+    [['in', 60]],
+  );
+  assert.deepEqual(recorded.counts, { received: 1n, dropped: 0n });
   assert.deepEqual([existsSync(join(cwd, 'sock')), existsSync(join(cwd, 'cable'))], [false, false]);
 });

@@ -41,7 +41,8 @@ guestTest('QEMU’s Linux draws random numbers from /dev/hwrng', qemu, async (t,
     echo "current $(cat /sys/class/misc/hw_random/rng_current)"
     head -c ${BYTES} /dev/hwrng >/tmp/random
     echo "bytes $(wc -c </tmp/random) packed $(gzip -c /tmp/random | wc -c)"
-    head -c ${FIPS_BLOCKS * FIPS_BYTES} /tmp/random | od -An -v -tx1 -w50 | sed 's/^/hex/'`;
+    head -c ${FIPS_BLOCKS * FIPS_BYTES} /tmp/random | od -An -v -tx1 -w50 | sed 's/^/hex/'
+    stty sane`; // It waits until all that was printed has been sent.
   const said = await runDeviceGuest(t, peer, { folder, words, script });
   assert.match(said, /^current virtio_rng\.0$/m);
   const [, bytes, packed] = /^bytes (\d+) packed (\d+)$/m.exec(said) ?? [];

@@ -1,4 +1,5 @@
 // virtio-net: the options of a card, the features that follow from them, and its configuration space. §5.1.3, §5.1.4.
+import type { FrameRate } from './frame-limit.ts';
 import { checkMac, parseMac, randomMac } from './mac-address.ts';
 import { setLe16 } from './net-header.ts';
 import type { NetPort } from './net-port.ts';
@@ -12,6 +13,10 @@ export interface NetDeviceOptions {
   readonly mac?: string | Uint8Array;
   /** The longest packet without its Ethernet header, 68 to 65535 bytes. Absent: the driver decides (1500). */
   readonly mtu?: number;
+  /** What the guest may send in a second. Frames beyond it wait in its ring. Absent: no limit. */
+  readonly sendLimit?: FrameRate | undefined;
+  /** What it receives in a second. Frames beyond it wait as those without a buffer do. Absent: no limit. */
+  readonly receiveLimit?: FrameRate | undefined;
 }
 
 /** Every offload of §5.1.3 that is passed to a port as it is. */

@@ -3,6 +3,7 @@ import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/dev
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { VIRTIO_ID_NET } from '../../virtio/spec.ts';
 import { FrameFilter } from './frame-filter.ts';
+import { frameLimit } from './frame-limit.ts';
 import { configOf, featuresOf, macOf, type NetDeviceOptions, OFFLOADS } from './net-config.ts';
 import { type ControlTarget, control } from './net-control.ts';
 import { droppedFrames, type NetCounters, newNetCounters } from './net-counters.ts';
@@ -48,8 +49,8 @@ export class NetDevice implements VirtioDevice {
     this.config = { bytes: configOf(this.#mac, mtu) };
     const counters = newNetCounters();
     this.counters = counters;
-    this.#transmit = new NetTransmit(port, counters, (line) => this.#context?.log(line));
-    this.#receive = new NetReceive(counters, () => port.resume?.());
+    this.#transmit = new NetTransmit(port, counters, (line) => this.#context?.log(line), frameLimit(options.sendLimit));
+    this.#receive = new NetReceive(counters, () => port.resume?.(), frameLimit(options.receiveLimit));
   }
 
   /** The link: up at first. */
@@ -94,6 +95,7 @@ export class NetDevice implements VirtioDevice {
   attach(context: DeviceContext): void {
     this.#context = context;
     this.#receive.attach(context);
+    this.#transmit.attach(context);
     this.#port.onFrame = (frame, header) => this.#receive.receive(frame, header);
     this.#port.onLink = (isUp) => this.setLink(isUp);
     this.#port.attach?.(context);
@@ -129,6 +131,7 @@ export class NetDevice implements VirtioDevice {
 
   queueStopping(index: number): void {
     if (index === spec.RECEIVEQ) this.#receive.queueStopping();
+    else if (index === spec.TRANSMITQ) this.#transmit.queueStopping();
   }
 
   process(index: number, queue: DeviceQueue): void {

@@ -3,6 +3,7 @@ import type { DeviceContext } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { BACKLOG_MS, FrameBacklog } from './frame-backlog.ts';
 import { type FrameFilter, isTagged } from './frame-filter.ts';
+import type { FrameLimit } from './frame-limit.ts';
 import type { NetCounters } from './net-counters.ts';
 import { completeChecksum, HeaderRules, isSegmented, needsChecksum } from './net-header.ts';
 import { type Delivery, ReceiveBuffers } from './receive-buffers.ts';
@@ -28,6 +29,7 @@ const rulesOf = (features: bigint): HeaderRules => HeaderRules.toDriver(features
 
 /** Passes frames to the receive queue. */
 export class NetReceive {
+  readonly #limit: FrameLimit | undefined;
   readonly #counters: NetCounters;
   readonly #onRoom: () => void;
   readonly #header = new Uint8Array(HEADER_BYTES);
@@ -39,13 +41,16 @@ export class NetReceive {
   #buffers: ReceiveBuffers | undefined;
   #context: DeviceContext | undefined;
   #timer: Disposable | undefined;
+  /** Ends a wait for the limit. */
+  #limitTimer: Disposable | undefined;
   /** `onFrame` returned false, and the port has not been called since. */
   #isPortWaiting = false;
   /** Frames are dropped while it is false. */
   isLinkUp = true;
 
   /** @param onRoom is called when frames can be delivered again after `receive` returned false. */
-  constructor(counters: NetCounters, onRoom: () => void) {
+  constructor(counters: NetCounters, onRoom: () => void, limit?: FrameLimit) {
+    this.#limit = limit;
     this.#counters = counters;
     this.#onRoom = onRoom;
   }
@@ -69,6 +74,8 @@ export class NetReceive {
   queueStopping(): void {
     this.#buffers?.stop();
     this.#buffers = undefined;
+    this.#limitTimer?.[Symbol.dispose]();
+    this.#limitTimer = undefined;
     this.#counters.droppedDown += this.#backlog.clear();
     this.#roomAgain();
   }
@@ -121,12 +128,23 @@ export class NetReceive {
   }
 
   #deliver(header: Uint8Array, frame: Uint8Array): Delivery {
+    const waitMs = this.#limit?.waitMs() ?? 0;
+    if (waitMs > 0) return this.#sleep(waitMs);
     const delivery = (this.#buffers as ReceiveBuffers).deliver(header, frame);
     if (delivery === 'too-long') this.#counters.droppedUnsuitable++;
     if (delivery !== 'delivered') return delivery;
+    this.#limit?.take(frame.length);
     this.#counters.receivedFrames++;
     this.#counters.receivedBytes += frame.length;
     return delivery;
+  }
+
+  #sleep(waitMs: number): Delivery {
+    this.#limitTimer ??= this.#context?.timer(waitMs, () => {
+      this.#limitTimer = undefined;
+      this.deliverWaiting();
+    });
+    return 'waiting';
   }
 
   readonly #publish = (): void => this.#buffers?.publish();

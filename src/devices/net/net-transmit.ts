@@ -1,18 +1,26 @@
 // virtio-net: the transmit queue: frames of the guest, copied out of the ring once, checked, and sent. §5.1.6.2.
 import type { DescriptorChain } from '../../virtio/descriptor-chain.ts';
+import type { DeviceContext } from '../../virtio/device.ts';
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 import { isTagged } from './frame-filter.ts';
+import type { FrameLimit } from './frame-limit.ts';
 import type { NetCounters } from './net-counters.ts';
 import { HeaderRules, isSegmented } from './net-header.ts';
 import type { NetPort } from './net-port.ts';
 import { ETHERNET_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, VLAN_TAG_BYTES } from './spec.ts';
+
+/** With a limit: other queues have their turn after so many. */
+const LIMITED_FRAMES_A_TURN = 64;
 
 /** Sends the frames of the transmit queue to a port. */
 export class NetTransmit {
   readonly #port: NetPort;
   readonly #counters: NetCounters;
   readonly #log: (line: string) => void;
+  readonly #limit: FrameLimit | undefined;
+  #context: DeviceContext | undefined;
+  #timer: Disposable | undefined;
   /** The frame being sent: the guest may change its memory meanwhile, and this is what was checked. */
   readonly #packet = new Uint8Array(HEADER_BYTES + FRAME_BYTES_MAX);
   readonly #header = this.#packet.subarray(0, HEADER_BYTES);
@@ -23,7 +31,8 @@ export class NetTransmit {
   isLinkUp = true;
 
   /** @param log gets a line when the port throws. */
-  constructor(port: NetPort, counters: NetCounters, log: (line: string) => void) {
+  constructor(port: NetPort, counters: NetCounters, log: (line: string) => void, limit?: FrameLimit) {
+    this.#limit = limit;
     this.#port = port;
     this.#counters = counters;
     this.#log = log;
@@ -35,9 +44,40 @@ export class NetTransmit {
     this.#frameBytesMax = mtu === undefined ? FRAME_BYTES_MAX : mtu + ETHERNET_BYTES;
   }
 
-  /** Sends what is in the ring. */
+  attach(context: DeviceContext): void {
+    this.#context = context;
+  }
+
+  /** Sends what is in the ring, as far as the limit allows. */
   send(queue: DeviceQueue): void {
-    queue.drain(this.#serve);
+    if (this.#limit === undefined) return queue.drain(this.#serve);
+    this.#sendWithin(this.#limit, queue);
+    queue.publish();
+  }
+
+  /** Frames beyond the limit stay in the ring: the guest's own queue fills, and nothing is lost here. */
+  #sendWithin(limit: FrameLimit, queue: DeviceQueue): void {
+    for (let i = 0; i < LIMITED_FRAMES_A_TURN; i++) {
+      const waitMs = limit.waitMs();
+      if (waitMs > 0) return this.#sleep(waitMs, queue);
+      const chain = queue.take();
+      if (chain === undefined) return;
+      limit.take(Math.max(0, chain.readable.totalBytes - HEADER_BYTES));
+      this.#serve(chain, queue);
+    }
+    queue.again();
+  }
+
+  #sleep(waitMs: number, queue: DeviceQueue): void {
+    this.#timer ??= this.#context?.timer(waitMs, () => {
+      this.#timer = undefined;
+      this.send(queue);
+    });
+  }
+
+  queueStopping(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
   }
 
   readonly #serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
