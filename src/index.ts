@@ -23,6 +23,7 @@ export type { ConsoleEnd } from './ports/console-end.ts';
 export { ListenerStream, type ListenerStreamOptions } from './ports/listener-stream.ts';
 export { NetSwitch, type NetSwitchOptions, type SwitchPort } from './ports/net-switch.ts';
 export { openPort, type PortDescription, parsePort } from './ports/open-port.ts';
+export { PacketPort } from './ports/packet-port.ts';
 export { PtyStream } from './ports/pty-stream.ts';
 export { type RecordFramesOptions, recordFrames } from './ports/record-frames.ts';
 export { StreamPort, type StreamPortOptions } from './ports/stream-port.ts';

@@ -32,7 +32,7 @@ function portOf(argument: string | undefined, { port }: NetFlags): string {
   if (argument !== undefined && port !== undefined)
     throw new UsageError(`${argument} and --port ${port}: a network card has one port`);
   const given = argument ?? port;
-  if (given === undefined) throw new UsageError('--port tap:NAME, stream:PATH or listen:PATH is needed');
+  if (given === undefined) throw new UsageError('--port tap:NAME, packet:NAME, stream:PATH or listen:PATH is needed');
   return given;
 }
 

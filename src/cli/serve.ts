@@ -86,6 +86,8 @@ The other end of the guest's eth0 is the PORT.
 tap:NAME is a tap interface of the kernel. It is made if it is not there and you may; the first example makes one for yourself that
 stays.
 
+packet:NAME is an interface of the host, as root: the guest is one more station of its network, which the host itself does not hear.
+
 stream:PATH is a UNIX stream socket to connect to, in the framing of QEMU's -netdev stream: that of passt, or of another QEMU. It is
 connected again when it ends.
 
@@ -201,7 +203,7 @@ function netCommand(): Command {
   const netRate = rate('pps', 'bps', 'burst');
   const net = new Command('net').description('serve a network card (virtio-net)');
   return withThreads(withCommon(net.argument('[port]', 'the same as --port')))
-    .option('--port <port>', 'what it is connected to: tap:NAME, stream:PATH or listen:PATH')
+    .option('--port <port>', 'what it is connected to: tap:NAME, packet:NAME, stream:PATH or listen:PATH')
     .option('--mac <address>', 'its MAC address (default: a random one)')
     .option('--mtu <bytes>', 'the longest packet; the guest takes it over', option.wholeNumber(MTU_MIN, MTU_MAX))
     .option('--limit <limit>', 'frames and bytes a second at most, each way: pps=1000,bps=10M,burst=2', netRate)

@@ -12,9 +12,14 @@ const FAILURE = 1;
 const LONG = 'x'.repeat(110);
 
 const refused: readonly [string, args: readonly string[], code: number, RegExp][] = [
-  ['no port', [], USAGE, /--port tap:NAME, stream:PATH or listen:PATH is needed/],
+  ['no port', [], USAGE, /--port tap:NAME, packet:NAME, stream:PATH or listen:PATH is needed/],
   ['two ports', ['tap:a', '--port', 'tap:b'], USAGE, /tap:a and --port tap:b: a network card has one port/],
-  ['a port of no kind', ['--port', 'vm0'], USAGE, /--port: "vm0" is not a port; tap:NAME, stream:PATH or listen:PATH/],
+  [
+    'a port of no kind',
+    ['--port', 'vm0'],
+    USAGE,
+    /--port: "vm0" is not a port; tap:NAME, packet:NAME, stream:PATH or listen:PATH/,
+  ],
   ['a kind that does not exist', ['--port', 'bridge:br0'], USAGE, /"bridge:br0" is not a port/],
   ['a tap without a name', ['--port', 'tap:'], USAGE, /the name of an interface has 1 to 15 bytes, this one has 0/],
   ['a tap with a long name', ['--port', 'tap:sixteen-letters-'], USAGE, /1 to 15 bytes, this one has 16/],
@@ -24,6 +29,13 @@ const refused: readonly [string, args: readonly string[], code: number, RegExp][
     ['--port', 'tap:lo'],
     FAILURE,
     /TUNSETIFF: E\w+: lo .*ip tuntap add|open: E\w+: \/dev\/net\/tun/,
+  ],
+  ['a packet socket without a name', ['--port', 'packet:'], USAGE, /packet:: the name of an interface has 1 to 15/],
+  [
+    'a packet socket on an interface that is not there',
+    ['--port', 'packet:none7'],
+    FAILURE,
+    /ENODEV: there is no interface none7: "ip link" lists them/,
   ],
   ['a stream without a path', ['--port', 'stream:'], USAGE, /a socket path has 1 to 107 bytes, this one has 0/],
   ['a path that is too long', ['--port', `stream:${LONG}`], USAGE, /1 to 107 bytes, this one has 110/],
@@ -94,6 +106,13 @@ for (const [name, args, code, what] of refused) {
     assert.equal(existsSync(join(cwd, 'sock')), false, 'a socket was left behind');
   });
 }
+
+test('serve net refuses a packet socket where it may not make one, and says who may', async (t) => {
+  const before = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw'] : [];
+  const ended = await belfry(['serve', 'net', 'packet:lo', '--socket', 'sock'], { cwd: testFolder(t), before });
+  assert.equal(ended.code, FAILURE);
+  assert.match(ended.stderr, /^belfry: socket: EPERM: packet:lo needs CAP_NET_RAW: .*\n$/);
+});
 
 test('serve net refuses a tap that is not there where it may not make one, and says how it is made', async (t) => {
   const isRoot = process.getuid?.() === 0;
