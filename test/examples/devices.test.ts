@@ -14,7 +14,9 @@ import { frameOf, headerOf, RecordingPort } from '../reference/net-guest.ts';
 
 // As the command line does before it loads a device.
 shareRunningCopy();
+const { default: counter } = await import('../../examples/counter.ts');
 const { default: echo } = await import('../../examples/echo.ts');
+const { default: echoConsole } = await import('../../examples/echo-console.ts');
 const { recorded } = await import('../../examples/packet-recorder.ts');
 const { Stopwatch } = await import('../../examples/stopwatch.ts');
 const { default: thermometer } = await import('../../examples/thermometer.ts');
@@ -52,6 +54,24 @@ test('examples/stopwatch.ts counts, notifies the driver, and restarts at a reque
   new DataView(slow.device.config?.bytes.buffer as ArrayBuffer).setUint32(0, 5, true);
   await slow.queues[0]?.request({ readable: [Uint8Array.of(0)] });
   assert.equal(slow.config().getUint32(0, true), 0);
+});
+
+test('examples/counter.ts counts lines in its configuration space, and notifies the driver', async () => {
+  await using loop = await DeviceLoopback.start(counter());
+  const [, transmit] = loop.queues as [LoopbackQueue, LoopbackQueue];
+  assert.equal(loop.config().getUint16(2, true), 0);
+  await transmit.request({ readable: [bytesOf('one\ntwo\nthr')] });
+  await transmit.request({ readable: [bytesOf('ee\n')] });
+  assert.equal(loop.config().getUint16(2, true), 3);
+  assert.equal(loop.configChanges, 2);
+});
+
+test('examples/echo-console.ts gives back what it is sent', async () => {
+  await using loop = await DeviceLoopback.start(echoConsole());
+  const [receive, transmit] = loop.queues as [LoopbackQueue, LoopbackQueue];
+  const answer = receive.request({ writable: [64] });
+  await transmit.request({ readable: [bytesOf('hello')] });
+  assert.equal(textOf(await answer), 'hello');
 });
 
 test('examples/thermometer.ts answers a question, and reports an error of its sensor', async () => {
