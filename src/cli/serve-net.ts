@@ -2,25 +2,36 @@
 import type { FrameRate } from '../devices/net/frame-limit.ts';
 import { formatMac, parseMac, randomMac } from '../devices/net/mac-address.ts';
 import { parsePort } from '../ports/open-port.ts';
+import { Passt } from './passt.ts';
 import type { Rate } from './rate-option.ts';
 import type { NetFlags } from './serve-flags.ts';
 import { runService } from './serve-run.ts';
 import { asUsage, UsageError } from './usage-error.ts';
+
+/** The port that is a passt of our own. */
+const USER = 'user';
 
 export async function serveNet(argument: string | undefined, flags: NetFlags): Promise<void> {
   const { mtu, poll = 'auto', cpus, pcap, pcapLimit } = flags;
   if (pcap !== undefined && flags.supervise)
     throw new UsageError('--pcap: with --supervise every new device process would begin the file again');
   const recording = pcap === undefined ? {} : { recording: { file: pcap, limitBytes: pcapLimit } };
-  const port = step('--port', () => parsePort(portOf(argument, flags)));
+  const word = portOf(argument, flags);
+  if (word === USER && flags.supervise)
+    throw new UsageError('user: with --supervise start passt yourself, and take stream:PATH');
+  const given = word === USER ? undefined : step('--port', () => parsePort(word));
   const mac = step('--mac', () => formatMac(flags.mac === undefined ? randomMac() : parseMac(flags.mac)));
   const { limit, limitSend = limit, limitReceive = limit } = flags;
   const limits = { sendLimit: frameRate(limitSend), receiveLimit: frameRate(limitReceive) };
+  const passt = given === undefined ? await Passt.start() : undefined;
+  const port = given ?? ({ kind: 'stream', path: passt?.path ?? '' } as const);
+  using _stopped = { [Symbol.dispose]: () => passt?.stop() };
   await runService(flags, () => ({
     device: { kind: 'net', port, mac, ...(mtu !== undefined && { mtu }), ...limits, ...recording },
     threads: 1,
     poll,
     ...(cpus && { cpus }),
+    restore: () => passt?.stop(),
   }));
 }
 
@@ -32,7 +43,8 @@ function portOf(argument: string | undefined, { port }: NetFlags): string {
   if (argument !== undefined && port !== undefined)
     throw new UsageError(`${argument} and --port ${port}: a network card has one port`);
   const given = argument ?? port;
-  if (given === undefined) throw new UsageError('--port tap:NAME, packet:NAME, stream:PATH or listen:PATH is needed');
+  if (given === undefined)
+    throw new UsageError('--port tap:NAME, packet:NAME, stream:PATH, listen:PATH or user is needed');
   return given;
 }
 

@@ -88,6 +88,8 @@ stays.
 
 packet:NAME is an interface of the host, as root: the guest is one more station of its network, which the host itself does not hear.
 
+user is a network without root: a passt is started, and ended with this command. The guest gets an address by DHCP.
+
 stream:PATH is a UNIX stream socket to connect to, in the framing of QEMU's -netdev stream: that of passt, or of another QEMU. It is
 connected again when it ends.
 
@@ -107,6 +109,7 @@ Examples:
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --mac 52:54:00:12:34:56 --mtu 9000
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --limit bps=10M --limit-send pps=5000,bps=1M
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0 --pcap vm0.pcapng --pcap-limit 64M
+  ${belfry} serve net --socket /tmp/net.sock --port user
   passt --socket /tmp/passt.sock && ${belfry} serve net --socket /tmp/net.sock --port stream:/tmp/passt.sock
   ${belfry} serve net --socket /tmp/net0.sock --port listen:/tmp/cable.sock
   ${belfry} serve net --socket /tmp/net1.sock --port stream:/tmp/cable.sock
@@ -203,7 +206,7 @@ function netCommand(): Command {
   const netRate = rate('pps', 'bps', 'burst');
   const net = new Command('net').description('serve a network card (virtio-net)');
   return withThreads(withCommon(net.argument('[port]', 'the same as --port')))
-    .option('--port <port>', 'what it is connected to: tap:NAME, packet:NAME, stream:PATH or listen:PATH')
+    .option('--port <port>', 'what it is connected to: tap:NAME, packet:NAME, stream:PATH, listen:PATH or user')
     .option('--mac <address>', 'its MAC address (default: a random one)')
     .option('--mtu <bytes>', 'the longest packet; the guest takes it over', option.wholeNumber(MTU_MIN, MTU_MAX))
     .option('--limit <limit>', 'frames and bytes a second at most, each way: pps=1000,bps=10M,burst=2', netRate)

@@ -12,7 +12,7 @@ const FAILURE = 1;
 const LONG = 'x'.repeat(110);
 
 const refused: readonly [string, args: readonly string[], code: number, RegExp][] = [
-  ['no port', [], USAGE, /--port tap:NAME, packet:NAME, stream:PATH or listen:PATH is needed/],
+  ['no port', [], USAGE, /--port tap:NAME, packet:NAME, stream:PATH, listen:PATH or user is needed/],
   ['two ports', ['tap:a', '--port', 'tap:b'], USAGE, /tap:a and --port tap:b: a network card has one port/],
   [
     'a port of no kind',
@@ -85,6 +85,7 @@ const refused: readonly [string, args: readonly string[], code: number, RegExp][
     USAGE,
     /--pcap-limit.* at least 128K/,
   ],
+  ['a passt under a supervisor', ['--port', 'user', '--supervise'], USAGE, /user: with --supervise .*stream:PATH/],
   ['a recording under a supervisor', ['--port', 'tap:a', '--pcap', 'a', '--supervise'], USAGE, /--pcap: .*--supervise/],
   [
     'an address that is none',
@@ -106,6 +107,15 @@ for (const [name, args, code, what] of refused) {
     assert.equal(existsSync(join(cwd, 'sock')), false, 'a socket was left behind');
   });
 }
+
+test('serve net user without passt: one line that says what to install', async (t) => {
+  const ended = await belfry(['serve', 'net', 'user', '--socket', 'sock'], {
+    cwd: testFolder(t),
+    env: { PATH: '/none' },
+  });
+  assert.equal(ended.code, FAILURE);
+  assert.match(ended.stderr, /^belfry: user: passt is not installed: "apt-get install passt", or take a tap\n$/);
+});
 
 test('serve net refuses a packet socket where it may not make one, and says who may', async (t) => {
   const before = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw'] : [];

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -253,6 +253,22 @@ async function findPasst(t: TestContext): Promise<string> {
   return program;
 }
 
+/** The guest gets an address by DHCP, and a file from the host at `port`. */
+const dhcpScript = (port: number): string => `
+      cat >/tmp/dhcp <<'END'
+#!/bin/busybox sh
+[ "$1" = bound ] || exit 0
+ip addr add $ip/24 dev eth0
+ip route add default via $router
+echo "lease $ip $router"
+echo $router >/tmp/router
+END
+      chmod +x /tmp/dhcp
+      ip link set eth0 up
+      udhcpc -i eth0 -s /tmp/dhcp -n -q
+      wget -q -O /tmp/came http://$(cat /tmp/router):${port}/
+      echo "came $(sha256sum </tmp/came)"`;
+
 guestTest(
   'passt: User-Mode Linux gets an address by DHCP, and 4 MiB from this process, without a tap',
   userModeLinux,
@@ -280,22 +296,37 @@ guestTest(
     const { port } = web.address() as AddressInfo;
     await using served = startBelfry(['serve', 'net', '--port', `stream:${passtSocket}`, '--socket', socket]);
     await served.says(/Serving/);
-    const script = `
-      cat >/tmp/dhcp <<'END'
-#!/bin/busybox sh
-[ "$1" = bound ] || exit 0
-ip addr add $ip/24 dev eth0
-ip route add default via $router
-echo "lease $ip $router"
-echo $router >/tmp/router
-END
-      chmod +x /tmp/dhcp
-      ip link set eth0 up
-      udhcpc -i eth0 -s /tmp/dhcp -n -q
-      wget -q -O /tmp/came http://$(cat /tmp/router):${port}/
-      echo "came $(sha256sum </tmp/came)"`;
-    const output = await runDeviceGuest(t, peer, { folder, words: [umlWord(socket)], script });
+    const output = await runDeviceGuest(t, peer, { folder, words: [umlWord(socket)], script: dhcpScript(port) });
     assert.match(output, /^lease \d+\.\d+\.\d+\.\d+ /m);
     assert.match(output, new RegExp(`^came ${sumOf(bytes)}`, 'm'));
+  },
+);
+
+guestTest(
+  'serve net user: a passt is started; User-Mode Linux gets an address by DHCP, and 4 MiB; both end together',
+  userModeLinux,
+  async (t, peer) => {
+    const folder = await testFolder(t, '/dev/shm');
+    chmodSync(folder, 0o777);
+    const socket = join(folder, 'net.sock');
+    const bin = join(await findPasst(t), '..');
+    const bytes = randomBytes(BYTES);
+    const web = createServer((_, response) => response.end(bytes)).listen(0, '127.0.0.1');
+    t.after(() => web.close());
+    await once(web, 'listening');
+    const { port } = web.address() as AddressInfo;
+    const env = { PATH: `${bin}:${process.env.PATH}`, TMPDIR: folder };
+    await using served = startBelfry(['serve', 'net', 'user', '--socket', socket], { env });
+    const outcome = await Promise.race([served.says(/Serving/), served.ended]);
+    if ('stderr' in outcome) throw new PeerMissingError(`passt does not run here: ${outcome.stderr}`);
+    const output = await runDeviceGuest(t, peer, { folder, words: [umlWord(socket)], script: dhcpScript(port) });
+    assert.match(output, /^lease \d+\.\d+\.\d+\.\d+ /m);
+    assert.match(output, new RegExp(`^came ${sumOf(bytes)}`, 'm'));
+    served.kill('SIGTERM');
+    assert.equal((await served.ended).code, 0);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.startsWith('belfry-passt-')),
+      [],
+    );
   },
 );

@@ -1,0 +1,64 @@
+// cli: passt(1), which is a network for a guest without root: started for one card, and ended with it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Started by root, passt becomes nobody. */
+const NOBODY = 65534;
+const LOOK_MS = 10;
+const OUTPUT_MAX = 64 * 1024;
+
+/** A running passt. */
+export class Passt {
+  /** Its socket: a port `stream:PATH`. */
+  readonly path: string;
+  readonly #folder: string;
+  /** Has a number when passt listens. */
+  readonly #pidFile: string;
+  readonly #child: ChildProcess;
+  #said = '';
+  #problem: string | undefined;
+
+  private constructor() {
+    this.#folder = mkdtempSync(join(tmpdir(), 'belfry-passt-'));
+    if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY);
+    this.path = join(this.#folder, 'sock');
+    this.#pidFile = join(this.#folder, 'pid');
+    // It ends by itself when its client leaves, however that ends.
+    const words = ['--foreground', '--one-off', '--quiet', '--socket', this.path, '--pid', this.#pidFile];
+    this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#said = (this.#said + text).slice(-OUTPUT_MAX);
+    });
+    this.#child.on('error', ({ message }) => {
+      this.#problem = message.includes('ENOENT')
+        ? 'passt is not installed: "apt-get install passt", or take a tap'
+        : message;
+    });
+    this.#child.on('exit', () => {
+      const last = this.#said.trim().split('\n').at(-1);
+      this.#problem ??= `passt ended at once: ${last === '' ? 'it says nothing' : last}`;
+    });
+    this.#child.unref();
+  }
+
+  /** Starts it, and waits until it listens. Rejects with a line that says what to do. */
+  static async start(): Promise<Passt> {
+    const passt = new Passt();
+    while (!passt.#listens && passt.#problem === undefined) await sleep(LOOK_MS);
+    if (passt.#problem === undefined) return passt;
+    passt.stop();
+    throw new Error(`user: ${passt.#problem}`);
+  }
+
+  get #listens(): boolean {
+    return existsSync(this.#pidFile) && statSync(this.#pidFile).size > 0;
+  }
+
+  stop(): void {
+    this.#child.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
