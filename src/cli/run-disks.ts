@@ -54,6 +54,10 @@ export class RunDisks implements AsyncDisposable {
 async function openDisk(word: DiskWord, isMovable: boolean, { handOver, whenGone }: DiskFlags): Promise<OpenDisk> {
   if (word.kind === 'vhost-user')
     return { plug: (environment) => addBackEnd({ socket: word.socket, whenGone }, environment) };
+  if (word.kind === 'net') {
+    const { openRunNet } = await import('./run-net.ts');
+    return await openRunNet(word.port);
+  }
   if (isMovable) return openMovable(word.spec, handOver as string);
   const store = await openRunStore(word.spec, word.isReadOnly);
   return { plug: (environment) => addStore(store, environment), close: async () => await store.close?.() };

@@ -1,10 +1,15 @@
 // cli: the flags of `belfry run`, and the parsers of --disk and --vhost-user.
 import { InvalidArgumentError } from 'commander';
+import { type PortDescription, parsePort } from '../ports/open-port.ts';
 import type { TransportName } from '../vmm/address-map.ts';
 
 export type DiskWord =
   | { readonly kind: 'store'; readonly spec: string; readonly isReadOnly: boolean }
-  | { readonly kind: 'vhost-user'; readonly socket: string };
+  | { readonly kind: 'vhost-user'; readonly socket: string }
+  | { readonly kind: 'net'; readonly port: PortWord };
+
+/** What a network card is connected to; `user` is a passt that `run` starts. */
+export type PortWord = PortDescription | 'user';
 
 const READ_ONLY = ':ro';
 const BLOCK = ':blk';
@@ -31,6 +36,15 @@ export const COMMAND_LINES: Readonly<Record<ConsoleName, string>> = {
   serial: 'console=ttyS0 panic=-1',
   virtio: 'console=hvc0 panic=-1',
 };
+/** Parses `tap:vm0`, `user`, … */
+export function netWord(text: string): DiskWord {
+  if (text === 'user') return { kind: 'net', port: text };
+  try {
+    return { kind: 'net', port: parsePort(text) };
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
+}
 
 export interface DiskFlags {
   readonly transport: TransportName;

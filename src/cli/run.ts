@@ -8,7 +8,15 @@ import { processorThreads } from '../vmm/processor.ts';
 import { commandName } from './command-name.ts';
 import * as option from './options.ts';
 import { bytes } from './quantities.ts';
-import { COMMAND_LINES, CONSOLES, type DiskWord, type RunFlags, storeWord, vhostUserWord } from './run-flags.ts';
+import {
+  COMMAND_LINES,
+  CONSOLES,
+  type DiskWord,
+  netWord,
+  type RunFlags,
+  storeWord,
+  vhostUserWord,
+} from './run-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 const MEMORY_MIN = 16 * 2 ** 20;
@@ -24,6 +32,9 @@ Disks are vda, vdb, … in the order of the command line. STORE is an image file
 module whose default export is a disk; STORE:ro refuses writes. A vhost-user back end (${belfry} serve blk, qemu-storage-daemon, SPDK)
 listens on SOCKET. SIGUSR1 hands the first --disk over to the back end at the --hand-over socket, or takes it back.
 
+--net takes the ports of "${belfry} serve net --help": tap:NAME, packet:NAME, stream:PATH, listen:PATH, and user, a network without root by
+passt, in which the guest gets an address by DHCP. Each is a network card with an address of its own.
+
 Exit code: 0 when the guest powered off, or was ended from outside (Ctrl-A x, SIGTERM); 1 when it failed (triple fault) or asked for a
 reset (a panic, a reboot); the guest's own when it wrote one to I/O port 0xf4: printf '\\003' | dd of=/dev/port bs=1 seek=244
 
@@ -31,6 +42,7 @@ Examples:
   ${belfry} run --kernel /boot/vmlinuz --initrd /boot/initrd.img
   ${belfry} run --kernel vmlinuz --append "console=ttyS0 root=/dev/vda1" --disk debian.img --vhost-user /tmp/disk.sock:blk
   ${belfry} run --kernel vmlinuz --initrd initrd.img --console virtio --append "console=ttyS0 console=hvc0"
+  ${belfry} run --kernel /boot/vmlinuz --initrd /boot/initrd.img --net user
   ${belfry} run --kernel vmlinux --initrd root.cpio.gz --append "console=ttyS0 quiet" --cpus 2 --memory 1G
 `;
 
@@ -51,8 +63,9 @@ export function runCommand(): Command {
     .addOption(option.sizeOption('--memory <size>', 'memory', memorySize, 512 * 2 ** 20))
     .option('--disk <store>', 'a disk served in-process; may be repeated', collect(storeWord))
     .option('--vhost-user <socket:blk>', 'a disk of a vhost-user back end; may be repeated', collect(vhostUserWord))
+    .option('--net <port>', 'a network card: tap:NAME, user (passt), …; may be repeated', collect(netWord))
     .addOption(
-      new Option('--transport <name>', 'how the guest finds its disks and a virtio console')
+      new Option('--transport <name>', 'how the guest finds its disks, network cards and a virtio console')
         .choices(TRANSPORTS)
         .default('mmio'),
     )

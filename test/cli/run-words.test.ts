@@ -13,6 +13,8 @@ const slips: readonly [string, args: readonly string[], RegExp][] = [
   ['a back end of another kind', ['--kernel', 'k', '--vhost-user', 'sock:net'], /--vhost-user .* SOCKET:blk/],
   ['a back end without a socket', ['--kernel', 'k', '--vhost-user', ':blk'], /--vhost-user .* SOCKET:blk/],
   ['a disk without a name', ['--kernel', 'k', '--disk', ':ro'], /--disk .*image file/],
+  ['a network card at no port', ['--kernel', 'k', '--net', 'vm0'], /--net .* "vm0" is not a port; tap:NAME/],
+  ['a network card at a tap without a name', ['--kernel', 'k', '--net', 'tap:'], /--net .* has 1 to 15 bytes/],
   ['a word too many', ['kernel', '--kernel', 'k'], /too many arguments/],
 ];
 

@@ -17,6 +17,8 @@ after(() => web.close());
 
 /** What each prints when it works. */
 const works: Readonly<Record<string, RegExp>> = {
+  'counter.ts': /^Serving \.\/examples\/counter\.ts \(2 queues, /,
+  'echo-console.ts': /^Serving \.\/examples\/echo-console\.ts \(2 queues, /,
   'echo.ts': /^Serving \.\/examples\/echo\.ts \(1 queue, /,
   'filter.ts': /^Serving \S*disk\.img \(1M, /,
   'http-range-disk.ts': /^Serving http:\S*disk\.img \(1M, read-only, /,

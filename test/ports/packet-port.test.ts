@@ -1,4 +1,4 @@
-// The packet port, on a tap whose other end another guest has: each end of the cable. The file runs itself again in a network of its own, which leaves nothing here.
+// The packet port, on a tap whose other end another guest has. The file runs itself again in a network of its own.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { suite, test } from 'node:test';

@@ -7,7 +7,7 @@ import { guestPrograms } from '../../../guests/guest-programs.ts';
 import { guestInitramfs } from '../../../guests/initramfs.ts';
 import { guestScripts } from './guest-scripts.ts';
 
-const DRIVERS = ['virtio_mmio', 'virtio_pci', 'virtio_blk', 'virtio_console', 'ext4'];
+const DRIVERS = ['virtio_mmio', 'virtio_pci', 'virtio_blk', 'virtio_console', 'virtio_net', 'ext4'];
 
 /** Writes `vmlinuz` and an `initrd` with the scripts of `guestScripts` into `folder`. Throws `PeerMissingError`. */
 export async function writeGuestFiles(folder: string, options: FetchOptions): Promise<void> {
