@@ -19,6 +19,15 @@ export type { NetCounters } from './devices/net/net-counters.ts';
 export { NetDevice } from './devices/net/net-device.ts';
 export type { NetPort, PortContext } from './devices/net/net-port.ts';
 export { RngDevice, type RngDeviceOptions } from './devices/rng/rng-device.ts';
+export { VsockDevice, type VsockDeviceOptions } from './devices/vsock/vsock-device.ts';
+export type {
+  VsockConnection,
+  VsockContext,
+  VsockDial,
+  VsockEndpoint,
+  VsockPort,
+  VsockType,
+} from './devices/vsock/vsock-port.ts';
 export type { ConsoleEnd } from './ports/console-end.ts';
 export { ListenerStream, type ListenerStreamOptions } from './ports/listener-stream.ts';
 export { NetSwitch, type NetSwitchOptions, type SwitchPort } from './ports/net-switch.ts';
@@ -28,6 +37,8 @@ export { PtyStream } from './ports/pty-stream.ts';
 export { type RecordFramesOptions, recordFrames } from './ports/record-frames.ts';
 export { StreamPort, type StreamPortOptions } from './ports/stream-port.ts';
 export { TapPort } from './ports/tap-port.ts';
+export { VsockHost, type VsockHostOptions, type VsockListener, type VsockTypeOption } from './ports/vsock-host.ts';
+export { VsockSocket } from './ports/vsock-socket.ts';
 export { type ServeOptions, type ServeThreadsOptions, serve } from './serve.ts';
 export { StoreCompletion } from './stores/completion.ts';
 export { delay } from './stores/filters/delay.ts';

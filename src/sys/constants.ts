@@ -81,6 +81,7 @@ export const SO_OOBINLINE = 10;
 export const SO_ACCEPTCONN = 30;
 export const SO_DOMAIN = 39;
 export const SO_PEERPIDFD = 77;
+export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;
 export const SCM_RIGHTS = 1;
 export const MSG_PEEK = 0x02;

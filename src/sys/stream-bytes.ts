@@ -1,6 +1,6 @@
 // sys: the bytes of a connected stream socket, as many as there is room for. sendmsg(2), recv(2).
 import { addressOf } from './address.ts';
-import { MSG_DONTWAIT, MSG_NOSIGNAL } from './constants.ts';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR } from './constants.ts';
 import { writeIovecs } from './iovec.ts';
 import { checkOrAgain, libc } from './libc.ts';
 import { callScratch } from './scratch.ts';
@@ -33,4 +33,9 @@ export function receiveSome(fd: number, into: Uint8Array): number | undefined {
   // SAFETY: `into` is alive until the call returns, which writes no more than its length.
   const received = libc.recv(fd, BigInt(addressOf(into)), BigInt(into.length), MSG_DONTWAIT);
   return checkOrAgain(received, 'recv');
+}
+
+/** Ends our direction: the peer reads the end after what was sent. A peer that is gone already is no error. */
+export function endOutput(fd: number): void {
+  libc.shutdown(fd, SHUT_WR);
 }

@@ -7,6 +7,8 @@ import { ConsoleDevice } from '../../src/devices/console/console-device.ts';
 import { EVENT } from '../../src/devices/console/spec.ts';
 import { NetDevice } from '../../src/devices/net/net-device.ts';
 import { RngDevice } from '../../src/devices/rng/rng-device.ts';
+import { VsockDevice } from '../../src/devices/vsock/vsock-device.ts';
+import { VsockHost } from '../../src/ports/vsock-host.ts';
 import { blockRequest, encodeReadable } from '../../src/testing/block-request.ts';
 import type { UsedChain } from '../../src/testing/chain-driver.ts';
 import { type ConformingQueue, deviceConformance } from '../../src/testing/device-conformance.ts';
@@ -16,6 +18,7 @@ import type { DeviceQueue } from '../../src/virtio/device-queue.ts';
 import { arrayStore, pattern } from '../reference/array-store.ts';
 import { controlBytes, say } from '../reference/console-guest.ts';
 import { frameOf, headerOf, RecordingPort } from '../reference/net-guest.ts';
+import { packetOf } from '../reference/vsock-guest.ts';
 
 const SIZE = 64 * 1024;
 const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -140,6 +143,35 @@ deviceConformance('net', {
     return device;
   },
   queues: netQueues,
+});
+
+const vsockQueues: readonly ConformingQueue<VsockDevice>[] = [
+  {
+    request: () => ({ writable: [64] }),
+    check: ({ written }: UsedChain) => assert.ok(written >= 44),
+    // A connection of the host's, which nobody answers: REQUEST, then RST.
+    provoke: (device) =>
+      hostOf
+        .get(device)
+        ?.connect(9)
+        .then(undefined, () => {}),
+  },
+  { request: () => ({ readable: [packetOf({ op: 3 })] }), check: ({ written }) => assert.equal(written, 0) },
+  {
+    request: () => ({ writable: [8] }),
+    check: ({ written }) => assert.equal(written, 4),
+    provoke: (device) => device.transportReset(),
+  },
+];
+const hostOf = new WeakMap<VsockDevice, VsockHost>();
+deviceConformance('vsock', {
+  open: () => {
+    const port = new VsockHost();
+    const device = new VsockDevice({ cid: 3, port });
+    hostOf.set(device, port);
+    return device;
+  },
+  queues: vsockQueues,
 });
 
 /** Copies what it reads to where it may write. Everything else is for the devices that go wrong. */

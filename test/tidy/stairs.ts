@@ -23,7 +23,7 @@ const stairs: Readonly<Record<string, Room>> = {
   kvm: { rooms: ['sys'], ...onNode },
   devices: { rooms: ['virtio'], ...pure },
   stores: { rooms: ['sys'], types: ['src/devices/blk/block-store.ts'], ...onNode },
-  ports: { rooms: ['sys'], types: ['src/devices/net/net-port.ts'], ...onNode },
+  ports: { rooms: ['sys'], types: ['src/devices/net/net-port.ts', 'src/devices/vsock/vsock-port.ts'], ...onNode },
   transports: { rooms: ['sys', 'virtio', 'notify'], ...onNode },
   serve: { rooms: MIDDLE, ...onNode },
   daemon: { rooms: MIDDLE, ...upper },
