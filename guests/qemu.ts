@@ -5,7 +5,7 @@ import { PeerMissingError, SECOND_LINE_FD } from './guest-peer.ts';
 import { findExecutable } from './guest-programs.ts';
 
 const WANTED_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
-const DEVICE_MODULES = ['virtio_console', 'virtio_rng', 'virtio_net'];
+const DEVICE_MODULES = ['virtio_console', 'virtio_rng', 'virtio_net', 'vmw_vsock_virtio_transport'];
 const MAX_QUEUES = 16;
 
 /**

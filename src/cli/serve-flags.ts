@@ -57,6 +57,11 @@ export interface NetFlags extends ThreadFlags {
   readonly pcapLimit: number;
 }
 
+export interface VsockFlags extends ThreadFlags {
+  readonly cid?: number;
+  readonly uds?: string;
+}
+
 export interface ConsoleFlags extends ServeFlags {
   readonly listen?: string;
   readonly console?: PlaceWord;

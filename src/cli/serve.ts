@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { QUEUES_DEFAULT, QUEUES_MAX } from '../devices/blk/block-config.ts';
 import { READ_ERROR_POLICIES, WRITE_ERROR_POLICIES } from '../devices/blk/error-policy.ts';
 import { MTU_MAX, MTU_MIN } from '../devices/net/spec.ts';
+import { CID_MAX, CID_MIN } from '../devices/vsock/spec.ts';
 import { RECORDING_BYTES_DEFAULT } from '../ports/record-frames.ts';
 import { ENGINE_NAMES } from '../stores/open-store.ts';
 import { commandName } from './command-name.ts';
@@ -11,9 +12,10 @@ import * as option from './options.ts';
 import { pollMode } from './poll-option.ts';
 import { rate } from './rate-option.ts';
 import { serveConsole } from './serve-console.ts';
-import type { BlkFlags, ConsoleFlags, NetFlags, RngFlags, ServeFlags } from './serve-flags.ts';
+import type { BlkFlags, ConsoleFlags, NetFlags, RngFlags, ServeFlags, VsockFlags } from './serve-flags.ts';
 import { serveBlk, serveModule, serveRng } from './serve-kinds.ts';
 import { serveNet } from './serve-net.ts';
+import { serveVsock } from './serve-vsock.ts';
 
 const belfry = commandName();
 const SIGNALS = `
@@ -115,6 +117,21 @@ Examples:
   ${belfry} serve net --socket /tmp/net1.sock --port stream:/tmp/cable.sock
 `;
 
+const VSOCK_EXAMPLES = `
+Connects AF_VSOCK sockets of the guest with UNIX sockets of the host, as Firecracker and cloud-hypervisor do.
+
+The guest connects to port P of CID 2: the UNIX socket PATH_P gets the connection, and where nothing listens there the guest's is
+refused.
+
+A program of the host connects to PATH, writes "CONNECT P" and a newline, and is connected to port P of the guest when it reads
+"OK" and a port of the host.
+${SIGNALS}
+Examples:
+  ${belfry} serve vsock --socket /tmp/vsock.sock --cid 3 --uds /tmp/vm0
+  socat UNIX-LISTEN:/tmp/vm0_1234,fork -          # the guest: socat - VSOCK-CONNECT:2:1234
+  (echo CONNECT 22; cat) | socat - UNIX:/tmp/vm0  # the guest: socat VSOCK-LISTEN:22 -
+`;
+
 const EXAMPLES = `
 MODULE is TypeScript or JavaScript whose default export is a device or a disk, or a function that makes one.
 ${SIGNALS}
@@ -123,6 +140,7 @@ Examples:
   ${belfry} serve rng --socket /tmp/rng.sock
   ${belfry} serve console --socket /tmp/console.sock
   ${belfry} serve net --socket /tmp/net.sock --port tap:vm0
+  ${belfry} serve vsock --socket /tmp/vsock.sock --cid 3 --uds /tmp/vm0
   ${belfry} serve ./my-device.ts --socket /tmp/mine.sock
 `;
 
@@ -225,6 +243,15 @@ function netCommand(): Command {
     .action(async (port: string | undefined, flags: NetFlags) => serveNet(port, flags));
 }
 
+function vsockCommand(): Command {
+  const vsock = new Command('vsock').description('serve sockets between guest and host (virtio-vsock)');
+  return withThreads(withCommon(vsock))
+    .option('--cid <n>', 'the address of the guest, 3 or more', option.wholeNumber(CID_MIN, CID_MAX))
+    .option('--uds <path>', 'the UNIX socket for connections to the guest; those of the guest go to PATH_PORT')
+    .addHelpText('after', VSOCK_EXAMPLES)
+    .action(async (flags: VsockFlags) => serveVsock(flags));
+}
+
 export function serveCommand(): Command {
   const serve = new Command('serve')
     .description('serve a device to virtual machines over vhost-user')
@@ -235,7 +262,8 @@ export function serveCommand(): Command {
     .addCommand(blkCommand())
     .addCommand(rngCommand())
     .addCommand(consoleCommand())
-    .addCommand(netCommand());
+    .addCommand(netCommand())
+    .addCommand(vsockCommand());
   return withCommon(serve).action(async (module: string | undefined, flags: ServeFlags, command: Command) => {
     if (module === undefined) command.help({ error: true });
     else await serveModule(module, flags);

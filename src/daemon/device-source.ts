@@ -13,6 +13,7 @@ import { loadModule, loadStore } from './load-module.ts';
 import { openConsole, type ServedConsole } from './open-console.ts';
 import type { OpenDevice } from './open-device.ts';
 import { type NetSource, openNet } from './open-net.ts';
+import { openVsock, type VsockSource } from './open-vsock.ts';
 
 /** A disk or a device in a module of the user's. */
 export interface ModuleSource {
@@ -43,7 +44,7 @@ export interface RngSource extends RngDeviceOptions {
 }
 
 /** A device as a plain value: another thread of this process can receive it and open it with `openDevice`. */
-export type DeviceSource = ImageSource | RngSource | ServedConsole | NetSource | ModuleSource;
+export type DeviceSource = ImageSource | RngSource | ServedConsole | NetSource | VsockSource | ModuleSource;
 
 /**
  * The same for a single thread, whose store shares no record of allocated blocks: that would cost every request. No
@@ -64,6 +65,7 @@ export async function openDevice(source: DeviceSource, log: Log): Promise<OpenDe
   if (source.kind === 'blk') return image(source);
   if (source.kind === 'console') return openConsole(source, log);
   if (source.kind === 'net') return openNet(source);
+  if (source.kind === 'vsock') return openVsock(source);
   return moduleDevice(source, log);
 }
 

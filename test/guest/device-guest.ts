@@ -4,6 +4,7 @@ import { appendFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { CpioEntry } from '../../guests/cpio.ts';
 import type { GuestPeer } from '../../guests/guest-peer.ts';
 import { runGuestProcess } from '../../guests/guest-process.ts';
 import { staticBusybox } from '../../guests/guest-programs.ts';
@@ -21,6 +22,8 @@ export interface DeviceGuest {
   readonly script: string;
   /** Default: 1. */
   readonly cpus?: number;
+  /** Programs that it has besides busybox. */
+  readonly files?: readonly CpioEntry[];
   /** Gets each line that it prints. */
   readonly onLine?: (line: string) => unknown;
 }
@@ -29,7 +32,7 @@ export interface DeviceGuest {
 export async function runDeviceGuest(t: TestContext, peer: GuestPeer, guest: DeviceGuest): Promise<string> {
   const { folder, words, script, cpus = 1 } = guest;
   const initramfs = join(folder, 'initramfs');
-  const files = [await staticBusybox({}), scriptEntry('init', initScript(peer, script))];
+  const files = [await staticBusybox({}), ...(guest.files ?? []), scriptEntry('init', initScript(peer, script))];
   await writeFile(initramfs, guestInitramfs({ files, modules: peer.modules }));
   const command = peer.command({ sockets: [], queues: cpus, memoryMiB: MEMORY_MIB, initramfs, folder });
   const lines: string[] = [];

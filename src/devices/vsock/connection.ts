@@ -1,49 +1,12 @@
 // virtio-vsock: one connection: its state, its credit, and what it has to send. §5.10.6.3 to §5.10.6.6.
 import { causeOf } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
+import * as own from './connection-owner.ts';
 import { Credit } from './credit.ts';
 import { type PacketHeader, writeHeader } from './packet-header.ts';
 import { ReceivedBytes } from './received-bytes.ts';
 import * as spec from './spec.ts';
 import type { VsockConnection, VsockEndpoint, VsockType } from './vsock-port.ts';
-
-/** How long the guest has to answer a connection of the host's. */
-export const CONNECT_MS = 10_000;
-/** How long the guest has to confirm that both sides have closed, as in Linux. */
-export const CLOSE_MS = 8000;
-/** Bytes of a packet, both ways: Linux's VIRTIO_VSOCK_MAX_PKT_BUF_SIZE. */
-export const PACKET_BYTES_MAX = 64 * 1024;
-
-/** Packets that wait to be sent, one bit each: at most one of each kind. */
-const REQUEST = 1;
-const RESPONSE = 2;
-const RST = 4;
-const SHUTDOWN = 8;
-const CREDIT_UPDATE = 16;
-const CREDIT_REQUEST = 32;
-/** In the order in which they are sent; data comes before SHUTDOWN. */
-const BEFORE_DATA: readonly (readonly [bit: number, op: number])[] = [
-  [RST, spec.VIRTIO_VSOCK_OP_RST],
-  [REQUEST, spec.VIRTIO_VSOCK_OP_REQUEST],
-  [RESPONSE, spec.VIRTIO_VSOCK_OP_RESPONSE],
-];
-const AFTER_DATA: readonly (readonly [bit: number, op: number])[] = [
-  [CREDIT_REQUEST, spec.VIRTIO_VSOCK_OP_CREDIT_REQUEST],
-  [CREDIT_UPDATE, spec.VIRTIO_VSOCK_OP_CREDIT_UPDATE],
-  [SHUTDOWN, spec.VIRTIO_VSOCK_OP_SHUTDOWN],
-];
-
-/** What a connection needs of its device. */
-export interface ConnectionOwner {
-  /** It has something to send. */
-  wants(connection: Connection): void;
-  /** Its ports are free again. */
-  forget(connection: Connection): void;
-  /** It is over, and has nothing more to send. */
-  release(connection: Connection): void;
-  timer(delayMs: number, task: () => void): Disposable | undefined;
-  log(line: string): void;
-}
 
 /** `waiting`: the host asked, the guest has not answered. `draining`: the guest is gone, the endpoint is not. */
 type State = 'waiting' | 'open' | 'draining' | 'closed';
@@ -58,7 +21,7 @@ export class Connection implements VsockConnection {
   /** The next one in the list of those that have something to send; for the list. */
   next: Connection | undefined;
   isListed = false;
-  readonly #owner: ConnectionOwner;
+  readonly #owner: own.ConnectionOwner<Connection>;
   readonly #received: ReceivedBytes;
   #endpoint: VsockEndpoint | undefined;
   #state: State = 'open';
@@ -76,7 +39,7 @@ export class Connection implements VsockConnection {
     header: { readonly guestCid: number; readonly guestPort: number; readonly hostPort: number },
     type: VsockType,
     bufAlloc: number,
-    owner: ConnectionOwner,
+    owner: own.ConnectionOwner<Connection>,
   ) {
     this.guestCid = header.guestCid;
     this.guestPort = header.guestPort;
@@ -91,15 +54,15 @@ export class Connection implements VsockConnection {
   accepted(endpoint: VsockEndpoint): void {
     if (this.#state !== 'open') return endpoint.closed('it was reset');
     this.#endpoint = endpoint;
-    this.#send(RESPONSE);
+    this.#send(own.RESPONSE);
   }
 
   /** The host asks. */
   request(endpoint: VsockEndpoint): void {
     this.#endpoint = endpoint;
     this.#state = 'waiting';
-    this.#timer = this.#owner.timer(CONNECT_MS, () => this.#fail('the guest did not answer'));
-    this.#send(REQUEST);
+    this.#timer = this.#owner.timer(own.CONNECT_MS, () => this.#over('the guest did not answer'));
+    this.#send(own.REQUEST);
   }
 
   get isWaiting(): boolean {
@@ -121,14 +84,14 @@ export class Connection implements VsockConnection {
   reset(): void {
     if (this.#state === 'closed') return;
     this.#endpoint = undefined;
-    this.#fail('');
+    this.#over('');
   }
 
   close(): void {
     this.#endpoint = undefined;
     this.#received.clear();
     if (this.#state === 'closed' || this.#state === 'draining') return this.#finish();
-    if (this.#state === 'waiting') return this.#fail('');
+    if (this.#state === 'waiting') return this.#over('');
     this.#closeBoth();
   }
 
@@ -149,28 +112,28 @@ export class Connection implements VsockConnection {
   #requestCredit(): void {
     if (this.#isCreditRequested) return;
     this.#isCreditRequested = true;
-    this.#send(CREDIT_REQUEST);
+    this.#send(own.CREDIT_REQUEST);
   }
 
   /** A packet of the guest. */
   handle(header: PacketHeader, packet: Segments): void {
-    if (!this.credit.heard(header.bufAlloc, header.fwdCnt)) return this.#fail('the guest took more than it was sent');
+    if (!this.credit.heard(header.bufAlloc, header.fwdCnt)) return this.#over('the guest took more than it was sent');
     if (this.credit.room > 0) {
       this.#isCreditRequested = false;
-      this.#pending &= ~CREDIT_REQUEST;
+      this.#pending &= ~own.CREDIT_REQUEST;
     }
     if (header.op === spec.VIRTIO_VSOCK_OP_RST) return this.#peerReset();
     if (this.#state === 'waiting') return this.#answered(header.op);
     if (header.op === spec.VIRTIO_VSOCK_OP_RW) this.#data(header, packet);
     else if (header.op === spec.VIRTIO_VSOCK_OP_SHUTDOWN) this.#peerShuts(header.flags);
-    else if (header.op === spec.VIRTIO_VSOCK_OP_CREDIT_REQUEST) this.#send(CREDIT_UPDATE);
+    else if (header.op === spec.VIRTIO_VSOCK_OP_CREDIT_REQUEST) this.#send(own.CREDIT_UPDATE);
     else if (header.op !== spec.VIRTIO_VSOCK_OP_CREDIT_UPDATE)
-      return this.#fail(`the guest sent operation ${header.op} on an open connection`);
+      return this.#over(`the guest sent operation ${header.op} on an open connection`);
     if (this.hasMore) this.#owner.wants(this);
   }
 
   #answered(op: number): void {
-    if (op !== spec.VIRTIO_VSOCK_OP_RESPONSE) return this.#fail(`the guest answered with operation ${op}`);
+    if (op !== spec.VIRTIO_VSOCK_OP_RESPONSE) return this.#over(`the guest answered with operation ${op}`);
     this.#stopTimer();
     this.#state = 'open';
     this.#guarded((endpoint) => endpoint.connected?.());
@@ -179,11 +142,11 @@ export class Connection implements VsockConnection {
 
   #data(header: PacketHeader, packet: Segments): void {
     const { len, flags } = header;
-    if (len > PACKET_BYTES_MAX || spec.HEADER_BYTES + len > packet.totalBytes)
-      return this.#fail(`the guest sent a packet of ${len} bytes in a buffer of ${packet.totalBytes}`);
+    if (len > own.PACKET_BYTES_MAX || spec.HEADER_BYTES + len > packet.totalBytes)
+      return this.#over(`the guest sent a packet of ${len} bytes in a buffer of ${packet.totalBytes}`);
     if ((this.#peerShutdown & spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND) !== 0)
-      return this.#fail('the guest sent bytes after it said that it sends no more');
-    if (!this.credit.received(len)) return this.#fail('the guest sent more than it has credit for');
+      return this.#over('the guest sent bytes after it said that it sends no more');
+    if (!this.credit.received(len)) return this.#over('the guest sent more than it has credit for');
     // Sent before the guest knew that nothing is received any more.
     if (this.#endpoint === undefined) return this.credit.taken(len);
     const isEnd = (flags & spec.VIRTIO_VSOCK_SEQ_EOM) !== 0;
@@ -191,14 +154,14 @@ export class Connection implements VsockConnection {
     this.#guarded((endpoint) => {
       taken = this.#received.add(packet, spec.HEADER_BYTES, spec.HEADER_BYTES + len, isEnd, endpoint);
     });
-    if (taken === undefined) return this.#fail('the guest sent more messages than are kept');
+    if (taken === undefined) return this.#over('the guest sent more messages than are kept');
     this.credit.taken(taken);
     this.#afterTaking();
   }
 
   #afterTaking(): void {
     if (this.#state === 'closed') return;
-    if (this.credit.isUpdateDue && this.#state === 'open') this.#send(CREDIT_UPDATE);
+    if (this.credit.isUpdateDue && this.#state === 'open') this.#send(own.CREDIT_UPDATE);
     if ((this.#peerShutdown & spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND) === 0 || !this.#received.isDrained) return;
     if (!this.#isEndPassed) {
       this.#isEndPassed = true;
@@ -230,8 +193,8 @@ export class Connection implements VsockConnection {
     this.#endpoint = undefined;
     this.#ourShutdown = spec.SHUTDOWN_BOTH;
     this.#isReady = false;
-    this.#timer ??= this.#owner.timer(CLOSE_MS, () => this.#over(undefined));
-    this.#send(SHUTDOWN);
+    this.#timer ??= this.#owner.timer(own.CLOSE_MS, () => this.#over(undefined));
+    this.#send(own.SHUTDOWN);
     endpoint?.closed();
     if (this.#peerShutdown === spec.SHUTDOWN_BOTH) this.#over(undefined);
   }
@@ -250,16 +213,12 @@ export class Connection implements VsockConnection {
     this.#finish(isClean || this.#ourShutdown === spec.SHUTDOWN_BOTH ? undefined : why);
   }
 
-  /** Ends it with RST. */
-  #fail(why: string): void {
-    this.#over(why);
-  }
-
+  /** Ends it with RST. `why` is absent where that is clean. */
   #over(why: string | undefined): void {
     if (this.#state === 'closed') return;
     this.#owner.forget(this);
     // A REQUEST that was not sent needs no RST, but one that was read by the guest does: RST does no harm.
-    this.#pending = RST;
+    this.#pending = own.RST;
     this.#end(why);
     this.#owner.wants(this);
   }
@@ -304,20 +263,22 @@ export class Connection implements VsockConnection {
       run(endpoint);
     } catch (error) {
       this.#owner.log(`vsock: port ${this.hostPort}: the connection is reset: ${causeOf(error)}`);
-      this.#fail(causeOf(error));
+      this.#over(causeOf(error));
     }
   }
 
   /** Writes the next packet. Returns its bytes; 0 where there is none, undefined where the buffer has no room for it. */
   fill(buffer: Segments, header: PacketHeader): number | undefined {
-    for (const [bit, op] of BEFORE_DATA) if ((this.#pending & bit) !== 0) return this.#control(bit, op, buffer, header);
+    for (const [bit, op] of own.BEFORE_DATA)
+      if ((this.#pending & bit) !== 0) return this.#control(bit, op, buffer, header);
     if (this.#canSend && this.credit.room > 0) {
-      const end = Math.min(buffer.totalBytes, spec.HEADER_BYTES + PACKET_BYTES_MAX);
+      const end = Math.min(buffer.totalBytes, spec.HEADER_BYTES + own.PACKET_BYTES_MAX);
       if (end === spec.HEADER_BYTES) return undefined;
       const length = this.#read(buffer, Math.min(end, spec.HEADER_BYTES + this.credit.room));
       if (length >= 0) return this.#write(buffer, header, spec.VIRTIO_VSOCK_OP_RW, length);
     }
-    for (const [bit, op] of AFTER_DATA) if ((this.#pending & bit) !== 0) return this.#control(bit, op, buffer, header);
+    for (const [bit, op] of own.AFTER_DATA)
+      if ((this.#pending & bit) !== 0) return this.#control(bit, op, buffer, header);
     return 0;
   }
 
@@ -351,14 +312,14 @@ export class Connection implements VsockConnection {
     this.#isReady = false;
     this.#ourShutdown |= spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND;
     if (this.#isEndPassed) this.#closeBoth();
-    else this.#send(SHUTDOWN);
+    else this.#send(own.SHUTDOWN);
   }
 
   #control(bit: number, op: number, buffer: Segments, header: PacketHeader): number {
     this.#pending &= ~bit;
-    header.flags = bit === SHUTDOWN ? this.#ourShutdown : 0;
+    header.flags = bit === own.SHUTDOWN ? this.#ourShutdown : 0;
     const bytes = this.#write(buffer, header, op, 0);
-    if (bit === RST) this.#owner.release(this);
+    if (bit === own.RST) this.#owner.release(this);
     return bytes;
   }
 
@@ -375,7 +336,7 @@ export class Connection implements VsockConnection {
     header.fwdCnt = this.credit.fwdCnt;
     // Every packet has both counts: an update that waits is sent with it.
     this.credit.told();
-    this.#pending &= ~CREDIT_UPDATE;
+    this.#pending &= ~own.CREDIT_UPDATE;
     writeHeader(buffer, header);
     return spec.HEADER_BYTES + length;
   }

@@ -4,7 +4,8 @@ import type { DeviceConfig, DeviceContext, VirtioDevice } from '../../virtio/dev
 import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { causeOf } from '../../virtio/maybe-promise.ts';
 import { VIRTIO_ID_VSOCK } from '../../virtio/spec.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import { Connection } from './connection.ts';
+import type { ConnectionOwner } from './connection-owner.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { newHeader, readHeader } from './packet-header.ts';
 import * as spec from './spec.ts';
@@ -45,7 +46,7 @@ export class VsockDevice implements VirtioDevice {
   readonly #table = new ConnectionTable();
   readonly #receive = new VsockReceive();
   readonly #header = newHeader();
-  readonly #owner: ConnectionOwner;
+  readonly #owner: ConnectionOwner<Connection>;
   #context: DeviceContext | undefined;
   #receivedBytes = 0;
   #accepted = 0n;
