@@ -139,6 +139,23 @@ suite('§5.10.6.5 stream sockets', () => {
     assert.equal(said, 'from the host');
   });
 
+  test('regression: a listener that writes, or ends it, before it returns: bytes come after RESPONSE, or RST', async () => {
+    await using guest = await bootVsock();
+    guest.host.listen(1, (socket) => void socket.on('error', () => {}).write('early'));
+    guest.host.listen(2, (socket) => void socket.destroy());
+    guest.host.listen(3, (socket) => void socket.on('error', () => {}).destroy(new Error('no')));
+    guest.offer(8);
+    for (const dstPort of [1, 2, 3]) await guest.send({ op: OP.request, dstPort });
+    const packets = [await guest.next(), await guest.next(), await guest.next(), await guest.next()];
+    const said = packets.map(({ op, srcPort, data }) => [op, srcPort, textOf(data)]);
+    assert.deepEqual(said, [
+      [OP.response, 1, ''],
+      [OP.rw, 1, 'early'],
+      [OP.rst, 2, ''],
+      [OP.rst, 3, ''],
+    ]);
+  });
+
   test('the host connects: REQUEST, RESPONSE, bytes; RST refuses it', async () => {
     await using guest = await bootVsock();
     const asked = guest.host.connect(77);

@@ -48,7 +48,8 @@ export class ByteQueue {
 
   /** Removes the oldest `count` bytes. The memory is freed with the last of them. */
   drop(count: number): void {
-    this.length -= count;
+    // An endpoint may have ended the connection while it was given these bytes: there are none any more.
+    this.length = Math.max(0, this.length - count);
     if (this.length > 0) this.#start = (this.#start + count) % this.#bytes.length;
     else if (this.#bytes.length > BYTES_MIN) this.clear();
     else this.#start = 0;

@@ -38,3 +38,6 @@ export interface ConnectionOwner<Connection> {
   timer(delayMs: number, task: () => void): Disposable | undefined;
   log(line: string): void;
 }
+
+/** `waiting`: the host asked, the guest has not answered. `draining`: the guest is gone, the endpoint is not. */
+export type State = 'waiting' | 'open' | 'draining' | 'closed';

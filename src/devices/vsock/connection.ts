@@ -3,13 +3,11 @@ import { causeOf } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import * as own from './connection-owner.ts';
 import { Credit } from './credit.ts';
-import { type PacketHeader, writeHeader } from './packet-header.ts';
+import { addressTo, type PacketHeader, writeHeader } from './packet-header.ts';
+import { found, readBytes } from './read-bytes.ts';
 import { ReceivedBytes } from './received-bytes.ts';
 import * as spec from './spec.ts';
 import type { VsockConnection, VsockEndpoint, VsockType } from './vsock-port.ts';
-
-/** `waiting`: the host asked, the guest has not answered. `draining`: the guest is gone, the endpoint is not. */
-type State = 'waiting' | 'open' | 'draining' | 'closed';
 
 /** A connection between a port of the guest and an endpoint. */
 export class Connection implements VsockConnection {
@@ -24,7 +22,9 @@ export class Connection implements VsockConnection {
   readonly #owner: own.ConnectionOwner<Connection>;
   readonly #received: ReceivedBytes;
   #endpoint: VsockEndpoint | undefined;
-  #state: State = 'open';
+  #state: own.State = 'open';
+  /** No endpoint has it yet: the port is being asked. */
+  #isNew = true;
   #pending = 0;
   /** `ready` was called, and `read` has not returned undefined since. */
   #isReady = false;
@@ -52,17 +52,23 @@ export class Connection implements VsockConnection {
 
   /** The guest asked, and the endpoint accepted. */
   accepted(endpoint: VsockEndpoint): void {
-    if (this.#state !== 'open') return endpoint.closed('it was reset');
+    this.#isNew = false;
     this.#endpoint = endpoint;
     this.#send(own.RESPONSE);
   }
 
   /** The host asks. */
   request(endpoint: VsockEndpoint): void {
+    this.#isNew = false;
     this.#endpoint = endpoint;
     this.#state = 'waiting';
     this.#timer = this.#owner.timer(own.CONNECT_MS, () => this.#over('the guest did not answer'));
     this.#send(own.REQUEST);
+  }
+
+  /** Whether it is over, for the device: a port may end what it is asked for. */
+  get isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   get isWaiting(): boolean {
@@ -82,21 +88,27 @@ export class Connection implements VsockConnection {
   }
 
   reset(): void {
-    if (this.#state === 'closed') return;
     this.#endpoint = undefined;
-    this.#over('');
+    if (this.#isNew) this.#state = 'closed';
+    this.#over(undefined);
   }
 
   close(): void {
     this.#endpoint = undefined;
     this.#received.clear();
+    if (this.#isNew) this.#state = 'closed';
     if (this.#state === 'closed' || this.#state === 'draining') return this.#finish();
-    if (this.#state === 'waiting') return this.#over('');
+    if (this.#state === 'waiting') return this.#over(undefined);
     this.#closeBoth();
   }
 
   get #canSend(): boolean {
-    return this.#state === 'open' && this.#isReady && (this.#ourShutdown & spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND) === 0;
+    return (
+      this.#endpoint !== undefined &&
+      this.#state === 'open' &&
+      this.#isReady &&
+      (this.#ourShutdown & spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND) === 0
+    );
   }
 
   /** Whether there is a packet to send now. */
@@ -151,9 +163,11 @@ export class Connection implements VsockConnection {
     if (this.#endpoint === undefined) return this.credit.taken(len);
     const isEnd = (flags & spec.VIRTIO_VSOCK_SEQ_EOM) !== 0;
     let taken: number | undefined = 0;
-    this.#guarded((endpoint) => {
-      taken = this.#received.add(packet, spec.HEADER_BYTES, spec.HEADER_BYTES + len, isEnd, endpoint);
-    });
+    try {
+      taken = this.#received.add(packet, spec.HEADER_BYTES, spec.HEADER_BYTES + len, isEnd, this.#endpoint);
+    } catch (error) {
+      return this.#failed(error);
+    }
     if (taken === undefined) return this.#over('the guest sent more messages than are kept');
     this.credit.taken(taken);
     this.#afterTaking();
@@ -167,7 +181,7 @@ export class Connection implements VsockConnection {
       this.#isEndPassed = true;
       this.#guarded((endpoint) => endpoint.ended());
     }
-    if ((this.#state as State) === 'closed') return;
+    if ((this.#state as own.State) === 'closed') return;
     if (this.#state === 'draining') return this.#finish();
     // "followed by a VIRTIO_VSOCK_OP_RST response from the peer".
     if (this.#peerShutdown === spec.SHUTDOWN_BOTH) this.#over(undefined);
@@ -262,9 +276,13 @@ export class Connection implements VsockConnection {
     try {
       run(endpoint);
     } catch (error) {
-      this.#owner.log(`vsock: port ${this.hostPort}: the connection is reset: ${causeOf(error)}`);
-      this.#over(causeOf(error));
+      this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): void {
+    this.#owner.log(`vsock: port ${this.hostPort}: the connection is reset: ${causeOf(error)}`);
+    this.#over(causeOf(error));
   }
 
   /** Writes the next packet. Returns its bytes; 0 where there is none, undefined where the buffer has no room for it. */
@@ -284,26 +302,19 @@ export class Connection implements VsockConnection {
 
   /** Reads bytes of the endpoint into a buffer, up to `end`. Returns how many, -1 where there are none. */
   #read(buffer: Segments, end: number): number {
-    const isMessages = this.type === 'seqpacket';
-    let at = spec.HEADER_BYTES;
-    let isMessageEnd = false;
-    this.#guarded((endpoint) => {
-      while (at < end && !isMessageEnd) {
-        const into = buffer.piece(at, end);
-        const count = endpoint.read(into);
-        if (count === undefined) this.#isReady = false;
-        else if (count === 0 && !(isMessages && endpoint.isMessageEnd === true)) this.#sendEnds();
-        isMessageEnd = isMessages && count !== undefined && endpoint.isMessageEnd === true;
-        at += count ?? 0;
-        if ((count ?? 0) < into.length) break;
-      }
-    });
-    if ((this.#state as State) === 'closed') return -1;
-    this.#isMessageEnd = isMessageEnd;
-    const length = at - spec.HEADER_BYTES;
+    let length = 0;
+    try {
+      length = readBytes(this.#endpoint as VsockEndpoint, this.type === 'seqpacket', buffer, end);
+    } catch (error) {
+      this.#failed(error);
+    }
+    if (this.#state !== 'open') return -1;
+    this.#isMessageEnd = found.isMessageEnd;
+    if (found.isDrained) this.#isReady = false;
     this.credit.sent(length);
-    if (this.#canSend && this.credit.room === 0) this.#requestCredit();
-    return length > 0 || isMessageEnd ? length : -1;
+    if (found.isEnd) this.#sendEnds();
+    else if (this.#canSend && this.credit.room === 0) this.#requestCredit();
+    return length > 0 || this.#isMessageEnd ? length : -1;
   }
   #isMessageEnd = false;
 
@@ -324,12 +335,8 @@ export class Connection implements VsockConnection {
   }
 
   #write(buffer: Segments, header: PacketHeader, op: number, length: number): number {
-    header.srcCid = spec.CID_HOST;
-    header.dstCid = this.guestCid;
-    header.srcPort = this.hostPort;
-    header.dstPort = this.guestPort;
+    addressTo(header, this);
     header.len = length;
-    header.type = this.type === 'stream' ? spec.VIRTIO_VSOCK_TYPE_STREAM : spec.VIRTIO_VSOCK_TYPE_SEQPACKET;
     header.op = op;
     if (op === spec.VIRTIO_VSOCK_OP_RW) header.flags = this.#isMessageEnd ? spec.VIRTIO_VSOCK_SEQ_EOM : 0;
     header.bufAlloc = this.credit.bufAlloc;

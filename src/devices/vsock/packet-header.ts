@@ -1,6 +1,8 @@
 // virtio-vsock: struct virtio_vsock_hdr: read from a ring word by word, each once, and written to one. §5.10.6.
 import type { Segments } from '../../virtio/segments.ts';
+import * as spec from './spec.ts';
 import { HEADER, HEADER_BYTES } from './spec.ts';
+import type { VsockConnection } from './vsock-port.ts';
 
 /** The fields of a header. CIDs are exact up to 2^53: larger ones belong to nobody. */
 export interface PacketHeader {
@@ -65,4 +67,13 @@ export function writeHeader(to: Segments, header: PacketHeader): void {
   const first = to.piece(0, HEADER_BYTES);
   if (first.length === HEADER_BYTES) first.set(scratchBytes);
   else to.copyFrom(scratchBytes);
+}
+
+/** Sets the addresses and the type of a packet from the host's end of a connection to the guest's. */
+export function addressTo(header: PacketHeader, to: VsockConnection): void {
+  header.srcCid = spec.CID_HOST;
+  header.dstCid = to.guestCid;
+  header.srcPort = to.hostPort;
+  header.dstPort = to.guestPort;
+  header.type = to.type === 'stream' ? spec.VIRTIO_VSOCK_TYPE_STREAM : spec.VIRTIO_VSOCK_TYPE_SEQPACKET;
 }

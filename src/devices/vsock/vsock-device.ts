@@ -229,7 +229,7 @@ export class VsockDevice implements VirtioDevice {
     } catch (error) {
       this.#context?.log(`vsock: port ${hostPort}: a connection is refused: ${causeOf(error)}`);
     }
-    if (endpoint === undefined) return this.#receive.refuse(header);
+    if (endpoint === undefined || connection.isClosed) return this.#receive.refuse(header);
     this.#isResetDue = false;
     this.#table.add(connection);
     connection.accepted(endpoint);
