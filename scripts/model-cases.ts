@@ -179,4 +179,25 @@ const doorbell = casesOf(
   ],
 );
 
-export const modelCases: readonly ModelCase[] = [...eventLoop, ...queueThreads, ...session, ...handshake, ...doorbell];
+const vsockCredit = casesOf(
+  'vsock-credit',
+  [
+    ['3 bytes of buffer', []],
+    ['2 bytes of buffer', ['BUFFER=2']],
+  ],
+  [
+    ['CREDIT_WITHOUT_WRAP', 'more bytes than credit'],
+    ['ONE_MORE', 'more bytes than credit'],
+    ['NO_UPDATE', 'bytes wait for ever'],
+    ['UPDATE_WHEN_OVERFULL', 'bytes wait for ever'],
+  ],
+);
+
+export const modelCases: readonly ModelCase[] = [
+  ...eventLoop,
+  ...queueThreads,
+  ...session,
+  ...handshake,
+  ...doorbell,
+  ...vsockCredit,
+];
