@@ -23,6 +23,8 @@ const PACKAGES = [
   'passt',
   'iproute2',
   'dmsetup',
+  'socat',
+  'tcpdump',
 ] as const;
 
 /** Peers that must be exercised where they are installed, and the program that shows that they are. */
