@@ -193,6 +193,26 @@ const vsockCredit = casesOf(
   ],
 );
 
+const FRAME = 'a frame waits for ever';
+
+const receive = casesOf(
+  'receive',
+  [
+    ['merged buffers', []],
+    ['a buffer for each frame', ['NEEDS_MAX=1', 'FRAMES=5']],
+    ['merged buffers, larger ring', ['SIZE=4', 'FRAMES=5']],
+  ],
+  [
+    ['LOOK_BEFORE_ARM', FRAME],
+    ['NO_SECOND_LOOK', FRAME],
+    ['ARM_ONE_LATE', FRAME],
+    ['HELD_IS_FORGOTTEN', FRAME],
+    ['NOT_TRIED_AGAIN', FRAME],
+    ['PORT_NOT_RESUMED', FRAME],
+    ['NOT_PUBLISHED', 'the driver sleeps beside its frames'],
+  ],
+);
+
 export const modelCases: readonly ModelCase[] = [
   ...eventLoop,
   ...queueThreads,
@@ -200,4 +220,5 @@ export const modelCases: readonly ModelCase[] = [
   ...handshake,
   ...doorbell,
   ...vsockCredit,
+  ...receive,
 ];
