@@ -19,9 +19,12 @@ import { serveVsock } from './serve-vsock.ts';
 
 const belfry = commandName();
 const SIGNALS = `
-SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP reads the size of STORE again, and
-opens FILE of --log again, as logrotate needs it. SIGCONT tries the requests again that are held after an error of STORE. SIGUSR2
-prints the state of every queue.
+SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP opens FILE of --log again, as
+logrotate needs it. SIGUSR2 prints the state of every queue.
+`;
+
+const DISK_SIGNALS = `${SIGNALS}
+Of a disk, SIGHUP reads the size again, and SIGCONT tries the requests again that are held after an error.
 `;
 
 const SUPERVISED = `
@@ -42,7 +45,7 @@ loses data). A flush that failed is never held: what it was to make durable may 
 
 Limits: a request beyond iops (requests a second) or bps (bytes a second) waits. A disk that was idle may do burst seconds' worth at
 once (1 by default). Flushes are not limited.
-${SUPERVISED}${SIGNALS}
+${SUPERVISED}${DISK_SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve blk mem:1G --socket /tmp/ram.sock --threads 2
@@ -134,7 +137,7 @@ Examples:
 
 const EXAMPLES = `
 MODULE is TypeScript or JavaScript whose default export is a device or a disk, or a function that makes one.
-${SIGNALS}
+${DISK_SIGNALS}
 Examples:
   ${belfry} serve blk disk.img --socket /tmp/disk.sock
   ${belfry} serve rng --socket /tmp/rng.sock
