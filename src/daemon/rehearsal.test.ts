@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { uringProblem } from '../stores/ring-file.ts';
+import { eventually } from '../testing/patience.ts';
 import { rehearse } from './rehearsal.ts';
 import type { RehearsalPlan } from './rehearsal-plan.ts';
 
@@ -28,9 +29,10 @@ for (const { name, skip = false, ...part } of plans)
 test('nothing is left open', async () => {
   const open = (): number => readdirSync('/proc/self/fd').length;
   await rehearse({ ...plan, requests: 0 });
+  // Received descriptors are closed later, and some of these may be.
   const before = open();
   for (let i = 0; i < 3; i++) await rehearse({ ...plan, requests: 32 });
-  assert.equal(open(), before);
+  await eventually('all are closed', () => open() <= before);
 });
 
 test('it ends at once when the thread is needed', async () => {
