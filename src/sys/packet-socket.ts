@@ -31,11 +31,13 @@ export type PacketRead = Uint8Array | 'none' | 'skipped' | 'down';
 export class PacketSocket implements Disposable {
   readonly fd: number;
   readonly name: string;
+  readonly #index: number;
   readonly #input = new Scratch(PACKET_BYTES);
   #isOpen = true;
 
-  private constructor(fd: number, name: string) {
+  private constructor(fd: number, name: string, index: number) {
     this.fd = fd;
+    this.#index = index;
     this.name = name;
   }
 
@@ -63,7 +65,7 @@ export class PacketSocket implements Disposable {
       view.setInt32(4, index, true);
       // SAFETY: struct sockaddr_ll, as above.
       check(libc.bind(fd, address, ADDRESS_BYTES), 'bind', name);
-      return new PacketSocket(fd, name);
+      return new PacketSocket(fd, name, index);
     } catch (error) {
       closeFd(fd);
       throw error;
@@ -72,7 +74,7 @@ export class PacketSocket implements Disposable {
 
   /** Whether the interface was removed, or another has its name. */
   get isGone(): boolean {
-    return indexOf(this.name) === 0;
+    return indexOf(this.name) !== this.#index;
   }
 
   /**

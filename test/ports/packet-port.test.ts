@@ -138,6 +138,15 @@ function inside(): void {
       assert.match(a.loop.lines.at(-1) as string, /^v4 is gone, and the link is down$/);
     });
 
+    test('regression: one that is removed, and another of its name made, is gone as well: the link is down', async () => {
+      makeTap('v8');
+      await using a = await boot(new PacketPort('v8'));
+      ip('link del v8');
+      makeTap('v8');
+      await eventually('the link is down', () => !a.device.isLinkUp);
+      assert.match(a.loop.lines.at(-1) as string, /^v8 is gone, and the link is down$/);
+    });
+
     test('an interface that is not there: one line', () => {
       assert.throws(() => new PacketPort('none'), { code: 'ENODEV', message: /there is no interface none: "ip link"/ });
     });
