@@ -21,7 +21,7 @@ interface Piece {
 export class BehindWriter {
   readonly #name: string;
   readonly #fd: number;
-  readonly #ring = new ThreadRing({ entries: PIECES, threads: 1 });
+  readonly #ring: ThreadRing;
   readonly #free: Piece[] = [];
   #made = 0;
   #filling: Piece | undefined;
@@ -37,10 +37,11 @@ export class BehindWriter {
   constructor(name: string) {
     this.#name = name;
     this.#fd = openSync(name, 'w');
-    if (fstatSync(this.#fd).isFile()) return;
-    closeSync(this.#fd);
-    this.#ring[Symbol.dispose]();
-    throw new SystemError('open', 'EINVAL', `${name} is not a regular file`);
+    if (!fstatSync(this.#fd).isFile()) {
+      closeSync(this.#fd);
+      throw new SystemError('open', 'EINVAL', `${name} is not a regular file`);
+    }
+    this.#ring = new ThreadRing({ entries: PIECES, threads: 1 });
   }
 
   /** Without a context nothing is written until `close`. */

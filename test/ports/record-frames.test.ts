@@ -1,7 +1,7 @@
 // Frames that are recorded: every one, in order, both ways, in a file that others read; and what bounds the file.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
@@ -145,4 +145,13 @@ suite('a recording of frames', () => {
       assert.equal(status, 0, stderr);
       assert.equal(stdout.match(/^52:54:.* length \d+|^ *\d+ +\d/gm)?.length, 6, stdout);
     });
+});
+
+test('regression: a file that cannot be made leaves no thread and no descriptor behind', () => {
+  const open = (): string[] => readdirSync('/proc/self/fd');
+  const record = (): unknown => recordFrames(new RecordingPort(), { file: join(folder, 'none', 'a.pcapng') });
+  assert.throws(record, { code: 'ENOENT' });
+  const before = open();
+  assert.throws(record, { code: 'ENOENT' });
+  assert.equal(open().length, before.length);
 });
