@@ -37,7 +37,8 @@ export class Passt {
         ? 'passt is not installed: "apt-get install passt", or take a tap'
         : message;
     });
-    this.#child.on('exit', () => {
+    // Not 'exit': what it said last may come after that.
+    this.#child.on('close', () => {
       const last = this.#said.trim().split('\n').at(-1);
       this.#problem ??= `passt ended at once: ${last === '' ? 'it says nothing' : last}`;
     });

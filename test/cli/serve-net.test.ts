@@ -117,6 +117,19 @@ test('serve net user without passt: one line that says what to install', async (
   assert.match(ended.stderr, /^belfry: user: passt is not installed: "apt-get install passt", or take a tap\n$/);
 });
 
+test('regression: serve net user says why passt ended, though its last line comes after its end', async (t) => {
+  const cwd = testFolder(t);
+  writeFileSync(join(cwd, 'passt'), '#!/bin/sh\n(sleep 0.3; echo "no interface has a route" >&2) &\nexit 1\n', {
+    mode: 0o755,
+  });
+  const ended = await belfry(['serve', 'net', 'user', '--socket', 'sock'], {
+    cwd,
+    env: { PATH: `${cwd}:${process.env.PATH}` },
+  });
+  assert.equal(ended.code, FAILURE);
+  assert.equal(ended.stderr, 'belfry: user: passt ended at once: no interface has a route\n');
+});
+
 test('serve net refuses a packet socket where it may not make one, and says who may', async (t) => {
   const before = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw'] : [];
   const ended = await belfry(['serve', 'net', 'packet:lo', '--socket', 'sock'], { cwd: testFolder(t), before });
