@@ -1,5 +1,5 @@
 // cli: opens where the ports of a served console lead: pseudo-terminals, sockets and files. Its thread does the rest.
-import { closeSync, constants, fstatSync, openSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import type { ConsolePlace } from '../daemon/console-place.ts';
 import { SystemError } from '../sys/libc.ts';
 import { PseudoTerminal } from '../sys/pseudo-terminal.ts';
@@ -37,9 +37,13 @@ function terminal(link: string | undefined): MadePlace {
   };
 }
 
-/** A link to another terminal was left behind by a process that was killed. */
+/** A link to a terminal that is gone was left behind by a process that was killed. */
 function makeLink(path: string, link: string): void {
-  if (targetOf(link)?.startsWith('/dev/pts/') === true) unlinkSync(link);
+  const other = targetOf(link);
+  if (other?.startsWith('/dev/pts/') === true) {
+    if (existsSync(other)) throw new SystemError('symlink', 'EEXIST', `${link} leads to ${other}, which is in use`);
+    unlinkSync(link);
+  }
   try {
     symlinkSync(path, link);
   } catch (error) {

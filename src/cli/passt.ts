@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Started by root, passt becomes nobody. */
 const NOBODY = 65534;
 const LOOK_MS = 10;
+/** It listens at once, or something is wrong. */
+const START_MS_MAX = 10_000;
 const OUTPUT_MAX = 64 * 1024;
 
 /** A running passt. */
@@ -20,15 +22,18 @@ export class Passt {
   readonly #child: ChildProcess;
   #said = '';
   #problem: string | undefined;
+  #isStopped = false;
+  /** Called when it ends by itself, with why: the card has no network any more. */
+  onEnd: ((why: string) => void) | undefined;
 
   private constructor() {
     this.#folder = mkdtempSync(join(tmpdir(), 'belfry-passt-'));
     if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY);
     this.path = join(this.#folder, 'sock');
     this.#pidFile = join(this.#folder, 'pid');
-    // It ends by itself when its client leaves, however that ends.
+    // It ends by itself when its client leaves, however that ends. Detached: Ctrl-C is for this process, which stops it.
     const words = ['--foreground', '--one-off', '--quiet', '--socket', this.path, '--pid', this.#pidFile];
-    this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#said = (this.#said + text).slice(-OUTPUT_MAX);
     });
@@ -40,7 +45,8 @@ export class Passt {
     // Not 'exit': what it said last may come after that.
     this.#child.on('close', () => {
       const last = this.#said.trim().split('\n').at(-1);
-      this.#problem ??= `passt ended at once: ${last === '' ? 'it says nothing' : last}`;
+      this.#problem ??= `passt ended: ${last === '' ? 'it says nothing' : last}`;
+      if (!this.#isStopped) this.onEnd?.(this.#problem);
     });
     this.#child.unref();
   }
@@ -48,7 +54,12 @@ export class Passt {
   /** Starts it, and waits until it listens. Rejects with a line that says what to do. */
   static async start(): Promise<Passt> {
     const passt = new Passt();
-    while (!passt.#listens && passt.#problem === undefined) await sleep(LOOK_MS);
+    const startedMs = performance.now();
+    while (!passt.#listens && passt.#problem === undefined) {
+      await sleep(LOOK_MS);
+      if (performance.now() - startedMs > START_MS_MAX)
+        passt.#problem ??= `passt does not listen after ${START_MS_MAX / 1000} s`;
+    }
     if (passt.#problem === undefined) return passt;
     passt.stop();
     throw new Error(`user: ${passt.#problem}`);
@@ -59,6 +70,7 @@ export class Passt {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#child.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }

@@ -25,6 +25,7 @@ export async function openRunNet(word: PortWord): Promise<RunNet> {
     return {
       async plug(environment) {
         environment.machine.closeAtEnd({ close });
+        if (passt !== undefined) passt.onEnd = (why) => environment.log(`user: ${why}; the guest has no network`);
         await plugDevice(device, name, environment);
       },
       close,

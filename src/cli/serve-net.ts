@@ -2,6 +2,7 @@
 import type { FrameRate } from '../devices/net/frame-limit.ts';
 import { formatMac, parseMac, randomMac } from '../devices/net/mac-address.ts';
 import { parsePort } from '../ports/open-port.ts';
+import type { Log } from '../virtio/log.ts';
 import { Passt } from './passt.ts';
 import type { Rate } from './rate-option.ts';
 import type { NetFlags } from './serve-flags.ts';
@@ -26,7 +27,11 @@ export async function serveNet(argument: string | undefined, flags: NetFlags): P
   const passt = given === undefined ? await Passt.start() : undefined;
   const port = given ?? ({ kind: 'stream', path: passt?.path ?? '' } as const);
   using _stopped = { [Symbol.dispose]: () => passt?.stop() };
-  await runService(flags, () => ({
+  const tell = (log: Log): void => {
+    if (passt !== undefined) passt.onEnd = (why) => log(`user: ${why}; the guest has no network: start this again`);
+  };
+  await runService(flags, (log) => ({
+    started: () => tell(log),
     device: { kind: 'net', port, mac, ...(mtu !== undefined && { mtu }), ...limits, ...recording },
     threads: 1,
     poll,

@@ -190,6 +190,7 @@ export class Supervisor {
       await current?.passOn();
     } catch (refusal) {
       clearTimeout(late);
+      this.#end.signal.removeEventListener('abort', abandon);
       abandon();
       [this.#standby, this.#spare] = [this.#spare, undefined];
       this.#keepStandby();

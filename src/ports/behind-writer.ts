@@ -1,5 +1,5 @@
 // ports: a file that is written behind: bytes are collected in pieces, which a thread of their own writes. Nothing waits.
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import type { PortContext } from '../devices/net/net-port.ts';
 import { errnoError, SystemError } from '../sys/libc.ts';
@@ -29,6 +29,8 @@ export class BehindWriter {
   /** Where the filling piece goes. */
   #offset = 0;
   #problem: SystemError | undefined;
+  /** Where a write failed. */
+  #endOffset = Number.POSITIVE_INFINITY;
   #context: PortContext | undefined;
   #timer: Disposable | undefined;
   #watch: Disposable | undefined;
@@ -44,7 +46,7 @@ export class BehindWriter {
     this.#ring = new ThreadRing({ entries: PIECES, threads: 1 });
   }
 
-  /** Without a context nothing is written until `close`. */
+  /** Without a context it writes full pieces, and the rest when it is closed. */
   attach(context: PortContext): void {
     this.#context = context;
     this.#watch = context.watch(this.#ring.fd, { readable: this.#reap });
@@ -78,7 +80,9 @@ export class BehindWriter {
   #write(): void {
     const piece = this.#filling;
     if (piece === undefined) return;
-    this.#put(piece, piece.bytes.subarray(0, this.#filled), this.#offset);
+    // After a failure nothing is written any more: it would stand behind a hole.
+    if (this.#problem !== undefined) this.#free.push(piece);
+    else this.#put(piece, piece.bytes.subarray(0, this.#filled), this.#offset);
     this.#offset += this.#filled;
     this.#filling = undefined;
     this.#filled = 0;
@@ -86,7 +90,7 @@ export class BehindWriter {
 
   #put(piece: Piece, bytes: Uint8Array<ArrayBuffer>, offset: number): void {
     const completed = (result: number): void => {
-      if (result <= 0) this.#failed(errnoError('pwritev', result === 0 ? os.errno.ENOSPC : -result));
+      if (result <= 0) this.#failed(errnoError('pwritev', result === 0 ? os.errno.ENOSPC : -result), offset);
       else if (result < bytes.length) return this.#put(piece, bytes.subarray(result), offset + result);
       this.#free.push(piece);
     };
@@ -94,9 +98,11 @@ export class BehindWriter {
     this.#ring.submit();
   }
 
-  #failed(error: SystemError): void {
+  /** Pieces behind this offset may be on their way already: `close` cuts the file there. */
+  #failed(error: SystemError, offset: number): void {
     if (this.#problem === undefined) this.#context?.log(`${this.#name} ends here: ${error.message}`);
-    this.#problem = error;
+    this.#problem ??= error;
+    this.#endOffset = Math.min(this.#endOffset, offset);
   }
 
   readonly #reap = (): void => {
@@ -116,6 +122,7 @@ export class BehindWriter {
     });
     this.#drain();
     this.#ring[Symbol.dispose]();
+    if (this.#problem !== undefined) ftruncateSync(this.#fd, this.#endOffset);
     closeSync(this.#fd);
   }
 

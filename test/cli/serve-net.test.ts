@@ -127,7 +127,23 @@ test('regression: serve net user says why passt ended, though its last line come
     env: { PATH: `${cwd}:${process.env.PATH}` },
   });
   assert.equal(ended.code, FAILURE);
-  assert.equal(ended.stderr, 'belfry: user: passt ended at once: no interface has a route\n');
+  assert.equal(ended.stderr, 'belfry: user: passt ended: no interface has a route\n');
+});
+
+test('regression: a passt that ends while its card is served is named', async (t) => {
+  const cwd = testFolder(t);
+  const passt = `#!${process.execPath}
+const [, socket, , pidFile] = process.argv.slice(-4);
+const { existsSync, writeFileSync } = require('node:fs');
+require('node:net').createServer(() => {}).listen(socket, () => writeFileSync(pidFile, '1'));
+setInterval(() => existsSync('end') && (console.error('out of luck'), process.exit(1)), 20);
+`;
+  writeFileSync(join(cwd, 'passt'), passt, { mode: 0o755 });
+  const env = { PATH: `${cwd}:${process.env.PATH}` };
+  await using serving = startBelfry(['serve', 'net', 'user', '--socket', 'sock'], { cwd, env });
+  await serving.says(/Serving/);
+  writeFileSync(join(cwd, 'end'), '');
+  await serving.complains(/^belfry: user: passt ended: out of luck; the guest has no network: start this again$/m);
 });
 
 test('serve net refuses a packet socket where it may not make one, and says who may', async (t) => {

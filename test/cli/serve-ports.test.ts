@@ -115,6 +115,8 @@ const bad: readonly [what: string, words: readonly string[], code: number, line:
   ['a file that is a folder', ['--port', 'a=file:folder'], 1, /EISDIR.*folder/],
   ['a file that is a device', ['--port', 'a=file:/dev/null'], 1, /\/dev\/null is no regular file/],
   ['a link that is a file', ['--port', 'a=pty:taken'], 1, /taken is there, and is no link to a terminal: remove it/],
+  // regression: the link of a process that lives was taken from it.
+  ['a link to a terminal in use', ['--port', 'a=pty:living'], 1, /living leads to \/dev\/pts\/\w+, which is in use/],
   ['a link in no folder', ['--port', 'a=pty:no/such/link'], 1, /no\/such\/link cannot be made/],
   ['a socket that is a file', ['--port', 'a=unix:taken'], 1, /taken/],
 ];
@@ -123,6 +125,7 @@ for (const [what, words, code, line] of bad) {
     const cwd = testFolder(t);
     writeFileSync(join(cwd, 'taken'), 'a file');
     mkdirSync(join(cwd, 'folder'));
+    symlinkSync('/dev/pts/ptmx', join(cwd, 'living'));
     const others =
       words.includes('--console') || words.includes('--listen') || words[1] === 'a=stdio'
         ? []

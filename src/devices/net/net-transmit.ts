@@ -62,7 +62,8 @@ export class NetTransmit {
       if (waitMs > 0) return this.#sleep(waitMs, queue);
       const chain = queue.take();
       if (chain === undefined) return;
-      limit.take(Math.max(0, chain.readable.totalBytes - HEADER_BYTES));
+      // One that is longer is dropped: what the driver says that it has would be a debt for hours.
+      limit.take(Math.min(Math.max(0, chain.readable.totalBytes - HEADER_BYTES), FRAME_BYTES_MAX));
       this.#serve(chain, queue);
     }
     queue.again();
