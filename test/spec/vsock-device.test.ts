@@ -48,7 +48,7 @@ suite('§5.10.4 configuration', () => {
     assert.equal(await guest.loop.writeConfig(0, Uint8Array.of(9)), false);
   });
 
-  test('"MUST NOT contain a reserved CID": 0, 1, 2, 0xffffffff and what has more than 32 bits are refused', () => {
+  test('§5.10.6.4.2 "MUST NOT contain a reserved CID": 0, 1, 2, 0xffffffff and what has more than 32 bits are refused', () => {
     for (const cid of [0, 1, 2, 0xffff_ffff, 2 ** 32, 3.5, -1, Number.NaN])
       assert.throws(() => new VsockDevice({ cid, port: new VsockHost() }), /the CID .*3 to 4294967294 is wanted/);
   });
@@ -74,7 +74,7 @@ suite('§5.10.6.2 addressing', () => {
 });
 
 suite('§5.10.6.4 receive and transmit', () => {
-  test('"VIRTIO_VSOCK_OP_RST reply MUST be sent if a packet is received with an unknown type value"', async () => {
+  test('"A VIRTIO_VSOCK_OP_RST reply MUST be sent if a packet is received with an unknown type value"', async () => {
     await using guest = await bootVsock();
     for (const type of [0, 3, 0xffff]) {
       await guest.send({ op: OP.request, type });
@@ -278,7 +278,7 @@ for (const [what, fields, length, why] of violations) {
 }
 
 suite('§5.10.6.3 buffer space management', () => {
-  test('"MUST only be transmitted when the peer has sufficient free buffer space": not a byte more', async () => {
+  test('"MUST only be transmitted when the peer has sufficient free buffer space for the payload": not a byte more', async () => {
     await using guest = await bootVsock();
     guest.host.listen(1234, (socket) => void socket.on('error', () => {}).write(new Uint8Array(30)));
     await guest.send({ op: OP.request, bufAlloc: 10 });

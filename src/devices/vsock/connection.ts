@@ -183,7 +183,7 @@ export class Connection implements VsockConnection {
     }
     if ((this.#state as own.State) === 'closed') return;
     if (this.#state === 'draining') return this.#finish();
-    // "followed by a VIRTIO_VSOCK_OP_RST response from the peer".
+    // §5.10.6.5: "… no more data will be sent and received, followed by a VIRTIO_VSOCK_OP_RST response from the peer."
     if (this.#peerShutdown === spec.SHUTDOWN_BOTH) this.#over(undefined);
     else if ((this.#ourShutdown & spec.VIRTIO_VSOCK_SHUTDOWN_F_SEND) !== 0) this.#closeBoth();
   }

@@ -12,7 +12,7 @@ export const EVENTQ = 2;
 
 // §5.10.4 struct virtio_vsock_config { le64 guest_cid }
 export const CONFIG_BYTES = 8;
-/** 0 to 2 and 0xffffffff are reserved, and "the upper 32 bits are reserved and zeroed". */
+/** 0 to 2 and 0xffffffff are reserved, and "The upper 32 bits of the CID are reserved and zeroed." */
 export const CID_MIN = 3;
 export const CID_MAX = 0xffff_fffe;
 export const CID_HOST = 2;
@@ -33,9 +33,11 @@ export const HEADER = {
   fwd_cnt: 40, // le32
 } as const;
 
+// §5.10.6.2 Addressing: the types of sockets
 export const VIRTIO_VSOCK_TYPE_STREAM = 1;
 export const VIRTIO_VSOCK_TYPE_SEQPACKET = 2;
 
+// §5.10.6 op
 export const VIRTIO_VSOCK_OP_REQUEST = 1;
 export const VIRTIO_VSOCK_OP_RESPONSE = 2;
 export const VIRTIO_VSOCK_OP_RST = 3;
@@ -44,7 +46,8 @@ export const VIRTIO_VSOCK_OP_RW = 5;
 export const VIRTIO_VSOCK_OP_CREDIT_UPDATE = 6;
 export const VIRTIO_VSOCK_OP_CREDIT_REQUEST = 7;
 
-// §5.10.6.5 Flags of VIRTIO_VSOCK_OP_SHUTDOWN: what the sender of the packet will not do any more
+// §5.10.6.5 Flags of VIRTIO_VSOCK_OP_SHUTDOWN: bit 0 says that "the peer will not receive any more data", bit 1
+// that "the peer will not send any more data"; "These hints are permanent once sent"
 export const VIRTIO_VSOCK_SHUTDOWN_F_RECEIVE = 1;
 export const VIRTIO_VSOCK_SHUTDOWN_F_SEND = 2;
 export const SHUTDOWN_BOTH = 3;

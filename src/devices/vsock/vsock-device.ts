@@ -195,7 +195,7 @@ export class VsockDevice implements VirtioDevice {
     const header = this.#header;
     if (readable.totalBytes < spec.HEADER_BYTES) return;
     readHeader(readable, header);
-    // "The guest_cid configuration field MUST be used as the source CID when sending outgoing packets."
+    // §5.10.6.4.1: "The guest_cid configuration field MUST be used as the source CID when sending outgoing packets."
     if (header.srcCid !== this.#cid) return;
     const type = this.#typeOf(header.type);
     if (type === undefined || header.dstCid !== spec.CID_HOST) return this.#receive.refuse(header);
@@ -207,7 +207,7 @@ export class VsockDevice implements VirtioDevice {
     else this.#receive.refuse(header);
   }
 
-  /** "A VIRTIO_VSOCK_OP_RST reply MUST be sent if a packet is received with an unknown type value." */
+  /** §5.10.6.4.2: "A VIRTIO_VSOCK_OP_RST reply MUST be sent if a packet is received with an unknown type value." */
   #typeOf(type: number): VsockType | undefined {
     const has = (feature: bigint): boolean => (this.#accepted & feature) !== 0n;
     if (type === spec.VIRTIO_VSOCK_TYPE_SEQPACKET) return has(spec.VIRTIO_VSOCK_F_SEQPACKET) ? 'seqpacket' : undefined;

@@ -6,7 +6,7 @@ import type { Connection } from './connection.ts';
 import { newHeader, type PacketHeader, writeHeader } from './packet-header.ts';
 import { CID_HOST, HEADER_BYTES, VIRTIO_VSOCK_OP_RST } from './spec.ts';
 
-/** Replies that wait for buffers. While there are as many, no packet of the guest is processed (§5.10.6.1). */
+/** Replies that wait for buffers. While there are as many, no packet of the guest is processed, §5.10.6.1.2. */
 export const REPLIES_MAX = 256;
 /** Packets of one turn, so that other queues have theirs. */
 const PACKETS_A_TURN = 128;
