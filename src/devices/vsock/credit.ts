@@ -4,6 +4,9 @@
 export const BUFFER_BYTES_MAX = 256 * 1024;
 export const BUFFER_BYTES_MIN = 16 * 1024;
 
+/** Bytes in flight at most: half of the numbers, so that a fwd_cnt is either newer or older than another one. */
+export const IN_FLIGHT_MAX = 0x7fff_ffff;
+
 /** What both sides have sent and taken. */
 export class Credit {
   /** How much the guest may send that was not taken. */
@@ -25,7 +28,7 @@ export class Credit {
 
   /** Takes the two words of a packet of the guest. Returns false where it has taken more than it was sent. */
   heard(bufAlloc: number, fwdCnt: number): boolean {
-    this.#peerBufAlloc = bufAlloc;
+    this.#peerBufAlloc = Math.min(bufAlloc, IN_FLIGHT_MAX);
     const step = (fwdCnt - this.#peerFwdCnt) | 0;
     // Linux may queue a packet with an older count behind one with a newer.
     if (step < 0) return true;
