@@ -44,7 +44,7 @@ export class VsockDevice implements VirtioDevice {
   readonly #cid: number;
   readonly #port: VsockPort;
   readonly #table = new ConnectionTable();
-  readonly #receive = new VsockReceive();
+  readonly #receive = new VsockReceive(() => this.transportReset());
   readonly #header = newHeader();
   readonly #owner: ConnectionOwner<Connection>;
   #context: DeviceContext | undefined;
@@ -53,8 +53,9 @@ export class VsockDevice implements VirtioDevice {
   #transmitq: DeviceQueue | undefined;
   #eventq: DeviceQueue | undefined;
   #event: DescriptorChain | undefined;
-  /** A driver that used another process's device before this one has sockets that nobody here knows. */
-  #isResetDue = true;
+  #isResetDue = false;
+  /** Packets of the guest wait in the ring until replies were sent. */
+  #isHeld = false;
   #isClosed = false;
 
   /** Throws TypeError or RangeError for an invalid option. */
@@ -130,7 +131,8 @@ export class VsockDevice implements VirtioDevice {
 
   /**
    * Tells the driver that all its connections are gone: the guest was restored from a snapshot, or moved. The driver
-   * closes them and reads its address again.
+   * closes them and reads its address again. The device does it by itself for a driver whose receive queue was in use
+   * before: by the device of an earlier process, say. A new driver is not told.
    */
   transportReset(): void {
     this.#drop();
@@ -148,6 +150,8 @@ export class VsockDevice implements VirtioDevice {
       const isUseless = event.writable.totalBytes < spec.EVENT_BYTES;
       if (!isUseless && !this.#isResetDue) break;
       if (!isUseless) {
+        // Connections that were made since are closed by the driver too.
+        this.#drop();
         this.#isResetDue = false;
         event.writable.copyFrom(Uint8Array.of(spec.VIRTIO_VSOCK_EVENT_TRANSPORT_RESET, 0, 0, 0));
       }
@@ -160,14 +164,21 @@ export class VsockDevice implements VirtioDevice {
 
   /** The guest has buffers, or there is something for them. */
   #flush(): void {
-    const wasFull = this.#receive.isFull;
     this.#receive.deliver();
     this.#receive.publish();
-    if (wasFull && !this.#receive.isFull) this.#transmit();
+    this.#unhold();
+  }
+
+  /** Packets that waited for room among the replies get their turn. */
+  #unhold(): void {
+    if (!this.#isHeld || this.#receive.isFull) return;
+    this.#isHeld = false;
+    this.#transmitq?.again();
   }
 
   #deliver(): void {
     this.#receive.deliver();
+    this.#unhold();
     this.#context?.soon(this.#publish);
   }
 
@@ -188,6 +199,7 @@ export class VsockDevice implements VirtioDevice {
       queue.markUsed(packet, 0);
     }
     queue.publish();
+    this.#isHeld = this.#receive.isFull;
     this.#deliver();
   }
 
@@ -230,7 +242,6 @@ export class VsockDevice implements VirtioDevice {
       this.#context?.log(`vsock: port ${hostPort}: a connection is refused: ${causeOf(error)}`);
     }
     if (endpoint === undefined || connection.isClosed) return this.#receive.refuse(header);
-    this.#isResetDue = false;
     this.#table.add(connection);
     connection.accepted(endpoint);
   }
@@ -254,7 +265,9 @@ export class VsockDevice implements VirtioDevice {
   /** Every connection is over. */
   reset(): void {
     this.#accepted = 0n;
+    this.#isResetDue = this.#isHeld = false;
     this.#drop();
+    this.#receive.reset();
   }
 
   /** Ends every connection, and closes the port. */

@@ -30,8 +30,16 @@ export class VsockReceive {
   #first: Connection | undefined;
   #last: Connection | undefined;
   #isDelivering = false;
+  /** No buffer of this driver was taken yet. */
+  #isNew = true;
+  readonly #onOldRing: () => void;
   /** Bytes of all packets so far, without headers. */
   sentBytes = 0;
+
+  /** @param onOldRing called where the first buffer of a driver is not the first of its ring: another device took those. */
+  constructor(onOldRing: () => void) {
+    this.#onOldRing = onOldRing;
+  }
 
   started(queue: DeviceQueue): void {
     this.#queue = queue;
@@ -51,6 +59,12 @@ export class VsockReceive {
   clear(): void {
     this.#replies.length = 0;
     while (this.#shift() !== undefined);
+  }
+
+  /** The device was reset: another driver comes, or the same one with a new ring. */
+  reset(): void {
+    this.clear();
+    this.#isNew = true;
   }
 
   /** Replies with RST to a packet of no connection, unless it is one itself. */
@@ -103,7 +117,12 @@ export class VsockReceive {
 
   #hasBuffer(queue: DeviceQueue): boolean {
     this.#buffer ??= queue.take();
-    return this.#buffer !== undefined;
+    if (this.#buffer === undefined) return false;
+    if (this.#isNew) {
+      this.#isNew = false;
+      if ((this.#buffer.takenFrom ?? 0) !== 0) this.#onOldRing();
+    }
+    return true;
   }
 
   /** Uses the buffer for one packet, or returns it where it has no room for any. Returns false where there is nothing. */
