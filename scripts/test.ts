@@ -20,6 +20,12 @@ function printFailures(failures: readonly Note[], print: Print): void {
     print(`\n  FAILED ${where} ${name}\n${detail.replaceAll(/^/gm, '    ')}`);
 }
 
+/** Names them once more: at the end of a long run they are out of sight, and a log may have been cut. */
+function printFailuresAgain(failures: readonly Note[]): void {
+  if (failures.length > 0) console.log(`\nfailed ${failures.length}:`);
+  for (const { where, name, detail } of failures) console.log(`  ${where} ${name}: ${detail.split('\n', 1)[0]}`);
+}
+
 function printSkips(skips: readonly Note[]): void {
   for (const [reason, notes] of Map.groupBy(skips, ({ detail }) => detail)) {
     console.log(`\nskipped ${notes.length}: ${reason}`);
@@ -83,6 +89,7 @@ async function runAndReport(chosen: readonly Stage[]): Promise<number> {
   const sum = await measureAndRun(chosen, scratch);
   printSkips(sum.skips);
   const total = add(sum, judgePeers(join(scratch, 'peers'), chosen.length === stages.length));
+  printFailuresAgain(total.failures);
   const took = clock((performance.now() - startedMs) / 1000);
   console.log(`\n${took} minutes, on a machine at most ${slowness()} times slower than a quiet one`);
   console.log(totals(total));

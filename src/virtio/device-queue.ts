@@ -16,6 +16,11 @@ export type ExpectBatch = (batch: readonly DescriptorChain[], count: number) => 
  */
 export interface DeviceQueue {
   /**
+   * The place in the ring, 0 to 65535, of the next buffer that is taken. A driver begins at 0: another place in
+   * `queueStarted` means that the ring was in use before.
+   */
+  readonly base: number;
+  /**
    * Serves what the driver made available: suppresses notifications, pops, serves, publishes, rearms, and checks the
    * ring once more. Bounded in requests, bytes and time. Where it ends early, `process` is called again after other
    * queues had their turn.

@@ -30,19 +30,21 @@ export class VsockReceive {
   #first: Connection | undefined;
   #last: Connection | undefined;
   #isDelivering = false;
-  /** No buffer of this driver was taken yet. */
+  /** The queue was not started since the reset. */
   #isNew = true;
   readonly #onOldRing: () => void;
   /** Bytes of all packets so far, without headers. */
   sentBytes = 0;
 
-  /** @param onOldRing called where the first buffer of a driver is not the first of its ring: another device took those. */
+  /** @param onOldRing called where a driver's queue does not start at the beginning of its ring: another device had it. */
   constructor(onOldRing: () => void) {
     this.#onOldRing = onOldRing;
   }
 
   started(queue: DeviceQueue): void {
     this.#queue = queue;
+    if (this.#isNew && queue.base !== 0) this.#onOldRing();
+    this.#isNew = false;
   }
 
   /** Puts the buffer back into the ring, unused. What is to be sent waits for the next start. */
@@ -117,12 +119,7 @@ export class VsockReceive {
 
   #hasBuffer(queue: DeviceQueue): boolean {
     this.#buffer ??= queue.take();
-    if (this.#buffer === undefined) return false;
-    if (this.#isNew) {
-      this.#isNew = false;
-      if ((this.#buffer.takenFrom ?? 0) !== 0) this.#onOldRing();
-    }
-    return true;
+    return this.#buffer !== undefined;
   }
 
   /** Uses the buffer for one packet, or returns it where it has no room for any. Returns false where there is nothing. */
