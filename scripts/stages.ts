@@ -80,9 +80,9 @@ export const stages: readonly Stage[] = [
     name: 'microvm',
     what: '`belfry run` and the kernel’s rules, on real KVM code',
     files: ['test/microvm/*.test.ts', 'test/microvm/bed/*.test.ts'],
-    ...alone,
+    ...heavy,
     // Longer than the limit of run-files.ts for a test in an emulated machine.
     silenceMs: 10 * MINUTE_MS,
-    seconds: 480,
+    seconds: 430,
   },
 ];

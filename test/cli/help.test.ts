@@ -3,29 +3,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { belfry } from './belfry-process.ts';
 
-/** The command lines of all commands and of what they consist of, as their own help lists them. */
-async function allCommands(words: readonly string[] = []): Promise<(readonly string[])[]> {
-  const { stdout } = await belfry([...words, '--help']);
-  const list = /\nCommands:\n((?: {2}.*\n)+)/.exec(stdout)?.[1] ?? '';
-  const names = [...list.matchAll(/^ {2}([a-z-]+)/gm)].map((match) => match[1] as string);
-  const deeper = names.filter((name) => name !== 'help').map((name) => allCommands([...words, name]));
-  return [words, ...(await Promise.all(deeper)).flat()];
+interface CommandHelp {
+  readonly words: readonly string[];
+  readonly help: string;
 }
 
-const everyCommand = allCommands();
-
-test('every command has a help with an example of itself, and exits 0', async () => {
-  const commands = await everyCommand;
-  const lines = commands.map((words) => words.join(' '));
-  for (const expected of ['', 'serve blk', 'demo', 'bench blk', 'doctor'])
-    assert.ok(lines.includes(expected), expected);
-  for (const words of commands) {
-    const { code, stdout, stderr } = await belfry([...words, '--help']);
-    assert.deepEqual([code, stderr], [0, '']);
-    const [, examples = ''] = /\n(?:Examples?|First steps):\n([\s\S]*)$/.exec(stdout) ?? [];
-    assert.ok(examples.includes(['belfry', ...words].join(' ')), `belfry ${words.join(' ')} --help has no example`);
-  }
-});
+/** Every command and what it consists of, as their own help lists them, printed for a terminal of `COLUMNS`. */
+async function helpOfAll(columns: number, words: readonly string[] = []): Promise<CommandHelp[]> {
+  const { code, stdout, stderr } = await belfry([...words, '--help'], { env: { COLUMNS: `${columns}` } });
+  assert.deepEqual([code, stderr], [0, '']);
+  const list = /\nCommands:\n((?: {2}.*\n)+)/.exec(stdout)?.[1] ?? '';
+  const names = [...list.matchAll(/^ {2}([a-z-]+)/gm)].map((match) => match[1] as string);
+  const deeper = names.filter((name) => name !== 'help').map((name) => helpOfAll(columns, [...words, name]));
+  return [{ words, help: stdout }, ...(await Promise.all(deeper)).flat()];
+}
 
 const slips: readonly [string, readonly string[], RegExp][] = [
   ['an unknown command', ['nothing'], /unknown command 'nothing'/],
@@ -63,14 +54,19 @@ test('regression: -v, -V and --version print the version', async () => {
     assert.deepEqual([code, stderr, /^\d+\.\d+\.\d+\n$/.test(stdout)], [0, '', true]);
 });
 
-for (const columns of [60, 80, 120]) {
-  test(`regression: help fits ${columns} columns, but for lines that are to be pasted`, async () => {
-    for (const words of await everyCommand) {
-      const { stdout } = await belfry([...words, '--help'], { env: { COLUMNS: `${columns}` } });
-      const [help = '', examples = ''] = stdout.split(/\n(?:Examples?|First steps):\n/);
-      const prose = [...help.split('\n'), ...examples.split('\n').filter((line) => !line.startsWith(' '))];
-      for (const line of prose) assert.ok(line.length <= columns, `${words.join(' ')}: ${line}`);
-      assert.doesNotMatch(help, /default: (?:false|""|\[|\d{6,})/);
+for (const columns of [60, 120]) {
+  test(`every command has a help with an example of itself, which fits ${columns} columns`, async () => {
+    const all = await helpOfAll(columns);
+    const lines = all.map(({ words }) => words.join(' '));
+    for (const expected of ['', 'serve blk', 'demo', 'bench blk', 'doctor'])
+      assert.ok(lines.includes(expected), expected);
+    for (const { words, help } of all) {
+      const [prose = '', examples = ''] = help.split(/\n(?:Examples?|First steps):\n/);
+      assert.ok(examples.includes(['belfry', ...words].join(' ')), `belfry ${words.join(' ')} --help has no example`);
+      // Lines that are to be pasted are as long as they are.
+      for (const line of [...prose.split('\n'), ...examples.split('\n').filter((text) => !text.startsWith(' '))])
+        assert.ok(line.length <= columns, `${words.join(' ')}: ${line}`);
+      assert.doesNotMatch(prose, /default: (?:false|""|\[|\d{6,})/);
     }
   });
 }
