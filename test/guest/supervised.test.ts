@@ -1,5 +1,6 @@
 // test/guest: QEMU with `reconnect=1` on a supervised disk whose device processes are killed and upgraded: its Linux sees no error.
 import assert from 'node:assert/strict';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { findQemu } from '../../guests/qemu.ts';
 import { eventually } from '../../src/testing/patience.ts';
@@ -22,14 +23,19 @@ const DISK_MIB = 64;
 const WORKERS = 4;
 /** Rounds of all workers between two steps. */
 const ROUNDS_BETWEEN = 6;
-const ROUNDS = Math.ceil(((steps.length + 3) * ROUNDS_BETWEEN) / WORKERS);
+/** The last 4 KiB of the disk: the workers end once this test has written STOP there. */
+const MAILBOX = DISK_MIB * 256 - 1;
+const STOP = 'stop';
 
 /** A round: 1 MiB of other content is written to the part, read back, and compared. */
 const SCRIPT = `
 dd if=/dev/urandom of=/tmp/content bs=1M count=4 2>/dev/null
 write() { dd if=/tmp/round$1 of=/dev/vda bs=16k seek=$(($1 * 1024)) $2 2>/tmp/error$1; }
+stopped() { [ "$(dd if=/dev/vda bs=4k skip=${MAILBOX} count=1 iflag=direct 2>/dev/null | head -c ${STOP.length})" = ${STOP} ]; }
 work() {
-  for round in $(seq ${ROUNDS}); do
+  round=0
+  while ! stopped; do
+    round=$((round + 1))
     dd if=/tmp/content of=/tmp/round$1 bs=64k skip=$(((round * 7 + $1 * 11) % 48)) count=16 2>/dev/null
     if [ $1 = ${WORKERS - 1} ]; then write $1 conv=fsync; else write $1 oflag=direct; fi || echo "worker $1: $(cat /tmp/error$1)"
     echo 1 >/proc/sys/vm/drop_caches
@@ -45,24 +51,38 @@ echo "disk $(sha256sum </dev/vda)"
 dmesg | grep -E 'I/O error|timeout|blk_update_request|Buffer I/O' || echo 'no error'
 `;
 
-/** Does the steps one after the other, each after some rounds of the guest. */
+/** Does the steps one after the other, each after some rounds of the guest, which goes on until all are done. */
 class Steps {
   readonly done: Step[] = [];
+  rounds = 0;
   readonly #supervised: Supervised;
-  #rounds = 0;
+  readonly #image: string;
   #nextAt = ROUNDS_BETWEEN;
-  #running: Promise<void> | undefined;
+  #isBusy = false;
+  #error: unknown;
 
-  constructor(supervised: Supervised) {
+  constructor(supervised: Supervised, image: string) {
     this.#supervised = supervised;
+    this.#image = image;
   }
 
   onLine(line: string): void {
     if (!line.startsWith('round ')) return;
-    this.#rounds++;
+    this.rounds++;
+    if (this.#isBusy || this.rounds < this.#nextAt) return;
+    this.#isBusy = true;
     const step = steps[this.done.length];
-    if (step === undefined || this.#running !== undefined || this.#rounds < this.#nextAt) return;
-    this.#running = this.#do(step);
+    if (step === undefined) return this.#stop();
+    this.#do(step).catch((error) => {
+      this.#error = error;
+      this.#stop();
+    });
+  }
+
+  #stop(): void {
+    const fd = openSync(this.#image, 'r+');
+    writeSync(fd, STOP, MAILBOX * 4096);
+    closeSync(fd);
   }
 
   async #do(step: Step): Promise<void> {
@@ -74,13 +94,14 @@ class Steps {
     } else process.kill(this.#supervised.devicePid, 'SIGKILL');
     await eventually('another process serves', () => this.#supervised.count('restarted') > restarts);
     this.done.push(step);
-    this.#nextAt = this.#rounds + ROUNDS_BETWEEN;
-    this.#running = undefined;
+    this.#nextAt = this.rounds + ROUNDS_BETWEEN;
+    this.#isBusy = false;
   }
 
-  /** Rejects with what a step failed of. */
-  async end(): Promise<void> {
-    await this.#running;
+  /** Throws what a step failed of. */
+  check(): void {
+    if (this.#error !== undefined) throw this.#error;
+    assert.deepEqual(this.done, steps);
   }
 }
 
@@ -92,7 +113,7 @@ guestTest(
     const image = await makeImage(folder, DISK_MIB);
     await using supervised = new Supervised(image, join(folder, 'disk.sock'), ['--queues', '2']);
     await supervised.process.says(/"listening"/);
-    const driving = new Steps(supervised);
+    const driving = new Steps(supervised, image);
     const said = await runDeviceGuest(t, peer, {
       ...{ folder, cpus: 2, script: SCRIPT },
       words: [
@@ -104,15 +125,14 @@ guestTest(
         driving.onLine(line);
       },
     });
-    await driving.end();
+    driving.check();
     assert.match(said, /^no error$/m, said);
     assert.doesNotMatch(said, /^worker \d: /m, said);
-    assert.deepEqual(driving.done, steps, said);
     assert.equal(/^disk ([0-9a-f]{64})/m.exec(said)?.[1], await digestOf(image));
     assert.equal(supervised.count('died'), steps.filter((step) => step !== 'upgrade').length);
     supervised.process.kill('SIGTERM');
     const { code, stderr } = await supervised.process.ended;
     assert.deepEqual([code, stderr], [0, '']);
-    t.diagnostic(`${steps.join(', ')}; ${ROUNDS * WORKERS} rounds`);
+    t.diagnostic(`${steps.join(', ')}; ${driving.rounds} rounds`);
   },
 );
