@@ -224,10 +224,15 @@ export class Driving {
   readonly #threads: readonly Promise<Verified>[];
   readonly #words: readonly Int32Array<SharedArrayBuffer>[];
 
+  #failure: { readonly error: unknown } | undefined;
+
   constructor(threads: readonly Promise<Verified>[], words: readonly Int32Array<SharedArrayBuffer>[]) {
     this.#threads = threads;
     this.#words = words;
-    for (const thread of threads) thread.catch(() => {});
+    for (const thread of threads)
+      thread.catch((error) => {
+        this.#failure ??= { error };
+      });
   }
 
   #completed(): number[] {
@@ -242,16 +247,18 @@ export class Driving {
   /** Waits until every queue got requests back that were not back before. Rejects with what a thread died of. */
   async progress(): Promise<void> {
     const before = this.#completed();
-    const isMoving = eventually('every queue goes on', () =>
-      this.#completed().every((now, i) => now > before[i]! + 100),
-    );
-    await Promise.race([isMoving, ...this.#threads.map((thread) => thread.then(() => isMoving))]);
+    await this.#until('every queue goes on', () => this.#completed().every((now, i) => now > before[i]! + 100));
   }
 
-  /** Waits until a queue got a request back that was not back before. */
+  /** Waits until a queue got a request back that was not back before. Rejects with what a thread died of. */
   async anyProgress(): Promise<void> {
     const before = this.#completed();
-    await eventually('a queue goes on', () => this.#completed().some((now, i) => now > before[i]!));
+    await this.#until('a queue goes on', () => this.#completed().some((now, i) => now > before[i]!));
+  }
+
+  async #until(what: string, condition: () => boolean): Promise<void> {
+    await eventually(what, () => this.#failure !== undefined || condition());
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   /** Ends them: takes back what is in flight, reads everything that was ever written. */
