@@ -1,6 +1,5 @@
 // Runs one stage of `npm test`: its command, or its test files, as many at once as it may.
 import { existsSync, globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Durations } from './durations.ts';
 import { installPeers } from './peers.ts';
@@ -33,14 +32,12 @@ export function totals({ passed, failures, skips }: Outcome): string {
   return `${passed} passed, ${failures.length} failed, ${skips.length} skipped`;
 }
 
-const lanesOf = ({ parallel }: Stage): number => parallel || availableParallelism();
-
 const filesOf = ({ files = [] }: Stage): string[] => globSync(files).sort();
 
 /** Returns the parts of a stage, to estimate how long it takes. */
 export function planOf(stage: Stage): Plan {
   const files = filesOf(stage);
-  return { parts: files.length > 0 ? files : [stage.name], lanes: lanesOf(stage), seconds: stage.seconds };
+  return { parts: files.length > 0 ? files : [stage.name], lanes: stage.parallel, seconds: stage.seconds };
 }
 
 /** On a machine that was set up for all peers, a missing one is a failure. */
@@ -82,7 +79,7 @@ async function runFiles(stage: Stage, files: readonly string[], surroundings: Su
       durations.set(file, progress.end(file, totals(outcome)));
     }
   };
-  await Promise.all(Array.from({ length: lanesOf(stage) }, work));
+  await Promise.all(Array.from({ length: stage.parallel }, work));
   return files.map((file) => outcomes.get(file) ?? NOTHING).reduce(add, NOTHING);
 }
 
