@@ -102,11 +102,12 @@ async function copyCheckout(folder: string): Promise<void> {
 // Every file somebody may start there. Tests are defined, but none runs: no name fits the pattern.
 const MODULES = '{src/{cli,kvm,vmm,sys,transports,daemon},bench,guests,test/{kvm,microvm,guest}}/**/!(*.test).ts';
 const TESTS = 'test/{cli/run,kvm/*}.test.ts';
-const NO_TEST = '--test-name-pattern=^$';
+const REPORTER = 'scripts/test-reporter.ts';
+const NO_TEST = '--test-name-pattern=^no test$';
 const LOAD_ALL = `
   import { globSync } from 'node:fs';
   import { resolve } from 'node:path';
-  for (const file of globSync(['${MODULES}', '${TESTS}'])) await import(resolve(file)).catch(() => {});
+  for (const file of globSync(['${MODULES}', '${TESTS}', '${REPORTER}'])) await import(resolve(file)).catch(() => {});
   process.exit();
 `;
 
@@ -121,6 +122,7 @@ async function warmCompileCache(scratch: string): Promise<void> {
     env: { ...process.env, ...cache },
     timeout: patience(WARM_TIMEOUT_MS),
   };
+  await run(process.execPath, ['bin/belfry.ts', '--version'], options);
   const words = ['--disable-warning=ExperimentalWarning', NO_TEST, '--input-type=module', '--eval', LOAD_ALL];
   // A worker's module has no work here and throws; it was compiled all the same.
   await run(process.execPath, words, options).catch(() => {});
