@@ -5,6 +5,7 @@ import type {
   CallTarget,
   DeviceEvents,
   DeviceHost,
+  DirtyLogPart,
   QueueSetup,
   QueueStop,
   SharedRegion,
@@ -47,8 +48,8 @@ class FakeHost implements DeviceHost, ThreadMethods {
     });
   }
 
-  setMemory(all: readonly SharedRegion[]): Promise<void> {
-    return this.#later(undefined, 'setMemory', all);
+  setMemory(...args: [readonly SharedRegion[], DirtyLogPart?]): Promise<void> {
+    return this.#later(undefined, 'setMemory', ...args);
   }
 
   start(index: number, queue: QueueSetup): Promise<void> {
@@ -193,10 +194,12 @@ function pair(): { remote: ThreadHost; host: FakeHost } {
   return { remote, host };
 }
 
+const dirtyLog = { id: 7, fd: 9, fileOffset: 0, sizeBytes: 4096 };
+
 test('a ThreadHost forwards every call and its answer', async () => {
   const { remote, host } = pair();
   const asked = [
-    remote.setMemory(regions),
+    remote.setMemory(regions, dirtyLog),
     remote.start(2, setup),
     remote.stop(2),
     remote.stop(3),
@@ -209,7 +212,7 @@ test('a ThreadHost forwards every call and its answer', async () => {
     remote.finish(),
   ].map((promise) => watch(promise));
   assert.deepEqual(host.asked, [
-    ['setMemory', regions],
+    ['setMemory', regions, dirtyLog],
     ['start', 2, setup],
     ['stop', 2],
     ['stop', 3],

@@ -5,6 +5,7 @@ import type {
   DeviceEvents,
   DeviceHost,
   DeviceTraits,
+  DirtyLogPart,
   QueueSetup,
   QueueStop,
   SharedRegion,
@@ -43,8 +44,8 @@ export class SpreadHost implements DeviceHost {
     return this.#hosts[this.#threadOf(index) % this.#hosts.length] as DeviceHost;
   }
 
-  setMemory(regions: readonly SharedRegion[]): Promise<void> {
-    return this.#all((host) => host.setMemory(regions)).then(() => {});
+  setMemory(regions: readonly SharedRegion[], dirtyLog?: DirtyLogPart): Promise<void> {
+    return this.#all((host) => host.setMemory(regions, dirtyLog)).then(() => {});
   }
 
   start(index: number, setup: QueueSetup): Promise<void> {

@@ -4,6 +4,7 @@ import type {
   DeviceEvents,
   DeviceHost,
   DeviceTraits,
+  DirtyLogPart,
   QueueSetup,
   QueueStop,
   SharedRegion,
@@ -11,7 +12,7 @@ import type {
 
 /** The methods of the other thread. `finish` flushes and ends it; no call may follow. */
 export interface ThreadMethods {
-  setMemory(regions: readonly SharedRegion[]): Promise<void>;
+  setMemory(regions: readonly SharedRegion[], dirtyLog?: DirtyLogPart): Promise<void>;
   start(index: number, setup: QueueSetup): Promise<void>;
   stop(index: number): Promise<QueueStop>;
   setCall(index: number, call: CallTarget | undefined): Promise<void>;
@@ -68,7 +69,8 @@ export class ThreadHost implements DeviceHost, ThreadMethods {
     return answer.promise as ReturnType<ThreadMethods[Name]>;
   }
 
-  readonly setMemory = (regions: readonly SharedRegion[]) => this.#call('setMemory', regions);
+  readonly setMemory = (regions: readonly SharedRegion[], dirtyLog?: DirtyLogPart) =>
+    this.#call('setMemory', regions, dirtyLog);
   readonly start = (index: number, setup: QueueSetup) => this.#call('start', index, setup);
   readonly stop = (index: number) => this.#call('stop', index);
   readonly setCall = (index: number, call: CallTarget | undefined) => this.#call('setCall', index, call);

@@ -1,4 +1,5 @@
 // virtio: guest physical memory by guest address. An address is checked once here; accesses are then plain indexing.
+import type { DirtyLog } from './dirty-log.ts';
 import { DriverError } from './errors.ts';
 
 /** A range of guest physical memory: `bytes` is what the guest sees from `guestAddress` on. */
@@ -19,6 +20,8 @@ export interface MemorySlot {
 
 /** The guest memory that a device may access, as a set of regions. */
 export class GuestMemory {
+  /** Where written pages are marked while the guest is migrated. */
+  dirty: DirtyLog | undefined;
   /** Sorted by address. Replaced when a region is added or removed. */
   #slots: readonly MemorySlot[] = [];
   #latest: MemorySlot | undefined;
@@ -50,6 +53,18 @@ export class GuestMemory {
   remove(guestAddress: number): void {
     this.#slots = this.#slots.filter(({ start }) => start !== guestAddress);
     this.#latest = this.#slots[0];
+  }
+
+  /** The guest address of bytes that `slice` returned. */
+  addressOf({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): number {
+    const slot = this.#slots.find(
+      (one) =>
+        one.buffer === buffer &&
+        byteOffset >= one.byteOffset &&
+        byteOffset + length <= one.byteOffset + one.end - one.start,
+    );
+    if (slot === undefined) throw new RangeError('these bytes are not of guest memory');
+    return slot.start + byteOffset - slot.byteOffset;
   }
 
   /** The slot that holds `address`. Throws DriverError when none does. */

@@ -1,4 +1,5 @@
 // virtio: one direction of a request as a stream of bytes, whatever its descriptors (§2.7.4.1).
+import type { DirtyLog } from './dirty-log.ts';
 import type { GuestMemory, MemorySlot } from './guest-memory.ts';
 
 /**
@@ -137,6 +138,14 @@ export class Segments {
     let left = position;
     while (left >= (this.#lengths[at] as number)) left -= this.#lengths[at++] as number;
     return (this.#slots[at] as MemorySlot).view.getUint8((this.#offsets[at] as number) + left);
+  }
+
+  /** Marks all its pages as written. */
+  markDirty(log: DirtyLog): void {
+    for (let i = 0; i < this.count; i++) {
+      const address = (this.#slots[i] as MemorySlot).start + (this.#offsets[i] as number);
+      log.mark(address, this.#lengths[i] as number);
+    }
   }
 
   /** Writes the last byte of the stream, which must not be empty. */

@@ -55,13 +55,14 @@ const payloadBytes: Readonly<Record<number, number>> = {
   [Request.SET_VRING_CALL]: 8,
   [Request.SET_VRING_ERR]: 8,
   [Request.SET_VRING_ADDR]: 40,
+  [Request.SET_LOG_BASE]: 16,
   [Request.SET_MEM_TABLE]: 8,
   [Request.ADD_MEM_REG]: 40,
   [Request.REM_MEM_REG]: 40,
   [Request.GET_CONFIG]: 12,
   [Request.SET_CONFIG]: 12,
 };
-const unspoken: readonly number[] = [Request.SET_LOG_BASE, Request.SET_LOG_FD];
+const unspoken: readonly number[] = [Request.SET_LOG_FD];
 
 for (const [name, request] of Object.entries(Request).filter(([, request]) => !unspoken.includes(request))) {
   const right = payloadBytes[request] ?? 0;

@@ -11,7 +11,15 @@ import { ringFormatOf } from '../../virtio/negotiated-format.ts';
 import { newQueueCounters, type QueueCounters } from '../../virtio/queue-counters.ts';
 import { DEVICE_FEATURE_BITS } from '../../virtio/spec.ts';
 import { MappedMemory, mapPart } from './mapped-memory.ts';
-import type { CallTarget, DeviceEvents, DeviceHost, QueueSetup, QueueStop, SharedRegion } from './queue-host.ts';
+import type {
+  CallTarget,
+  DeviceEvents,
+  DeviceHost,
+  DirtyLogPart,
+  QueueSetup,
+  QueueStop,
+  SharedRegion,
+} from './queue-host.ts';
 import type { QueueReport } from './queue-report.ts';
 import { RunningQueue } from './running-queue.ts';
 
@@ -68,8 +76,8 @@ export class LocalHost implements DeviceHost {
     this.events?.needsReset();
   }
 
-  async setMemory(regions: readonly SharedRegion[]): Promise<void> {
-    this.#memory.set(regions);
+  async setMemory(regions: readonly SharedRegion[], dirtyLog?: DirtyLogPart): Promise<void> {
+    this.#memory.set(regions, dirtyLog);
   }
 
   async start(index: number, setup: QueueSetup): Promise<void> {

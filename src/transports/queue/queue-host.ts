@@ -27,6 +27,15 @@ export interface InFlightPart {
   readonly sizeBytes: number;
 }
 
+/** The part of a file in which written pages of guest memory are marked. The session owns the descriptor. */
+export interface DirtyLogPart {
+  /** Identifies the log; never used for another one. */
+  readonly id: number;
+  readonly fd: number;
+  readonly fileOffset: number;
+  readonly sizeBytes: number;
+}
+
 /** A ring ready to run. Areas are guest addresses. The session owns the descriptors. */
 export interface QueueSetup extends RingAreas {
   readonly size: number;
@@ -51,8 +60,11 @@ export interface QueueStop {
 
 /** Runs queues. Every promise resolves when the step is done, and rejects with an Error when it is impossible. */
 export interface QueueHost {
-  /** Replaces guest memory with these regions. No running queue may be in a region that is removed. */
-  setMemory(regions: readonly SharedRegion[]): Promise<void>;
+  /**
+   * Replaces guest memory with these regions. No running queue may be in a region that is removed. From the time it
+   * resolves, every page that the device has written is marked in `dirtyLog`; absent: none is.
+   */
+  setMemory(regions: readonly SharedRegion[], dirtyLog?: DirtyLogPart): Promise<void>;
   /**
    * Starts a queue, and checks its ring at once for earlier kicks. Notifies the driver once for what it may have
    * missed.

@@ -35,6 +35,7 @@ export class SplitQueue implements RunnableQueue {
   readonly counters: QueueCounters;
   readonly signal: AbortSignal;
   readonly #ring: SplitRing;
+  readonly #memory: GuestMemory;
   readonly #notification: SplitNotification;
   readonly #options: QueueOptions;
   readonly #requests: AvailableRequests;
@@ -66,6 +67,7 @@ export class SplitQueue implements RunnableQueue {
     this.counters = options.counters ?? newQueueCounters();
     this.signal = options.signal ?? NEVER;
     this.#ring = ring;
+    this.#memory = memory;
     this.#options = options;
     this.#requests = new AvailableRequests(ring, memory, options.features);
     this.#notification = new SplitNotification(ring, options.features);
@@ -231,6 +233,9 @@ export class SplitQueue implements RunnableQueue {
   }
 
   markUsed(chain: DescriptorChain, written: number): void {
+    const { dirty } = this.#memory;
+    // All that it could write: of a request that failed, `written` does not say where the device wrote.
+    if (dirty !== undefined) chain.writable.markDirty(dirty);
     this.#ring.setUsed(this.#nextUsed, chain.head, written);
     this.#record?.used(chain.head);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
@@ -277,6 +282,7 @@ export class SplitQueue implements RunnableQueue {
     if (before !== now) {
       this.#published = now;
       this.#ring.setUsedIndex(now);
+      this.#markRing();
       this.#record?.published(now);
       this.counters.requests += (now - before) & 0xffff;
       this.counters.batches++;
@@ -312,6 +318,14 @@ export class SplitQueue implements RunnableQueue {
 
   close(): void {
     this.#closed = true;
+    this.#markRing();
+  }
+
+  /** The used ring was written: elements, index, and since the last publish perhaps avail_event or flags. */
+  #markRing(): void {
+    const { dirty } = this.#memory;
+    const { deviceArea } = this.#ring;
+    dirty?.mark(this.#memory.addressOf(deviceArea), deviceArea.length);
   }
 
   #break(problem: Error): void {

@@ -25,6 +25,8 @@ export class SplitRing {
   readonly size: number;
   /** The descriptor table. */
   readonly table: DataView<ArrayBuffer>;
+  /** The used ring: all that the device writes. */
+  readonly deviceArea: Uint8Array<ArrayBuffer>;
   readonly #mask: number;
   readonly #avail: Uint16Array<ArrayBuffer>;
   readonly #used: Uint16Array<ArrayBuffer>;
@@ -34,6 +36,7 @@ export class SplitRing {
   constructor(size: number, { descriptorArea: table, driverArea: avail, deviceArea: used }: AreaBytes) {
     this.size = size;
     this.#mask = size - 1;
+    this.deviceArea = used;
     this.table = new DataView(table.buffer, table.byteOffset, table.length);
     this.#avail = new Uint16Array(avail.buffer, avail.byteOffset, avail.length / 2);
     this.#used = new Uint16Array(used.buffer, used.byteOffset, used.length / 2);

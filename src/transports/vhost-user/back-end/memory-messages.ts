@@ -2,6 +2,7 @@
 import { decodeRegion, encodeU64, expectPayload, type Message, REGION_BYTES } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import { MEM_SLOTS_MAX, MEM_TABLE_REGIONS_MAX, Request, requestName } from '../protocol/spec.ts';
+import { DirtyLogFile } from './dirty-log-file.ts';
 import type { Handler, Session } from './session.ts';
 
 /** Adds a region with the next descriptor of its message. When it throws, the message keeps that descriptor. */
@@ -52,8 +53,15 @@ const remMemReg: Handler = async (session, message) => {
   return undefined;
 };
 
+/** With LOG_SHMFD it has a reply, whose value nobody reads. */
+const setLogBase: Handler = async (session, message) => {
+  await session.changeDirtyLog(new DirtyLogFile(message));
+  return { reply: encodeU64(0n) };
+};
+
 export const memoryMessages: { readonly [request: number]: Handler } = {
   [Request.SET_MEM_TABLE]: setMemTable,
+  [Request.SET_LOG_BASE]: setLogBase,
   [Request.GET_MAX_MEM_SLOTS]: getMaxMemSlots,
   [Request.ADD_MEM_REG]: addMemReg,
   [Request.REM_MEM_REG]: remMemReg,

@@ -13,6 +13,7 @@ import type { Outcome } from '../protocol/connection.ts';
 import { encodeMessage, type Message } from '../protocol/message.ts';
 import { ProtocolError } from '../protocol/protocol-error.ts';
 import * as vu from '../protocol/spec.ts';
+import type { DirtyLogFile } from './dirty-log-file.ts';
 import { GuestRegions } from './guest-regions.ts';
 import { InFlightFile } from './in-flight-file.ts';
 import { Vring } from './vring.ts';
@@ -23,6 +24,7 @@ export type Handler = (session: Session, message: Message) => Outcome | undefine
 /** The protocol features that this back end offers. */
 export const PROTOCOL_FEATURES =
   vu.PROTOCOL_F_MQ |
+  vu.PROTOCOL_F_LOG_SHMFD |
   vu.PROTOCOL_F_REPLY_ACK |
   vu.PROTOCOL_F_BACKEND_REQ |
   vu.PROTOCOL_F_CONFIG |
@@ -51,6 +53,7 @@ export class Session implements DeviceEvents {
   readonly config: ConfigView;
   status = 0;
   #features = 0n;
+  #dirtyLog: DirtyLogFile | undefined;
   #backendSocket: UnixSocket | undefined;
   readonly #loop: EventLoop;
   #startCheck: Disposable | undefined;
@@ -68,7 +71,7 @@ export class Session implements DeviceEvents {
   }
 
   get offeredFeatures(): bigint {
-    return this.host.device.features | RING_FEATURES | vu.F_PROTOCOL_FEATURES;
+    return this.host.device.features | RING_FEATURES | vu.F_PROTOCOL_FEATURES | vu.F_LOG_ALL;
   }
 
   get features(): bigint {
@@ -79,7 +82,9 @@ export class Session implements DeviceEvents {
   async acceptFeatures(features: bigint): Promise<void> {
     const extra = unofferedFeatures(features, this.offeredFeatures);
     if (extra !== 0n) throw new ProtocolError('SET_FEATURES', `feature bits 0x${extra.toString(16)} were not offered`);
+    const isLogToggled = ((this.#features ^ features) & vu.F_LOG_ALL) !== 0n;
     this.#features = features;
+    if (isLogToggled) await this.#setMemory('SET_FEATURES');
     // "If VHOST_USER_F_PROTOCOL_FEATURES has not been negotiated, the ring starts directly in the enabled state."
     if ((features & vu.F_PROTOCOL_FEATURES) === 0n) for (const vring of this.vrings) vring.enabled = true;
     if (this.vrings.some(({ running }) => running)) await this.host.activate(features);
@@ -181,12 +186,26 @@ export class Session implements DeviceEvents {
     await this.#shareMemory(request);
   }
 
-  async #shareMemory(request: number): Promise<void> {
+  /** SET_LOG_BASE: pages are marked in another log, before the one before is closed. */
+  async changeDirtyLog(log: DirtyLogFile): Promise<void> {
+    using _before = this.#dirtyLog;
+    this.#dirtyLog = log;
+    await this.#setMemory('SET_LOG_BASE');
+  }
+
+  /** Has the host use the memory table, and mark written pages if the front end has asked for that. */
+  async #setMemory(messageName: string): Promise<void> {
+    const log = (this.#features & vu.F_LOG_ALL) === 0n ? undefined : this.#dirtyLog;
+    log?.check(messageName, this.regions.shared);
     try {
-      await this.host.setMemory(this.regions.shared);
+      await this.host.setMemory(this.regions.shared, log?.part);
     } catch (error) {
-      throw new ProtocolError(vu.requestName(request), (error as Error).message);
+      throw new ProtocolError(messageName, (error as Error).message);
     }
+  }
+
+  async #shareMemory(request: number): Promise<void> {
+    await this.#setMemory(vu.requestName(request));
     if (this.regions.count > 0) for (const index of this.vrings.keys()) await this.#startOrWait(index);
   }
 
@@ -258,6 +277,8 @@ export class Session implements DeviceEvents {
     this.regions.clear();
     this.inFlight.clear();
     await this.host.setMemory([]);
+    this.#dirtyLog?.[Symbol.dispose]();
+    this.#dirtyLog = undefined;
   }
 
   setBackendSocket(socket: UnixSocket): void {

@@ -92,6 +92,14 @@ export function encodeRegion(region: MemoryRegionMessage): Uint8Array<ArrayBuffe
   return bytes;
 }
 
+/** Decodes { log size, offset in its file }, both u64. Throws ProtocolError for a number beyond 2^53. */
+export function decodeLog(message: Message): { readonly sizeBytes: number; readonly fileOffset: number } {
+  expectPayload(message, 16);
+  const [sizeBytes = 0, fileOffset = 0] = [0, 8].map((at) => Number(message.payload.getBigUint64(at, true)));
+  if (Number.isSafeInteger(sizeBytes + fileOffset)) return { sizeBytes, fileOffset };
+  throw new ProtocolError(requestName(message.request), 'a log that ends beyond 2^53');
+}
+
 /** struct vhost_vring_addr { u32 index, flags; u64 descriptor, used, available, log }. */
 export function encodeVringAddress(
   index: number,

@@ -48,7 +48,11 @@ export const BackendRequest = {
 /** "VHOST_USER_F_PROTOCOL_FEATURES": a feature bit that gates everything below. */
 export const F_PROTOCOL_FEATURES = 1n << 30n;
 
+/** "VHOST_F_LOG_ALL": mark every page that is written, a feature bit. */
+export const F_LOG_ALL = 1n << 26n;
+
 export const PROTOCOL_F_MQ = 1n << 0n;
+export const PROTOCOL_F_LOG_SHMFD = 1n << 1n;
 export const PROTOCOL_F_REPLY_ACK = 1n << 3n;
 export const PROTOCOL_F_BACKEND_REQ = 1n << 5n;
 export const PROTOCOL_F_CONFIG = 1n << 9n;
