@@ -1,6 +1,6 @@
 // test: a thread that rings an eventfd without end, as a hostile front end or a broken driver may.
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../src/sys/thread.ts';
 import { eventually } from '../src/testing/patience.ts';
 
 const STORM = `
@@ -22,7 +22,7 @@ export async function startKickStorm(fd: number): Promise<KickStorm> {
   const word = new Int32Array(new SharedArrayBuffer(8));
   const eventFd = new URL('../src/sys/event-fd.ts', import.meta.url).href;
   const url = new URL(`data:text/javascript,${encodeURIComponent(STORM)}`);
-  const worker = new Worker(url, { workerData: { fd, word, eventFd } });
+  const worker = startThread(url, { workerData: { fd, word, eventFd } });
   const exited = once(worker, 'exit');
   await eventually('the first ring', () => Atomics.load(word, 1) > 0);
   return {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, workerData } from 'node:worker_threads';
+import { startThread } from '../../src/sys/thread.ts';
 import { Monitor } from './monitor.ts';
 import { type ParsedRead, RequestQueue } from './request-queue.ts';
 
@@ -46,7 +47,7 @@ function requestOf(i: number): ParsedRead {
 }
 
 function start(role: Role, shared: SharedArrayBuffer): Promise<unknown> {
-  return once(new Worker(new URL(import.meta.url), { workerData: { role, shared } satisfies Data }), 'exit');
+  return once(startThread(new URL(import.meta.url), { workerData: { role, shared } satisfies Data }), 'exit');
 }
 
 if (isMainThread) {

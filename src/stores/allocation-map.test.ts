@@ -1,9 +1,10 @@
 // The allocation map: three threads write, discard and zero one chunk, in random interleavings.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, workerData } from 'node:worker_threads';
 import type { BlockStore } from '../devices/blk/block-store.ts';
 import { ImageFile } from '../sys/file.ts';
+import { startThread } from '../sys/thread.ts';
 import { SeededRandom } from '../testing/seeded-random.ts';
 import { AllocationMap, type SharedAllocationMap } from './allocation-map.ts';
 import { CopyGuard } from './copy-guard.ts';
@@ -192,7 +193,7 @@ else {
     };
     const { words, allocated } = shared;
     const states = new Uint8Array(shared.map.chunks);
-    const workers = [1, 2].map((me) => new Worker(new URL(import.meta.url), { workerData: { me, shared } }));
+    const workers = [1, 2].map((me) => startThread(new URL(import.meta.url), { workerData: { me, shared } }));
     const ended = Promise.all(
       workers.map((worker) => new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))),
     );

@@ -1,7 +1,8 @@
 // The guard: what waits for what, and two real threads of which at least one must see the other.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, workerData } from 'node:worker_threads';
+import { startThread } from '../sys/thread.ts';
 import { CopyGuard } from './copy-guard.ts';
 
 const ROUNDS = 5000;
@@ -115,7 +116,7 @@ function testGuard(): void {
   test('a punch sees the copy or the copy sees the mark, however close they come', async (context) => {
     const guard = new CopyGuard();
     const words = new Int32Array(new SharedArrayBuffer(1024));
-    const worker = new Worker(new URL(import.meta.url), { workerData: { words, shared: guard.shared } });
+    const worker = startThread(new URL(import.meta.url), { workerData: { words, shared: guard.shared } });
     const ended = new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject));
     const seen = punch(words, guard);
     await ended;

@@ -4,8 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, workerData } from 'node:worker_threads';
 import type { BlockStore } from '../devices/blk/block-store.ts';
+import { startThread } from '../sys/thread.ts';
 import { patience } from '../testing/patience.ts';
 import { mountTmpfs } from '../testing/small-tmpfs.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
@@ -74,7 +75,7 @@ function write(path: string): void {
   for (let at = LONG_BYTES; succeeds(() => store.write(at, long.subarray(0, CHUNK))); at += CHUNK);
   assert.equal(statSync(path).blocks * 512, FILE_SYSTEM_BYTES);
   const workerData: DiscarderSetup = { description, words };
-  new Worker(new URL(import.meta.url), { workerData });
+  startThread(new URL(import.meta.url), { workerData });
   for (let round = 1; round <= ROUNDS; round++) {
     set(words, BEGUN, round);
     succeeds(() => store.write(0, long));

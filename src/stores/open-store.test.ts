@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statfsSync, statSync, truncateSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../sys/thread.ts';
 import { CopyGuard } from './copy-guard.ts';
 import { openStore, reopenStore, type StoreDescription } from './open-store.ts';
 import { uringProblem } from './ring-file.ts';
@@ -151,7 +151,7 @@ async function onAnotherThread(description: StoreDescription, work: string): Pro
       store.close();
     });`;
   const module = new URL('./open-store.ts', import.meta.url).href;
-  const worker = new Worker(script, { eval: true, workerData: { module, description } });
+  const worker = startThread(script, { eval: true, workerData: { module, description } });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   worker.once('error', reject).once('exit', () => resolve());
   await promise;

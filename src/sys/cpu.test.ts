@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { Worker } from 'node:worker_threads';
 import { threadCpuNs } from './cpu.ts';
+import { startThread } from './thread.ts';
 import { threadId } from './thread-signal.ts';
 
 test('a thread reads the same processor time with and without its id', () => {
@@ -16,7 +16,7 @@ test('a thread reads the same processor time with and without its id', () => {
 test('another thread’s grows while that works, and does not while it sleeps', async () => {
   const word = new Int32Array(new SharedArrayBuffer(8));
   const folder = new URL('.', import.meta.url).href;
-  const worker = new Worker(
+  const worker = startThread(
     `const { workerData: { folder, word }, parentPort } = require('node:worker_threads');
     (async () => {
       const { threadId } = await import(folder + 'thread-signal.ts');

@@ -6,12 +6,12 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 let starting = 0;
 
 /**
- * As `new Worker(file, options)`. V8 compiles hot code on another thread. A worker that exits frees the signatures of
+ * As `new Worker(file, options)`, for a thread that calls C. V8 compiles hot code on another thread. A worker that exits frees the signatures of
  * node:ffi's functions before it waits for that compiler, which may still read them: the process crashes. A thread
  * started here compiles its hot code itself, which pauses it once for some milliseconds. Other threads are not
  * affected.
  */
-export function startThread(file: URL, options: WorkerOptions): Worker {
+export function startThread(file: URL | string, options: WorkerOptions): Worker {
   starting++;
   setFlagsFromString('--no-concurrent-recompilation');
   const worker = new Worker(file, options);

@@ -13,7 +13,7 @@ import {
   encodeVringAddress,
   encodeVringState,
 } from '../transports/vhost-user/protocol/message.ts';
-import { F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/protocol/spec.ts';
+import { F_LOG_ALL, F_PROTOCOL_FEATURES, Request } from '../transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 import type { RingAreas } from '../virtio/ring-format.ts';
 import { QUEUE_SIZE_MAX } from '../virtio/spec.ts';
@@ -88,7 +88,7 @@ export class VhostUserDriver implements TransportDriver {
 
   async offered(): Promise<bigint> {
     const front = await this.#connected();
-    return (await front.askU64({ request: Request.GET_FEATURES })) & ~F_PROTOCOL_FEATURES;
+    return (await front.askU64({ request: Request.GET_FEATURES })) & ~(F_PROTOCOL_FEATURES | F_LOG_ALL);
   }
 
   accept(features: bigint): Promise<boolean> {

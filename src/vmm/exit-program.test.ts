@@ -1,10 +1,10 @@
 // The vCPU's side of an exit, with a thread of the test's in place of the main thread.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Worker } from 'node:worker_threads';
 import { KVM_EXIT_IO } from '../kvm/constants.ts';
 import type { Vcpu } from '../kvm/vcpu.ts';
 import { EventFd } from '../sys/event-fd.ts';
+import { startThread } from '../sys/thread.ts';
 import { vcpuProgram } from './exit-program.ts';
 import { ANSWERED, ASKED, START_RELEASED, STATE, VALUE, WORDS_PER_VCPU } from './exit-protocol.ts';
 import { newPostedWords } from './posted-writes.ts';
@@ -32,7 +32,7 @@ test('regression: a late notify of an earlier answer does not end the guest', as
   const shortcuts = { start: 0, end: 0, statusPort: 0, status };
   const data = { words, eventFd: eventFd.fd, start, posted: newPostedWords(), shortcuts };
   const handler = vcpuProgram({ exits: { io: PORT_READ, bytes } } as unknown as Vcpu, data);
-  const answering = new Worker(ANSWERING, { eval: true, workerData: words });
+  const answering = startThread(ANSWERING, { eval: true, workerData: words });
   t.after(() => answering.terminate());
   assert.equal(handler.onExit(KVM_EXIT_IO), true);
   assert.equal(bytes[PORT_READ.offset], 42);

@@ -1,10 +1,11 @@
 // test/cli: `belfry run` without KVM: its console, serial port, exits, signals and end; the guest is a thread that prints for ever.
-import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, workerData } from 'node:worker_threads';
 import { exitAfterOutput } from '../../src/cli/exit.ts';
 import { endOnSignals, neverBlock } from '../../src/cli/run-end.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
 import { rideNodeLoop } from '../../src/sys/node-loop.ts';
+import { startThread } from '../../src/sys/thread.ts';
 import { Bus } from '../../src/vmm/bus.ts';
 import { ExitHandler } from '../../src/vmm/exit-handler.ts';
 import type { ExitProgramData } from '../../src/vmm/exit-protocol.ts';
@@ -32,7 +33,7 @@ async function run(isStuck: boolean): Promise<void> {
   addPlatform({ ports, setLine: () => {}, console, end: () => {}, status: shortcuts.status });
   const onFailure = (problem: Error): void => stopped.reject(problem);
   const exits = new ExitHandler(1, { ports, memory, loop, shortcuts, onFailure });
-  const guest = new Worker(new URL(import.meta.url), { workerData: exits.programData(0) });
+  const guest = startThread(new URL(import.meta.url), { workerData: exits.programData(0) });
   await stopped.promise;
   stderr.write('stopping\n');
   if (isStuck) await new Promise(() => {});

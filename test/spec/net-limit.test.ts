@@ -57,15 +57,19 @@ suite('a limit of a network card', () => {
     test(`${what}, receiving: the port is told to wait, and frames that wait are delivered`, async () => {
       const pass = meter(rate, 100);
       await using guest = await boot({ receiveLimit: rate });
-      let isRefused = false;
-      for (let i = 0; i < 20; i++) {
-        const answer = guest.receiveq.request({ writable: [128] });
-        if (guest.port.onFrame?.(frameOf(60)) === false) isRefused = true;
-        const { written } = await answer;
-        assert.equal(written, 72);
-        pass(60);
+      for (let i = 0; i < 60; i++) guest.receiveq.add({ writable: [128] });
+      guest.receiveq.kick();
+      // At once: the burst is for ten, on a machine that stands still meanwhile for some more.
+      const answers = Array.from({ length: 60 }, () => guest.port.onFrame?.(frameOf(60)));
+      assert.ok(answers.includes(false));
+      for (let done = 0; done < 60; ) {
+        const used = await guest.receiveq.used();
+        done += used.length;
+        for (const { written } of used) {
+          assert.equal(written, 72);
+          pass(60);
+        }
       }
-      assert.ok(isRefused);
       await eventually('the port may go on', () => guest.port.resumed > 0);
       assert.equal(guest.device.droppedFrames, 0);
     });

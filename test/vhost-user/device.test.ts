@@ -8,7 +8,12 @@ import { RawFrontEnd, setMemTable, setU64 } from '../../src/testing/raw-front-en
 import { RawGuest } from '../../src/testing/raw-guest.ts';
 import { PROTOCOL_FEATURES } from '../../src/transports/vhost-user/back-end/session.ts';
 import { encodeConfig } from '../../src/transports/vhost-user/protocol/message.ts';
-import { BackendRequest, F_PROTOCOL_FEATURES, Request } from '../../src/transports/vhost-user/protocol/spec.ts';
+import {
+  BackendRequest,
+  F_LOG_ALL,
+  F_PROTOCOL_FEATURES,
+  Request,
+} from '../../src/transports/vhost-user/protocol/spec.ts';
 import type { VirtioDevice } from '../../src/virtio/device.ts';
 import {
   VIRTIO_F_EVENT_IDX,
@@ -39,11 +44,16 @@ test('the features offered are those of the device, of the ring and of the trans
   using front = backEnd.connect();
   assert.equal(
     await front.askU64({ request: Request.GET_FEATURES }),
-    device.features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | F_PROTOCOL_FEATURES,
+    device.features |
+      VIRTIO_F_VERSION_1 |
+      VIRTIO_F_EVENT_IDX |
+      VIRTIO_F_INDIRECT_DESC |
+      F_PROTOCOL_FEATURES |
+      F_LOG_ALL,
   );
   assert.equal(await front.askU64({ request: Request.GET_PROTOCOL_FEATURES }), PROTOCOL_FEATURES);
-  // MQ 0, REPLY_ACK 3, BACKEND_REQ 5, CONFIG 9, INFLIGHT_SHMFD 12, RESET_DEVICE 13, CONFIGURE_MEM_SLOTS 15, STATUS 16
-  assert.equal(PROTOCOL_FEATURES, 0x1b229n);
+  // MQ 0, LOG_SHMFD 1, REPLY_ACK 3, BACKEND_REQ 5, CONFIG 9, INFLIGHT_SHMFD 12, RESET_DEVICE 13, CONFIGURE_MEM_SLOTS 15, STATUS 16
+  assert.equal(PROTOCOL_FEATURES, 0x1b22bn);
   assert.equal(await front.askU64({ request: Request.GET_QUEUE_NUM }), 4n);
   assert.equal(await front.askU64({ request: Request.GET_MAX_MEM_SLOTS }), 509n);
 });

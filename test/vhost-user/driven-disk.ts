@@ -1,5 +1,5 @@
 // test/vhost-user: a machine without processors: memory, the registers of a disk, doorbells, and threads that drive its queues.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { planQueue, type QueuePlan } from '../../bench/load/queue-plan.ts';
 import { EventFd } from '../../src/sys/event-fd.ts';
 import { EventLoop } from '../../src/sys/event-loop.ts';
@@ -7,6 +7,7 @@ import { closeFd } from '../../src/sys/libc.ts';
 import { Mapping } from '../../src/sys/mapping.ts';
 import { createMemfd } from '../../src/sys/memfd.ts';
 import { rideNodeLoop } from '../../src/sys/node-loop.ts';
+import { startThread } from '../../src/sys/thread.ts';
 import { BlockDriver, type BlockResult } from '../../src/testing/block-driver.ts';
 import type { BlockRequest } from '../../src/testing/block-request.ts';
 import { DriverMemory } from '../../src/testing/driver-memory.ts';
@@ -152,7 +153,7 @@ export class DrivenDisk implements AsyncDisposable {
         ...{ memoryFd: this.memory.fd, memoryBytes: this.memory.sizeBytes, guestBase: GUEST_BASE },
         ...{ kickFd: doorbell.fd, callFd: call.fd, stallMs: this.#stallMs },
       };
-      const worker = new Worker(new URL('./verifying-thread.ts', import.meta.url), { workerData: job });
+      const worker = startThread(new URL('./verifying-thread.ts', import.meta.url), { workerData: job });
       this.#workers.push(worker);
       return resultOf(worker);
     });

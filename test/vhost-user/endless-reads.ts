@@ -1,6 +1,6 @@
 // test/vhost-user: a thread that repeats every request as soon as it is used, and kicks endlessly.
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../../src/sys/thread.ts';
 import { eventually } from '../../src/testing/patience.ts';
 import type { RawGuest, RawRing } from '../../src/testing/raw-guest.ts';
 
@@ -24,7 +24,7 @@ export async function startEndless(guest: RawGuest, ring: RawRing): Promise<Asyn
   const { addresses, size } = ring.driver.queue;
   const word = new Int32Array(new SharedArrayBuffer(8));
   const { guestAddress, sizeBytes } = guest.region;
-  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(PROGRAM)}`), {
+  const worker = startThread(new URL(`data:text/javascript,${encodeURIComponent(PROGRAM)}`), {
     workerData: {
       mapping: new URL('../../src/sys/mapping.ts', import.meta.url).href,
       eventFd: new URL('../../src/sys/event-fd.ts', import.meta.url).href,

@@ -282,7 +282,7 @@ export class SplitQueue implements RunnableQueue {
     if (before !== now) {
       this.#published = now;
       this.#ring.setUsedIndex(now);
-      this.#markRing();
+      if (this.#memory.dirty !== undefined) this.#markRing();
       this.#record?.published(now);
       this.counters.requests += (now - before) & 0xffff;
       this.counters.batches++;
