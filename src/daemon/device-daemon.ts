@@ -21,6 +21,7 @@ import type { ServedDevice } from './served-device.ts';
 import type { FromThread, ServingThreadSetup } from './serving-thread.ts';
 import { ServingWorker } from './serving-worker.ts';
 import { SpareThreads } from './spare-threads.ts';
+import { countsOf, type DeviceCounts } from './thread-counters.ts';
 import type { LinkEnd } from './thread-link.ts';
 
 export interface DeviceDaemonOptions {
@@ -207,6 +208,21 @@ export class DeviceDaemon implements ServedDevice {
 
   retryHeld(): void {
     for (const thread of this.#threads) thread.order('retry');
+  }
+
+  /** Takes no more requests from the rings, or goes on. What is in flight is finished. */
+  setPaused(isPaused: boolean): void {
+    for (const thread of this.#threads) thread.order(isPaused ? 'pause' : 'resume');
+  }
+
+  /** What its threads have counted so far. No thread is asked. */
+  counts(): DeviceCounts {
+    return countsOf(this.#threads.flatMap(({ counters }) => counters ?? []));
+  }
+
+  /** The kernel's ids of its threads that have started; the device thread is the first. */
+  get threadIds(): readonly number[] {
+    return this.#threads.flatMap(({ threadId }) => threadId ?? []);
   }
 
   /** Totals so far, over all threads. */
