@@ -15,6 +15,7 @@ const EXIT_USAGE = 2;
 /** Each is loaded when it is named, so that a command does not load what another needs. */
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  ctl: async () => (await import('./ctl.ts')).ctlCommand(),
   upgrade: async () => (await import('./upgrade.ts')).upgradeCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
   shell: async () => (await import('./shell.ts')).shellCommand(),

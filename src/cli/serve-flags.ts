@@ -17,6 +17,7 @@ export interface ServeFlags {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly log?: string;
+  readonly control?: string;
 }
 
 /** Flags of a device that is served by threads of its own. */

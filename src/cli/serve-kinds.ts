@@ -113,10 +113,11 @@ function blockOptions(flags: BlkFlags): BlockDeviceOptions {
   return { queues, serial, ...(blockSize !== undefined && { blockSize }), onError: policy };
 }
 
-/** The memory of the limits of a disk; undefined without any. */
-function limitsOf({ limit, limitRead: reads, limitWrite: writes }: BlkFlags): SharedArrayBuffer | undefined {
+/** The memory of the limits of a disk; undefined without any, now or later. */
+function limitsOf({ limit, limitRead: reads, limitWrite: writes, control }: BlkFlags): SharedArrayBuffer | undefined {
   const isLimited = limit !== undefined || reads !== undefined || writes !== undefined;
-  return isLimited ? new Limits({ ...limit, reads, writes }).memory : undefined;
+  // Over a control socket limits can come later.
+  return isLimited || control !== undefined ? new Limits({ ...limit, reads, writes }).memory : undefined;
 }
 
 /** Runs `step`; a RangeError of it becomes a UsageError. */

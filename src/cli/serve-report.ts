@@ -1,5 +1,6 @@
 // cli: what `serve` prints while it serves, as text or as JSON lines, on the terminal or into a log file.
 import pc from 'picocolors';
+import { LEVELS } from '../daemon/control/methods.ts';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { DeviceProfile } from '../daemon/open-device.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
@@ -52,6 +53,10 @@ export class ServeReport {
   readonly #colors: ReturnType<typeof pc.createColors>;
   readonly #out: BoundedOutput;
   readonly #err = new BoundedOutput(process.stderr);
+  /** Lines below it are left out. */
+  level: Level;
+  /** Takes each line, whatever its level. */
+  onLine: Log | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
 
@@ -61,6 +66,7 @@ export class ServeReport {
    */
   constructor(style: ReportStyle, file?: LogFile, status = (line: string) => serviceManager.notify(`STATUS=${line}`)) {
     this.#status = status;
+    this.level = style.quiet ? 'warning' : 'info';
     this.#style = style;
     this.#file = file;
     this.#out = style.toStderr ? this.#err : new BoundedOutput(process.stdout);
@@ -70,8 +76,9 @@ export class ServeReport {
   /** Logs a line. `--quiet` leaves out level info. */
   readonly log: Log = (line, about) => {
     const level = levelOf(about);
+    this.onLine?.(line, about);
     if (STATUS_EVENTS.includes(about?.event)) this.#status(line);
-    if (this.#style.quiet && level === 'info') return;
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(this.level)) return;
     if (this.#style.json) this.#event({ event: 'log', level, line, ...about });
     else if (level === 'info') this.#info(line);
     else this.#problem(line);

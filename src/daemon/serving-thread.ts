@@ -62,7 +62,7 @@ export class ServingThread {
   readonly #lines: LimitedLog<About>;
   readonly #open: OpenDevice;
   readonly #setup: ServingThreadSetup;
-  readonly #counters: CounterMemory;
+  readonly counters: ThreadCounters;
   #isPassedOn = false;
   readonly #finished = Promise.withResolvers<void>();
 
@@ -82,7 +82,8 @@ export class ServingThread {
     this.log = lines.log;
     this.#open = open;
     const counters = new ThreadCounters(open.device.queueSizes.length);
-    this.#counters = { thread: counters.memory, blocks: open.blockCounts };
+    counters.sizeBytes = open.profile.sizeBytes ?? 0;
+    this.counters = counters;
     this.loop = new EventLoop(counters.counted(pollPolicy(setup.poll)));
     this.host = new LocalHost(open.device, this.loop, {
       log: this.log,
@@ -113,12 +114,15 @@ export class ServingThread {
 
   /** Reads again what can change outside, and notifies the driver of a change. Returns a changed size. */
   refresh(): number | undefined {
-    return this.#open.refresh();
+    const sizeBytes = this.#open.refresh();
+    if (sizeBytes !== undefined) this.counters.sizeBytes = sizeBytes;
+    return sizeBytes;
   }
 
   /** Serves until `finish`. */
   async run(): Promise<void> {
-    send(this.#setup, { type: 'ready', profile: this.#open.profile, counters: this.#counters });
+    const counters = { thread: this.counters.memory, blocks: this.#open.blockCounts };
+    send(this.#setup, { type: 'ready', profile: this.#open.profile, counters });
     if (needsNode(this.#setup.device)) await this.#runInNode();
     else await this.loop.run();
     this.loop[Symbol.dispose]();

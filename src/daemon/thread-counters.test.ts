@@ -19,7 +19,7 @@ suite('counters in shared memory', () => {
     assert.equal(blocks, undefined);
     assert.deepEqual(
       queues.map(({ latency: _, ...counts }) => counts),
-      [{ queue: 1, requests: 7, batches: 1, calls: 1, kicks: 1 }],
+      [{ queue: 1, requests: 7, batches: 1, calls: 1, kicks: 1, inFlight: 0 }],
     );
   });
 

@@ -7,6 +7,7 @@ import {
   type BlockOutcome,
 } from '../devices/blk/block-counts.ts';
 import type { PollPolicy } from '../sys/pollable.ts';
+import type { EventName } from '../virtio/log.ts';
 import {
   type LatencyCounts,
   newLatencyCounts,
@@ -27,6 +28,7 @@ export interface QueueCount {
   readonly batches: number;
   readonly calls: number;
   readonly kicks: number;
+  readonly inFlight: number;
   readonly latency: LatencyCounts;
 }
 
@@ -47,13 +49,16 @@ export interface BlockCount {
 export interface DeviceCounts {
   /** Queues that have been used. */
   readonly queues: readonly QueueCount[];
+  readonly isConnected: boolean;
+  /** 0 where the device has no size. */
+  readonly sizeBytes: number;
   /** By thread; the device thread is the first. */
   readonly polls: readonly PollCount[];
   /** Disks only. */
   readonly blocks?: { readonly requests: readonly BlockCount[]; readonly read: number; readonly written: number };
 }
 
-const [POLL_HITS, POLL_MISSES, QUEUES] = [0, 1, 2] as const;
+const [POLL_HITS, POLL_MISSES, IS_CONNECTED, SIZE, QUEUES] = [0, 1, 2, 3, 4] as const;
 
 /** The counters of one thread: written by it, and read by the main thread. */
 export class ThreadCounters {
@@ -78,6 +83,26 @@ export class ThreadCounters {
 
   get polls(): PollCount {
     return { hits: this.#words[POLL_HITS] ?? 0, misses: this.#words[POLL_MISSES] ?? 0 };
+  }
+
+  /** Of the device thread: whether a front end is connected. */
+  get isConnected(): boolean {
+    return this.#words[IS_CONNECTED] === 1;
+  }
+
+  /** Disks only: the size that the driver was told. */
+  get sizeBytes(): number {
+    return this.#words[SIZE] ?? 0;
+  }
+
+  set sizeBytes(bytes: number) {
+    this.#words[SIZE] = bytes;
+  }
+
+  /** Takes an event of the session, before the log leaves lines out that repeat. */
+  note(event: EventName | undefined): void {
+    if (event === 'connected') this.#words[IS_CONNECTED] = 1;
+    if (event === 'left' || event === 'session-ended') this.#words[IS_CONNECTED] = 0;
   }
 
   /** Returns `policy`, which counts from now on. */
@@ -111,6 +136,8 @@ export function countsOf(threads: readonly CounterMemory[]): DeviceCounts {
   const blocks = threads.flatMap(({ blocks: memory }) => (memory === undefined ? [] : [new BlockCounts(memory)]));
   return {
     queues: all.filter(({ requests, kicks, calls }) => requests + kicks + calls > 0),
+    isConnected: counters[0]?.isConnected ?? false,
+    sizeBytes: counters[0]?.sizeBytes ?? 0,
     polls: counters.map(({ polls }) => polls),
     ...(blocks.length > 0 && { blocks: sumOfBlocks(blocks) }),
   };
@@ -118,13 +145,14 @@ export function countsOf(threads: readonly CounterMemory[]): DeviceCounts {
 
 function sumOf(queue: number, threads: readonly ThreadCounters[]): QueueCount {
   const latency = newLatencyCounts();
-  const sum = { queue, requests: 0, batches: 0, calls: 0, kicks: 0, latency };
+  const sum = { queue, requests: 0, batches: 0, calls: 0, kicks: 0, inFlight: 0, latency };
   for (const thread of threads) {
     const one = thread.queue(queue);
     sum.requests += one.requests;
     sum.batches += one.batches;
     sum.calls += one.calls;
     sum.kicks += one.kicks;
+    sum.inFlight += one.inFlight;
     one.addLatency(latency);
   }
   return sum;

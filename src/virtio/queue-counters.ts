@@ -10,17 +10,19 @@ export interface QueueCounters {
   calls: number;
   /** Notifications received from the driver. */
   kicks: number;
+  /** Requests in flight when requests were last popped or published. */
+  inFlight: number;
   /** Time of the last call and of the last kick, in ms of `performance.now()`; 0: never. */
   lastCallMs: number;
   lastKickMs: number;
 }
 
 export function newQueueCounters(): QueueCounters {
-  return { requests: 0, batches: 0, calls: 0, kicks: 0, lastCallMs: 0, lastKickMs: 0 };
+  return { requests: 0, batches: 0, calls: 0, kicks: 0, inFlight: 0, lastCallMs: 0, lastKickMs: 0 };
 }
 
 /** The sums over several queues. */
-export type QueueTotals = Readonly<Omit<QueueCounters, 'lastCallMs' | 'lastKickMs'>>;
+export type QueueTotals = Readonly<Omit<QueueCounters, 'inFlight' | 'lastCallMs' | 'lastKickMs'>>;
 
 export function totalOf(queues: readonly QueueCounters[]): QueueTotals {
   const total = { requests: 0, batches: 0, calls: 0, kicks: 0 };
@@ -42,7 +44,9 @@ export const LATENCY_BOUNDS_NS: readonly number[] = Array.from(
   (_, i) => 2 ** (FIRST_POWER + i),
 );
 /** Where each counter is, in words. The buckets are last. */
-const [REQUESTS, BATCHES, CALLS, KICKS, LAST_CALL, LAST_KICK, LATENCY_SUM, BUCKETS] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+const [REQUESTS, BATCHES, CALLS, KICKS, LAST_CALL, LAST_KICK, IN_FLIGHT, LATENCY_SUM, BUCKETS] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8,
+] as const;
 
 /** 64-bit words that the counters of one queue take. */
 export const QUEUE_COUNTER_WORDS = BUCKETS + LATENCY_BOUNDS_NS.length + 1;
@@ -90,6 +94,14 @@ export class SharedQueueCounters implements QueueCounters {
 
   set kicks(count: number) {
     this.#words[KICKS] = count;
+  }
+
+  get inFlight(): number {
+    return this.#words[IN_FLIGHT] as number;
+  }
+
+  set inFlight(count: number) {
+    this.#words[IN_FLIGHT] = count;
   }
 
   get lastCallMs(): number {

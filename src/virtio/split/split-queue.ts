@@ -285,6 +285,7 @@ export class SplitQueue implements RunnableQueue {
         this.#options.notify();
       }
     }
+    this.counters.inFlight = this.inFlight;
     this.#checkIdle();
   }
 
