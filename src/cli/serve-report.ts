@@ -30,6 +30,8 @@ export interface Served extends DeviceProfile {
   readonly engine?: { readonly name: string; readonly why: string };
   /** Consoles only: the guest's name of each port, and where it leads. */
   readonly ports?: readonly { readonly name: string; readonly at: string }[] | undefined;
+  /** Where metrics are served. */
+  readonly metrics?: string;
   /** The device process, where a supervisor started one. */
   readonly devicePid?: number;
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
@@ -131,6 +133,7 @@ export class ServeReport {
     ];
     this.#info(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
     for (const port of served.ports ?? []) this.#info(`  port ${bold(port.name)} at ${bold(port.at)}`);
+    if (served.metrics !== undefined) this.#info(`  metrics at ${bold(served.metrics)}`);
     // How to start a VM is shown on a terminal only, not in a log file.
     if (socket === undefined || this.#file !== undefined) return;
     const lines = startLines(socket, profile.type);

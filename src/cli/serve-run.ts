@@ -56,6 +56,8 @@ export interface ServiceFlags extends ServeFlags {
 /** How long the image of a process that has just ended may stay locked, and how often it is tried. */
 const UNLOCK_MS = 2000;
 const LOOK_MS = 2;
+/** How long the process before may keep the port of the metrics. */
+const PORT_MS = 10_000;
 
 /** Serves until SIGTERM or SIGINT. `make` opens the device. Throws UsageError, and what `make` throws. */
 export async function runService(flags: ServiceFlags, make: (log: Log) => Service): Promise<void> {
@@ -85,6 +87,7 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   control = own;
   const name = nameOf(flags.socket, service.device.kind);
   report.onLine = (line, about) => own.take(line, about, name);
+  const metrics = link === undefined ? await own.serveMetrics() : undefined;
   const daemon = start(service, listener, flags, report, spares, own);
   device = daemon;
   end.of(device, () => service.restore?.());
@@ -95,10 +98,19 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   own.add(new OperatedDevice({ name, socket: flags.socket, source: service.device, threads, profile, daemon }));
   // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
-  const chosen = { ...(engine && { engine }), ...(keys && { keys }), ...(ports && { ports }) };
+  const chosen = {
+    ...(engine && { engine }),
+    ...(keys && { keys }),
+    ...(ports && { ports }),
+    ...(metrics && { metrics }),
+  };
   const served: Served = { ...profile, threads, poll, ...chosen };
   if (link === undefined) report.listening(served, flags.socket);
-  else link.ready(served);
+  else {
+    link.ready(served);
+    // The process before may still have the port. The guest does not wait for that.
+    void own.serveMetrics(PORT_MS).catch((error: Error) => report.log(error.message));
+  }
   report.follow(device);
   serviceManager.notify('READY=1');
   const last = await device.closed;
@@ -110,14 +122,14 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
 
 /** Under a supervisor, which has the socket, there is none here. */
 function openControl(
-  { control: path }: ServeFlags,
+  { control: path, metrics }: ServeFlags,
   report: ServeReport,
   end: ServiceEnd,
   link: SupervisorLink | undefined,
 ): DaemonControl {
   const quit = (): void => end.begin(false);
-  if (link === undefined) return new DaemonControl({ path, report, quit });
-  return new DaemonControl({ path: undefined, report, quit, onEvent: (event) => link.event(event) });
+  if (link === undefined) return new DaemonControl({ path, metrics, report, quit });
+  return new DaemonControl({ path: undefined, metrics, report, quit, onEvent: (event) => link.event(event) });
 }
 
 /** Under a supervisor: waits, with everything loaded, until this process is to serve. */

@@ -33,6 +33,8 @@ export class OperatedDevice {
   /** A question to its threads that is open: a second asker gets the same answer. */
   #reports: Promise<readonly QueueReport[]> | undefined;
   #asked: Promise<void> | undefined;
+  #askedMs = 0;
+  #answerMs: number | undefined;
   #last: DeviceSnapshot | undefined;
 
   constructor(options: OperatedDeviceOptions) {
@@ -72,17 +74,35 @@ export class OperatedDevice {
    * within a second, what was known before.
    */
   async snapshot(): Promise<DeviceSnapshot | undefined> {
-    this.#asked ??= this.options.daemon.snapshot().then(
-      (snapshot) => {
-        this.#last = snapshot;
-        this.#asked = undefined;
-      },
-      () => {},
-    );
+    this.#ask();
     const late = new AbortController();
     await Promise.race([this.#asked, sleep(ANSWER_MS, undefined, { signal: late.signal, ref: false }).catch(() => {})]);
     late.abort();
     return this.#last;
+  }
+
+  #ask(): void {
+    const askedMs = performance.now();
+    if (this.#asked === undefined) this.#askedMs = askedMs;
+    this.#asked ??= this.options.daemon.snapshot().then(
+      (snapshot) => {
+        this.#last = snapshot;
+        this.#asked = undefined;
+        this.#answerMs = performance.now() - askedMs;
+      },
+      () => {},
+    );
+  }
+
+  /**
+   * Asks its threads, and returns at once what they said before, and how long that took them, or how long they have not
+   * answered.
+   */
+  probe(): { readonly snapshot: DeviceSnapshot | undefined; readonly answerSeconds: number | undefined } {
+    const openMs = this.#asked === undefined ? 0 : performance.now() - this.#askedMs;
+    this.#ask();
+    const answerMs = openMs > 0 ? Math.max(openMs, this.#answerMs ?? 0) : this.#answerMs;
+    return { snapshot: this.#last, answerSeconds: answerMs === undefined ? undefined : answerMs / 1000 };
   }
 
   /** Throws an Error with one line where it has no requests that could wait. */
