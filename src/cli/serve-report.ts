@@ -30,6 +30,8 @@ export interface Served extends DeviceProfile {
   readonly engine?: { readonly name: string; readonly why: string };
   /** Consoles only: the guest's name of each port, and where it leads. */
   readonly ports?: readonly { readonly name: string; readonly at: string }[] | undefined;
+  /** Its name, where one process serves several. */
+  readonly device?: string;
   /** Where metrics are served. */
   readonly metrics?: string;
   /** The device process, where a supervisor started one. */
@@ -116,7 +118,8 @@ export class ServeReport {
     else this.#file.append(`${now()} ${line}`);
   }
 
-  listening(profile: Served, socket: string | undefined): void {
+  /** @param showsVmms whether a terminal gets the lines that start a virtual machine. */
+  listening(profile: Served, socket: string | undefined, showsVmms = true): void {
     const { keys = 'Ctrl-C ends it.', ...served } = profile;
     const { name, sizeBytes, readOnly, queues, threads, poll, engine } = served;
     if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
@@ -131,11 +134,12 @@ export class ServeReport {
       `poll ${poll}`,
       ...(engine === undefined ? [] : [`engine ${engine.name}, ${engine.why}`]),
     ];
-    this.#info(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
+    const prefix = served.device === undefined ? '' : `${bold(served.device)}: `;
+    this.#info(`${prefix}Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`.trimEnd());
     for (const port of served.ports ?? []) this.#info(`  port ${bold(port.name)} at ${bold(port.at)}`);
     if (served.metrics !== undefined) this.#info(`  metrics at ${bold(served.metrics)}`);
     // How to start a VM is shown on a terminal only, not in a log file.
-    if (socket === undefined || this.#file !== undefined) return;
+    if (socket === undefined || this.#file !== undefined || !showsVmms) return;
     const lines = startLines(socket, profile.type);
     const width = Math.max(...lines.map(({ vmm }) => vmm.length));
     for (const { vmm, line } of lines) this.#info(`  ${dim(vmm.padEnd(width))} ${line}`);
