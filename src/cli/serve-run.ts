@@ -4,6 +4,7 @@ import type { MethodName } from '../daemon/control/methods.ts';
 import { OperatedDevice } from '../daemon/control/operated-device.ts';
 import { DeviceDaemon } from '../daemon/device-daemon.ts';
 import type { DeviceSource } from '../daemon/device-source.ts';
+import type { DeviceProfile } from '../daemon/open-device.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';
 import type { RehearsalPlan } from '../daemon/rehearsal-plan.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
@@ -94,17 +95,11 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   const profile = await device.ready().catch((error: unknown) => {
     throw asUsage(error);
   });
-  const { threads, poll, engine, keys, ports } = service;
-  own.add(new OperatedDevice({ name, socket: flags.socket, source: service.device, threads, profile, daemon }));
+  const { device: source, threads } = service;
+  own.add(new OperatedDevice({ name, socket: flags.socket, source, threads, profile, daemon, log: report.log }));
   // Before `listening` is printed: input may come as soon as that is read.
   service.started?.(device);
-  const chosen = {
-    ...(engine && { engine }),
-    ...(keys && { keys }),
-    ...(ports && { ports }),
-    ...(metrics && { metrics }),
-  };
-  const served: Served = { ...profile, threads, poll, ...chosen };
+  const served = describe(service, profile, metrics);
   if (link === undefined) report.listening(served, flags.socket);
   else {
     link.ready(served);
@@ -118,6 +113,15 @@ export async function runService(flags: ServiceFlags, make: (log: Log) => Servic
   link?.released();
   service.restore?.();
   report.closed(last, device);
+}
+
+function describe(
+  { threads, poll, engine, keys, ports }: Service,
+  profile: DeviceProfile,
+  metrics: string | undefined,
+): Served {
+  const chosen = { ...(engine && { engine }), ...(keys && { keys }), ...(ports && { ports }) };
+  return { ...profile, threads, poll, ...chosen, ...(metrics && { metrics }) };
 }
 
 /** Under a supervisor, which has the socket, there is none here. */

@@ -87,7 +87,8 @@ async function served(
     throw named(name, error);
   });
   const { threads, poll, engine, device: source } = service;
-  control.add(new OperatedDevice({ name, socket, source, threads, profile, daemon }));
+  const log = logOf(name, report, control);
+  control.add(new OperatedDevice({ name, socket, source, threads, profile, daemon, log }));
   const isFirst = control.devices.length === 1;
   report.listening(
     {

@@ -19,6 +19,14 @@ const EXAMPLES = `
 FILE is JSON, in which comments and trailing commas are allowed. Each device has the options of "serve" of its kind, by the same names.
 Paths are relative to the folder where "up" is started. Every device has a thread of its own; one that fails ends alone.
 
+SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP, SIGCONT and SIGUSR2 mean for all
+devices what they mean for "serve".
+
+Examples:
+  ${belfry} up --check belfry.jsonc
+  ${belfry} up belfry.jsonc
+
+A file:
   {
     "control": "/run/belfry/control",   // for "${belfry} ctl"
     "metrics": "9420",                  // for Prometheus
@@ -28,13 +36,6 @@ Paths are relative to the folder where "up" is started. Every device has a threa
       "lan": { "kind": "net", "port": "tap:vm0", "socket": "/run/belfry/net.sock" },
     },
   }
-
-SIGTERM and Ctrl-C end it after the requests in flight; a second one does not wait for them. SIGHUP, SIGCONT and SIGUSR2 mean for all
-devices what they mean for "serve".
-
-Examples:
-  ${belfry} up --check belfry.jsonc
-  ${belfry} up belfry.jsonc
 `;
 
 export function upCommand(): Command {

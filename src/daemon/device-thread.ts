@@ -61,6 +61,7 @@ async function refresh(): Promise<void> {
     const about = { event: 'store-failed', ...codeOf(error) } as const;
     log(`the size of the store could not be read again: ${(error as Error).message}`, about);
   }
+  thread.counters.countRefresh();
 }
 
 thread.onOrder = (order) => (order === 'refresh' ? void refresh() : server.close());

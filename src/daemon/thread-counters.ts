@@ -52,13 +52,15 @@ export interface DeviceCounts {
   readonly isConnected: boolean;
   /** 0 where the device has no size. */
   readonly sizeBytes: number;
+  /** How often every thread has read the size again. */
+  readonly refreshes: number;
   /** By thread; the device thread is the first. */
   readonly polls: readonly PollCount[];
   /** Disks only. */
   readonly blocks?: { readonly requests: readonly BlockCount[]; readonly read: number; readonly written: number };
 }
 
-const [POLL_HITS, POLL_MISSES, IS_CONNECTED, SIZE, QUEUES] = [0, 1, 2, 3, 4] as const;
+const [POLL_HITS, POLL_MISSES, IS_CONNECTED, SIZE, REFRESHES, QUEUES] = [0, 1, 2, 3, 4, 5] as const;
 
 /** The counters of one thread: written by it, and read by the main thread. */
 export class ThreadCounters {
@@ -97,6 +99,15 @@ export class ThreadCounters {
 
   set sizeBytes(bytes: number) {
     this.#words[SIZE] = bytes;
+  }
+
+  /** Of the device thread: how often every thread has read again what can change outside. */
+  get refreshes(): number {
+    return this.#words[REFRESHES] ?? 0;
+  }
+
+  countRefresh(): void {
+    this.#count(REFRESHES);
   }
 
   /** Takes an event of the session, before the log leaves lines out that repeat. */
@@ -138,6 +149,7 @@ export function countsOf(threads: readonly CounterMemory[]): DeviceCounts {
     queues: all.filter(({ requests, kicks, calls }) => requests + kicks + calls > 0),
     isConnected: counters[0]?.isConnected ?? false,
     sizeBytes: counters[0]?.sizeBytes ?? 0,
+    refreshes: counters[0]?.refreshes ?? 0,
     polls: counters.map(({ polls }) => polls),
     ...(blocks.length > 0 && { blocks: sumOfBlocks(blocks) }),
   };

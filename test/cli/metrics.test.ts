@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { metricsAddress } from '../../src/cli/options.ts';
 import { blockRequest } from '../../src/testing/block-request.ts';
 import { eventually, patience } from '../../src/testing/patience.ts';
 import { RawFrontEnd } from '../../src/testing/raw-front-end.ts';
@@ -109,16 +110,11 @@ async function checkDashboard(text: string): Promise<void> {
   }
 }
 
-for (const [address, what] of [
-  ['localhost:http', 'no port'],
-  ['1.2.3.4:70000', 'a port that is none'],
-  ['::1:9420', 'an address of IPv6 without brackets'],
-] as const)
-  test(`--metrics ${address}: ${what}: one line`, async () => {
-    const { code, stderr } = await belfry(['serve', 'rng', '--socket', '/tmp/never.sock', '--metrics', address]);
-    assert.match(
-      stderr,
-      /^belfry: option '--metrics <address>' [^\n]* It takes PORT or ADDRESS:PORT, e\.g\. [^\n]+\n$/,
-    );
-    assert.equal(code, 2);
-  });
+test('--metrics: a port, an address and a port, and what is neither', () => {
+  assert.deepEqual(metricsAddress('9420'), { host: '127.0.0.1', port: 9420 });
+  assert.deepEqual(metricsAddress(':9420'), { host: '127.0.0.1', port: 9420 });
+  assert.deepEqual(metricsAddress('0.0.0.0:1'), { host: '0.0.0.0', port: 1 });
+  assert.deepEqual(metricsAddress('[::1]:65535'), { host: '::1', port: 65_535 });
+  for (const wrong of ['', 'localhost:http', '1.2.3.4:65536', '::1:9420', '1.2.3.4:', '-1', '1:2:3'])
+    assert.throws(() => metricsAddress(wrong), /It takes PORT or ADDRESS:PORT/, wrong);
+});

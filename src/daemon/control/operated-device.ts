@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Limit, type LimitScope, Limits } from '../../stores/filters/limits.ts';
 import { formatSize } from '../../stores/size.ts';
 import type { QueueReport } from '../../transports/queue/queue-report.ts';
+import type { Log } from '../../virtio/log.ts';
 import type { DeviceDaemon } from '../device-daemon.ts';
 import type { DeviceSnapshot } from '../device-snapshot.ts';
 import type { DeviceSource } from '../device-source.ts';
@@ -17,6 +18,8 @@ export interface OperatedDeviceOptions {
   readonly threads: number;
   readonly profile: DeviceProfile;
   readonly daemon: DeviceDaemon;
+  /** Takes a line about a change. */
+  readonly log: Log;
 }
 
 /** How long a thread may take to answer; what it said last holds then. */
@@ -111,6 +114,7 @@ export class OperatedDevice {
       throw new Error(`${this.name} is no disk: only disks and sources of random numbers can be paused`);
     this.options.daemon.setPaused(isPaused);
     this.isPaused = isPaused;
+    this.options.log(isPaused ? 'paused over the control socket' : 'not paused any more');
   }
 
   /** Sets a limit. Throws an Error with one line. */
@@ -121,6 +125,8 @@ export class OperatedDevice {
     const set: Limit = { ...(iops && { iops }), ...(bps && { bps }) };
     const isLimited = set.iops !== undefined || set.bps !== undefined;
     this.limits.set({ ...set, ...(isLimited && burst !== undefined && { burst }) }, scope);
+    const now = this.limits.get(scope);
+    this.options.log(`the limit of ${scope} is iops=${now.iops}, bps=${now.bps} now (0: none)`);
   }
 
   /**
@@ -131,18 +137,22 @@ export class OperatedDevice {
     if (this.sizeBytes === undefined) throw new Error(`${this.name} is no disk: it has no size`);
     if (sizeBytes !== undefined) this.#growImage(sizeBytes);
     const { daemon } = this.options;
+    const before = daemon.counts().refreshes;
     daemon.refresh();
     const startedMs = performance.now();
-    while (sizeBytes !== undefined && this.sizeBytes !== sizeBytes) {
+    while (daemon.counts().refreshes === before) {
       if (performance.now() - startedMs > RESIZE_MS)
         throw new Error(
-          `${this.name}: the image has ${formatSize(sizeBytes)} now, but its thread has not seen that yet`,
+          `${this.name}: its threads have not read the size for ${RESIZE_MS / 1000} s: its store keeps one`,
         );
       await sleep(RESIZE_LOOK_MS);
     }
-    // Its answer comes after the new size, if there is one.
-    if (sizeBytes === undefined) await this.snapshot();
-    return this.sizeBytes ?? 0;
+    const now = this.sizeBytes;
+    if (sizeBytes !== undefined && now !== sizeBytes)
+      throw new Error(
+        `${this.name}: the image has ${formatSize(sizeBytes)} now, but the size was not read: see the log`,
+      );
+    return now;
   }
 
   #growImage(sizeBytes: number): void {
