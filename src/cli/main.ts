@@ -15,6 +15,8 @@ const EXIT_USAGE = 2;
 /** Each is loaded when it is named, so that a command does not load what another needs. */
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  up: async () => (await import('./up.ts')).upCommand(),
+  ctl: async () => (await import('./ctl.ts')).ctlCommand(),
   upgrade: async () => (await import('./upgrade.ts')).upgradeCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
   shell: async () => (await import('./shell.ts')).shellCommand(),
@@ -60,7 +62,7 @@ function jsonLine(error: Error): string {
 }
 
 /** Commands whose threads and modules may keep the process alive after everything is closed. */
-const LINGERING: readonly (string | undefined)[] = ['serve', 'run'];
+const LINGERING: readonly (string | undefined)[] = ['serve', 'up', 'run'];
 
 /** Runs one command and returns the exit code. Every failure is one line on stderr. */
 export async function main(argv: readonly string[]): Promise<number> {

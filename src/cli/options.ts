@@ -1,6 +1,7 @@
 // cli: parsers of option values: each returns the value or throws one line that says what to type.
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
+import type { MetricsAddress } from '../daemon/metrics/metrics-server.ts';
 import { RECORDING_BYTES_MIN } from '../ports/record-frames.ts';
 import { type Limit, parseLimit } from '../stores/filters/limits.ts';
 import { formatSize, parseBytes, parseSize } from '../stores/size.ts';
@@ -100,4 +101,13 @@ export function sizeOption(
 
 function sizeText(bytes: number): string {
   return formatSize(bytes).replace(/([KMGT])$/, ' $1iB');
+}
+
+/** Parses `9420`, `:9420`, `0.0.0.0:9420` or `[::]:9420`. Without an address it is the loopback. */
+export function metricsAddress(text: string): MetricsAddress {
+  const [, host = '', digits = ''] = /^(?:(\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (digits === '' || port > 65_535)
+    throw new InvalidArgumentError('It takes PORT or ADDRESS:PORT, e.g. 127.0.0.1:9420.');
+  return { host: host === '' ? '127.0.0.1' : host.replaceAll(/[[\]]/g, ''), port };
 }

@@ -10,7 +10,7 @@ const REPORT_AFTER_MS = 1000;
 export class ServiceEnd {
   readonly #report: ServeReport;
   readonly #graceSeconds: number;
-  #device: ServedDevice | undefined;
+  #device: Pick<ServedDevice, 'close'> | undefined;
   #restore: (() => void) | undefined;
   #isEnding = false;
   /** A supervisor's order to end is none: systemd may send one to this process besides. */
@@ -40,7 +40,7 @@ export class ServiceEnd {
   }
 
   /** Sets the device to close. @param restore restores what was taken (the terminal), when ending is given up. */
-  of(device: ServedDevice, restore: () => void): void {
+  of(device: Pick<ServedDevice, 'close'>, restore: () => void): void {
     this.#device = device;
     this.#restore = restore;
     if (this.#isEnding) void device.close();

@@ -1,4 +1,5 @@
 // cli: the flags of `belfry serve`, by kind of device.
+import type { MetricsAddress } from '../daemon/metrics/metrics-server.ts';
 import type { PollMode } from '../daemon/poll-mode.ts';
 import type { ReadErrorPolicy, WriteErrorPolicy } from '../devices/blk/error-policy.ts';
 import type { Limit } from '../stores/filters/limits.ts';
@@ -17,6 +18,8 @@ export interface ServeFlags {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly log?: string;
+  readonly control?: string;
+  readonly metrics?: MetricsAddress;
 }
 
 /** Flags of a device that is served by threads of its own. */

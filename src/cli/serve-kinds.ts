@@ -17,13 +17,23 @@ import { asUsage, UsageError } from './usage-error.ts';
 /** It has time: nobody waits for it. */
 const STANDBY_REHEARSAL = { sessions: 3, requests: 2048 };
 
+/** Opens a disk. Throws UsageError, and what opening it throws. */
+export function diskService(spec: string, flags: BlkFlags): Service {
+  return isModule(spec) ? diskModule(spec, flags) : image(spec, flags);
+}
+
+/** Throws UsageError. */
+export function checkDiskFlags({ threads, queues }: BlkFlags): void {
+  if (threads > queues)
+    throw new UsageError(`--threads ${threads}: with ${count(queues, 'queue')} at most as many threads`);
+}
+
 export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
-  if (flags.threads > flags.queues)
-    throw new UsageError(`--threads ${flags.threads}: with ${count(flags.queues, 'queue')} at most as many threads`);
+  checkDiskFlags(flags);
   if (flags.supervise && spec.startsWith('mem:'))
     throw new UsageError(`--supervise: ${spec} ends with its process, and nothing would be left for the next one`);
   const rehearsal = (): RehearsalPlan | undefined => rehearsalOfImage(spec, flags);
-  await runService({ ...flags, rehearsal }, () => (isModule(spec) ? diskModule(spec, flags) : image(spec, flags)));
+  await runService({ ...flags, rehearsal }, () => diskService(spec, flags));
 }
 
 function image(spec: string, flags: BlkFlags): Service {
@@ -77,9 +87,13 @@ function diskModule(spec: string, flags: BlkFlags): Service {
   return onThreads(source, ownLoop(flags), threads);
 }
 
-export async function serveRng(flags: RngFlags): Promise<void> {
+export function rngService(flags: Pick<RngFlags, 'limit' | 'poll' | 'cpus'>): Service {
   const { bps, burst } = flags.limit ?? {};
-  await runService(flags, () => onThreads({ kind: 'rng', bytesPerSecond: bps, burstSeconds: burst }, flags, 1));
+  return onThreads({ kind: 'rng', bytesPerSecond: bps, burstSeconds: burst }, flags, 1);
+}
+
+export async function serveRng(flags: RngFlags): Promise<void> {
+  await runService(flags, () => rngService(flags));
 }
 
 /** Serves the device or disk that a user's module exports. */
@@ -88,8 +102,11 @@ export async function serveModule(spec: string, flags: ServeFlags): Promise<void
     throw new UsageError(
       `${spec} is neither a kind of device nor a module: "${commandName()} serve blk ${spec}" serves a disk`,
     );
-  const source = { kind: 'module', module: spec, isDisk: false, readOnly: false, options: {} } as const;
-  await runService(flags, () => onThreads(source, { poll: 'off' }, 1));
+  await runService(flags, () => moduleService(spec));
+}
+
+export function moduleService(module: string): Service {
+  return onThreads({ kind: 'module', module, isDisk: false, readOnly: false, options: {} }, { poll: 'off' }, 1);
 }
 
 function onThreads(
@@ -113,10 +130,11 @@ function blockOptions(flags: BlkFlags): BlockDeviceOptions {
   return { queues, serial, ...(blockSize !== undefined && { blockSize }), onError: policy };
 }
 
-/** The memory of the limits of a disk; undefined without any. */
-function limitsOf({ limit, limitRead: reads, limitWrite: writes }: BlkFlags): SharedArrayBuffer | undefined {
+/** The memory of the limits of a disk; undefined without any, now or later. */
+function limitsOf({ limit, limitRead: reads, limitWrite: writes, control }: BlkFlags): SharedArrayBuffer | undefined {
   const isLimited = limit !== undefined || reads !== undefined || writes !== undefined;
-  return isLimited ? new Limits({ ...limit, reads, writes }).memory : undefined;
+  // Over a control socket limits can come later.
+  return isLimited || control !== undefined ? new Limits({ ...limit, reads, writes }).memory : undefined;
 }
 
 /** Runs `step`; a RangeError of it becomes a UsageError. */

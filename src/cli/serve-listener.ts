@@ -1,16 +1,23 @@
 // cli: the listening socket of `serve`: a path, an inherited descriptor, or systemd's.
+
+import { controlPath } from '../daemon/control/control-client.ts';
 import { SOCKET_PATH_MAX, UnixListener } from '../sys/unix-socket.ts';
-import { controlPath } from './control-socket.ts';
 import type { ServeFlags } from './serve-flags.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Throws UsageError. */
-export function checkSocketFlags({ socket, fd, supervise }: ServeFlags): void {
+export function checkSocketFlags({ socket, fd, supervise, control }: ServeFlags): void {
+  if (control !== undefined) checkLength('--control', control, SOCKET_PATH_MAX);
   if (socket === undefined) return;
   if (fd !== undefined) throw new UsageError('--socket and --fd exclude each other');
-  const bytes = Buffer.byteLength(socket);
-  const most = SOCKET_PATH_MAX - (supervise ? controlPath('').length : 0);
-  if (bytes > most) throw new UsageError(`--socket: a socket path has at most ${most} bytes, this one has ${bytes}`);
+  if (control === socket) throw new UsageError('--control: it is another socket than --socket');
+  const isLonger = supervise && control === undefined;
+  checkLength('--socket', socket, SOCKET_PATH_MAX - (isLonger ? controlPath('').length : 0));
+}
+
+function checkLength(flag: string, path: string, most: number): void {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > most) throw new UsageError(`${flag}: a socket path has at most ${most} bytes, this one has ${bytes}`);
 }
 
 /** `--socket`, `--fd`, or the first socket that systemd passed on (sd_listen_fds(3)). Throws UsageError, SystemError. */

@@ -13,7 +13,7 @@ import { asUsage, UsageError } from './usage-error.ts';
 const USER = 'user';
 
 export async function serveNet(argument: string | undefined, flags: NetFlags): Promise<void> {
-  const { mtu, poll = 'auto', cpus, pcap, pcapLimit } = flags;
+  const { poll = 'auto', cpus, pcap, pcapLimit } = flags;
   if (pcap !== undefined && flags.supervise)
     throw new UsageError('--pcap: with --supervise every new device process would begin the file again');
   const recording = pcap === undefined ? {} : { recording: { file: pcap, limitBytes: pcapLimit } };
@@ -21,9 +21,7 @@ export async function serveNet(argument: string | undefined, flags: NetFlags): P
   if (word === USER && flags.supervise)
     throw new UsageError('user: with --supervise start passt yourself, and take stream:PATH');
   const given = word === USER ? undefined : step('--port', () => parsePort(word));
-  const mac = step('--mac', () => formatMac(flags.mac === undefined ? randomMac() : parseMac(flags.mac)));
-  const { limit, limitSend = limit, limitReceive = limit } = flags;
-  const limits = { sendLimit: frameRate(limitSend), receiveLimit: frameRate(limitReceive) };
+  const card = cardOf(flags);
   const passt = given === undefined ? await Passt.start() : undefined;
   const port = given ?? ({ kind: 'stream', path: passt?.path ?? '' } as const);
   using _stopped = { [Symbol.dispose]: () => passt?.stop() };
@@ -32,12 +30,20 @@ export async function serveNet(argument: string | undefined, flags: NetFlags): P
   };
   await runService(flags, (log) => ({
     started: () => tell(log),
-    device: { kind: 'net', port, mac, ...(mtu !== undefined && { mtu }), ...limits, ...recording },
+    device: { kind: 'net', port, ...card, ...recording },
     threads: 1,
     poll,
     ...(cpus && { cpus }),
     restore: () => passt?.stop(),
   }));
+}
+
+/** The card itself, without its port. Throws UsageError. */
+export function cardOf(flags: Pick<NetFlags, 'mac' | 'mtu' | 'limit' | 'limitSend' | 'limitReceive'>) {
+  const mac = step('--mac', () => formatMac(flags.mac === undefined ? randomMac() : parseMac(flags.mac)));
+  const { mtu, limit, limitSend = limit, limitReceive = limit } = flags;
+  const limits = { sendLimit: frameRate(limitSend), receiveLimit: frameRate(limitReceive) };
+  return { mac, ...(mtu !== undefined && { mtu }), ...limits };
 }
 
 function frameRate(rate: Rate | undefined): FrameRate | undefined {

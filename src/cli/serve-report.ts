@@ -1,5 +1,6 @@
 // cli: what `serve` prints while it serves, as text or as JSON lines, on the terminal or into a log file.
 import pc from 'picocolors';
+import { LEVELS } from '../daemon/control/methods.ts';
 import type { DeviceSnapshot } from '../daemon/device-snapshot.ts';
 import type { DeviceProfile } from '../daemon/open-device.ts';
 import type { ServedDevice } from '../daemon/served-device.ts';
@@ -29,6 +30,10 @@ export interface Served extends DeviceProfile {
   readonly engine?: { readonly name: string; readonly why: string };
   /** Consoles only: the guest's name of each port, and where it leads. */
   readonly ports?: readonly { readonly name: string; readonly at: string }[] | undefined;
+  /** Its name, where one process serves several. */
+  readonly device?: string;
+  /** Where metrics are served. */
+  readonly metrics?: string;
   /** The device process, where a supervisor started one. */
   readonly devicePid?: number;
   /** The keys that end it, as a sentence. Absent: Ctrl-C. */
@@ -52,6 +57,10 @@ export class ServeReport {
   readonly #colors: ReturnType<typeof pc.createColors>;
   readonly #out: BoundedOutput;
   readonly #err = new BoundedOutput(process.stderr);
+  /** Lines below it are left out. */
+  level: Level;
+  /** Takes each line, whatever its level. */
+  onLine: Log | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reported = 0;
 
@@ -61,6 +70,7 @@ export class ServeReport {
    */
   constructor(style: ReportStyle, file?: LogFile, status = (line: string) => serviceManager.notify(`STATUS=${line}`)) {
     this.#status = status;
+    this.level = style.quiet ? 'warning' : 'info';
     this.#style = style;
     this.#file = file;
     this.#out = style.toStderr ? this.#err : new BoundedOutput(process.stdout);
@@ -70,8 +80,9 @@ export class ServeReport {
   /** Logs a line. `--quiet` leaves out level info. */
   readonly log: Log = (line, about) => {
     const level = levelOf(about);
+    this.onLine?.(line, about);
     if (STATUS_EVENTS.includes(about?.event)) this.#status(line);
-    if (this.#style.quiet && level === 'info') return;
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(this.level)) return;
     if (this.#style.json) this.#event({ event: 'log', level, line, ...about });
     else if (level === 'info') this.#info(line);
     else this.#problem(line);
@@ -107,7 +118,8 @@ export class ServeReport {
     else this.#file.append(`${now()} ${line}`);
   }
 
-  listening(profile: Served, socket: string | undefined): void {
+  /** @param showsVmms whether a terminal gets the lines that start a virtual machine. */
+  listening(profile: Served, socket: string | undefined, showsVmms = true): void {
     const { keys = 'Ctrl-C ends it.', ...served } = profile;
     const { name, sizeBytes, readOnly, queues, threads, poll, engine } = served;
     if (this.#style.json) return this.#event({ event: 'listening', socket, pid: process.pid, ...served });
@@ -122,10 +134,12 @@ export class ServeReport {
       `poll ${poll}`,
       ...(engine === undefined ? [] : [`engine ${engine.name}, ${engine.why}`]),
     ];
-    this.#info(`Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`);
+    const prefix = served.device === undefined ? '' : `${bold(served.device)}: `;
+    this.#info(`${prefix}Serving ${bold(name)} (${traits.join(', ')}) at ${bold(place)}. ${keys}`.trimEnd());
     for (const port of served.ports ?? []) this.#info(`  port ${bold(port.name)} at ${bold(port.at)}`);
+    if (served.metrics !== undefined) this.#info(`  metrics at ${bold(served.metrics)}`);
     // How to start a VM is shown on a terminal only, not in a log file.
-    if (socket === undefined || this.#file !== undefined) return;
+    if (socket === undefined || this.#file !== undefined || !showsVmms) return;
     const lines = startLines(socket, profile.type);
     const width = Math.max(...lines.map(({ vmm }) => vmm.length));
     for (const { vmm, line } of lines) this.#info(`  ${dim(vmm.padEnd(width))} ${line}`);

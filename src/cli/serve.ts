@@ -152,6 +152,8 @@ function withCommon(command: Command): Command {
     .option('--socket <path>', 'the vhost-user socket to make')
     .option('--fd <number>', 'an inherited listening socket instead', option.wholeNumber(0, 1 << 20))
     .option('--supervise', 'start a device process again that dies, and let "upgrade" replace it', false)
+    .option('--control <path>', 'a socket to make, through which "ctl" shows and changes what runs')
+    .option('--metrics <address>', 'serve metrics for Prometheus at [ADDRESS:]PORT, e.g. 9420', option.metricsAddress)
     .option('--once', 'end when the first VMM leaves', false)
     .option('--stop-timeout <seconds>', 'how long SIGTERM waits for requests in flight', option.seconds, 10)
     .option('--allow-file-memory', 'guest memory may be a file of any file system, not memfd or tmpfs alone', false)

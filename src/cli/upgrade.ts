@@ -1,7 +1,8 @@
 // cli: `belfry upgrade`: has a new version take over from the one that serves, without a pause that a guest notices.
 import { Command } from 'commander';
+import { ControlClient, controlPath } from '../daemon/control/control-client.ts';
+import { RpcError } from '../daemon/control/json-rpc.ts';
 import { commandName } from './command-name.ts';
-import { type Answer, sendOrder } from './control-socket.ts';
 
 const belfry = commandName();
 const EXAMPLES = `
@@ -20,17 +21,19 @@ export function upgradeCommand(): Command {
     .requiredOption('--socket <path>', 'the vhost-user socket of "serve --supervise"')
     .addHelpText('after', EXAMPLES)
     .action(async ({ socket }: { readonly socket: string }) => {
-      const answer = await order(socket);
-      if ('failed' in answer) throw new Error(`${socket} is not upgraded, and is served as before: ${answer.failed}`);
-      console.log(`${socket}: ${answer.done}`);
+      const version = await upgrade(socket);
+      console.log(`${socket}: Belfry ${version} serves`);
     });
 }
 
-async function order(socket: string): Promise<Answer> {
+/** Resolves to the version that serves. */
+async function upgrade(socket: string): Promise<string> {
   try {
-    return await sendOrder(socket, { order: 'upgrade' });
+    using client = await ControlClient.connect(controlPath(socket));
+    return (await client.call('upgrade', {})).version;
   } catch (error) {
     const { code, message } = error as Error & { readonly code?: string };
+    if (error instanceof RpcError) throw new Error(`${socket} is not upgraded, and is served as before: ${message}`);
     const isNobody = code === 'ENOENT' || code === 'ECONNREFUSED';
     if (!isNobody) throw new Error(`--socket ${socket}: ${message}`);
     throw new Error(`--socket ${socket}: no supervisor serves it: was it started with "serve --supervise"?`);

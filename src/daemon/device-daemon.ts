@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MessageChannel } from 'node:worker_threads';
 import { dieOnBusError } from '../sys/bus-error.ts';
 import { EventFd } from '../sys/event-fd.ts';
+import type { SocketFile } from '../sys/socket-file.ts';
 import type { UnixListener } from '../sys/unix-socket.ts';
 import type { QueueReport } from '../transports/queue/queue-report.ts';
 import type { Log } from '../virtio/log.ts';
@@ -21,6 +22,7 @@ import type { ServedDevice } from './served-device.ts';
 import type { FromThread, ServingThreadSetup } from './serving-thread.ts';
 import { ServingWorker } from './serving-worker.ts';
 import { SpareThreads } from './spare-threads.ts';
+import { countsOf, type DeviceCounts } from './thread-counters.ts';
 import type { LinkEnd } from './thread-link.ts';
 
 export interface DeviceDaemonOptions {
@@ -41,6 +43,8 @@ export interface DeviceDaemonOptions {
    * whatever still waits. Without it the caller handles signals.
    */
   readonly processGraceSeconds?: number;
+  /** With `processGraceSeconds`: files of other sockets to remove when the process ends. */
+  readonly otherSockets?: readonly SocketFile[];
   /** Threads that were started beforehand. Default: none. */
   readonly spares?: SpareThreads;
   /** Processors to pin the threads to, round robin. */
@@ -74,11 +78,11 @@ export class DeviceDaemon implements ServedDevice {
   constructor(options: DeviceDaemonOptions) {
     this.#options = options;
     this.#spares = options.spares ?? new SpareThreads();
-    const { processGraceSeconds, listener, device } = options;
+    const { processGraceSeconds, listener, device, otherSockets } = options;
     this.#processEnd =
       processGraceSeconds === undefined
         ? undefined
-        : newProcessEnd(listener.file, processGraceSeconds, device.kind === 'console');
+        : newProcessEnd(listener.file, processGraceSeconds, device.kind === 'console', otherSockets);
     this.#imageSize = new ImageSize(device);
     // A serving thread that gets SIGBUS in guest memory or in an image is parked, and `#memoryLoss` finds it. The main thread has to
     // die instead.
@@ -207,6 +211,21 @@ export class DeviceDaemon implements ServedDevice {
 
   retryHeld(): void {
     for (const thread of this.#threads) thread.order('retry');
+  }
+
+  /** Takes no more requests from the rings, or goes on. What is in flight is finished. */
+  setPaused(isPaused: boolean): void {
+    for (const thread of this.#threads) thread.order(isPaused ? 'pause' : 'resume');
+  }
+
+  /** What its threads have counted so far. No thread is asked. */
+  counts(): DeviceCounts {
+    return countsOf(this.#threads.flatMap(({ counters }) => counters ?? []));
+  }
+
+  /** The kernel's ids of its threads that have started; the device thread is the first. */
+  get threadIds(): readonly number[] {
+    return this.#threads.flatMap(({ threadId }) => threadId ?? []);
   }
 
   /** Totals so far, over all threads. */

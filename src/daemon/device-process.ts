@@ -1,6 +1,7 @@
 // daemon: a supervisor's handle of one device process: starts it, tells it what to do, sees how it ends.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CODES, RpcError } from './control/json-rpc.ts';
 import { type FromDeviceProcess, type PassedSignal, SUPERVISOR_VARIABLE, type ToDeviceProcess } from './supervision.ts';
 
 export interface DeviceProcessOptions {
@@ -11,7 +12,10 @@ export interface DeviceProcessOptions {
   /** Takes each line that it writes to standard error. */
   readonly onErrorLine: (line: string) => void;
   readonly onStatus: (line: string) => void;
+  readonly onEvent: (event: unknown) => void;
 }
+
+type Answer = Extract<FromDeviceProcess, { type: 'answer' }>;
 
 /** A process that has loaded everything. */
 export interface Warm {
@@ -32,6 +36,8 @@ const LAST_WORDS_MS = 500;
 const FROM_OUTSIDE: readonly (string | null)[] = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
 /** A longer last line is cut. */
 const LINE_CHARS_MAX = 500;
+/** How long a request of the control socket waits for its answer. */
+const ANSWER_MS = 10_000;
 
 export class DeviceProcess {
   /** Resolves when it has loaded everything. Rejects when it ends before. */
@@ -50,8 +56,10 @@ export class DeviceProcess {
   readonly #closed: Promise<unknown>;
   #exit: ProcessExit | undefined;
   #lastLine = '';
+  readonly #calls = new Map<number, (answer: Answer) => void>();
+  #lastCall = 0;
 
-  constructor({ command: [file = '', ...args], listenFd, onErrorLine, onStatus }: DeviceProcessOptions) {
+  constructor({ command: [file = '', ...args], listenFd, onErrorLine, onStatus, onEvent }: DeviceProcessOptions) {
     const env: NodeJS.ProcessEnv = { ...process.env, [SUPERVISOR_VARIABLE]: String(process.pid) };
     // The service manager listens to its main process alone.
     delete env.NOTIFY_SOCKET;
@@ -66,6 +74,8 @@ export class DeviceProcess {
       else if (message.type === 'released') released.resolve();
       else if (message.type === 'refused') this.#refused(message.line);
       else if (message.type === 'status') onStatus(message.line);
+      else if (message.type === 'event') onEvent(message.event);
+      else if (message.type === 'answer') this.#calls.get(message.id)?.(message);
       else if (message.type === 'ready') {
         this.readyMs = performance.now();
         ready.resolve(message.served);
@@ -154,6 +164,23 @@ export class DeviceProcess {
     this.#passingOn = Promise.withResolvers();
     this.#send({ type: 'pass-on' });
     return Promise.race([this.#passingOn.promise, this.released, this.exited.then(() => {})]);
+  }
+
+  /** Has it do what a request of the control socket says. Rejects with the error of its answer. */
+  async call(method: string, params: unknown): Promise<unknown> {
+    const id = ++this.#lastCall;
+    const answer = Promise.withResolvers<Answer | undefined>();
+    this.#calls.set(id, answer.resolve);
+    const late = setTimeout(() => answer.resolve(undefined), ANSWER_MS);
+    void this.exited.then(() => answer.resolve(undefined));
+    this.#send({ type: 'call', id, method, params });
+    const answered = await answer.promise;
+    clearTimeout(late);
+    this.#calls.delete(id);
+    if (answered === undefined) throw new RpcError(CODES.failed, `the device process ${this.pid} does not answer`);
+    const { problem, result } = answered;
+    if (problem !== undefined) throw new RpcError(problem.code, problem.message);
+    return result;
   }
 
   #refused(line: string): void {

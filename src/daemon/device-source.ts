@@ -102,6 +102,7 @@ export function blockDevice(store: BlockStore, options: BlockDeviceOptions, name
   return {
     device,
     profile: { name, type: device.type, queues, sizeBytes, readOnly: store.write === undefined },
+    blockCounts: device.counts,
     bytes: () => device.bytes,
     refresh: () => {
       const now = store.refreshSize?.() ?? store.sizeBytes;
@@ -128,6 +129,7 @@ function plainDevice(device: VirtioDevice, name: string): OpenDevice {
     bytes: () => ({ read: 0, written: 0 }),
     refresh: () => undefined,
     ...(device instanceof BlockDevice && {
+      blockCounts: device.counts,
       retryHeld: () => device.retryHeld(),
       heldUnrecorded: () => device.heldUnrecorded,
       passOn: () => device.passOn(),

@@ -3,7 +3,7 @@
 import { duplicateFd } from '../sys/libc.ts';
 import { UnixListener } from '../sys/unix-socket.ts';
 import { VhostUserServer } from '../transports/vhost-user/back-end/server.ts';
-import { codeOf } from '../virtio/log.ts';
+import { codeOf, type Log } from '../virtio/log.ts';
 import { EndingSignals, leaveProcessEnd, type ProcessEnd } from './process-end.ts';
 import { rehearse } from './rehearsal.ts';
 import { ServingThread, type ServingThreadSetup } from './serving-thread.ts';
@@ -47,7 +47,11 @@ const host =
     : new SpreadHost([thread.host, ...others], device.threadOf && ((queue) => device.threadOf?.(queue) ?? 0));
 const listener = UnixListener.adopt(duplicateFd(setup.listenFd));
 const onClosed = (): void => void finish();
-const server = new VhostUserServer(listener, host, loop, { log, once, allowFileMemory, onClosed });
+const noted: Log = (line, about) => {
+  thread.counters.note(about?.event);
+  log(line, about);
+};
+const server = new VhostUserServer(listener, host, loop, { log: noted, once, allowFileMemory, onClosed });
 
 async function refresh(): Promise<void> {
   try {
@@ -57,6 +61,7 @@ async function refresh(): Promise<void> {
     const about = { event: 'store-failed', ...codeOf(error) } as const;
     log(`the size of the store could not be read again: ${(error as Error).message}`, about);
   }
+  thread.counters.countRefresh();
 }
 
 thread.onOrder = (order) => (order === 'refresh' ? void refresh() : server.close());

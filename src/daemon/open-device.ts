@@ -19,6 +19,8 @@ export interface DeviceProfile {
 export interface OpenDevice {
   readonly device: VirtioDevice;
   readonly profile: DeviceProfile;
+  /** Disks only: the memory of its `BlockCounts`. */
+  readonly blockCounts?: SharedArrayBuffer;
   /** Bytes read and written so far. Network cards only: frames dropped. */
   bytes(): { readonly read: number; readonly written: number; readonly droppedFrames?: number };
   /**

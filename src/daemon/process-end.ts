@@ -16,6 +16,8 @@ export interface ProcessEnd {
   readonly mainThread: number;
   /** The socket's file, if this process has to remove it. */
   readonly socket: SocketFile | undefined;
+  /** Further files of sockets that this process has to remove. */
+  readonly otherSockets: readonly SocketFile[];
   /** How long to wait for requests in flight. */
   readonly graceSeconds: number;
   /** A main thread that has used this much processor time and has not reacted is busy. */
@@ -47,11 +49,16 @@ const SECOND_SIGNAL_SECONDS = 2;
  * @param mainHasOutput the main thread passes on the device's last output and restores a terminal: it gets the whole
  *   grace period for that, however busy it is.
  */
-export function newProcessEnd(socket: SocketFile | undefined, graceSeconds: number, mainHasOutput = false): ProcessEnd {
+export function newProcessEnd(
+  socket: SocketFile | undefined,
+  graceSeconds: number,
+  mainHasOutput = false,
+  otherSockets: readonly SocketFile[] = [],
+): ProcessEnd {
   const word = new Int32Array(new SharedArrayBuffer(4));
   const busyNs = mainHasOutput ? Math.max(graceSeconds * 1e9, BUSY_NS) : BUSY_NS;
   const terminal = mainHasOutput ? terminalSettings(STDIN) : undefined;
-  return { word, mainThread: process.pid, socket, graceSeconds, busyNs, terminal };
+  return { word, mainThread: process.pid, socket, otherSockets, graceSeconds, busyNs, terminal };
 }
 
 /**
@@ -97,7 +104,7 @@ export class EndingSignals implements Disposable {
  * count; now, by default.
  */
 export function leaveProcessEnd(
-  { word, mainThread, socket, busyNs, terminal }: ProcessEnd,
+  { word, mainThread, socket, otherSockets, busyNs, terminal }: ProcessEnd,
   sinceCpuNs = threadCpuNs(mainThread),
 ): void {
   const startedMs = performance.now();
@@ -107,7 +114,7 @@ export function leaveProcessEnd(
   if (Atomics.compareExchange(word, 0, UNDECIDED, DEVICE_THREAD) !== UNDECIDED) return;
   // The main thread may have come to none of this. To be told twice does a service manager no harm.
   serviceManager.notify('STOPPING=1');
-  if (socket !== undefined) removeSocketFile(socket);
+  for (const file of [...(socket ? [socket] : []), ...otherSockets]) removeSocketFile(file);
   if (terminal !== undefined) restoreTerminal(STDIN, terminal);
   exitNow(0);
 }

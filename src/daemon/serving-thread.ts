@@ -15,6 +15,7 @@ import type { DeviceSnapshot } from './device-snapshot.ts';
 import { type DeviceSource, needsNode, openDevice } from './device-source.ts';
 import type { DeviceProfile, OpenDevice } from './open-device.ts';
 import { type PollMode, pollPolicy } from './poll-mode.ts';
+import { type CounterMemory, ThreadCounters } from './thread-counters.ts';
 import { type LinkEnd, receiveOn } from './thread-link.ts';
 
 export interface ServingThreadSetup {
@@ -28,13 +29,23 @@ export interface ServingThreadSetup {
 
 /**
  * `stop` and `refresh` go to the device thread, which forwards them. `pass-on` goes to every thread before `stop`:
- * another process of this machine will serve the device. `retry` tries held requests again. `abandon` ends a thread at
+ * another process of this machine will serve the device. `retry` tries held requests again. `pause` takes no more
+ * requests from the rings until `resume`. `abandon` ends a thread at
  * once after another one failed.
  */
-export type ToThread = 'snapshot' | 'report' | 'stop' | 'pass-on' | 'refresh' | 'retry' | 'abandon';
+export type ToThread =
+  | 'snapshot'
+  | 'report'
+  | 'pause'
+  | 'resume'
+  | 'stop'
+  | 'pass-on'
+  | 'refresh'
+  | 'retry'
+  | 'abandon';
 export type FromThread =
   | { readonly type: 'started'; readonly thread: number }
-  | { readonly type: 'ready'; readonly profile: DeviceProfile }
+  | { readonly type: 'ready'; readonly profile: DeviceProfile; readonly counters: CounterMemory }
   | { readonly type: 'log'; readonly line: string; readonly about: About | undefined }
   | { readonly type: 'snapshot'; readonly snapshot: DeviceSnapshot }
   /** `heldUnrecorded`: as in `OpenDevice`. */
@@ -51,6 +62,7 @@ export class ServingThread {
   readonly #lines: LimitedLog<About>;
   readonly #open: OpenDevice;
   readonly #setup: ServingThreadSetup;
+  readonly counters: ThreadCounters;
   #isPassedOn = false;
   readonly #finished = Promise.withResolvers<void>();
 
@@ -69,12 +81,20 @@ export class ServingThread {
     this.#lines = lines;
     this.log = lines.log;
     this.#open = open;
-    this.loop = new EventLoop(pollPolicy(setup.poll));
-    this.host = new LocalHost(open.device, this.loop, { log: this.log, latency: setup.latency });
+    const counters = new ThreadCounters(open.device.queueSizes.length);
+    counters.sizeBytes = open.profile.sizeBytes ?? 0;
+    this.counters = counters;
+    this.loop = new EventLoop(counters.counted(pollPolicy(setup.poll)));
+    this.host = new LocalHost(open.device, this.loop, {
+      log: this.log,
+      latency: setup.latency,
+      counters: (queue) => counters.queue(queue),
+    });
     receiveOn<ToThread>(this.loop, setup.main, (message) => {
       if (message === 'abandon') void this.finish();
       else if (message === 'retry') this.#open.retryHeld?.();
       else if (message === 'pass-on') this.#passOn();
+      else if (message === 'pause' || message === 'resume') this.host.setPaused(message === 'pause');
       else if (message === 'report')
         send(setup, { type: 'report', queues: this.host.report(), heldUnrecorded: this.#open.heldUnrecorded?.() ?? 0 });
       else if (message === 'snapshot') send(setup, { type: 'snapshot', snapshot: this.#snapshot() });
@@ -94,12 +114,15 @@ export class ServingThread {
 
   /** Reads again what can change outside, and notifies the driver of a change. Returns a changed size. */
   refresh(): number | undefined {
-    return this.#open.refresh();
+    const sizeBytes = this.#open.refresh();
+    if (sizeBytes !== undefined) this.counters.sizeBytes = sizeBytes;
+    return sizeBytes;
   }
 
   /** Serves until `finish`. */
   async run(): Promise<void> {
-    send(this.#setup, { type: 'ready', profile: this.#open.profile });
+    const counters = { thread: this.counters.memory, blocks: this.#open.blockCounts };
+    send(this.#setup, { type: 'ready', profile: this.#open.profile, counters });
     if (needsNode(this.#setup.device)) await this.#runInNode();
     else await this.loop.run();
     this.loop[Symbol.dispose]();

@@ -7,6 +7,7 @@ import type { DeviceSnapshot } from './device-snapshot.ts';
 import type { DeviceProfile } from './open-device.ts';
 import type { FromThread, ServingThreadSetup, ToThread } from './serving-thread.ts';
 import type { ServingModule, SpareThreads } from './spare-threads.ts';
+import type { CounterMemory } from './thread-counters.ts';
 import { LinkSender } from './thread-link.ts';
 
 export interface ServingWorkerOptions {
@@ -37,6 +38,7 @@ export class ServingWorker {
   readonly #waiting: ((answer: FromThread) => void)[] = [];
   /** The kernel's thread id (gettid), once the thread has started. */
   #threadId: number | undefined;
+  #counters: CounterMemory | undefined;
   #isReleased = false;
 
   constructor({ file, spares, setup, ports, log }: ServingWorkerOptions) {
@@ -75,6 +77,7 @@ export class ServingWorker {
       case 'log':
         return this.#log(message.line, message.about);
       case 'ready':
+        this.#counters = message.counters;
         return this.#ready.resolve(message.profile);
       case 'started':
         this.#threadId = message.thread;
@@ -89,6 +92,16 @@ export class ServingWorker {
   /** Whether it is parked for ever after SIGBUS in memory that another program took away. */
   get isParked(): boolean {
     return this.#threadId !== undefined && isParked(this.#threadId);
+  }
+
+  /** What it counts, once it is ready. */
+  get counters(): CounterMemory | undefined {
+    return this.#counters;
+  }
+
+  /** The kernel's thread id (gettid), once the thread has started. */
+  get threadId(): number | undefined {
+    return this.#threadId;
   }
 
   /** Sends a message to the thread; ignored after `release`. */

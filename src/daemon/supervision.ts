@@ -22,7 +22,9 @@ export type ToDeviceProcess =
   | { readonly type: 'pass-on' }
   /** End without waiting for requests in flight. */
   | { readonly type: 'give-up' }
-  | { readonly type: 'signal'; readonly signal: PassedSignal };
+  | { readonly type: 'signal'; readonly signal: PassedSignal }
+  /** A request of the control socket. Answered by `answer` with the same id. */
+  | { readonly type: 'call'; readonly id: number; readonly method: string; readonly params: unknown };
 
 export type FromDeviceProcess =
   /** Everything is loaded; it waits for `serve`. `rehearsed`: requests that it has served of a front end of its own. */
@@ -33,5 +35,14 @@ export type FromDeviceProcess =
   | { readonly type: 'refused'; readonly line: string }
   /** It has closed the device, and is about to end. */
   | { readonly type: 'released' }
+  /** `problem`: the error of the answer instead of a result. */
+  | {
+      readonly type: 'answer';
+      readonly id: number;
+      readonly result?: unknown;
+      readonly problem?: { readonly code: number; readonly message: string };
+    }
+  /** An event for the clients of the control socket. */
+  | { readonly type: 'event'; readonly event: unknown }
   /** A STATUS for the service manager, which listens to its main process alone. */
   | { readonly type: 'status'; readonly line: string };

@@ -1,5 +1,6 @@
 // daemon: a device process's link to its supervisor: when to serve, when to end. Without the supervisor it ends too.
 import { exitNow } from '../sys/process-exit.ts';
+import { CODES, RpcError } from './control/json-rpc.ts';
 import { type FromDeviceProcess, LISTEN_FD, SUPERVISOR_VARIABLE, type ToDeviceProcess } from './supervision.ts';
 
 export interface LinkEvents {
@@ -9,6 +10,8 @@ export interface LinkEvents {
   onStop(isPassedOn: boolean): void;
   /** End without waiting for requests in flight. */
   onGiveUp(): void;
+  /** Do what a request of the control socket says. */
+  onCall(method: string, params: unknown): unknown;
 }
 
 export class SupervisorLink {
@@ -59,6 +62,20 @@ export class SupervisorLink {
     this.#send({ type: 'status', line });
   }
 
+  /** Sends an event to the clients of the control socket. */
+  event(event: object): void {
+    this.#send({ type: 'event', event });
+  }
+
+  async #call(id: number, method: string, params: unknown): Promise<void> {
+    try {
+      this.#send({ type: 'answer', id, result: await this.#events?.onCall(method, params) });
+    } catch (error) {
+      const code = error instanceof RpcError ? error.rpcCode : CODES.failed;
+      this.#send({ type: 'answer', id, problem: { code, message: (error as Error).message } });
+    }
+  }
+
   #send(message: FromDeviceProcess): void {
     // The supervisor's death is handled at `disconnect`.
     if (process.connected) process.send?.(message, undefined, {}, () => {});
@@ -71,6 +88,7 @@ export class SupervisorLink {
     } else if (message.type === 'stop') this.#stop(false);
     else if (message.type === 'pass-on') void this.#passOn();
     else if (message.type === 'give-up') this.#events?.onGiveUp();
+    else if (message.type === 'call') void this.#call(message.id, message.method, message.params);
     // As if it had been sent to this process.
     else if (message.type === 'signal') process.emit(message.signal, message.signal);
   }

@@ -201,6 +201,12 @@ export class Supervisor {
     return version;
   }
 
+  /** Has the process that serves do what a request of the control socket says. */
+  async call(method: string, params: unknown): Promise<unknown> {
+    if (this.#current?.readyMs === undefined) throw new Error('no device process serves now: try again');
+    return this.#current.call(method, params);
+  }
+
   /** Sends a signal to the process that serves. */
   signal(signal: PassedSignal): void {
     this.#current?.signal(signal);

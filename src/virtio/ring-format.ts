@@ -82,6 +82,16 @@ export interface RunnableQueue extends DeviceQueue {
   /** Calls `callback` when nothing is in flight: at once, or with the publish of the last request. */
   whenIdle(callback: () => void): void;
   state(): QueueState;
+  /** The requests in flight that are the oldest, at most `most`, the oldest first. Absent: not known. */
+  oldest?(most: number): readonly PoppedRequest[];
+}
+
+/** A request in flight. */
+export interface PoppedRequest {
+  /** The index of its first descriptor, or its buffer id. */
+  readonly head: number;
+  /** Since it was popped. */
+  readonly ageMs: number;
 }
 
 /** The state of a queue, for debugging a hang: the shared words by name, and the device's own indices. */

@@ -65,7 +65,13 @@ export class BlockDevice implements VirtioDevice {
 
   /** Bytes read and written for the guest so far. */
   get bytes(): { readonly read: number; readonly written: number } {
-    return this.#requests.bytes;
+    const { read, written } = this.#requests.counts;
+    return { read, written };
+  }
+
+  /** What it has done so far: the memory of its `BlockCounts`. */
+  get counts(): SharedArrayBuffer {
+    return this.#requests.counts.memory;
   }
 
   get isSettled(): boolean {

@@ -5,6 +5,7 @@ import type { DeviceQueue } from '../../virtio/device-queue.ts';
 import { type MaybePromise, whenDone } from '../../virtio/maybe-promise.ts';
 import type { Segments } from '../../virtio/segments.ts';
 import { type BlockDeviceOptions, REQUEST_BYTES_MAX } from './block-config.ts';
+import { BlockCounts } from './block-counts.ts';
 import { serveRanges } from './block-ranges.ts';
 import type { BlockStore, Completion } from './block-store.ts';
 import { BlockTransfer } from './block-transfer.ts';
@@ -13,14 +14,16 @@ import { HeldRequests, type OpenRequest } from './held-requests.ts';
 import * as blk from './spec.ts';
 import { StoreHealth, type StoreHealthContext } from './store-health.ts';
 
+/** Of a request that is too short to have a type. */
+const NO_TYPE = -1;
+
 /** Serves the requests of one device instance. */
 export class BlockRequests {
   /** The size of the disk. Requests beyond it fail. */
   capacityBytes: number;
   /** Whether each write has to be durable when it completes. */
   writethrough = false;
-  /** Bytes of the requests that were in range. */
-  readonly bytes = { read: 0, written: 0 };
+  readonly counts = new BlockCounts();
   readonly #store: BlockStore;
   readonly #transfer: BlockTransfer;
   readonly #alignment: number;
@@ -48,7 +51,7 @@ export class BlockRequests {
     this.#held = new HeldRequests(this.#health, {
       retry: (request) => this.#retry(request),
       fail: ({ chain, queue, type }) => {
-        finish(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
+        this.#complete(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
         queue.publish();
       },
       timer: (delayMs, task) => context.timer(delayMs, task),
@@ -58,7 +61,8 @@ export class BlockRequests {
   readonly serve = (chain: DescriptorChain, queue: DeviceQueue): void => {
     const { readable, writable } = chain;
     if (writable.totalBytes === 0) return queue.markUsed(chain, 0); // no room for a status
-    if (readable.totalBytes < blk.REQUEST_HEADER_BYTES) return finish(queue, chain, 0, blk.VIRTIO_BLK_S_IOERR);
+    if (readable.totalBytes < blk.REQUEST_HEADER_BYTES)
+      return this.#complete(queue, chain, NO_TYPE, blk.VIRTIO_BLK_S_IOERR);
     const type = readable.uint32(0);
     const sector = readable.uint64(8);
     if (this.#held.holdsWrites && mustNotOvertake(type)) return this.#held.wait(this.#open(chain, queue, type, sector));
@@ -153,7 +157,7 @@ export class BlockRequests {
     const offset = sector * blk.SECTOR_BYTES;
     const isAligned = bytes % this.#alignment === 0 && isMultiple(offset, this.#alignment);
     if (!isAligned || offset + bytes > this.capacityBytes || bytes > REQUEST_BYTES_MAX) return blk.VIRTIO_BLK_S_IOERR;
-    this.bytes[isRead ? 'read' : 'written'] += bytes;
+    this.counts.addBytes(isRead, bytes);
     const answer = this.#transfer.move(data, from, to, offset, isRead, signal);
     // The usual case first: it was done at once.
     if (answer === undefined) return blk.VIRTIO_BLK_S_OK;
@@ -194,7 +198,13 @@ export class BlockRequests {
 
   #finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number): void {
     if (this.#health.isFailing && status === blk.VIRTIO_BLK_S_OK) this.#health.succeeded(type);
-    finish(queue, chain, type, status);
+    this.#complete(queue, chain, type, status);
+  }
+
+  #complete(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number): void {
+    this.counts.add(type, status);
+    chain.writable.setLastByte(status);
+    queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? bytesWritten(type, chain.writable) + 1 : 1);
   }
 
   /** Finishes a request when its completion is reported. */
@@ -258,8 +268,9 @@ export class BlockRequests {
     const action = actionFor(this.#onError, type, error);
     if (action === 'hold' && !queue.signal.aborted) {
       // It is counted when it is tried again.
-      if (type === blk.VIRTIO_BLK_T_IN) this.bytes.read -= chain.writable.totalBytes - 1;
-      if (type === blk.VIRTIO_BLK_T_OUT) this.bytes.written -= chain.readable.totalBytes - blk.REQUEST_HEADER_BYTES;
+      if (type === blk.VIRTIO_BLK_T_IN) this.counts.addBytes(true, 1 - chain.writable.totalBytes);
+      if (type === blk.VIRTIO_BLK_T_OUT)
+        this.counts.addBytes(false, blk.REQUEST_HEADER_BYTES - chain.readable.totalBytes);
       return this.#held.hold(request, error);
     }
     const offset = sector * blk.SECTOR_BYTES;
@@ -267,10 +278,10 @@ export class BlockRequests {
       this.#health.ignored(type, offset, error);
       // The used length says that all of it was written.
       if (type === blk.VIRTIO_BLK_T_IN) for (const piece of chain.writable.views()) piece.fill(0);
-      return finish(queue, chain, type, blk.VIRTIO_BLK_S_OK);
+      return this.#complete(queue, chain, type, blk.VIRTIO_BLK_S_OK);
     }
     this.#health.failed(type, offset, error);
-    finish(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
+    this.#complete(queue, chain, type, blk.VIRTIO_BLK_S_IOERR);
   }
 }
 
@@ -290,11 +301,6 @@ function mustNotOvertake(type: number): boolean {
     default:
       return false;
   }
-}
-
-function finish(queue: DeviceQueue, chain: DescriptorChain, type: number, status: number): void {
-  chain.writable.setLastByte(status);
-  queue.markUsed(chain, status === blk.VIRTIO_BLK_S_OK ? bytesWritten(type, chain.writable) + 1 : 1);
 }
 
 /** Without `%`, which for numbers beyond 2^31 is a call into C. `unit` is a power of two, so the quotient is exact. */

@@ -21,7 +21,8 @@ export interface LimitOptions extends Limit {
   readonly writes?: Limit | undefined;
 }
 
-const SCOPES = ['all', 'reads', 'writes'] as const;
+/** What a limit can be of. */
+export const SCOPES = ['all', 'reads', 'writes'] as const;
 const UNITS = ['iops', 'bps'] as const;
 
 /** The requests that a limit counts. */
@@ -80,6 +81,12 @@ export class Limits {
   #store(scope: LimitScope, limit: Limit, isFull: boolean): void {
     checkLimit(limit);
     for (const unit of UNITS) this.bucket(scope, unit).set(limit[unit] ?? 0, limit.burst ?? BURST_DEFAULT, isFull);
+  }
+
+  /** The limit of a scope as it is now; 0 where there is none. */
+  get(scope: LimitScope): { readonly iops: number; readonly bps: number; readonly burst: number } {
+    const [iops, bps] = UNITS.map((unit) => this.bucket(scope, unit));
+    return { iops: iops?.rate ?? 0, bps: bps?.rate ?? 0, burst: iops?.burstSeconds ?? BURST_DEFAULT };
   }
 
   /** It changes with every `set`. */

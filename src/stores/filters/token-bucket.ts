@@ -35,6 +35,16 @@ export class SharedBucket {
     Atomics.store(this.#words, this.#fullAt, isFull ? 0n : this.#clock() + burstNs);
   }
 
+  /** Tokens a second; 0: no limit. */
+  get rate(): number {
+    return this.#number(this.#rate);
+  }
+
+  /** The size, in seconds of `rate`. */
+  get burstSeconds(): number {
+    return this.#number(this.#burst) / 1e9;
+  }
+
   #number(word: number): number {
     return Number(Atomics.load(this.#words, word));
   }

@@ -27,6 +27,8 @@ export interface LocalHostOptions {
   /** Takes each log line. A guest can cause any number of lines, so the log has to limit them. */
   readonly log: Log;
   readonly latency?: { record(ns: number): void };
+  /** Returns where a queue is counted, and its latency if it has `record`. Default: numbers of its own. */
+  readonly counters?: (queue: number) => QueueCounters & { record?(ns: number): void };
   /** Guest memory that is mapped already; `setMemory` adds to it. Default: none. */
   readonly guest?: GuestMemory;
 }
@@ -35,13 +37,14 @@ export interface LocalHostOptions {
 export class LocalHost implements DeviceHost {
   readonly device: VirtioDevice;
   /** Counters by queue, over all sessions. */
-  readonly counters: QueueCounters[];
+  readonly counters: (QueueCounters & { record?(ns: number): void })[];
   events: DeviceEvents | undefined;
   readonly #loop: EventLoop;
   readonly #options: LocalHostOptions;
   readonly #context: DeviceContext;
   readonly #inFlight: InFlightLimit;
   readonly #memory: MappedMemory;
+  readonly #pause = { isOn: false };
   readonly #running = new Map<number, RunningQueue>();
   /** By queue: its record of requests in flight. */
   readonly #records = new Map<number, Mapping>();
@@ -59,7 +62,7 @@ export class LocalHost implements DeviceHost {
       ...IN_FLIGHT_DEFAULT,
       ...(device.maxInFlight !== undefined && { requests: device.maxInFlight }),
     });
-    this.counters = device.queueSizes.map(newQueueCounters);
+    this.counters = device.queueSizes.map((_, queue) => options.counters?.(queue) ?? newQueueCounters());
     this.#context = {
       watch: (fd, handlers) => loop.watch(fd, handlers),
       soon: (task, source) => loop.soon(task, source),
@@ -82,7 +85,8 @@ export class LocalHost implements DeviceHost {
 
   async start(index: number, setup: QueueSetup): Promise<void> {
     this.#startDevice(setup.features);
-    const { latency, log } = this.#options;
+    const { log } = this.#options;
+    const latency = this.#latencyOf(index);
     const { features, size } = setup;
     const format = ringFormatOf(features);
     const environment = {
@@ -92,6 +96,7 @@ export class LocalHost implements DeviceHost {
       inFlight: this.#inFlight,
       ...(latency && { latency }),
       log,
+      pause: this.#pause,
     };
     const areas = this.#memory.ring(format, size, setup);
     const record = setup.inFlight && mapPart(setup.inFlight);
@@ -105,6 +110,24 @@ export class LocalHost implements DeviceHost {
       throw error;
     }
     if (record !== undefined) this.#records.set(index, record);
+  }
+
+  #latencyOf(index: number): LocalHostOptions['latency'] {
+    const { latency } = this.#options;
+    const counters = this.counters[index];
+    if (counters?.record === undefined) return latency;
+    return {
+      record: (ns) => {
+        counters.record?.(ns);
+        latency?.record(ns);
+      },
+    };
+  }
+
+  /** Takes no requests from the rings until it is called with false. What is in flight goes on. */
+  setPaused(isPaused: boolean): void {
+    this.#pause.isOn = isPaused;
+    if (!isPaused) for (const queue of this.#running.values()) queue.resume();
   }
 
   async stop(index: number): Promise<QueueStop> {

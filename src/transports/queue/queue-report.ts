@@ -1,7 +1,7 @@
 // queue: the state of a running queue, for debugging a hang: the shared words of the ring and the device's
 // progress.
 import type { QueueCounters } from '../../virtio/queue-counters.ts';
-import type { QueueState } from '../../virtio/ring-format.ts';
+import type { PoppedRequest, QueueState } from '../../virtio/ring-format.ts';
 
 /** A running queue as it is now, for debugging a hang. */
 export interface QueueReport extends QueueState {
@@ -19,6 +19,8 @@ export interface QueueReport extends QueueState {
   readonly lastKickAgoMs: number | undefined;
   /** Milliseconds ago; undefined: never. */
   readonly lastCallAgoMs: number | undefined;
+  /** The requests in flight that are the oldest, at most 16. Absent: not known. */
+  readonly oldest?: readonly PoppedRequest[];
 }
 
 /** Combines the state of a queue with its counters. */

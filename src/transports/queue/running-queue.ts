@@ -16,6 +16,8 @@ import { type QueueReport, reportOf } from './queue-report.ts';
 const CHECK_MS = 1;
 /** A stop that waits this long for requests in flight is logged; the interval then doubles each time. */
 const SLOW_MS = 1000;
+/** Requests in flight that a report names. */
+const OLDEST_MAX = 16;
 /** After this long the signal of the requests is aborted. */
 const GRACE_MS = 5000;
 
@@ -27,6 +29,8 @@ export interface QueueEnvironment {
   readonly inFlight: InFlightLimit;
   readonly latency?: { record(ns: number): void };
   readonly log: Log;
+  /** Whether no request is to be taken from the rings; of all queues of the device on this thread. */
+  readonly pause?: { readonly isOn: boolean };
 }
 
 /** One running queue, from construction to `stop`. */
@@ -111,13 +115,18 @@ export class RunningQueue implements Pollable {
   }
 
   readonly #process = (): void => {
-    if (this.#state !== 'running') return;
+    if (this.#state !== 'running' || this.#environment.pause?.isOn === true) return;
     try {
       this.#environment.device.process(this.#index, this.#queue);
     } catch (error) {
       this.#break(error as Error);
     }
   };
+
+  /** Serves what came while requests were not to be taken. */
+  resume(): void {
+    this.#environment.loop.soon(this.#process, this);
+  }
 
   #notify(): void {
     this.#environment.counters.lastCallMs = performance.now();
@@ -228,7 +237,9 @@ export class RunningQueue implements Pollable {
 
   /** Reports the queue as it is now. */
   report(): QueueReport {
-    return reportOf(this.#index, this.#state, this.#queue.state(), this.#environment.counters);
+    const report = reportOf(this.#index, this.#state, this.#queue.state(), this.#environment.counters);
+    const oldest = this.#queue.oldest?.(OLDEST_MAX);
+    return oldest === undefined ? report : { ...report, oldest };
   }
 }
 

@@ -5,7 +5,7 @@ import { DriverError } from '../errors.ts';
 import type { GuestMemory } from '../guest-memory.ts';
 import { InFlightLimit } from '../in-flight-limit.ts';
 import { newQueueCounters, type QueueCounters } from '../queue-counters.ts';
-import type { QueueOptions, QueueState, RunnableQueue } from '../ring-format.ts';
+import type { PoppedRequest, QueueOptions, QueueState, RunnableQueue } from '../ring-format.ts';
 import { AvailableRequests } from './available-requests.ts';
 import { SplitInFlight } from './split-in-flight.ts';
 import { SplitNotification } from './split-notification.ts';
@@ -291,6 +291,7 @@ export class SplitQueue implements RunnableQueue {
         this.#options.notify();
       }
     }
+    this.counters.inFlight = this.inFlight;
     this.#checkIdle();
   }
 
@@ -333,6 +334,10 @@ export class SplitQueue implements RunnableQueue {
     this.publish();
     if (this.#options.broken === undefined) throw problem;
     this.#options.broken(problem);
+  }
+
+  oldest(most: number): PoppedRequest[] {
+    return this.#requests.oldest(most, performance.now());
   }
 
   state(): QueueState {
