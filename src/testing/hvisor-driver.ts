@@ -1,6 +1,7 @@
 // testing: the driver of a device in a zone of hvisor, on the stand-in: each access is a request on the bridge page.
 import { EventLoop } from '../sys/event-loop.ts';
 import { rideNodeLoop } from '../sys/node-loop.ts';
+import { MmioRegister as Reg } from '../transports/bus/mmio/spec.ts';
 import { Bridge } from '../transports/hvisor/bridge.ts';
 import { VirtioHvisor } from '../transports/hvisor/virtio-hvisor.ts';
 import { mapZoneMemory } from '../transports/hvisor/zone-memory.ts';
@@ -40,6 +41,7 @@ export class HvisorDriver extends RegisterDriver {
     [this.#zone, this.#cpu] = [zone, cpu];
     const log = (line: string): void => void this.lines.push(line);
     this.standIn = this.#resources.use(new HvisorStandIn(guest.fd));
+    this.standIn.notifyAddresses.add(WINDOW + Reg.QueueNotify);
     this.#resources.use(this.loop);
     this.#resources.use(rideNodeLoop(this.loop));
     const port = this.#resources.use(this.standIn.open());
@@ -80,7 +82,7 @@ export class HvisorDriver extends RegisterDriver {
   }
 
   override kick(index: number): void {
-    while (!this.standIn.push(this.accessAt(0x50, 4, true, DIRT | BigInt(index)))) this.loop.turn(0);
+    while (!this.standIn.push(this.accessAt(Reg.QueueNotify, 4, true, DIRT | BigInt(index)))) this.loop.turn(0);
   }
 
   takeLine(): boolean {

@@ -16,9 +16,6 @@ import type { HvisorPort } from '../transports/hvisor/hvisor-port.ts';
 
 /** Where zone 0 has the memory of the stand-in's zones. */
 export const ZONE0_IPA = 0x5000_0000;
-/** The offset at which an access is asynchronous, whatever is there, and also a read. */
-const QUEUE_NOTIFY = 0x50;
-const WORD = 2 ** 32;
 const MASK = BRIDGE_SLOTS - 1;
 
 /** One access, as a CPU of a zone makes it. */
@@ -60,6 +57,8 @@ export class HvisorStandIn implements Disposable {
   readonly faults: HvisorFaults = {};
   /** The zones that run. A result for another one is skipped. */
   readonly zones = new Set<number>([1]);
+  /** Where QueueNotify is in the devices' windows. */
+  readonly notifyAddresses = new Set<number>();
   /** Interrupts that a CPU handles, until `endOfInterrupt`: hvisor drops those that come meanwhile. */
   readonly #active = new Set<string>();
   readonly #pending = new Set<string>();
@@ -146,7 +145,8 @@ export class HvisorStandIn implements Disposable {
     return true;
   }
 
-  #writeRequest(at: number, { cpu, zone, address, sizeBytes, isWrite, value = 0n, isAsynchronous }: ZoneAccess): void {
+  #writeRequest(at: number, access: ZoneAccess): void {
+    const { cpu, zone, address, sizeBytes, isWrite, value = 0n } = access;
     const view = new DataView(this.#page.bytes.buffer);
     view.setBigUint64(at + RequestOffset.cpu, BigInt(cpu), true);
     view.setBigUint64(at + RequestOffset.address, BigInt(address), true);
@@ -154,8 +154,12 @@ export class HvisorStandIn implements Disposable {
     view.setBigUint64(at + RequestOffset.value, value, true);
     view.setUint32(at + RequestOffset.zone, zone, true);
     view.setUint8(at + RequestOffset.isWrite, isWrite ? 1 : 0);
-    const byOffset = address % 0x100 === QUEUE_NOTIFY && address % WORD === address;
-    view.setUint8(at + RequestOffset.isAsynchronous, (isAsynchronous ?? byOffset) ? 1 : 0);
+    view.setUint8(at + RequestOffset.isAsynchronous, this.isAsynchronous(access) ? 1 : 0);
+  }
+
+  /** Whether nobody waits for the answer. hvisor decides by the address alone: a read there is asynchronous too. */
+  isAsynchronous({ address, isAsynchronous }: ZoneAccess): boolean {
+    return isAsynchronous ?? this.notifyAddresses.has(address);
   }
 
   /** Wakes the daemon, also without cause. */
