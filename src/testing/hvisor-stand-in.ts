@@ -69,9 +69,12 @@ export class HvisorStandIn implements Disposable {
   finishes = 0;
   wakeups = 0;
 
-  /** @param memoryFd the file that is the zones' memory, from ZONE0_IPA on. */
-  constructor(memoryFd: number) {
+  readonly #memoryAt: number;
+
+  /** @param memoryFd the file that is the zones' memory, from `memoryAt` of zone 0 on. */
+  constructor(memoryFd: number, memoryAt = ZONE0_IPA) {
     this.#memoryFd = memoryFd;
+    this.#memoryAt = memoryAt;
     this.#page = this.#newPage();
   }
 
@@ -93,7 +96,7 @@ export class HvisorStandIn implements Disposable {
         this.#eventFd = eventFd;
       },
       mapMemory: (zone0Ipa, sizeBytes) => {
-        const mapping = Mapping.ofFile(this.#memoryFd, sizeBytes, { offset: zone0Ipa - ZONE0_IPA });
+        const mapping = Mapping.ofFile(this.#memoryFd, sizeBytes, { offset: zone0Ipa - this.#memoryAt });
         mappings.push(mapping);
         return mapping.bytes;
       },
