@@ -213,6 +213,29 @@ const receive = casesOf(
   ],
 );
 
+const REQUEST = 'a request is stranded';
+const COMPLETION = 'a completion is stranded';
+
+const hvisor = casesOf(
+  'hvisor',
+  [
+    ['no time-out is needed', []],
+    ['stores reordered', ['PSO', 'REQUESTS=2']],
+    ['a wake-up is dropped', ['DROPS']],
+  ],
+  [
+    ['SLEEP_WITHOUT_BARRIER', REQUEST, ['FULL_QUEUE_STALLS']],
+    ['HVISOR_WITHOUT_BARRIER', REQUEST, ['FULL_QUEUE_STALLS']],
+    ['LOOK_BEFORE_ASK', REQUEST],
+    ['START_WITHOUT_LOOK', REQUEST],
+    ['CLEAR_LATE', REQUEST],
+    ['NO_TIME_OUT', REQUEST, ['DROPS']],
+    ['MERGE_WITHOUT_BOUND', COMPLETION],
+    ['NO_REPEAT', COMPLETION],
+    ['DRIVER_LOOKS_FIRST', COMPLETION],
+  ],
+);
+
 export const modelCases: readonly ModelCase[] = [
   ...eventLoop,
   ...queueThreads,
@@ -221,4 +244,5 @@ export const modelCases: readonly ModelCase[] = [
   ...doorbell,
   ...vsockCredit,
   ...receive,
+  ...hvisor,
 ];

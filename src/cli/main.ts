@@ -23,6 +23,7 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   demo: async () => (await import('./demo.ts')).demoCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   doorbell: async () => (await import('./doorbell.ts')).doorbellCommand(),
+  hvisor: async () => (await import('./hvisor.ts')).hvisorCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 
@@ -62,7 +63,7 @@ function jsonLine(error: Error): string {
 }
 
 /** Commands whose threads and modules may keep the process alive after everything is closed. */
-const LINGERING: readonly (string | undefined)[] = ['serve', 'up', 'run'];
+const LINGERING: readonly (string | undefined)[] = ['serve', 'up', 'run', 'hvisor'];
 
 /** Runs one command and returns the exit code. Every failure is one line on stderr. */
 export async function main(argv: readonly string[]): Promise<number> {

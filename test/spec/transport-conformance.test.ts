@@ -1,4 +1,5 @@
-// test/spec: one suite over every transport: registers in memory, a PCI function, vhost-user; with doorbells and without.
+// test/spec: one suite over every transport: registers in memory, a PCI function, vhost-user, hvisor's bridge; with doorbells or not.
+import { HvisorDriver } from '../../src/testing/hvisor-driver.ts';
 import { MmioDriver } from '../../src/testing/mmio-driver.ts';
 import { PciDriver } from '../../src/testing/pci-driver.ts';
 import { transportConformance } from '../../src/testing/transport-conformance.ts';
@@ -15,3 +16,4 @@ transportConformance(
   (device, guest) => new PciDriver(device, guest, { refusesDoorbells: true }),
 );
 transportConformance('vhost-user', (device, guest) => new VhostUserDriver(device, guest));
+transportConformance('hvisor', (device, guest) => new HvisorDriver(device, guest));
