@@ -24,7 +24,7 @@ const HEADER_BYTES = 12;
 /** Longer than any frame: 64 KiB of TCP with its headers. */
 const PACKET_BYTES = 68 * 1024;
 
-/** What became of a `read`: a frame with its header, nothing yet, or a frame that the kernel cannot describe. */
+/** What `read` returns: a frame with its header, nothing yet, a frame that the kernel cannot describe, link down. */
 export type PacketRead = Uint8Array | 'none' | 'skipped' | 'down';
 
 /** An open packet socket, bound to one interface, which is promiscuous as long as it is open. No call blocks. */
