@@ -4,9 +4,11 @@ import { chownSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { removeStaleFolders } from './stale-folders.ts';
 
 /** Started by root, passt becomes nobody. */
 const NOBODY = 65534;
+const FOLDER_PREFIX = 'belfry-passt-';
 const LOOK_MS = 10;
 /** It listens at once, or something is wrong. */
 const START_MS_MAX = 10_000;
@@ -27,7 +29,8 @@ export class Passt {
   onEnd: ((why: string) => void) | undefined;
 
   private constructor() {
-    this.#folder = mkdtempSync(join(tmpdir(), 'belfry-passt-'));
+    removeStaleFolders(tmpdir(), FOLDER_PREFIX);
+    this.#folder = mkdtempSync(join(tmpdir(), FOLDER_PREFIX));
     if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY);
     this.path = join(this.#folder, 'sock');
     this.#pidFile = join(this.#folder, 'pid');
