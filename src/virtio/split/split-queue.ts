@@ -282,7 +282,7 @@ export class SplitQueue implements RunnableQueue {
     if (before !== now) {
       this.#published = now;
       this.#ring.setUsedIndex(now);
-      if (this.#memory.dirty !== undefined) this.#markRing();
+      if (this.#memory.dirty !== undefined) this.#ring.markDirty(this.#memory);
       this.#record?.published(now);
       this.counters.requests += (now - before) & 0xffff;
       this.counters.batches++;
@@ -319,14 +319,8 @@ export class SplitQueue implements RunnableQueue {
 
   close(): void {
     this.#closed = true;
-    this.#markRing();
-  }
-
-  /** The used ring was written: elements, index, and since the last publish perhaps avail_event or flags. */
-  #markRing(): void {
-    const { dirty } = this.#memory;
-    const { deviceArea } = this.#ring;
-    dirty?.mark(this.#memory.addressOf(deviceArea), deviceArea.length);
+    // avail_event or flags may have been written since the last publish.
+    this.#ring.markDirty(this.#memory);
   }
 
   #break(problem: Error): void {

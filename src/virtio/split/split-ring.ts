@@ -1,4 +1,5 @@
 // virtio: the shared memory of a split virtqueue (§2.7): each accessor is one load or one store.
+import type { GuestMemory } from '../guest-memory.ts';
 import type { AreaBytes } from '../ring-format.ts';
 import { VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY } from '../spec.ts';
 
@@ -25,9 +26,8 @@ export class SplitRing {
   readonly size: number;
   /** The descriptor table. */
   readonly table: DataView<ArrayBuffer>;
-  /** The used ring: all that the device writes. */
-  readonly deviceArea: Uint8Array<ArrayBuffer>;
   readonly #mask: number;
+  readonly #deviceArea: Uint8Array<ArrayBuffer>;
   readonly #avail: Uint16Array<ArrayBuffer>;
   readonly #used: Uint16Array<ArrayBuffer>;
   readonly #usedElements: Uint32Array<ArrayBuffer>;
@@ -36,7 +36,7 @@ export class SplitRing {
   constructor(size: number, { descriptorArea: table, driverArea: avail, deviceArea: used }: AreaBytes) {
     this.size = size;
     this.#mask = size - 1;
-    this.deviceArea = used;
+    this.#deviceArea = used;
     this.table = new DataView(table.buffer, table.byteOffset, table.length);
     this.#avail = new Uint16Array(avail.buffer, avail.byteOffset, avail.length / 2);
     this.#used = new Uint16Array(used.buffer, used.byteOffset, used.length / 2);
@@ -96,6 +96,11 @@ export class SplitRing {
   /** With EVENT_IDX: asks the driver for a notification when the available index passes this one. */
   setAvailEvent(index: number): void {
     Atomics.store(this.#used, RING + 4 * this.size, index);
+  }
+
+  /** Marks all that the device writes, where the guest of `memory` is migrated. */
+  markDirty(memory: GuestMemory): void {
+    memory.dirty?.mark(memory.addressOf(this.#deviceArea), this.#deviceArea.length);
   }
 
   /** All words, for debugging. */
