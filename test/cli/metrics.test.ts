@@ -83,7 +83,7 @@ test('a disk that was used, in both formats; what is no metric; a port in use', 
       encoding: 'utf8',
       timeout: patience(60_000),
     });
-    if (checked.error !== undefined) return tt.skip('peer missing: promtool (Debian: prometheus)');
+    if (checked.error !== undefined) return tt.skip('promtool is not installed (Debian: prometheus)');
     assert.deepEqual([checked.status, checked.stdout, checked.stderr], [0, '', '']);
   });
 });
