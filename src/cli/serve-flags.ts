@@ -34,6 +34,7 @@ export interface BlkFlags extends ThreadFlags {
   readonly format?: 'raw' | undefined;
   readonly engine: EngineName | 'auto';
   readonly direct: boolean;
+  readonly shared: boolean;
   readonly queues: number;
   readonly serial: string;
   readonly blockSize?: number;

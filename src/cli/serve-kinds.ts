@@ -37,8 +37,8 @@ export async function serveBlk(spec: string, flags: BlkFlags): Promise<void> {
 }
 
 function image(spec: string, flags: BlkFlags): Service {
-  const { readOnly, format, engine, direct, threads } = flags;
-  const opened = usage(spec, () => openStore(spec, { readOnly, format, engine, direct }));
+  const { readOnly, format, engine, direct, shared, threads } = flags;
+  const opened = usage(spec, () => openStore(spec, { readOnly, format, engine, direct, shared }));
   const { store, description, why } = opened;
   const options = blockOptions(flags);
   usage('', () => new BlockDevice(store, options));

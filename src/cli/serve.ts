@@ -39,6 +39,8 @@ Engines: mapped (an image in memory: a request is a copy), uring (io_uring: requ
 few threads). auto takes the first of these that can serve the image, and says which and why. --direct bypasses the page cache: the disk
 then has the blocks that the file system or device asks for, 512 or 4096 bytes.
 
+An image has one writer. A guest that is migrated has a daemon at each end for a moment: both are started with --shared.
+
 Errors of STORE: report (the guest gets an I/O error), stop (the request is held and later writes wait; SIGCONT has it tried again,
 and a second if there was no room), enospc (stop if there was no room, else report), ignore (the guest is told that it succeeded, and
 loses data). A flush that failed is never held: what it was to make durable may be lost.
@@ -183,6 +185,7 @@ function blkCommand(): Command {
         .default('auto'),
     )
     .option('--direct', 'bypass the page cache (O_DIRECT)', false)
+    .option('--shared', 'let other daemons with --shared have the image open', false)
     .option(
       '--queues <n>',
       'queues offered; a VMM uses what it needs',

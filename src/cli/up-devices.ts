@@ -132,6 +132,7 @@ function diskFlags(options: Options): BlkFlags {
     serial: 'belfry',
     readOnly: options.flag('read-only'),
     direct: options.flag('direct'),
+    shared: options.flag('shared'),
     engine: options.value<BlkFlags['engine']>('engine') ?? 'auto',
     queues: options.value('queues') ?? QUEUES_DEFAULT,
     threads: options.value('threads') ?? 1,

@@ -140,6 +140,11 @@ export interface OpenStoreOptions {
    * system asks for. Default false.
    */
   readonly direct?: boolean | undefined;
+  /**
+   * Another daemon may have the image open, if it shares it too: a guest that is migrated has one at each end. Default
+   * false: an image has one writer.
+   */
+  readonly shared?: boolean | undefined;
 }
 
 /**
@@ -149,10 +154,10 @@ export interface OpenStoreOptions {
  * one line that says what to do.
  */
 export function openStore(spec: string, options: OpenStoreOptions = {}): OpenedStore {
-  const { readOnly = false, format, engine: wanted = 'auto', direct = false } = options;
+  const { readOnly = false, format, engine: wanted = 'auto', direct = false, shared = false } = options;
   const file = spec.startsWith(MEMORY)
     ? memoryFile(memorySize(spec.slice(MEMORY.length)), readOnly)
-    : openImage(spec, readOnly);
+    : openImage(spec, readOnly, shared);
   try {
     if (!spec.startsWith(MEMORY)) checkImage(file, format);
     if (direct) file.useDirectIo();
@@ -190,10 +195,10 @@ function memorySize(text: string): number {
   return parseSize(text);
 }
 
-function openImage(spec: string, readOnly: boolean): ImageFile {
+function openImage(spec: string, readOnly: boolean, isShared: boolean): ImageFile {
   refuseScheme(spec);
   try {
-    return ImageFile.open(spec, { readOnly });
+    return ImageFile.open(spec, { readOnly, isShared });
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== 'ENOENT') throw error;
     throw new SystemError(error.syscall, error.code, missingAdvice(spec));

@@ -37,10 +37,13 @@ function isHeldByOthers(fd: number, byte: number): boolean {
   return lock(fd, F_OFD_GETLK, F_WRLCK, byte) === 0 && callScratch.view.getInt16(0, true) !== F_UNLCK;
 }
 
-/** Locks an image for one writer or for readers until `fd` and its duplicates are closed. Throws SystemError. */
-export function lockImage(fd: number, path: string, readOnly: boolean): void {
+/**
+ * Locks an image until `fd` and its duplicates are closed: for one writer or for readers, or, `isShared`, for all who
+ * share it too. Throws SystemError.
+ */
+export function lockImage(fd: number, path: string, readOnly: boolean, isShared = false): void {
   const uses = readOnly ? [READ] : [READ, WRITE];
-  const forbids = [WRITE, RESIZE];
+  const forbids = isShared ? [] : [WRITE, RESIZE];
   for (const byte of [...uses.map((use) => USES + use), ...forbids.map((use) => FORBIDS + use)]) {
     if (lock(fd, F_OFD_SETLK, F_RDLCK, byte) === 0) continue;
     if (errno() === os.errno.EAGAIN || errno() === os.errno.EACCES) throw systemError('fcntl', inUse(path));

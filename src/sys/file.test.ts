@@ -189,6 +189,19 @@ test('one writer or many readers: an image in use is refused', () => {
   refuses(path, 'EAGAIN', /stop that first, or open it read-only on both sides/);
 });
 
+test('an image that is shared has several writers, if all of them share it', () => {
+  const path = image('several.img');
+  const one = ImageFile.open(path, { isShared: true });
+  const two = ImageFile.open(path, { isShared: true });
+  using _reader = ImageFile.open(path, { isShared: true, readOnly: true });
+  refuses(path, 'EAGAIN', /is in use/);
+  refuses(path, 'EAGAIN', /is in use/, { readOnly: true });
+  one[Symbol.dispose]();
+  two[Symbol.dispose]();
+  using _alone = ImageFile.open(path, { readOnly: true });
+  assert.throws(() => ImageFile.open(path, { isShared: true }), /is in use/);
+});
+
 function qemuIo(...args: string[]): { status: number | null; output: string } {
   const { status, stdout, stderr } = spawnSync('qemu-io', args, { encoding: 'utf8', timeout: patience(20_000) });
   return { status, output: `${stdout}${stderr}` };

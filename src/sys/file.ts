@@ -71,10 +71,11 @@ export class ImageFile implements Disposable {
   /**
    * Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. It
    * accepts any size, see `checkSize`.
-   * @param options `isLocked: false` takes no lock, for a look at what it is.
+   * @param options `isLocked: false` takes no lock, for a look at what it is; `isShared` locks it only against those
+   * who do not share it.
    */
-  static open(path: string, options: { readOnly?: boolean; isLocked?: boolean } = {}): ImageFile {
-    const { readOnly = false, isLocked = true } = options;
+  static open(path: string, options: { readOnly?: boolean; isLocked?: boolean; isShared?: boolean } = {}): ImageFile {
+    const { readOnly = false, isLocked = true, isShared = false } = options;
     // O_NONBLOCK: without it the open of a FIFO would wait for its other end. `checkKind` refuses a FIFO.
     const flags = (readOnly ? open.O_RDONLY : open.O_RDWR) | O_CLOEXEC | O_NONBLOCK;
     // SAFETY: the path is in this thread's scratch until the call returns.
@@ -86,7 +87,7 @@ export class ImageFile implements Disposable {
       const file = new ImageFile(fd, path, readOnly);
       if (!readOnly && file.isBlockDevice && file.#ioctlInt(BLKROGET) !== 0)
         throw new SystemError('open', 'EROFS', `${path} is a read-only device: open it read-only`);
-      if (isLocked) lockImage(fd, path, readOnly);
+      if (isLocked) lockImage(fd, path, readOnly, isShared);
       return file;
     } catch (error) {
       closeFd(fd);

@@ -36,6 +36,7 @@ export const DEVICE_SCHEMAS = {
       format: { enum: ['raw'] },
       engine: { enum: ['auto', ...ENGINE_NAMES] },
       direct: { ...flag, description: 'Bypass the page cache.' },
+      shared: { ...flag, description: 'Let other daemons that share it have the image open.' },
       queues: { type: 'integer', minimum: 1, maximum: QUEUES_MAX },
       threads: { type: 'integer', minimum: 1, maximum: QUEUES_MAX },
       serial: { ...text, maxLength: 20 },
