@@ -1,10 +1,11 @@
 // test/guest: a Linux that is migrated live from one QEMU to another while it reads and writes a disk of ours.
 import assert from 'node:assert/strict';
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { findQemu } from '../../guests/qemu.ts';
 import { eventually } from '../../src/testing/patience.ts';
-import { arrayStore, pattern } from '../reference/array-store.ts';
-import { type BackEnd, makeDisk, serveDevice } from '../vhost-user/back-end.ts';
+import { startBelfry, withoutDelays } from '../cli/belfry-process.ts';
+import { pattern } from '../reference/array-store.ts';
 import { Qmp } from '../vhost-user/sequences/qmp.ts';
 import { runDeviceGuest } from './device-guest.ts';
 import { guestTest, testFolder } from './guest-case.ts';
@@ -60,10 +61,15 @@ class Rounds {
 /** A page that the guest's kernel has zeroed is sent again because of that: no page may be zeroed. */
 const KERNEL = ['-append', 'console=ttyS0 quiet panic=-1 init_on_alloc=0'];
 
-function deviceWords(folder: string, name: string, { path }: BackEnd): string[] {
+function deviceWords(folder: string, name: string): string[] {
   return [
     ...KERNEL,
-    ...['-chardev', `socket,id=disk,path=${path}`, '-device', 'vhost-user-blk-pci,chardev=disk,num-queues=2'],
+    ...[
+      '-chardev',
+      `socket,id=disk,path=${join(folder, `${name}.sock`)}`,
+      '-device',
+      'vhost-user-blk-pci,chardev=disk,num-queues=2',
+    ],
     ...['-qmp', `unix:${join(folder, `${name}.qmp`)},server=on,wait=off`],
   ];
 }
@@ -81,17 +87,20 @@ async function migrate(source: Qmp, to: string): Promise<void> {
 
 guestTest('QEMU migrates a guest that reads and writes: every page comes along', findQemu, async (t, peer) => {
   const folder = await testFolder(t, '/dev/shm');
-  const bytes = pattern(DISK_MIB * MIB);
-  const store = arrayStore(bytes);
-  await using from = serveDevice(makeDisk(store));
-  await using to = serveDevice(makeDisk(store));
+  const image = join(folder, 'disk.img');
+  writeFileSync(image, pattern(DISK_MIB * MIB));
+  const serve = (name: string) =>
+    startBelfry(['serve', 'blk', image, '--socket', join(folder, `${name}.sock`), '--shared', '--threads', '2']);
+  await using from = serve('source');
+  await using to = serve('target');
+  for (const one of [from, to]) await one.says(/Serving/);
   const rounds = new Rounds();
   const guest = { folder, cpus: 2, script: SCRIPT, onLine: rounds.onLine };
-  const leaving = runDeviceGuest(t, peer, { ...guest, words: deviceWords(folder, 'source', from) });
+  const leaving = runDeviceGuest(t, peer, { ...guest, words: deviceWords(folder, 'source') });
   await rounds.more(2);
 
   const incoming = join(folder, 'incoming');
-  const words = [...deviceWords(folder, 'target', to), '-incoming', `unix:${incoming}`];
+  const words = [...deviceWords(folder, 'target'), '-incoming', `unix:${incoming}`];
   const arriving = runDeviceGuest(t, peer, { ...guest, words });
   let target: Qmp | undefined;
   await eventually('the target waits', async () => {
@@ -103,13 +112,19 @@ guestTest('QEMU migrates a guest that reads and writes: every page comes along',
   await source.execute('quit');
   const saidThere = await leaving;
   await rounds.more(3);
-  bytes.set(Buffer.from(STOP), MAILBOX * 4096);
+  const fd = openSync(image, 'r+');
+  writeSync(fd, STOP, MAILBOX * 4096);
+  closeSync(fd);
   const saidHere = await arriving;
   for (const qmp of [source, target]) qmp?.[Symbol.dispose]();
 
   assert.match(saidThere, /^round 2$/m, saidThere);
   assert.match(saidHere, /^no error$/m, saidHere);
   assert.doesNotMatch(saidThere + saidHere, /wrong/, `${saidThere}\n--\n${saidHere}`);
-  assert.deepEqual([from.lines, to.lines], [[], []]);
+  for (const one of [from, to]) {
+    one.kill('SIGTERM');
+    const { code, stderr } = await one.ended;
+    assert.deepEqual([code, withoutDelays(stderr)], [0, '']);
+  }
   t.diagnostic(`${rounds.count} rounds`);
 });
