@@ -72,7 +72,7 @@ test('the tarball holds compiled code with its source, the papers and the exampl
   const rooms = 'bin|src|bench|guests|demo|doctor';
   const expected = new RegExp(
     `^package/(dist/(${rooms})/.*(\\.js|\\.d\\.ts)(\\.map)?|(${rooms})/.*\\.(ts|md|c|S)|docs/.*\\.md|examples/.*\\.ts|` +
-      'model/.*\\.(md|pml)|package\\.json|README\\.md|LICENSE|CHANGELOG\\.md)$',
+      'contrib/.*\\.(json|service)|model/.*\\.(md|pml)|package\\.json|README\\.md|LICENSE|CHANGELOG\\.md)$',
   );
   assert.deepEqual(
     packed.filter((path) => !expected.test(path) || path.includes('.test.')),
