@@ -75,7 +75,7 @@ function check(path: string): void {
 function zoneLine({ id, memory, devices }: Zone): string {
   const mib = memory.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / 2 ** 20;
   const list = devices.map(({ type, address, irq }) => `${type} at 0x${address.toString(16)} (irq ${irq})`);
-  return `zone ${id}: ${mib} MiB in ${memory.length} regions; ${list.join(', ') || 'no device'}`;
+  return `zone ${id}: ${mib} MiB in ${counted(memory.length, 'region')}; ${list.join(', ') || 'no device'}`;
 }
 
 async function start(path: string, flags: StartFlags): Promise<void> {
@@ -91,7 +91,7 @@ async function start(path: string, flags: StartFlags): Promise<void> {
   const lines = new LimitedLog<About>(log);
   daemon = await HvisorDaemon.start({ port: fake?.open() ?? openHvisor(flags.device), file, log: lines.log });
   const { devices } = daemon.snapshot();
-  console.log(`serving ${devices.length} devices of ${file.zones.length} zones`);
+  console.log(`serving ${counted(devices.length, 'device')} of ${counted(file.zones.length, 'zone')}`);
   for await (const line of fake?.play(daemon.loop) ?? []) console.log(line);
   await aborted(signal);
   log('stopping: a zone that accesses a device from now on waits until a daemon is started');
@@ -112,5 +112,9 @@ function aborted(signal: AbortSignal): Promise<void> {
 function summary({ bridge, devices }: HvisorSnapshot): string {
   const requests = devices.reduce((sum, device) => sum + device.requests, 0);
   const { injected, repeated, lateWakeups } = bridge;
-  return `${requests} requests, ${bridge.requests} accesses, ${injected} interrupts (${repeated} repeated), ${lateWakeups} late wake-ups`;
+  return `${counted(requests, 'request')}, ${bridge.requests} accesses, ${counted(injected, 'interrupt')} (${repeated} repeated), ${lateWakeups} late wake-ups`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
