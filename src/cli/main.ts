@@ -25,6 +25,7 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   doorbell: async () => (await import('./doorbell.ts')).doorbellCommand(),
   hvisor: async () => (await import('./hvisor.ts')).hvisorCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  completion: async () => (await import('./completion.ts')).completionCommand(() => program(undefined)),
 };
 
 const belfry = commandName();

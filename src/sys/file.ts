@@ -71,8 +71,7 @@ export class ImageFile implements Disposable {
   /**
    * Opens an image and locks it against other writers. Throws SystemError that says what to do about `path`. It
    * accepts any size, see `checkSize`.
-   * @param options `isLocked: false` takes no lock, for a look at what it is; `isShared` locks it only against those
-   * who do not share it.
+   * @param options `isLocked: false` takes no lock; `isShared` locks it only against those who do not share it.
    */
   static open(path: string, options: { readOnly?: boolean; isLocked?: boolean; isShared?: boolean } = {}): ImageFile {
     const { readOnly = false, isLocked = true, isShared = false } = options;
